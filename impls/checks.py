@@ -1,0 +1,153 @@
+"""What is asked of arguments and inputs, and the errors that say so.
+
+The checks of inputs read shapes and dtypes, and values only where that costs no synchronisation: on
+the CPU. On CUDA a label out of range is left to the device's own assertion.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from impls.loss import Inputs, Loss
+
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "num_classes": (1, math.inf),
+    "embedding_dim": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "island_weight": (0, 1),
+    "momentum": (0, 1),
+    "center_weight": (0, math.inf),
+    "scale": (0, math.inf),
+    "gamma": (0, math.inf),
+    "lambda_min": (0, math.inf),
+    "lambda_max": (0, math.inf),
+}
+
+
+def check_arguments(loss: Loss, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a Loss, with the defaults filled in.
+
+    Raises:
+        ValueError: where one is unknown, missing, of the wrong type or out of its bounds.
+    """
+    known = loss.arguments
+    for name in arguments:
+        if name not in known:
+            choices = ", ".join(known) or "none"
+            raise ValueError(f"{loss.name}: unknown argument {name!r}; it takes: {choices}")
+    complete = {}
+    for name, parameter in known.items():
+        value = arguments.get(name, parameter.default)
+        if value is inspect.Parameter.empty:
+            raise ValueError(f"{loss.name}: argument {name!r} is missing")
+        _check_argument(loss, parameter, value)
+        complete[name] = value
+    return complete
+
+
+def _check_argument(loss: Loss, parameter: inspect.Parameter, value: Any) -> None:
+    name, kind = parameter.name, parameter.annotation
+    accepted = (int, float) if kind is float else (kind,)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{loss.name}: {name} must be {kind.__name__}, got {value!r}")
+    low, high = loss.bounds.get(name) or BOUNDS.get(name, (-math.inf, math.inf))
+    # Written so that NaN, of which no comparison holds, is refused.
+    if not low <= value <= high or math.isinf(value):
+        raise ValueError(f"{loss.name}: {name} must be from {low} to {high}, got {value!r}")
+
+
+class InputCheck:
+    """A forward pre-hook that refuses inputs which the Loss does not define.
+
+    Attached by ``Implementation.build``, it runs outside whatever is compiled, and the same one
+    serves every implementation of a Loss.
+    """
+
+    def __init__(self, loss: Loss, arguments: Mapping[str, Any]) -> None:
+        self.loss = loss
+        self.arguments = dict(arguments)
+
+    def __call__(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise ``ValueError`` where the inputs do not fit; change nothing."""
+        names = self.loss.input_names
+        for name in kwargs:
+            if name not in names:
+                self._refuse(f"unknown input {name!r}; it takes: {', '.join(names)}")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        if len(args) > len(names) or set(given) != set(names):
+            self._refuse(
+                f"expected the inputs {', '.join(names)}, got {', '.join(given) or 'none'}"
+            )
+        for name, value in given.items():
+            if not isinstance(value, Tensor):
+                self._refuse(f"{name} must be a tensor, got {type(value).__name__}")
+        SHAPE_CHECKS[self.loss.inputs](self, **given)
+
+    def _refuse(self, reason: str) -> None:
+        raise ValueError(f"{self.loss.name}: {reason}")
+
+    def _floating(self, **tensors: Tensor) -> None:
+        for name, tensor in tensors.items():
+            if not tensor.is_floating_point():
+                self._refuse(f"{name} must be floating point, got {tensor.dtype}")
+
+    def _matrix(self, name: str, tensor: Tensor) -> None:
+        self._floating(**{name: tensor})
+        if tensor.dim() != 2 or tensor.size(1) == 0:
+            self._refuse(f"{name} must be [B, D], got {list(tensor.shape)}")
+
+    def labelled(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Check ``embeddings [B, D]`` and ``labels [B]``."""
+        self._matrix("embeddings", embeddings)
+        batch, dim = embeddings.shape
+        if labels.shape != (batch,):
+            self._refuse(f"labels must be [{batch}], got {list(labels.shape)}")
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            self._refuse(f"labels must be integers, got {labels.dtype}")
+        expected_dim = self.arguments.get("embedding_dim", dim)
+        if dim != expected_dim:
+            self._refuse(f"embeddings must be [B, {expected_dim}], got {list(embeddings.shape)}")
+        if batch and labels.device.type == "cpu":
+            self._label_values(labels)
+
+    def _label_values(self, labels: Tensor) -> None:
+        lowest, highest = (int(bound) for bound in labels.aminmax())
+        num_classes = self.arguments.get("num_classes", math.inf)
+        if lowest < 0 or highest >= num_classes:
+            wrong = lowest if lowest < 0 else highest
+            self._refuse(f"labels must be from 0 to {num_classes - 1}, got {wrong}")
+        if self.loss.needs_negatives and lowest == highest:
+            self._refuse(f"labels must be of two classes or more, all {len(labels)} are {lowest}")
+
+    def pairs(self, x0: Tensor, x1: Tensor, same: Tensor) -> None:
+        """Check ``x0 [B, D]``, ``x1 [B, D]`` and ``same [B]`` or ``[1]``."""
+        self._matrix("x0", x0)
+        self.arrays(x0, x1, names=("x0", "x1"))
+        if same.dim() != 1 or len(same) not in (1, len(x0)):
+            self._refuse(f"same must be [{len(x0)}] or [1], got {list(same.shape)}")
+
+    def rows(self, a: Tensor, b: Tensor) -> None:
+        """Check ``a [M, D]`` and ``b [N, D]``."""
+        self._matrix("a", a)
+        self._matrix("b", b)
+        if a.size(1) != b.size(1):
+            self._refuse(f"b must be [N, {a.size(1)}] as a is, got {list(b.shape)}")
+
+    def arrays(self, a: Tensor, b: Tensor, names: tuple[str, str] = ("a", "b")) -> None:
+        """Check two arrays of one shape."""
+        self._floating(**dict(zip(names, (a, b), strict=True)))
+        if a.shape != b.shape:
+            shapes = f"{list(a.shape)}, got {list(b.shape)}"
+            self._refuse(f"{names[1]} must have {names[0]}'s shape {shapes}")
+
+
+SHAPE_CHECKS: Mapping[Inputs, Callable[..., None]] = {
+    "labelled": InputCheck.labelled,
+    "pairs": InputCheck.pairs,
+    "rows": InputCheck.rows,
+    "arrays": InputCheck.arrays,
+}

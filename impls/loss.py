@@ -1,0 +1,77 @@
+"""What a Loss is: one definition, apart from the ways to compute it."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from torch import nn
+
+Kind = Literal["loss", "distance"]
+Inputs = Literal["labelled", "pairs", "rows", "arrays"]
+
+INPUT_NAMES: Mapping[Inputs, tuple[str, ...]] = MappingProxyType(
+    {
+        "labelled": ("embeddings", "labels"),
+        "pairs": ("x0", "x1", "same"),
+        "rows": ("a", "b"),
+        "arrays": ("a", "b"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One definition of a loss, and all that is known of it before anything is computed.
+
+    Attributes:
+        name: what it is called everywhere, ``arcface``.
+        summary: what it does, in a line.
+        formula: what it computes, in plain text.
+        document: which document and which class there.
+        reference: the module that computes it as the document does.
+        inputs: what its ``forward`` takes: ``labelled`` embeddings, ``pairs``, the ``rows`` of two
+            matrices, or two ``arrays`` of one shape.
+        output: the named tuple that every implementation returns.
+        paper: where the loss was published; empty where the document names no paper.
+        departures: how the document, or the reference in repairing it, departs from the paper and
+            from what one would expect.
+        kind: a ``loss``, or a ``distance`` that losses are built from.
+        needs_negatives: whether a batch of one class has no loss.
+        bounds: the lowest and the highest value of an argument, where this Loss narrows them.
+    """
+
+    name: str
+    summary: str
+    formula: str
+    document: str
+    reference: type[nn.Module]
+    inputs: Inputs
+    output: type[tuple[Any, ...]]
+    paper: str = ""
+    departures: tuple[str, ...] = field(default=())
+    kind: Kind = "loss"
+    needs_negatives: bool = False
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> Mapping[str, inspect.Parameter]:
+        """Its arguments by name, as the reference's constructor declares them."""
+        parameters = inspect.signature(self.reference).parameters
+        # A reference without a constructor of its own shows nn.Module's *args and **kwargs.
+        return {
+            name: parameter
+            for name, parameter in parameters.items()
+            if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        }
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of its inputs, in order."""
+        return INPUT_NAMES[self.inputs]
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether it keeps parameters for a fixed number of classes."""
+        return "num_classes" in self.arguments

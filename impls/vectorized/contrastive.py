@@ -1,0 +1,28 @@
+"""The contrastive loss of a whole batch, linear in the mean of its labels."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impls.catalogue import LossOnly
+from impls.registry import register
+
+
+@register("contrastive_whole_batch", "vectorized")
+class ContrastiveWholeBatch(nn.Module):
+    """One norm, and the mean label in place of a term a pair.
+
+    ``mean_i (y_i d² + (1 - y_i) h²) = ȳ d² + (1 - ȳ) h²``. The norm's gradient at 0 is 0, so that
+    equal batches have a finite gradient where the document's is NaN.
+    """
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
+        """Return the loss."""
+        share = same.to(x0.dtype).mean()
+        distance = torch.linalg.vector_norm(x0 - x1)
+        shortfall = F.relu(self.margin - distance)
+        return LossOnly((share * distance.square() + (1 - share) * shortfall.square()) / 2)

@@ -1,0 +1,93 @@
+"""SphereFace and ArcFace, with the margin applied to the ``B`` target cosines alone."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impls.catalogue import LossAndLogits
+from impls.registry import register
+from impls.state import ClassWeights
+
+
+def cosine_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
+    """Return ``cos(mθ)`` of ``cos θ`` by the Chebyshev recurrence, in the shape of ``cosine``."""
+    previous, current = torch.ones_like(cosine), cosine
+    if multiple == 0:
+        return previous
+    for _ in range(multiple - 1):
+        previous, current = current, 2 * cosine * current - previous
+    return current
+
+
+@register("sphereface", "vectorized")
+class SphereFace(ClassWeights):
+    """Replace the target's logit by its blend with ψ; the annealing stays on the device."""
+
+    iteration: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_dim: int,
+        margin: int,
+        lambda_min: float,
+        lambda_max: float,
+        gamma: float,
+    ) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.margin = margin
+        self.lambda_min = lambda_min
+        self.lambda_max = lambda_max
+        self.gamma = gamma
+        self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss and ``logits [B, C]``, having advanced the annealing."""
+        self.iteration += 1
+        target = labels.long().unsqueeze(1)
+        cosine = (F.normalize(embeddings) @ F.normalize(self.weight, dim=0)).clamp(-1, 1)
+        length = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+        target_logit = length * self._blend(cosine.gather(1, target))
+        logits = (cosine * length).scatter(1, target, target_logit)
+        return LossAndLogits(self._focal_loss(logits, target), logits)
+
+    def _blend(self, cosine: Tensor) -> Tensor:
+        """Return ``(λ cos θ + ψ(θ)) / (1 + λ)`` of the target cosines ``[B, 1]``."""
+        annealed = self.lambda_max / (1 + 0.2 * self.iteration.double())
+        # A 0-d float64 tensor does not promote the product, and keeps the counter exact.
+        lam = annealed.clamp(min=self.lambda_min)
+        # The document's π, so that both step to the next k at the same angle.
+        k = (self.margin * cosine.detach().acos() / 3.1415926).floor()
+        sign = 1 - 2 * k.remainder(2)
+        psi = sign * cosine_of_multiple(cosine, self.margin) - 2 * k
+        return cosine + (psi - cosine) / (1 + lam)
+
+    def _focal_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        if self.gamma == 0:
+            return F.cross_entropy(logits, target.squeeze(1))
+        log_p = -F.cross_entropy(logits, target.squeeze(1), reduction="none")
+        return -((1 - log_p.detach().exp()) ** self.gamma * log_p).mean()
+
+
+@register("arcface", "vectorized")
+class ArcFace(ClassWeights):
+    """Replace the target's cosine by ``cos(θ + m)``."""
+
+    def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.scale = scale
+        self.cos_m = math.cos(margin)
+        self.sin_m = math.sin(margin)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss and ``logits [B, C]``."""
+        target = labels.long().unsqueeze(1)
+        cosine = (F.normalize(embeddings) @ F.normalize(self.weight, dim=0)).clamp(-1, 1)
+        cos_y = cosine.gather(1, target)
+        # Held above 0, for the root's gradient at cos θ = ±1.
+        sin_y = (1 - cos_y.square()).clamp(min=1e-7).sqrt()
+        phi = cos_y * self.cos_m - sin_y * self.sin_m
+        logits = self.scale * cosine.scatter(1, target, phi)
+        return LossAndLogits(F.cross_entropy(logits, target.squeeze(1)), logits)

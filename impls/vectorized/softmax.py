@@ -1,0 +1,46 @@
+"""Softmax, modified softmax and NormFace, with the lengths divided out of the product."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impls.catalogue import LossAndLogits
+from impls.registry import register
+from impls.state import ClassWeights
+
+
+@register("softmax", "vectorized")
+class Softmax(ClassWeights):
+    """Cross-entropy over ``embeddings @ weight``; the document's form is batched already."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss and ``logits [B, C]``."""
+        logits = embeddings @ self.weight
+        return LossAndLogits(F.cross_entropy(logits, labels.long()), logits)
+
+
+@register("modified_softmax", "vectorized")
+class ModifiedSoftmax(ClassWeights):
+    """Scale the columns of the logits, and not those of the weights."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss and ``logits [B, C]``."""
+        length = torch.linalg.vector_norm(self.weight, dim=0)
+        # renorm's max-norm: columns of 1e-5 or less are stretched, not normalised.
+        column_scale = torch.where(length > 1e-5, (length + 1e-7).reciprocal(), 1e5)
+        logits = (embeddings @ self.weight) * column_scale
+        return LossAndLogits(F.cross_entropy(logits, labels.long()), logits)
+
+
+@register("normface", "vectorized")
+class NormFace(ClassWeights):
+    """Normalise rows and columns, then one product."""
+
+    def __init__(self, num_classes: int, embedding_dim: int, scale: float) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.scale = scale
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss and the unscaled cosines, ``[B, C]``."""
+        cosine = F.normalize(embeddings) @ F.normalize(self.weight, dim=0)
+        return LossAndLogits(F.cross_entropy(self.scale * cosine, labels.long()), cosine)

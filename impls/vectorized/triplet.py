@@ -1,0 +1,65 @@
+"""Triplet losses over the whole ``[B, B]`` distance matrix at once."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impls.catalogue import LossAndCorrect
+from impls.registry import register
+
+
+def pairwise_distances(x: Tensor) -> Tensor:
+    """Return ``√max(‖x_i - x_j‖², 1e-12)`` of ``x [B, D]``: ``[B, B]``."""
+    squares = x.square().sum(1)
+    squared = torch.addmm(squares.unsqueeze(1) + squares, x, x.t(), alpha=-2)
+    return squared.clamp(min=1e-12).sqrt()
+
+
+@register("triplet_batch_hard", "vectorized")
+class TripletBatchHard(nn.Module):
+    """Furthest positive and closest negative as masked row extremes."""
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
+        """Return the loss and the number of correct anchors."""
+        distances = pairwise_distances(embeddings)
+        same = labels.unsqueeze(1) == labels
+        dist_ap = distances.masked_fill(~same, -torch.inf).amax(1)
+        dist_an = distances.masked_fill(same, torch.inf).amin(1)
+        loss = F.relu(dist_ap - dist_an + self.margin).mean()
+        return LossAndCorrect(loss, (dist_an >= dist_ap).sum())
+
+
+@register("triplet_weighted_unshifted", "vectorized")
+class TripletWeightedUnshifted(nn.Module):
+    """Both softmaxes over the full matrix, the soft margin without overflow."""
+
+    def __init__(self, normalize: bool) -> None:
+        super().__init__()
+        self.normalize = normalize
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
+        """Return the loss and the number of correct anchors."""
+        if self.normalize:
+            lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+            embeddings = embeddings / (lengths + 1e-12)
+        distances = pairwise_distances(embeddings)
+        same = labels.unsqueeze(1) == labels
+        furthest = self._weighted(distances, self._positive_weights(distances, same))
+        # Unshifted: the document's maximum over the negatives is that of the masked zeros, 0.
+        closest = self._weighted(distances, torch.exp(-distances).masked_fill(same, 0))
+        # softplus turns linear past its threshold, by default too early for float64.
+        loss = F.softplus(furthest - closest, threshold=50).mean()
+        return LossAndCorrect(loss, (closest >= furthest).sum())
+
+    @staticmethod
+    def _positive_weights(distances: Tensor, same: Tensor) -> Tensor:
+        positives = distances.masked_fill(~same, 0)
+        return torch.exp(positives - positives.amax(1, keepdim=True)).masked_fill(~same, 0)
+
+    @staticmethod
+    def _weighted(distances: Tensor, weights: Tensor) -> Tensor:
+        return (distances * weights).sum(1) / (weights.sum(1) + 1e-6)

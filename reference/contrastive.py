@@ -1,0 +1,35 @@
+"""Document 004: the contrastive loss of a pair of batches."""
+
+import torch
+from torch import Tensor, nn
+
+from reference.outputs import LossOnly
+
+
+class ContrastiveWholeBatch(nn.Module):
+    """One distance for the whole batch, under every pair's label (document 004).
+
+    ``loss = mean_i ½ (y_i d² + (1 - y_i) max(0, m - d)²)`` with ``d = ‖x0 - x1‖`` over all elements
+    of the batch. Hadsell et al. 2006 take one distance a pair, and 0 for a similar pair.
+
+    Args:
+        margin: m; 1.2 in the document.
+    """
+
+    def __init__(self, margin: float = 1.2) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
+        """Return the loss.
+
+        Args:
+            x0: the first of each pair, ``[B, D]``.
+            x1: the second of each pair, ``[B, D]``.
+            same: 1 where a pair is of one class, else 0; ``[B]``, or ``[1]`` for the whole batch.
+        """
+        same = same.to(x0.dtype)
+        distance = torch.sqrt(torch.sum(torch.pow(x0 - x1, 2)))
+        shortfall = torch.clamp(self.margin - distance, min=0.0)
+        loss = same * torch.pow(distance, 2) + (1 - same) * torch.pow(shortfall, 2)
+        return LossOnly(torch.mean(loss / 2))

@@ -1,0 +1,50 @@
+"""Documents 003 and 004: the distances that their losses are built from."""
+
+import torch
+from torch import Tensor, nn
+
+from reference.outputs import Distances
+
+
+def pairwise_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``√max(‖a_i - b_j‖², 1e-12)``, ``[M, N]``, of ``a [M, D]`` and ``b [N, D]``."""
+    m, n = a.size(0), b.size(0)
+    a_squared = a.pow(2).sum(1, keepdim=True).expand(m, n)
+    b_squared = b.pow(2).sum(1, keepdim=True).expand(n, m).t()
+    squared = (a_squared + b_squared).addmm_(a, b.t(), beta=1, alpha=-2)
+    return squared.clamp(min=1e-12).sqrt()
+
+
+class PairwiseDistance(nn.Module):
+    """Euclidean distances by the expanded square (003 ``pdist_torch``, 004 ``euclidean_dist``).
+
+    ``d_ij = √max(‖a_i‖² + ‖b_j‖² - 2 a_i·b_j, 1e-12)``
+    """
+
+    def forward(self, a: Tensor, b: Tensor) -> Distances:
+        """Return ``distances [M, N]`` between the rows of ``a [M, D]`` and ``b [N, D]``."""
+        return Distances(pairwise_distance(a, b))
+
+
+class PairwiseSquaredDistance(nn.Module):
+    """Squared Euclidean distances, unclamped (003 ``pdist_np``, there in NumPy).
+
+    ``d²_ij = -2 a_i·b_j + ‖a_i‖² + ‖b_j‖²``, which rounding may leave below 0.
+    """
+
+    def forward(self, a: Tensor, b: Tensor) -> Distances:
+        """Return squared ``distances [M, N]`` of the rows of ``a [M, D]`` and ``b [N, D]``."""
+        a_squared = a.square().sum(dim=1).unsqueeze(1)
+        b_squared = b.square().sum(dim=1).unsqueeze(0)
+        return Distances(-2 * torch.matmul(a, b.t()) + a_squared + b_squared)
+
+
+class VectorDistance(nn.Module):
+    """One Euclidean distance between two whole arrays (004 ``euclidean_dist_vector``).
+
+    ``d = √Σ (a - b)²``, with a NaN gradient at ``d = 0``.
+    """
+
+    def forward(self, a: Tensor, b: Tensor) -> Distances:
+        """Return the one distance, 0-d, of ``a`` and ``b`` of one shape."""
+        return Distances(torch.sqrt(torch.sum(torch.pow(a - b, 2))))

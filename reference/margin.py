@@ -1,0 +1,120 @@
+"""Document 001: SphereFace and ArcFace, which make the target class harder by an angular margin."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reference.outputs import LossAndLogits
+from reference.softmax import unit_columns_
+
+# cos(mθ) as a polynomial of cos θ, by m: the Chebyshev polynomials of the first kind.
+COSINE_OF_MULTIPLE = (
+    lambda c: c**0,
+    lambda c: c**1,
+    lambda c: 2 * c**2 - 1,
+    lambda c: 4 * c**3 - 3 * c,
+    lambda c: 8 * c**4 - 8 * c**2 + 1,
+    lambda c: 16 * c**5 - 20 * c**3 + 5 * c,
+)
+TRUNCATED_PI = 3.1415926
+
+
+class SphereFace(nn.Module):
+    """A-softmax with an annealed margin (document 001, ``SphereFace``; arXiv 1704.08063, Eq. 7).
+
+    The logits are ``‖x_i‖ cos θ_ij``, but for the target's ``‖x_i‖ (λ cos θ + ψ(θ)) / (1 + λ)``
+    with ``ψ(θ) = (-1)^k cos(mθ) - 2k``, ``k = ⌊mθ / π⌋``, ``λ = max(λ_min, λ_max / (1 + 0.2 it))``.
+    Over them ``loss = -mean_i (1 - p_i)^γ log p_i``, in which the focal factor has no gradient.
+    ``it`` counts the calls, this one included, in training and in evaluation alike.
+
+    Args:
+        num_classes: C.
+        embedding_dim: D.
+        margin: m, a whole number from 0 to 5.
+        lambda_min: where the annealing ends.
+        lambda_max: where the annealing starts.
+        gamma: γ of the focal factor; at the document's 0 it is 1.
+    """
+
+    iteration: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_dim: int,
+        margin: int = 4,
+        lambda_min: float = 3,
+        lambda_max: float = 30000,
+        gamma: float = 0,
+    ) -> None:
+        super().__init__()
+        self.margin = margin
+        self.lambda_min = lambda_min
+        self.lambda_max = lambda_max
+        self.gamma = gamma
+        self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
+        nn.init.xavier_uniform_(self.weight)
+        unit_columns_(self.weight)
+        self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
+        target = labels.long().view(-1, 1)
+        cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0)).clamp(-1, 1)
+        theta = cosine.detach().acos()
+        k = (self.margin * theta / TRUNCATED_PI).floor()
+        phi = (-1) ** k * COSINE_OF_MULTIPLE[self.margin](cosine) - 2 * k
+
+        # Not F.norm: the document's power of a sum has a NaN gradient at a zero row.
+        length = embeddings.pow(2).sum(1).pow(0.5).view(-1, 1)
+        plain, hard = cosine * length, phi * length
+
+        self.iteration += 1
+        annealed = self.lambda_max / (1 + 0.2 * self.iteration.item())
+        blend = 1 + max(self.lambda_min, annealed)
+        is_target = torch.zeros_like(cosine).scatter_(1, target, 1).bool()
+        logits = plain * 1.0
+        logits[is_target] -= plain[is_target] / blend
+        logits[is_target] += hard[is_target] / blend
+
+        log_p = F.log_softmax(logits, 1).gather(1, target).view(-1)
+        p = log_p.detach().exp()
+        return LossAndLogits((-1 * (1 - p) ** self.gamma * log_p).mean(), logits)
+
+
+class ArcFace(nn.Module):
+    """Additive angular margin (document 001, ``ArcMarginProduct``; arXiv 1801.07698, Eq. 3).
+
+    The logits are ``s cos θ_ij``, the target's ``s cos(θ + m)``, computed as
+    ``s (cos θ cos m - √max(1 - cos²θ, 1e-7) sin m)``; the loss is their cross-entropy. The guard
+    that would keep the target's logit falling for ``θ > π - m`` is commented out in the document.
+
+    Args:
+        num_classes: C.
+        embedding_dim: D.
+        scale: s; 32 in the document.
+        margin: m in radians.
+    """
+
+    def __init__(
+        self, num_classes: int, embedding_dim: int, scale: float = 32, margin: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.cos_m = math.cos(margin)
+        self.sin_m = math.sin(margin)
+        self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
+        nn.init.xavier_uniform_(self.weight)
+        unit_columns_(self.weight)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
+        labels = labels.long()
+        cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0)).clamp(-1, 1)
+        sine = torch.sqrt(torch.max(1.0 - cosine.pow(2), torch.full_like(cosine, 1e-7)))
+        phi = cosine * self.cos_m - sine * self.sin_m
+        one_hot = torch.zeros_like(cosine).scatter_(1, labels.view(-1, 1), 1)
+        logits = self.scale * (one_hot * phi + (1.0 - one_hot) * cosine)
+        return LossAndLogits(F.cross_entropy(logits, labels), logits)
