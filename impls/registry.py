@@ -30,6 +30,8 @@ class Implementation:
         requires: the packages, by import name, that it needs beyond torch.
         devices: the device types that it runs on.
         dtypes: the floating dtypes that it takes.
+        compiles: whether torch.compile takes its forward as one graph.
+        departs: why its values cannot be the Loss's, where they are not; empty where they are.
     """
 
     loss: Loss
@@ -38,6 +40,8 @@ class Implementation:
     requires: tuple[str, ...] = ()
     devices: tuple[str, ...] = DEVICES
     dtypes: tuple[torch.dtype, ...] = DTYPES
+    compiles: bool = False
+    departs: str = ""
 
     def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
         """Return why it cannot run here on a device type in a dtype, or ``None`` where it can."""
@@ -86,6 +90,8 @@ def register(
     requires: tuple[str, ...] = (),
     devices: tuple[str, ...] = DEVICES,
     dtypes: tuple[torch.dtype, ...] = DTYPES,
+    compiles: bool = False,
+    departs: str = "",
 ) -> Callable[[Builder], Builder]:
     """Enter the decorated class, or function that returns a module, as an Implementation.
 
@@ -98,7 +104,7 @@ def register(
 
     def enter(builder: Builder) -> Builder:
         variants[variant] = Implementation(
-            _losses[loss], variant, builder, requires, devices, dtypes
+            _losses[loss], variant, builder, requires, devices, dtypes, compiles, departs
         )
         return builder
 
