@@ -1,13 +1,19 @@
 """The catalogue: every Loss, in the order of the documents, and where each departs from its paper.
 
-The only place in ``impls`` that names the references. Contenders take the output types from here.
+A paper's own form stands after the document's that departs from it, under the plain name. This is
+the only place in ``impls`` that names the references; contenders take the output types from here.
 """
+
+import math
 
 from impls.loss import Loss
 from reference import (
     ArcFace,
+    ArcFaceGuarded,
+    Center,
     CenterAllPairs,
     CenterMse,
+    Contrastive,
     ContrastiveWholeBatch,
     Distances,
     Island,
@@ -19,9 +25,11 @@ from reference import (
     PairwiseDistance,
     PairwiseSquaredDistance,
     Softmax,
+    SoftmaxCenter,
     SoftmaxCenterUnsquared,
     SphereFace,
     TripletBatchHard,
+    TripletWeighted,
     TripletWeightedUnshifted,
     VectorDistance,
 )
@@ -39,6 +47,15 @@ IN_PLACE_PRODUCT = (
 )
 ROUNDED_SQUARES = (
     "the expanded square cancels: between equal rows rounding leaves up to 0.018 in float32"
+)
+
+SUM_OVER_BATCH = "a sum over the batch: in float16 it overflows past 65,504"
+CENTRES_MOVE = (
+    "with a center_rate the centres have no gradient and move by counts (the paper's Eq. 4), in "
+    "training only; without, as by default, they follow their gradient"
+)
+ITSELF_POSITIVE = (
+    "an anchor is among its own positives: a class with one sample still gives an anchor"
 )
 
 CATALOGUE = (
@@ -129,6 +146,28 @@ CATALOGUE = (
         ),
     ),
     Loss(
+        name="arcface_guarded",
+        summary="additive angular margin, falling all the way to an angle of π",
+        formula="-mean_i log softmax(s cos θ_j, the target's s cos(θ + m) where "
+        "cos θ > cos(π - m), else s (cos θ - m sin(π - m)))[y_i]",
+        document="001 `ArcMarginProduct` with its commented-out guard",
+        paper="Deng et al. 2019, ArcFace, arXiv 1801.07698, Eq. 3",
+        reference=ArcFaceGuarded,
+        inputs="labelled",
+        output=LossAndLogits,
+        bounds={"margin": (0, math.pi)},
+        departures=(
+            "the guard is no part of the paper's equation; libraries add it",
+            "the two branches do not meet at θ = π - m: the target's logit steps there, down for "
+            "margins to 2.33 and up beyond",
+            "π is exact, where the document's guard has 3.1415926",
+            "1 - cos² is held at 1e-7 or more, so that the sine is never below 3.2e-4",
+            ZERO_ROWS,
+            SHORT_COLUMNS,
+            INT_LABELS,
+        ),
+    ),
+    Loss(
         name="softmax_center_unsquared",
         summary="softmax plus one un-squared distance of the batch to its centres",
         formula="CE(xW, y) + λ / (2B) √(Σ_i ‖x_i - c_{y_i}‖²)",
@@ -145,6 +184,17 @@ CATALOGUE = (
         ),
     ),
     Loss(
+        name="softmax_center",
+        summary="softmax plus the squared distances to the class centres",
+        formula="-Σ_i log softmax(x_i W)[y_i] + λ/2 Σ_i ‖x_i - c_{y_i}‖²",
+        document="the paper's form of 001 `centerloss`",
+        paper="Wen et al. 2016, A Discriminative Feature Learning Approach, Eq. 5",
+        reference=SoftmaxCenter,
+        inputs="labelled",
+        output=LossAndLogits,
+        departures=("no bias, as in 001", CENTRES_MOVE, SUM_OVER_BATCH),
+    ),
+    Loss(
         name="center_all_pairs",
         summary="every sample to the centre of every label in the batch, and an average of centres",
         formula="1 / (2B) Σ_i Σ_j √(‖x_i - c_{y_j}‖² + 1e-8); c ← μ c + (1 - μ) class mean",
@@ -159,6 +209,17 @@ CATALOGUE = (
             "centres move twice: by the average, and by the optimizer through their gradient",
             "repaired: the printed sum by class cannot run, or sums wrongly; here it is index_add_",
         ),
+    ),
+    Loss(
+        name="center",
+        summary="half the squared distances to the class centres",
+        formula="½ Σ_i ‖x_i - c_{y_i}‖²",
+        document="the paper's form of 002, answer 1",
+        paper="Wen et al. 2016, A Discriminative Feature Learning Approach, Eq. 2",
+        reference=Center,
+        inputs="labelled",
+        output=LossOnly,
+        departures=(CENTRES_MOVE, SUM_OVER_BATCH),
     ),
     Loss(
         name="center_mse",
@@ -200,7 +261,7 @@ CATALOGUE = (
         output=LossAndCorrect,
         needs_negatives=True,
         departures=(
-            "an anchor is among its own positives: a class with one sample still gives an anchor",
+            ITSELF_POSITIVE,
             "the document's `batch_size` is never used, and is left out",
             "`correct` is a tensor, where the document synchronises by .item()",
             ROUNDED_SQUARES,
@@ -227,6 +288,19 @@ CATALOGUE = (
         ),
     ),
     Loss(
+        name="triplet_weighted",
+        summary="softmax-weighted positives against softmax-weighted negatives, at any distance",
+        formula="mean_i log(1 + exp(Σ_p w⁺_ip d_ip - Σ_n w⁻_in d_in)), w⁺ = softmax_p(d), "
+        "w⁻ = softmax_n(-d)",
+        document="the paper's form of 003 `TripletLoss_WRT`",
+        paper="Ye et al. 2021, AGW, arXiv 2001.04193",
+        reference=TripletWeighted,
+        inputs="labelled",
+        output=LossAndCorrect,
+        needs_negatives=True,
+        departures=(ITSELF_POSITIVE, ROUNDED_SQUARES),
+    ),
+    Loss(
         name="contrastive_whole_batch",
         summary="one distance for the whole batch, under every pair's label",
         formula="mean_i ½ (y_i d² + (1 - y_i) max(0, m - d)²), d = ‖x0 - x1‖ over the whole batch",
@@ -239,6 +313,21 @@ CATALOGUE = (
             "the paper takes one distance a pair; here one is taken over the whole batch",
             "a label of 1 means similar, where the paper's 0 does",
             "x0 == x1 gives a NaN gradient, even where all pairs are similar",
+        ),
+    ),
+    Loss(
+        name="contrastive",
+        summary="similar pairs together, the others a margin apart",
+        formula="mean_i ½ (y_i d_i² + (1 - y_i) max(0, m - d_i)²), d_i = ‖x0_i - x1_i‖",
+        document="the paper's form of 004 `ContrastiveLoss`",
+        paper="Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping",
+        reference=Contrastive,
+        inputs="pairs",
+        output=LossOnly,
+        departures=(
+            "a label of 1 means similar, where the paper's 0 does",
+            "the mean over pairs, where the paper sums",
+            "at d_i = 0 the distance's gradient is taken as 0",
         ),
     ),
     Loss(

@@ -21,6 +21,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "island_weight": (0, 1),
     "momentum": (0, 1),
     "center_weight": (0, math.inf),
+    "center_rate": (0, math.inf),
     "scale": (0, math.inf),
     "gamma": (0, math.inf),
     "lambda_min": (0, math.inf),
@@ -141,8 +142,8 @@ class InputCheck:
         """Check two arrays of one shape."""
         self._floating(**dict(zip(names, (a, b), strict=True)))
         if a.shape != b.shape:
-            shapes = f"{list(a.shape)}, got {list(b.shape)}"
-            self._refuse(f"{names[1]} must have {names[0]}'s shape {shapes}")
+            expected = f"{list(a.shape)} as {names[0]} is"
+            self._refuse(f"{names[1]} must be {expected}, got {list(b.shape)}")
 
 
 SHAPE_CHECKS: Mapping[Inputs, Callable[..., None]] = {

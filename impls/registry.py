@@ -68,9 +68,13 @@ class Implementation:
             ValueError: where an argument is unknown, missing or out of its bounds.
         """
         complete = check_arguments(self.loss, arguments)
-        module = self.builder(**complete)
-        if self.variant != REFERENCE:
-            module.load_state_dict(self.loss.reference(**complete).state_dict())
+        # Before the builder, which may draw random numbers of its own.
+        initial = self.loss.reference(**complete)
+        if self.variant == REFERENCE:
+            module = initial
+        else:
+            module = self.builder(**complete)
+            module.load_state_dict(initial.state_dict())
         if validate:
             module.register_forward_pre_hook(InputCheck(self.loss, complete), with_kwargs=True)
         return module

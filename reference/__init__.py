@@ -1,21 +1,26 @@
 """What the documents say: one readable ``nn.Module`` a loss, faithful to the printed code.
 
-Nothing here is optimised. The harness takes these in float64 for the truth, so they are changed
-only where they differ from their document.
+Where a document's value departs from its paper's, the paper's form is a loss of its own. Nothing
+here is optimised. The harness takes these in float64 for the truth, so they are changed only where
+they differ from what they are taken from.
 """
 
 from reference.center import CenterAllPairs, CenterMse, Island, SoftmaxCenterUnsquared
-from reference.contrastive import ContrastiveWholeBatch
+from reference.center_squared import Center, SoftmaxCenter
+from reference.contrastive import Contrastive, ContrastiveWholeBatch
 from reference.distance import PairwiseDistance, PairwiseSquaredDistance, VectorDistance
-from reference.margin import ArcFace, SphereFace
+from reference.margin import ArcFace, ArcFaceGuarded, SphereFace
 from reference.outputs import Distances, LossAndCorrect, LossAndLogits, LossOnly
 from reference.softmax import ModifiedSoftmax, NormFace, Softmax
-from reference.triplet import TripletBatchHard, TripletWeightedUnshifted
+from reference.triplet import TripletBatchHard, TripletWeighted, TripletWeightedUnshifted
 
 __all__ = [
     "ArcFace",
+    "ArcFaceGuarded",
+    "Center",
     "CenterAllPairs",
     "CenterMse",
+    "Contrastive",
     "ContrastiveWholeBatch",
     "Distances",
     "Island",
@@ -27,9 +32,11 @@ __all__ = [
     "PairwiseDistance",
     "PairwiseSquaredDistance",
     "Softmax",
+    "SoftmaxCenter",
     "SoftmaxCenterUnsquared",
     "SphereFace",
     "TripletBatchHard",
+    "TripletWeighted",
     "TripletWeightedUnshifted",
     "VectorDistance",
 ]

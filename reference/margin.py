@@ -113,8 +113,39 @@ class ArcFace(nn.Module):
         """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
         labels = labels.long()
         cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0)).clamp(-1, 1)
-        sine = torch.sqrt(torch.max(1.0 - cosine.pow(2), torch.full_like(cosine, 1e-7)))
-        phi = cosine * self.cos_m - sine * self.sin_m
+        phi = self.target_cosine(cosine)
         one_hot = torch.zeros_like(cosine).scatter_(1, labels.view(-1, 1), 1)
         logits = self.scale * (one_hot * phi + (1.0 - one_hot) * cosine)
         return LossAndLogits(F.cross_entropy(logits, labels), logits)
+
+    def target_cosine(self, cosine: Tensor) -> Tensor:
+        """Return ``cos(θ + m)``, element by element, of ``cos θ``."""
+        sine = torch.sqrt(torch.max(1.0 - cosine.pow(2), torch.full_like(cosine, 1e-7)))
+        return cosine * self.cos_m - sine * self.sin_m
+
+
+class ArcFaceGuarded(ArcFace):
+    """ArcFace whose target logit falls all the way to θ = π (001, its guard not commented out).
+
+    The target's logit is ``s cos(θ + m)`` where ``cos θ > cos(π - m)``, and beyond it
+    ``s (cos θ - m sin(π - m))``, which goes on falling where ``cos(θ + m)`` would rise again. The
+    two do not meet: the logit steps there, down for margins to 2.33 and up beyond.
+
+    Args:
+        num_classes: C.
+        embedding_dim: D.
+        scale: s.
+        margin: m in radians, from 0 to π.
+    """
+
+    def __init__(
+        self, num_classes: int, embedding_dim: int, scale: float = 32, margin: float = 0.5
+    ) -> None:
+        super().__init__(num_classes, embedding_dim, scale, margin)
+        self.lowest_cosine = math.cos(math.pi - margin)
+        self.drop = margin * math.sin(math.pi - margin)
+
+    def target_cosine(self, cosine: Tensor) -> Tensor:
+        """Return ``cos(θ + m)`` or its continuation, element by element, of ``cos θ``."""
+        within = cosine > self.lowest_cosine
+        return torch.where(within, super().target_cosine(cosine), cosine - self.drop)

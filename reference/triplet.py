@@ -1,4 +1,4 @@
-"""Document 003: triplet losses over all pairs of a batch."""
+"""Document 003, and AGW: triplet losses over all pairs of a batch."""
 
 import torch
 import torch.nn.functional as F
@@ -88,4 +88,38 @@ class TripletWeightedUnshifted(nn.Module):
         furthest = torch.sum(dist_ap * softmax_weights(dist_ap, is_pos), dim=1)
         closest = torch.sum(dist_an * softmax_weights(-dist_an, is_neg), dim=1)
         loss = F.soft_margin_loss(closest - furthest, torch.ones_like(furthest))
+        return LossAndCorrect(loss, torch.ge(closest, furthest).sum())
+
+
+class TripletWeighted(nn.Module):
+    """Softmax-weighted positives against softmax-weighted negatives (AGW, arXiv 2001.04193).
+
+    ``loss = mean_i log(1 + exp(Σ_p w⁺_ip d_ip - Σ_n w⁻_in d_in))``, w⁺ the softmax of ``d`` over
+    the positives, w⁻ that of ``-d`` over the negatives, both exact at any distance. The gradient
+    flows through the weights. As in document 003 an anchor is among its own positives, and
+    ``d_ij = √max(‖x_i - x_j‖², 1e-12)``.
+
+    Args:
+        normalize: scale each embedding to length 1 first.
+    """
+
+    def __init__(self, normalize: bool = False) -> None:
+        super().__init__()
+        self.normalize = normalize
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
+        """Return the loss and the correct anchors of ``embeddings [B, D]``, ``labels [B]``.
+
+        Without a negative for every anchor the loss is NaN.
+        """
+        if self.normalize:
+            embeddings = normalize(embeddings)
+        distances = pairwise_distance(embeddings, embeddings)
+        same = labels.unsqueeze(1) == labels.unsqueeze(0)
+        positive_weights = distances.masked_fill(~same, -torch.inf).softmax(dim=1)
+        negative_weights = (-distances).masked_fill(same, -torch.inf).softmax(dim=1)
+        furthest = (positive_weights * distances).sum(dim=1)
+        closest = (negative_weights * distances).sum(dim=1)
+        # log(1 + e^x) as -log sigmoid(-x), which neither overflows nor loses small terms.
+        loss = -F.logsigmoid(closest - furthest).mean()
         return LossAndCorrect(loss, torch.ge(closest, furthest).sum())

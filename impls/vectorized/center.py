@@ -9,7 +9,7 @@ from impls.registry import register
 from impls.state import ClassCenters, ClassWeights
 
 
-@register("softmax_center_unsquared", "vectorized")
+@register("softmax_center_unsquared", "vectorized", compiles=True)
 class SoftmaxCenterUnsquared(ClassWeights):
     """One gather for the centres and one norm over the batch."""
 
@@ -28,7 +28,7 @@ class SoftmaxCenterUnsquared(ClassWeights):
         return LossAndLogits(loss + self.center_weight / (2 * len(labels)) * distance, logits)
 
 
-@register("center_all_pairs", "vectorized")
+@register("center_all_pairs", "vectorized", compiles=True)
 class CenterAllPairs(ClassCenters):
     """All distances by the expanded square: ``[B, B]`` in place of ``[B, B, D]``."""
 
@@ -54,7 +54,7 @@ class CenterAllPairs(ClassCenters):
         self.centers.mul_(self.momentum).index_add_(0, labels, embeddings * share.unsqueeze(1))
 
 
-@register("center_mse", "vectorized")
+@register("center_mse", "vectorized", compiles=True)
 class CenterMse(ClassCenters):
     """One gather and one mean; the document's form is batched already."""
 
@@ -63,7 +63,7 @@ class CenterMse(ClassCenters):
         return LossOnly(F.mse_loss(embeddings, self.centers.index_select(0, labels)))
 
 
-@register("island", "vectorized")
+@register("island", "vectorized", compiles=True)
 class Island(ClassCenters):
     """The cosines of all pairs of centres from the length of the sum of unit centres.
 

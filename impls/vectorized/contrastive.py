@@ -1,4 +1,4 @@
-"""The contrastive loss of a whole batch, linear in the mean of its labels."""
+"""The contrastive losses: of a whole batch, linear in the mean of its labels, and of each pair."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from impls.catalogue import LossOnly
 from impls.registry import register
 
 
-@register("contrastive_whole_batch", "vectorized")
+@register("contrastive_whole_batch", "vectorized", compiles=True)
 class ContrastiveWholeBatch(nn.Module):
     """One norm, and the mean label in place of a term a pair.
 
@@ -26,3 +26,19 @@ class ContrastiveWholeBatch(nn.Module):
         distance = torch.linalg.vector_norm(x0 - x1)
         shortfall = F.relu(self.margin - distance)
         return LossOnly((share * distance.square() + (1 - share) * shortfall.square()) / 2)
+
+
+@register("contrastive", "vectorized", compiles=True)
+class Contrastive(nn.Module):
+    """One pass for the squared distances of all pairs, from which both terms are made."""
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
+        """Return the loss."""
+        distance = torch.linalg.vector_norm(x0 - x1, dim=1)
+        shortfall = F.relu(self.margin - distance)
+        loss = torch.lerp(shortfall.square(), distance.square(), same.to(x0.dtype))
+        return LossOnly(loss.mean() / 2)

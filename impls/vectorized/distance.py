@@ -13,7 +13,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.addmm(lengths, a, b.t(), alpha=-2)
 
 
-@register("pairwise_distance", "vectorized")
+@register("pairwise_distance", "vectorized", compiles=True)
 class PairwiseDistance(nn.Module):
     """The square root of the clamped expanded square."""
 
@@ -22,7 +22,7 @@ class PairwiseDistance(nn.Module):
         return Distances(squared_distances(a, b).clamp(min=1e-12).sqrt())
 
 
-@register("pairwise_squared_distance", "vectorized")
+@register("pairwise_squared_distance", "vectorized", compiles=True)
 class PairwiseSquaredDistance(nn.Module):
     """The expanded square, unclamped."""
 
@@ -31,7 +31,7 @@ class PairwiseSquaredDistance(nn.Module):
         return Distances(squared_distances(a, b))
 
 
-@register("vector_distance", "vectorized")
+@register("vector_distance", "vectorized", compiles=True)
 class VectorDistance(nn.Module):
     """One fused norm, whose gradient at 0 is 0."""
 

@@ -21,7 +21,7 @@ def cosine_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
     return current
 
 
-@register("sphereface", "vectorized")
+@register("sphereface", "vectorized", compiles=True)
 class SphereFace(ClassWeights):
     """Replace the target's logit by its blend with ψ; the annealing stays on the device."""
 
@@ -45,7 +45,8 @@ class SphereFace(ClassWeights):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``, having advanced the annealing."""
-        self.iteration += 1
+        # Not in place: the compiled backward pass would read the counter again, one call late.
+        self.iteration = self.iteration + 1
         target = labels.long().unsqueeze(1)
         cosine = (F.normalize(embeddings) @ F.normalize(self.weight, dim=0)).clamp(-1, 1)
         length = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
@@ -71,7 +72,7 @@ class SphereFace(ClassWeights):
         return -((1 - log_p.detach().exp()) ** self.gamma * log_p).mean()
 
 
-@register("arcface", "vectorized")
+@register("arcface", "vectorized", compiles=True)
 class ArcFace(ClassWeights):
     """Replace the target's cosine by ``cos(θ + m)``."""
 
@@ -85,9 +86,27 @@ class ArcFace(ClassWeights):
         """Return the loss and ``logits [B, C]``."""
         target = labels.long().unsqueeze(1)
         cosine = (F.normalize(embeddings) @ F.normalize(self.weight, dim=0)).clamp(-1, 1)
-        cos_y = cosine.gather(1, target)
-        # Held above 0, for the root's gradient at cos θ = ±1.
-        sin_y = (1 - cos_y.square()).clamp(min=1e-7).sqrt()
-        phi = cos_y * self.cos_m - sin_y * self.sin_m
+        phi = self._add_margin(cosine.gather(1, target))
         logits = self.scale * cosine.scatter(1, target, phi)
         return LossAndLogits(F.cross_entropy(logits, target.squeeze(1)), logits)
+
+    def _add_margin(self, cosine: Tensor) -> Tensor:
+        """Return ``cos(θ + m)`` of the target cosines ``[B, 1]``."""
+        # Held above 0, for the root's gradient at cos θ = ±1.
+        sine = (1 - cosine.square()).clamp(min=1e-7).sqrt()
+        return cosine * self.cos_m - sine * self.sin_m
+
+
+@register("arcface_guarded", "vectorized", compiles=True)
+class ArcFaceGuarded(ArcFace):
+    """Choose between the two branches for the target cosines alone."""
+
+    def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
+        super().__init__(num_classes, embedding_dim, scale, margin)
+        self.lowest_cosine = math.cos(math.pi - margin)
+        self.drop = margin * math.sin(math.pi - margin)
+
+    def _add_margin(self, cosine: Tensor) -> Tensor:
+        """Return ``cos(θ + m)``, or its continuation, of the target cosines ``[B, 1]``."""
+        within = cosine > self.lowest_cosine
+        return torch.where(within, super()._add_margin(cosine), cosine - self.drop)

@@ -9,7 +9,7 @@ from impls.registry import register
 from impls.state import ClassWeights
 
 
-@register("softmax", "vectorized")
+@register("softmax", "vectorized", compiles=True)
 class Softmax(ClassWeights):
     """Cross-entropy over ``embeddings @ weight``; the document's form is batched already."""
 
@@ -19,7 +19,7 @@ class Softmax(ClassWeights):
         return LossAndLogits(F.cross_entropy(logits, labels.long()), logits)
 
 
-@register("modified_softmax", "vectorized")
+@register("modified_softmax", "vectorized", compiles=True)
 class ModifiedSoftmax(ClassWeights):
     """Scale the columns of the logits, and not those of the weights."""
 
@@ -32,7 +32,7 @@ class ModifiedSoftmax(ClassWeights):
         return LossAndLogits(F.cross_entropy(logits, labels.long()), logits)
 
 
-@register("normface", "vectorized")
+@register("normface", "vectorized", compiles=True)
 class NormFace(ClassWeights):
     """Normalise rows and columns, then one product."""
 

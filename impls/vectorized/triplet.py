@@ -15,7 +15,7 @@ def pairwise_distances(x: Tensor) -> Tensor:
     return squared.clamp(min=1e-12).sqrt()
 
 
-@register("triplet_batch_hard", "vectorized")
+@register("triplet_batch_hard", "vectorized", compiles=True)
 class TripletBatchHard(nn.Module):
     """Furthest positive and closest negative as masked row extremes."""
 
@@ -33,7 +33,7 @@ class TripletBatchHard(nn.Module):
         return LossAndCorrect(loss, (dist_an >= dist_ap).sum())
 
 
-@register("triplet_weighted_unshifted", "vectorized")
+@register("triplet_weighted_unshifted", "vectorized", compiles=True)
 class TripletWeightedUnshifted(nn.Module):
     """Both softmaxes over the full matrix, the soft margin without overflow."""
 
@@ -63,3 +63,25 @@ class TripletWeightedUnshifted(nn.Module):
     @staticmethod
     def _weighted(distances: Tensor, weights: Tensor) -> Tensor:
         return (distances * weights).sum(1) / (weights.sum(1) + 1e-6)
+
+
+@register("triplet_weighted", "vectorized", compiles=True)
+class TripletWeighted(nn.Module):
+    """Both softmaxes over the full matrix, of which no row is left without an entry."""
+
+    def __init__(self, normalize: bool) -> None:
+        super().__init__()
+        self.normalize = normalize
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
+        """Return the loss and the number of correct anchors."""
+        if self.normalize:
+            lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+            embeddings = embeddings / (lengths + 1e-12)
+        distances = pairwise_distances(embeddings)
+        same = labels.unsqueeze(1) == labels
+        furthest = (distances.masked_fill(~same, -torch.inf).softmax(1) * distances).sum(1)
+        # softmin, so that the distances need no negated copy.
+        closest = (F.softmin(distances.masked_fill(same, torch.inf), 1) * distances).sum(1)
+        loss = -F.logsigmoid(closest - furthest).mean()
+        return LossAndCorrect(loss, (closest >= furthest).sum())

@@ -1,0 +1,1 @@
+"""The harness: cases, agreement, memory, interleaved times, records, and the command line."""

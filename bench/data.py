@@ -1,0 +1,107 @@
+"""How the inputs of a Case are made: seeded, on the CPU, and only then moved to the device."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+import impls
+from bench.cases import Case
+
+SAMPLES_PER_CLASS = 4
+CLUSTER_NOISE = 0.1
+DIFFERENTIABLE = ("embeddings", "x0", "x1", "a", "b")
+
+
+def make_inputs(case: Case, draw: int = 0) -> dict[str, Tensor]:
+    """Return the inputs of a Case by name, in its dtype, on its device, without gradients.
+
+    Args:
+        case: what is asked.
+        draw: which of its batches. In odd draws of pairs the two sides lie close together, so that
+            a hinge that is slack in the even ones is taut.
+    """
+    generator = torch.Generator().manual_seed(1000 * case.seed + draw)
+    inputs = INPUTS[impls.loss(case.loss).inputs](case, generator, draw)
+    return {
+        name: tensor.to(case.device, case.torch_dtype if tensor.is_floating_point() else None)
+        for name, tensor in inputs.items()
+    }
+
+
+def _labelled(case: Case, generator: torch.Generator, _draw: int) -> dict[str, Tensor]:
+    features, labels = BATCHES[case.data](case, generator)
+    return {"embeddings": features, "labels": labels}
+
+
+def _pairs(case: Case, generator: torch.Generator, draw: int) -> dict[str, Tensor]:
+    x0, first = BATCHES[case.data](case, generator)
+    x1, second = BATCHES[case.data](case, generator)
+    if draw % 2:
+        x1 = x0 + (x1 - x0) / (x1 - x0).norm()
+    # Half of the pairs are turned to one class: random classes alone would seldom meet.
+    same = torch.where(torch.arange(case.batch) % 2 == 0, 1, first == second)
+    return {"x0": x0, "x1": x1, "same": same.to(x0.dtype)}
+
+
+def _two_batches(case: Case, generator: torch.Generator, _draw: int) -> dict[str, Tensor]:
+    return {name: BATCHES[case.data](case, generator)[0] for name in ("a", "b")}
+
+
+def _balanced_labels(case: Case, generator: torch.Generator, per_class: int) -> Tensor:
+    """Return labels ``[B]`` of P random classes with about K samples each (PK sampling)."""
+    wanted = max(-(-case.batch // per_class), min(2, case.batch))
+    chosen = torch.randperm(case.classes, generator=generator)[:wanted]
+    return chosen[torch.arange(case.batch) % len(chosen)]
+
+
+def _gaussian(case: Case, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Standard normal features, and labels that tell nothing of them."""
+    features = torch.randn(case.batch, case.dim, generator=generator, dtype=torch.float64)
+    return features, _balanced_labels(case, generator, SAMPLES_PER_CLASS)
+
+
+def _clustered(case: Case, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Tight clusters, one a class, as late in training."""
+    labels = _balanced_labels(case, generator, SAMPLES_PER_CLASS)
+    present, index = torch.unique(labels, return_inverse=True)
+    shape = (len(present), case.dim)
+    centers = torch.randn(shape, generator=generator, dtype=torch.float64)
+    noise = torch.randn(case.batch, case.dim, generator=generator, dtype=torch.float64)
+    return centers[index] + CLUSTER_NOISE * noise, labels
+
+
+@lru_cache(maxsize=1)
+def _all_digits() -> tuple[Tensor, Tensor]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = torch.from_numpy(digits.data).double()
+    return (pixels - pixels.mean()) / pixels.std(), torch.from_numpy(digits.target).long()
+
+
+def _digits(case: Case, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Handwritten digits, no image twice: standardised over all pixels, as many of each class."""
+    pixels, targets = _all_digits()
+    per_class = -(-case.batch // case.classes)
+    wanted = _balanced_labels(case, generator, per_class)
+    order = torch.randperm(len(targets), generator=generator)
+    rows = torch.empty(case.batch, dtype=torch.int64)
+    for digit in set(wanted.tolist()):
+        places = (wanted == digit).nonzero().squeeze(1)
+        rows[places] = order[targets[order] == digit][: len(places)]
+    return pixels[rows], wanted
+
+
+BATCHES: Mapping[str, Callable[[Case, torch.Generator], tuple[Tensor, Tensor]]] = {
+    "gaussian": _gaussian,
+    "clustered": _clustered,
+    "digits": _digits,
+}
+INPUTS: Mapping[str, Callable[[Case, torch.Generator, int], dict[str, Tensor]]] = {
+    "labelled": _labelled,
+    "pairs": _pairs,
+    "rows": _two_batches,
+    "arrays": _two_batches,
+}

@@ -1,0 +1,116 @@
+"""The environment that a Record was made in."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import psutil
+import torch
+from pydantic.dataclasses import dataclass
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = (
+    "lossbench",
+    "liger-kernel",
+    "numpy",
+    "open-metric-learning",
+    "pytorch-metric-learning",
+    "triton",
+)
+# Settings from outside that change how fast memory is got or how many threads run.
+VARIABLES = ("MALLOC_", "LD_PRELOAD", "OMP_", "MKL_", "KMP_", "GOMP_", "TORCH", "PYTORCH_", "CUDA_")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and with what something was measured.
+
+    Attributes:
+        machine: a name for it, by default the host's.
+        cpu: the processor's own name.
+        cores: logical processors that this process may use.
+        memory_bytes: of the machine.
+        threads: that torch computes with.
+        gpu: the CUDA device's name, or empty.
+        cuda: the CUDA version of the torch build, or empty.
+        torch: its version.
+        torch_commit: the commit of its source.
+        python: its version.
+        system: operating system and kernel.
+        commit: of this repository; empty outside a checkout.
+        dirty: whether the checkout differed from the commit in what is measured or measures.
+        packages: versions of what is installed beside torch.
+        variables: settings of the allocator and the thread pools.
+    """
+
+    machine: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    threads: int
+    gpu: str
+    cuda: str
+    torch: str
+    torch_commit: str
+    python: str
+    system: str
+    commit: str
+    dirty: bool
+    packages: dict[str, str]
+    variables: dict[str, str]
+
+
+def current_environment(machine: str = "", threads: int = 0) -> Environment:
+    """Return this process's environment.
+
+    Args:
+        machine: a name to go by; by default the host's.
+        threads: how many torch will compute with; by default what it has now.
+    """
+    return Environment(
+        machine=machine or platform.node(),
+        cpu=_cpu_name(),
+        cores=len(psutil.Process().cpu_affinity() or ()),
+        memory_bytes=psutil.virtual_memory().total,
+        threads=threads or torch.get_num_threads(),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        cuda=torch.version.cuda or "",
+        torch=torch.__version__,
+        torch_commit=torch.version.git_version or "",
+        python=platform.python_version(),
+        system=platform.platform(),
+        commit=_git("rev-parse", "HEAD"),
+        dirty=bool(_git("status", "--porcelain", "--", "bench", "impls", "reference")),
+        packages=_versions(),
+        variables={k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)},
+    )
+
+
+@cache
+def _cpu_name() -> str:
+    import cpuinfo
+
+    return str(cpuinfo.get_cpu_info().get("brand_raw", platform.processor()))
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

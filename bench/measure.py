@@ -1,0 +1,83 @@
+"""What a worker is asked to do: judge one variant of a Case, or time several of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+import impls
+from bench.agreement import Agreement, measure_agreement, oracle, workload_of
+from bench.cases import Case
+from bench.memory import Memory, measure_memory
+from bench.timing import Sampling, Timing, interleave
+from bench.workload import Workload, trainable
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is known of a variant before it is timed: how it agrees, and its memory if it does."""
+
+    agreement: tuple[Agreement, ...]
+    memory: Memory | None
+
+
+@dataclass(frozen=True)
+class Times:
+    """The times of a variant, by phase."""
+
+    forward: Timing
+    step: Timing
+
+
+def judge(case: Case, variant: str) -> Judgement:
+    """Hold a variant against the oracle, and weigh it where it agrees."""
+    implementation = impls.implementation(case.loss, variant)
+    agreement = measure_agreement(case, implementation)
+    agreed = all(part.passed for part in agreement)
+    return Judgement(agreement, measure_memory(case, implementation) if agreed else None)
+
+
+def time_variants(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dict[str, Times]:
+    """Time the variants of a Case against the reference, interleaved, forward and step alike."""
+    workload = workload_of(case)
+    modules = {
+        variant: workload.module(impls.implementation(case.loss, variant)) for variant in variants
+    }
+    moving = _moving_state(case, workload)
+    resets = {name: _reset(module, workload, moving) for name, module in modules.items()}
+    forwards = {name: _forward(module, workload) for name, module in modules.items()}
+    steps = {name: _step(module, workload) for name, module in modules.items()}
+    forward = interleave(forwards, "reference", sampling, resets)
+    step = interleave(steps, "reference", sampling, resets)
+    return {name: Times(forward[name], step[name]) for name in modules}
+
+
+def _forward(module: nn.Module, workload: Workload) -> Callable[[], object]:
+    inputs = workload.leaves()
+    return lambda: module(**inputs)
+
+
+def _step(module: nn.Module, workload: Workload) -> Callable[[], object]:
+    inputs = workload.leaves()
+    targets = list(trainable(module, inputs).values())
+    return lambda: workload.gradients(module(**inputs), targets)
+
+
+def _moving_state(case: Case, workload: Workload) -> list[str]:
+    """Return the names of the parameters and buffers that a step of the reference changes."""
+    before, after = workload.exact().state, oracle(case)[0]
+    return [name for name in before if not torch.equal(before[name], after[f"after.{name}"])]
+
+
+def _reset(module: nn.Module, workload: Workload, names: list[str]) -> Callable[[], None]:
+    # The tensors themselves: a state_dict's would go stale where a module rebinds its data.
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    pairs = [(state[name], workload.state[name]) for name in names]
+
+    @torch.no_grad()
+    def reset() -> None:
+        for current, initial in pairs:
+            current.copy_(initial)
+
+    return reset

@@ -1,0 +1,85 @@
+"""How a run is shown while it goes on: a bar on a terminal, lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bench.cases import Case
+from bench.records import RECORDS, Record, read_records
+from bench.run import Plan, Watcher
+from bench.table import console
+
+
+@contextmanager
+def watching(plan: Plan, folder: Path) -> Iterator[Watcher]:
+    """Show a run on the standard error, for as long as it lasts."""
+    cells = set(plan.cells)
+    seen = {r.cell for r in read_records(folder)} if (folder / RECORDS).exists() else set()
+    out = console(stderr=True)
+    if not out.is_terminal:
+        yield Lines(out, len(cells), len(cells & seen))
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("cells, left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=out, transient=True) as progress:
+        yield Bar(progress, len(cells), len(cells & seen))
+
+
+class Bar:
+    """A progress bar over the cells."""
+
+    def __init__(self, progress: Progress, total: int, done: int) -> None:
+        """Draw on a progress display."""
+        self._progress = progress
+        self._task = progress.add_task("starting", total=total, completed=done)
+
+    def working(self, case: Case, task: str) -> None:
+        """Show what is running."""
+        self._progress.update(self._task, description=f"{case.loss} {case}: {task}")
+
+    def recorded(self, _record: Record) -> None:
+        """Count a cell."""
+        self._progress.advance(self._task)
+
+
+class Lines:
+    """A line a Case, with how far the run is."""
+
+    def __init__(self, out: Console, total: int, done: int) -> None:
+        """Print on a console."""
+        self._out = out
+        self._total = total
+        self._done = self._begun_at = done
+        self._start = time.perf_counter()
+        self._case: Case | None = None
+
+    def working(self, case: Case, _task: str) -> None:
+        """Print the Case when it is a new one."""
+        if case == self._case:
+            return
+        self._case = case
+        self._out.print(
+            f"[{self._done}/{self._total}{self._left()}] {case.loss} {case}",
+            markup=False,
+            highlight=False,
+        )
+
+    def recorded(self, _record: Record) -> None:
+        """Count a cell."""
+        self._done += 1
+
+    def _left(self) -> str:
+        fresh = self._done - self._begun_at
+        if not fresh:
+            return ""
+        seconds = (time.perf_counter() - self._start) / fresh * (self._total - self._done)
+        return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {seconds:.0f} s left"

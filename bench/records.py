@@ -1,0 +1,177 @@
+"""Records: what was seen of one Implementation in one Case, and the file that keeps them.
+
+A run is a folder with ``plan.json`` (what was asked) and ``records.jsonl``, to which each Record is
+appended, flushed and synced as it is made.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, RootModel, ValidationError
+from pydantic.dataclasses import dataclass
+
+from bench.agreement import Agreement
+from bench.cases import Case
+from bench.environment import Environment
+from bench.errors import UsageError
+from bench.memory import Memory
+from bench.timing import Timing
+
+SCHEMA = 1
+RECORDS = "records.jsonl"
+
+Status = Literal[
+    "passed", "refused", "departs", "unsupported", "failed", "crashed", "oom", "timeout"
+]
+
+
+@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings", extra="forbid"))
+class Record:
+    """What was seen of one Implementation in one Case.
+
+    Attributes:
+        case: what was asked.
+        variant: which Implementation of the Case's Loss.
+        status: ``passed`` the comparison with the oracle, was ``refused`` by it, or why there was
+            none: the variant ``departs`` by its own word, is ``unsupported`` here, ``failed`` with
+            an error, ``crashed`` the worker, ran out of memory or of time.
+        environment: where and with what.
+        reason: of any status but ``passed``, in a line.
+        agreement: a quantity each.
+        memory: bytes of a step.
+        forward: times of a forward with its graph.
+        step: times of forward and backward, to every input and parameter.
+        made: when, ISO 8601 in UTC.
+        schema: the version of this layout. 1: the first.
+
+    Raises:
+        ValueError: where it has times without having passed, or has passed without agreement.
+    """
+
+    case: Case
+    variant: str
+    status: Status
+    environment: Environment
+    made: str
+    reason: str = ""
+    agreement: tuple[Agreement, ...] = ()
+    memory: Memory | None = None
+    forward: Timing | None = None
+    step: Timing | None = None
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Hold to the rule that only what agrees is timed."""
+        agreed = bool(self.agreement) and all(part.passed for part in self.agreement)
+        if self.status == "passed" and not agreed:
+            raise ValueError("a record that passed must hold an agreement within its budget")
+        if self.status != "passed" and (self.forward or self.step):
+            raise ValueError(f"a record that is {self.status} must hold no times")
+
+    @property
+    def cell(self) -> tuple[Case, str]:
+        """What it is a record of."""
+        return self.case, self.variant
+
+    @property
+    def worst(self) -> Agreement | None:
+        """The quantity that is nearest to its budget, or furthest beyond it."""
+        return max(self.agreement, key=lambda part: part.error / part.budget, default=None)
+
+
+class RecordLine(RootModel[Record]):
+    """A Record as a line of JSON."""
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Return the Records of a run's folder.
+
+    A last line without an end, which a killed run leaves, was never recorded and is passed over.
+
+    Raises:
+        UsageError: where the file cannot be read, or another line is no Record of this schema.
+    """
+    path = folder / RECORDS
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; expected the records of a run") from error
+    *lines, _torn = text.split(b"\n")
+    return [_parse(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _parse(path: Path, number: int, line: bytes) -> Record:
+    place = f"{path}, line {number}"
+    try:
+        schema = json.loads(line).get("schema")
+    except (ValueError, AttributeError):
+        raise UsageError(f"{place}: damaged; expected a record. Delete the line to go on") from None
+    if schema != SCHEMA:
+        raise UsageError(f"{place}: schema {schema}; this version reads schema {SCHEMA}")
+    try:
+        return RecordLine.model_validate_json(line).root
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{place}: {field}: {first['msg']}. Delete the line to go on") from None
+
+
+class RecordFile:
+    """An open record file, to which whole lines are appended."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make the file; cut off a half-written last line."""
+        self.path = folder / RECORDS
+        self._file = self.path.open("ab", buffering=0)
+        text = self.path.read_bytes()
+        self._file.truncate(text.rfind(b"\n") + 1)
+
+    def append(self, record: Record) -> None:
+        """Append a Record and wait until the disk has it.
+
+        Raises:
+            UsageError: where the disk takes no more; what was recorded before stays whole.
+        """
+        line = RecordLine(record).model_dump_json().encode() + b"\n"
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            # An unbuffered file may take a part of the line only.
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(end)
+            raise UsageError(
+                f"{self.path}: {error.strerror}; the records before this one are whole. "
+                "Make room and resume"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@contextmanager
+def record_file(folder: Path) -> Iterator[RecordFile]:
+    """Open a run's record file for this process alone.
+
+    Raises:
+        UsageError: where another process writes to it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(f"{folder}: another run writes there; choose another --out") from None
+    file = RecordFile(folder)
+    try:
+        yield file
+    finally:
+        file.close()
+        lock.release()

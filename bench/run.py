@@ -1,0 +1,207 @@
+"""The run: every variant of every Case judged, weighed and timed, and recorded at once."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import RootModel, ValidationError
+from pydantic.dataclasses import dataclass
+
+import impls
+from bench.cases import Case
+from bench.environment import current_environment
+from bench.errors import UsageError
+from bench.measure import Judgement, Times, judge, time_variants
+from bench.records import Record, Status, read_records, record_file
+from bench.timing import Sampling
+from bench.worker import Lost, Worker
+
+PLAN = "plan.json"
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run was asked to do, kept beside its Records so that it can be resumed.
+
+    Attributes:
+        cases: what to measure, in order.
+        variants: which variants; empty means all. The reference is always among them.
+        budget_seconds: how long the times of one phase of one Case may be sampled.
+        timeout_seconds: after how long without an answer a variant is given up.
+        threads: that torch computes with.
+        machine: the name that this machine goes by.
+    """
+
+    cases: tuple[Case, ...]
+    variants: tuple[str, ...]
+    budget_seconds: float
+    timeout_seconds: float
+    threads: int
+    machine: str
+
+    def variants_of(self, case: Case) -> list[str]:
+        """Return the variants to measure in a Case, the reference first."""
+        return [
+            implementation.variant
+            for implementation in impls.implementations(case.loss)
+            if not self.variants or implementation.variant in (REFERENCE, *self.variants)
+        ]
+
+    @property
+    def cells(self) -> list[tuple[Case, str]]:
+        """Every variant of every Case."""
+        return [(case, variant) for case in self.cases for variant in self.variants_of(case)]
+
+
+class PlanFile(RootModel[Plan]):
+    """A Plan as JSON."""
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes on."""
+
+    def working(self, case: Case, task: str) -> None:
+        """A task on a Case begins."""
+
+    def recorded(self, record: Record) -> None:
+        """A Record is on the disk."""
+
+
+def start_run(folder: Path, plan: Plan) -> None:
+    """Make the folder of a new run.
+
+    Raises:
+        UsageError: where it holds a run already, or cannot be made.
+    """
+    if (folder / PLAN).exists():
+        raise UsageError(f"{folder} holds a run already; --resume {folder} goes on with it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / PLAN).write_text(PlanFile(plan).model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
+
+
+def read_plan(folder: Path) -> Plan:
+    """Return the Plan of a run's folder.
+
+    Raises:
+        UsageError: where there is none that can be read.
+    """
+    try:
+        return PlanFile.model_validate_json((folder / PLAN).read_bytes()).root
+    except OSError:
+        raise UsageError(f"{folder} holds no run: there is no {PLAN}") from None
+    except ValidationError:
+        raise UsageError(f"{folder / PLAN} is damaged; start a new run") from None
+
+
+def run(folder: Path, plan: Plan, watcher: Watcher) -> None:
+    """Measure what a Plan asks for and is not yet recorded in its folder.
+
+    Raises:
+        UsageError: where the record file cannot be read or written.
+    """
+    with record_file(folder) as file:
+        status = {record.cell: record.status for record in read_records(folder)}
+        worker = Worker(plan.threads)
+        session = Session(plan, worker, watcher)
+        try:
+            for case in plan.cases:
+                todo = [v for v in plan.variants_of(case) if (case, v) not in status]
+                baseline = status.get((case, REFERENCE)) == "passed"
+                for record in session.measure(case, todo, baseline=baseline):
+                    file.append(record)
+                    watcher.recorded(record)
+        finally:
+            worker.close()
+
+
+class Session:
+    """Measures Cases by asking a worker."""
+
+    def __init__(self, plan: Plan, worker: Worker, watcher: Watcher) -> None:
+        """Measure as a plan says, and tell a watcher."""
+        self.plan = plan
+        self.worker = worker
+        self.watcher = watcher
+        self.environment = current_environment(plan.machine, plan.threads)
+
+    def measure(self, case: Case, variants: list[str], *, baseline: bool) -> Iterator[Record]:
+        """Yield a Record of each variant of a Case: first of those that cannot be timed.
+
+        Args:
+            case: what is asked.
+            variants: which to measure.
+            baseline: whether the reference, though not to be measured again, can be timed.
+        """
+        judged: dict[str, Judgement] = {}
+        for variant in variants:
+            self.watcher.working(case, f"judging {variant}")
+            found = self._judge(case, variant)
+            if isinstance(found, Record):
+                yield found
+            else:
+                judged[variant] = found
+        if not judged:
+            return
+        self.watcher.working(case, f"timing {', '.join(judged)}")
+        baseline = baseline or REFERENCE in judged
+        for variant, times in self._time(case, list(judged), baseline=baseline).items():
+            yield self._timed(case, variant, judged[variant], times)
+
+    def _judge(self, case: Case, variant: str) -> Judgement | Record:
+        """Return the judgement of a variant to be timed, or the Record of one that is not."""
+        implementation = impls.implementation(case.loss, variant)
+        reason = implementation.unsupported(case.device, case.torch_dtype)
+        if reason is not None:
+            return self._record(case, variant, "unsupported", reason)
+        try:
+            judgement = self.worker.ask(self.plan.timeout_seconds, judge, case, variant)
+        except Lost as lost:
+            return self._record(case, variant, lost.status, str(lost))
+        if implementation.departs:
+            return self._record(
+                case, variant, "departs", implementation.departs, agreement=judgement.agreement
+            )
+        if judgement.memory is None:
+            reason = "; ".join(str(part) for part in judgement.agreement if not part.passed)
+            return self._record(case, variant, "refused", reason, agreement=judgement.agreement)
+        return judgement
+
+    def _timed(self, case: Case, variant: str, judgement: Judgement, times: Times | Lost) -> Record:
+        seen: dict[str, Any] = {"agreement": judgement.agreement, "memory": judgement.memory}
+        if isinstance(times, Lost):
+            return self._record(case, variant, times.status, str(times), **seen)
+        seen.update(forward=times.forward, step=times.step)
+        return self._record(case, variant, "passed", **seen)
+
+    def _time(self, case: Case, variants: list[str], *, baseline: bool) -> dict[str, Times | Lost]:
+        """Return the times of variants, or why there are none.
+
+        One that brings the worker down takes the others' times along, so these are then taken anew,
+        each variant alone with the reference.
+        """
+        together = tuple(dict.fromkeys([REFERENCE, *variants] if baseline else variants))
+        sampling = Sampling(self.plan.budget_seconds, seed=case.seed)
+        # Twice, since forward and step are sampled, and warmed up, one after the other.
+        timeout = self.plan.timeout_seconds + 20 * self.plan.budget_seconds
+        try:
+            times = self.worker.ask(timeout, time_variants, case, together, sampling)
+        except Lost as lost:
+            if len(variants) == 1:
+                return {variants[0]: lost}
+        else:
+            return {variant: times[variant] for variant in variants}
+        alone: dict[str, Times | Lost] = {}
+        for variant in variants:
+            alone.update(self._time(case, [variant], baseline=baseline))
+        return alone
+
+    def _record(
+        self, case: Case, variant: str, status: Status, reason: str = "", **seen: Any
+    ) -> Record:
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        return Record(case, variant, status, self.environment, made, reason, **seen)

@@ -1,0 +1,143 @@
+"""The tables that the command line prints."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+import impls
+from bench.cases import DTYPES
+from bench.records import Record
+from bench.timing import Timing
+
+VERDICT_STYLES = {"faster": "green", "slower": "red", "same": "", "unclear": "yellow"}
+WIDTH_WITHOUT_TERMINAL = 140
+COLUMNS = {
+    "step": 8,
+    "forward": 8,
+    "speed-up [95%]": 24,
+    "samples/s": 9,
+    "peak": 8,
+    "saved": 8,
+    "error": 6,
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console, wide enough for a table where the output is no terminal."""
+    plain = Console(stderr=stderr)
+    return plain if plain.is_terminal else Console(stderr=stderr, width=WIDTH_WITHOUT_TERMINAL)
+
+
+def results_table(records: Sequence[Record]) -> Group:
+    """Return the table of a run: a block a Case, the fastest first, what was not timed last."""
+    blocks: list[RenderableType] = [_columns(show_header=True)]
+    for case, group in groupby(sorted(records, key=_order), key=lambda record: record.case):
+        table = _columns(show_header=False)
+        blocks += [Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")), table]
+        for record in group:
+            table.add_row(f"  {record.variant}", *_cells(record))
+            if record.reason:
+                blocks.append(Text(f"  {record.variant} {record.status}: {record.reason}", "dim"))
+    return Group(*blocks)
+
+
+def _columns(*, show_header: bool) -> Table:
+    """Return an empty table of fixed widths, so that those of all blocks stand in line."""
+    table = Table(box=None, pad_edge=False, show_header=show_header, header_style="bold")
+    table.add_column("variant", width=22)
+    for name, width in COLUMNS.items():
+        table.add_column(name, justify="right", no_wrap=True, width=width)
+    table.add_column("verdict")
+    return table
+
+
+def _order(record: Record) -> tuple[Any, ...]:
+    case = record.case
+    loss = [loss.name for loss in impls.losses()].index(case.loss)
+    sizes = (case.device, case.data, case.dtype, case.dim, case.classes, case.batch, case.seed)
+    return loss, sizes, record.step.median_seconds if record.step else math.inf
+
+
+def _cells(record: Record) -> Iterable[str | Text]:
+    error = f"{max((part.error for part in record.agreement), default=math.nan):.0e}"
+    if record.step is None or record.forward is None or record.memory is None:
+        figures = [""] * 6 + [error if record.agreement else ""]
+        return [*figures, Text(record.status, style="yellow")]
+    verdict = "reference" if record.variant == "reference" else record.step.verdict
+    return [
+        si(record.step.median_seconds, "s"),
+        si(record.forward.median_seconds, "s"),
+        "" if record.variant == "reference" else speedup(record.step),
+        si(record.case.batch / record.step.median_seconds, ""),
+        binary(record.memory.step_peak_bytes),
+        binary(record.memory.saved_bytes),
+        error,
+        Text(verdict, style=VERDICT_STYLES.get(verdict, "dim")),
+    ]
+
+
+def speedup(timing: Timing) -> str:
+    """Return a speed-up with its interval: ``3.21x [3.18, 3.25]``."""
+    interval = timing.speedup
+    if interval is None:
+        return ""
+    figures = (interval.median, interval.low, interval.high)
+    median, low, high = (f"{x:.0f}" if x >= 1000 else f"{x:.3g}" for x in figures)
+    return f"{median}x [{low}, {high}]"
+
+
+def si(value: float, unit: str) -> str:
+    """Return three significant digits with an SI prefix: ``1.23 ms``."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ")):
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value / 1e-9:.3g} n{unit}"
+
+
+def binary(count: int) -> str:
+    """Return bytes with a binary prefix: ``1.5 MiB``."""
+    value = float(count)
+    for prefix in ("", "Ki", "Mi"):
+        if value < 1024:
+            return f"{value:.3g} {prefix}B"
+        value /= 1024
+    return f"{value:.3g} GiB"
+
+
+def losses_table() -> Table:
+    """Return every Loss with its variants."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("loss", "document", "what it does", "variants"):
+        table.add_column(name)
+    for loss in impls.losses():
+        variants = ", ".join(i.variant for i in impls.implementations(loss.name))
+        table.add_row(loss.name, loss.document, loss.summary, variants)
+    return table
+
+
+def support_table(loss: str, devices: Iterable[str]) -> Table:
+    """Return what each variant of a Loss supports here."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("variant")
+    for device in devices:
+        table.add_column(device)
+    for implementation in impls.implementations(loss):
+        table.add_row(
+            implementation.variant, *(_support(implementation, device) for device in devices)
+        )
+    return table
+
+
+def _support(implementation: impls.Implementation, device: str) -> str:
+    reasons = {n: implementation.unsupported(device, d) for n, d in DTYPES.items()}
+    supported = [name for name, reason in reasons.items() if reason is None]
+    if not supported:
+        return f"unsupported: {implementation.unsupported(device, torch.float32)}"
+    departs = f"; departs: {implementation.departs}" if implementation.departs else ""
+    return ", ".join(supported) + departs

@@ -1,0 +1,143 @@
+"""A Case made real: its inputs, its initial state, and one call or step of an implementation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import impls
+from bench.cases import Case
+from bench.data import DIFFERENTIABLE, make_inputs
+
+DRAWS = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one step gave, by name.
+
+    Attributes:
+        outputs: the fields of the named tuple that were computed.
+        gradients: of every differentiable input and parameter.
+        state: parameters and buffers afterwards.
+    """
+
+    outputs: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
+    state: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The inputs, the initial state and the upstream gradient of a Case.
+
+    Attributes:
+        case: what was asked.
+        inputs: one set a draw; a second batch tells a cached result from a computed one.
+        state: the initial state of the reference, rounded to the case's dtype.
+        cotangents: the upstream gradient of each draw; ``None`` stands for a loss's 1.0.
+    """
+
+    case: Case
+    inputs: tuple[Mapping[str, Tensor], ...]
+    state: Mapping[str, Tensor]
+    cotangents: tuple[Tensor | None, ...]
+
+    @classmethod
+    def of(cls, case: Case) -> "Workload":
+        """Make the workload of a Case on its device."""
+        inputs = tuple(make_inputs(case, draw) for draw in range(DRAWS))
+        torch.manual_seed(case.seed)
+        initial = impls.implementation(case.loss, "reference").build(**case.arguments)
+        initial.to(device=case.device, dtype=case.torch_dtype)
+        cotangents = tuple(_cotangent(case, batch, draw) for draw, batch in enumerate(inputs))
+        return cls(case, inputs, initial.state_dict(), cotangents)
+
+    def exact(self) -> "Workload":
+        """Return the same workload in float64 on the CPU, of the numbers as they were rounded."""
+        return Workload(
+            replace(self.case, dtype="float64", device="cpu"),
+            tuple(_upcast(batch) for batch in self.inputs),
+            _upcast(self.state),
+            tuple(None if c is None else c.cpu().double() for c in self.cotangents),
+        )
+
+    def module(self, implementation: impls.Implementation, *, validate: bool = False) -> nn.Module:
+        """Return an implementation in the case's dtype and device, in the initial state."""
+        module = implementation.build(validate=validate, **self.case.arguments)
+        module.to(device=self.case.device, dtype=self.case.torch_dtype)
+        self.reset(module)
+        return module
+
+    def reset(self, module: nn.Module) -> None:
+        """Put a module back into the initial state."""
+        module.load_state_dict(dict(self.state))
+
+    def leaves(self, draw: int = 0) -> dict[str, Tensor]:
+        """Return fresh inputs, those with gradients as leaves that require one."""
+        return {
+            name: tensor.clone().requires_grad_(name in DIFFERENTIABLE)
+            for name, tensor in self.inputs[draw].items()
+        }
+
+    def gradients(self, out: Any, wanted: list[Tensor], draw: int = 0) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the first field of an output, as training takes them."""
+        return torch.autograd.grad(out[0], wanted, self.cotangents[draw], allow_unused=True)
+
+    def step(self, module: nn.Module, draw: int = 0) -> Outcome:
+        """Return what one forward and backward of a module give.
+
+        Raises:
+            ValueError: where it changed an input.
+        """
+        inputs = self.leaves(draw)
+        targets = trainable(module, inputs)
+        out = module(**inputs)
+        gradients = self.gradients(out, list(targets.values()), draw)
+        for name, tensor in self.inputs[draw].items():
+            if not torch.allclose(inputs[name], tensor, rtol=0, atol=0, equal_nan=True):
+                raise ValueError(f"it changed its input {name}")
+        return Outcome(
+            {
+                name: value.detach()
+                for name, value in zip(out._fields, out, strict=True)
+                if value is not None
+            },
+            {
+                name: _dense(gradient, target)
+                for (name, target), gradient in zip(targets.items(), gradients, strict=True)
+            },
+            {name: tensor.detach().clone() for name, tensor in module.state_dict().items()},
+        )
+
+
+def trainable(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what a step takes gradients to: the inputs and parameters that require one."""
+    named = {**inputs, **dict(module.named_parameters())}
+    return {name: tensor for name, tensor in named.items() if tensor.requires_grad}
+
+
+def _cotangent(case: Case, batch: Mapping[str, Tensor], draw: int) -> Tensor | None:
+    """Return a fixed random upstream gradient for a distance block, ``None`` for a loss."""
+    loss = impls.loss(case.loss)
+    if loss.kind == "loss":
+        return None
+    a, b = batch.values()
+    shape = () if loss.inputs == "arrays" else (len(a), len(b))
+    generator = torch.Generator().manual_seed(case.seed + draw)
+    return torch.randn(shape, generator=generator).to(a)
+
+
+def _upcast(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: tensor.cpu().double() if tensor.is_floating_point() else tensor.cpu()
+        for name, tensor in tensors.items()
+    }
+
+
+def _dense(gradient: Tensor | None, target: Tensor) -> Tensor:
+    if gradient is None:
+        return torch.zeros_like(target)
+    return gradient.to_dense() if gradient.is_sparse else gradient

@@ -1,0 +1,45 @@
+"""The sessions: ``nox`` runs the tests, ``nox -s bench`` the main job; ``nox -l`` lists all."""
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["tests"]
+nox.options.reuse_venv = "yes"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Install a dependency group and torch, at the versions of constraints.txt."""
+    wanted = nox.project.dependency_groups(PROJECT, group)
+    # Into an environment that has them this takes a second, so that a reused one is ready at once.
+    session.install("-q", "-c", "constraints.txt", *PROJECT["project"]["dependencies"], *wanted)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole test suite; what follows -- goes to pytest."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def lint(session: nox.Session) -> None:
+    """Check format and lint."""
+    install(session, "lint")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session(default=False)
+def typecheck(session: nox.Session) -> None:
+    """Check the types of impls, reference and bench."""
+    install(session, "typecheck")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure every loss on this machine; what follows -- goes to `python -m bench run`."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "run", *session.posargs)

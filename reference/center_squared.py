@@ -1,0 +1,103 @@
+"""Wen et al. 2016: the centre loss as its paper has it, each sample's distance squared.
+
+Both losses are sums over the batch, and keep their class centres as rows, ``centers [C, D]``.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reference.outputs import LossAndLogits, LossOnly
+
+
+@torch.no_grad()
+def move_centers_(centers: Tensor, embeddings: Tensor, labels: Tensor, rate: float) -> None:
+    """Move ``centers [C, D]`` towards ``embeddings [B, D]``, in place (Wen et al. 2016, Eq. 4).
+
+    ``c_j ← c_j - α Σ_{y_i = j} (c_j - x_i) / (1 + n_j)``, n_j the samples of the class in the
+    batch: a class that is absent does not move.
+    """
+    pull = torch.zeros_like(centers).index_add_(0, labels, centers[labels] - embeddings)
+    counts = labels.bincount(minlength=len(centers)).to(centers.dtype)
+    centers -= rate * pull / (1 + counts).unsqueeze(1)
+
+
+class MovingCenters(nn.Module):
+    """Class centres that follow their gradient or, with a rate, move by the paper's own update.
+
+    Args:
+        num_classes: C.
+        embedding_dim: D.
+        center_rate: α of the update; at 0 the centres follow their gradient.
+    """
+
+    def __init__(self, num_classes: int, embedding_dim: int, center_rate: float) -> None:
+        super().__init__()
+        self.center_rate = center_rate
+        self.centers = nn.Parameter(
+            torch.randn(num_classes, embedding_dim), requires_grad=center_rate == 0
+        )
+
+    def center_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return ``½ Σ_i ‖x_i - c_{y_i}‖²``, 0-d; then the centres may move."""
+        moves = self.center_rate > 0
+        # Detached as well, for callers who unfreeze every parameter of a model at once.
+        centers = self.centers.detach() if moves else self.centers
+        loss = (embeddings - centers.index_select(0, labels)).pow(2).sum() / 2
+        if moves and self.training:
+            move_centers_(self.centers, embeddings, labels, self.center_rate)
+        return loss
+
+
+class Center(MovingCenters):
+    """Half the squared distances to the class centres (Wen et al. 2016, Eq. 2).
+
+    ``loss = ½ Σ_i ‖x_i - c_{y_i}‖²``. With a ``center_rate`` the centres have no gradient: in
+    training they move after each call by ``move_centers_``, in evaluation they stay.
+
+    Args:
+        num_classes: C.
+        embedding_dim: D.
+        center_rate: α of the centres' own update; at 0 they follow their gradient.
+    """
+
+    def __init__(self, num_classes: int, embedding_dim: int, center_rate: float = 0) -> None:
+        super().__init__(num_classes, embedding_dim, center_rate)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
+        """Return the loss of ``embeddings [B, D]``, ``labels [B]``; then the centres may move."""
+        return LossOnly(self.center_loss(embeddings, labels.long()))
+
+
+class SoftmaxCenter(MovingCenters):
+    """Softmax and centre loss together (Wen et al. 2016, Eq. 5).
+
+    ``loss = -Σ_i log softmax(x_i W)[y_i] + λ/2 Σ_i ‖x_i - c_{y_i}‖²``, both of them sums. The
+    centres move as in ``Center``, whatever λ is.
+
+    Args:
+        num_classes: C.
+        embedding_dim: D.
+        center_weight: λ.
+        center_rate: α of the centres' own update; at 0 they follow their gradient.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_dim: int,
+        center_weight: float = 0.003,
+        center_rate: float = 0,
+    ) -> None:
+        super().__init__(num_classes, embedding_dim, center_rate)
+        self.center_weight = center_weight
+        self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss and ``logits [B, C]``; then the centres may move."""
+        labels = labels.long()
+        logits = embeddings.mm(self.weight)
+        softmax_loss = F.cross_entropy(logits, labels, reduction="sum")
+        center_loss = self.center_loss(embeddings, labels)
+        return LossAndLogits(softmax_loss + self.center_weight * center_loss, logits)

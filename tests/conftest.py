@@ -1,0 +1,33 @@
+"""What every test module shares."""
+
+import pytest
+import torch
+
+import impls
+from bench.agreement import oracle, reference_errors, workload_of
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fresh_caches():
+    """Workloads are cached by Case; a test module must not see another's."""
+    yield
+    for cached in (workload_of, oracle, reference_errors):
+        cached.cache_clear()
+
+
+def supported(device: str = "cpu") -> list[impls.Implementation]:
+    """Return every implementation that runs here in float32, so that a new one is tested too."""
+    return [
+        implementation
+        for loss in impls.losses()
+        for implementation in impls.implementations(loss.name)
+        if implementation.unsupported(device, torch.float32) is None
+    ]
+
+
+def name_of(implementation: impls.Implementation) -> str:
+    return f"{implementation.loss.name}-{implementation.variant}"

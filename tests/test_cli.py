@@ -1,0 +1,81 @@
+"""What is wrong is told in one line, with the choices and exit code 2."""
+
+import pytest
+import torch
+
+import impls
+from bench.cli import choose_cases, main
+from bench.table import binary, si
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--loss", "arcfaec"], "'arcfaec' is not one of 'softmax', 'modified_softmax'"),
+        (["run", "--variant", "nope"], "'nope' is not one of"),
+        (["run", "--preset", "huge"], "'huge' is not one of 'quick', 'ci', 'full'"),
+        (["run", "--batch", "0"], "0 is not in the range x>=1"),
+        (["run", "--batch", "many"], "'many' is not a valid integer"),
+        (["run", "--dtype", "int8"], "'int8' is not one of 'float32'"),
+        (["run", "--data", "digits", "--dim", "8"], "digits has dim 64"),
+        (["run", "--loss", "triplet_batch_hard", "--classes", "1"], "needs negatives"),
+        (["run", "--resume", "/nowhere"], "/nowhere holds no run: there is no plan.json"),
+        (["run", "--out", "/proc/nowhere"], "expected a folder to write to"),
+        (["show", "arcfaec"], "'arcfaec' is not one of"),
+        (["lsit"], "No such command 'lsit'"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_a_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    out, errors = capsys.readouterr()
+    assert message in " ".join(errors.split())
+    assert "Traceback" not in errors
+    assert out == ""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_cuda_is_refused_where_there_is_none(capsys):
+    assert main(["run", "--device", "cuda"]) == 2
+    assert "no CUDA device: torch" in capsys.readouterr().err
+
+
+def test_list_shows_every_loss(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for loss in impls.losses():
+        assert loss.name in out
+
+
+@pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
+def test_show_tells_what_is_known_of_a_loss(loss, capsys):
+    assert main(["show", loss]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    entry = impls.loss(loss)
+    for text in (entry.formula, entry.document, *entry.departures):
+        assert " ".join(text.split()) in out
+    for implementation in impls.implementations(loss):
+        assert implementation.variant in out
+
+
+def test_without_a_size_quick_is_measured_and_with_one_a_plain_case():
+    quick = choose_cases("quick", (), "cpu", {})
+    assert {case.data for case in quick} == {"digits"}
+    (case,) = choose_cases(None, ("arcface",), "cpu", {"batch": (7,)})
+    assert (case.batch, case.dim, case.classes, case.data) == (7, 128, 10, "gaussian")
+
+
+def test_a_preset_is_narrowed_by_what_is_given():
+    cases = choose_cases("full", ("island",), "cpu", {"batch": (5,)})
+    assert {(case.loss, case.batch) for case in cases} == {("island", 5)}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.00123, "1.23 ms"), (4.5e-8, "45 ns"), (2, "2 s"), (1500, "1.5 ks")]
+)
+def test_seconds_are_shown_with_their_unit(value, text):
+    assert si(value, "s") == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1536, "1.5 KiB"), (3 * 2**30, "3 GiB")])
+def test_bytes_are_shown_with_their_unit(count, text):
+    assert binary(count) == text

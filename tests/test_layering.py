@@ -1,0 +1,67 @@
+"""The rooms import only from those above them."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("reference", "impls", "bench")
+# What each room may import of the house; the catalogue names the references.
+MAY_IMPORT = {
+    "reference": {"reference"},
+    "impls": {"impls"},
+    "bench": {"bench", "impls"},
+}
+CONTENDERS = tuple(p.name for p in (ROOT / "impls").iterdir() if (p / "__init__.py").exists())
+SHARED_WITH_CONTENDERS = {"impls.catalogue", "impls.registry", "impls.state"}
+
+
+def imports(path):
+    """Yield (module, whether at the top level) of every import in a file."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in tree.body) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module, node in tree.body
+
+
+def files(room):
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_from_those_above(room):
+    for path in files(room):
+        allowed = MAY_IMPORT[room] | ({"reference"} if path.name == "catalogue.py" else set())
+        for module, _ in imports(path):
+            top = module.split(".")[0]
+            if top in (*ROOMS, "tests"):
+                assert top in allowed, f"{path.relative_to(ROOT)} imports {module}"
+
+
+@pytest.mark.parametrize("package", CONTENDERS)
+def test_a_contender_imports_no_other_contender(package):
+    registering = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in files(f"impls/{package}")
+        if "@register(" in path.read_text()
+    }
+    assert registering
+    for path in files(f"impls/{package}"):
+        for module, _ in imports(path):
+            if module.startswith("impls."):
+                here = module.startswith(f"impls.{package}.") and module not in registering
+                assert here or module in SHARED_WITH_CONTENDERS, f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("room", ["impls", "reference"])
+def test_what_is_shipped_needs_torch_alone(room):
+    for path in files(room):
+        for module, at_top in imports(path):
+            top = module.split(".")[0]
+            known = top in sys.stdlib_module_names | {"torch", "impls", "reference"}
+            assert known or not at_top, f"{path.relative_to(ROOT)} imports {module} at its top"

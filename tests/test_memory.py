@@ -1,0 +1,64 @@
+"""Memory is counted to the byte, and the same at every run."""
+
+import pytest
+import torch
+
+import impls
+from bench.cases import Case
+from bench.memory import footprint, measure_memory
+
+CASE = Case("center_mse", batch=32, dim=16, classes=10)
+MIB = 2**20
+
+
+def test_a_planted_buffer_is_counted_to_the_byte():
+    def call():
+        kept = torch.empty(3 * MIB, dtype=torch.uint8)
+        torch.empty(5 * MIB, dtype=torch.uint8)
+        torch.empty(1 * MIB, dtype=torch.uint8)
+        return kept
+
+    seen = footprint(call, "cpu")
+    assert (seen.peak_bytes, seen.live_bytes, seen.allocations) == (8 * MIB, 3 * MIB, 3)
+
+
+def test_what_was_there_before_is_not_counted():
+    before = torch.zeros(MIB)
+    assert 4 <= footprint(before.sum, "cpu").peak_bytes < 64
+
+
+def hoarding(extra):
+    """An implementation that keeps two buffers of so many floats for its backward."""
+    honest = impls.implementation("center_mse", "vectorized")
+
+    class Hoards(honest.builder):
+        def forward(self, embeddings, labels):
+            ballast = torch.ones(extra, requires_grad=True)
+            out = super().forward(embeddings, labels)
+            # exp keeps its result, and the graph its leaf.
+            return out._replace(loss=out.loss + 0 * ballast.exp().sum())
+
+    return impls.Implementation(honest.loss, "hoarding", Hoards)
+
+
+@pytest.mark.parametrize("extra", [1, 123, 4567])
+def test_a_planted_saved_tensor_is_counted_to_the_byte(extra):
+    more, less = measure_memory(CASE, hoarding(extra)), measure_memory(CASE, hoarding(0))
+    assert more.saved_bytes - less.saved_bytes == 2 * 4 * extra
+
+
+def test_the_reference_holds_what_it_must():
+    case = Case("softmax", batch=32, dim=16, classes=10)
+    seen = measure_memory(case, impls.implementation("softmax", "reference"))
+    logits, gradients = 4 * 32 * 10, 4 * (32 * 16 + 16 * 10)
+    # The log-softmax, the loss and the sum of the samples' weights; the logits themselves go.
+    assert seen.saved_bytes == logits + 4 + 4
+    assert seen.step_peak_bytes >= logits + gradients
+    assert seen.forward_peak_bytes >= 2 * logits
+    assert seen.allocations >= 6
+
+
+def test_two_runs_count_the_same():
+    implementation = impls.implementation("triplet_batch_hard", "reference")
+    case = Case("triplet_batch_hard", batch=16, dim=8, classes=4)
+    assert measure_memory(case, implementation) == measure_memory(case, implementation)

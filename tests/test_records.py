@@ -1,0 +1,145 @@
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+from bench.agreement import Agreement
+from bench.cases import Case
+from bench.environment import ROOT, current_environment
+from bench.errors import UsageError
+from bench.memory import Memory
+from bench.records import RECORDS, Record, read_records, record_file
+from bench.timing import Timing
+
+ENVIRONMENT = current_environment(machine="here")
+TIMING = Timing(seconds=(2e-6, 3e-6), reference_seconds=(1e-6, 2e-6), calls=3)
+GOOD = Agreement("out.loss", error=1e-8, reference_error=1e-8, budget=1e-7)
+BAD = Agreement("out.loss", error=math.inf, reference_error=1e-8, budget=1e-7)
+
+
+def record(**changes):
+    seen = {
+        "case": Case("island", batch=4, dim=2, classes=3),
+        "variant": "vectorized",
+        "status": "passed",
+        "environment": ENVIRONMENT,
+        "made": "2026-01-02T03:04:05+00:00",
+        "agreement": (GOOD,),
+        "memory": Memory(1, 2, 3, 4),
+        "forward": TIMING,
+        "step": TIMING,
+    }
+    return Record(**{**seen, **changes})
+
+
+@pytest.mark.parametrize("status", ["refused", "departs", "failed", "crashed", "oom", "timeout"])
+def test_only_what_passed_holds_times(status):
+    with pytest.raises(ValueError, match=f"a record that is {status} must hold no times"):
+        record(status=status)
+    assert record(status=status, forward=None, step=None).step is None
+
+
+@pytest.mark.parametrize("agreement", [(), (BAD,), (GOOD, BAD)])
+def test_only_what_agrees_has_passed(agreement):
+    with pytest.raises(ValueError, match="must hold an agreement within its budget"):
+        record(agreement=agreement)
+
+
+def test_replacing_a_status_is_checked_too():
+    with pytest.raises(ValueError, match="no times"):
+        dataclasses.replace(record(), status="failed")
+
+
+def test_a_file_gives_back_what_was_put_in(tmp_path):
+    records = [
+        record(),
+        record(variant="reference", status="refused", agreement=(BAD,), forward=None, step=None),
+    ]
+    with record_file(tmp_path) as file:
+        for each in records:
+            file.append(each)
+    assert read_records(tmp_path) == records
+    lines = (tmp_path / RECORDS).read_text().splitlines()
+    assert all(json.loads(line)["schema"] == 1 for line in lines)
+    assert json.loads(lines[0])["environment"]["machine"] == "here"
+
+
+def test_a_half_written_line_is_passed_over_and_cut_off(tmp_path):
+    with record_file(tmp_path) as file:
+        file.append(record())
+    whole = (tmp_path / RECORDS).read_bytes()
+    (tmp_path / RECORDS).write_bytes(whole + whole[:100])
+    assert read_records(tmp_path) == [record()]
+    with record_file(tmp_path) as file:
+        file.append(record(variant="reference"))
+    assert [r.variant for r in read_records(tmp_path)] == ["vectorized", "reference"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{not json\n", "line 2: damaged; expected a record"),
+        (b"[]\n", "line 2: damaged"),
+        (b'{"schema": 99}\n', "line 2: schema 99; this version reads schema 1"),
+        (b'{"schema": 1, "case": 3}\n', "line 2: case: "),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path, line, message):
+    with record_file(tmp_path) as file:
+        file.append(record())
+    path = tmp_path / RECORDS
+    path.write_bytes(path.read_bytes() + line)
+    with pytest.raises(UsageError, match=message):
+        read_records(tmp_path)
+
+
+def test_a_record_with_times_that_did_not_pass_cannot_be_read(tmp_path):
+    with record_file(tmp_path) as file:
+        file.append(record())
+    path = tmp_path / RECORDS
+    path.write_text(path.read_text().replace('"status":"passed"', '"status":"failed"'))
+    with pytest.raises(UsageError, match="must hold no times"):
+        read_records(tmp_path)
+
+
+def test_no_records_are_told(tmp_path):
+    with pytest.raises(UsageError, match="expected the records of a run"):
+        read_records(tmp_path)
+
+
+def test_a_second_writer_is_refused(tmp_path):
+    with (
+        record_file(tmp_path),
+        pytest.raises(UsageError, match="another run writes there"),
+        record_file(tmp_path),
+    ):
+        pass
+
+
+def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path):
+    """A limit on the size of files stands in for a full disk: the write fails half-way."""
+    script = """
+import resource, sys
+from pathlib import Path
+from bench.errors import UsageError
+from bench.records import read_records, record_file
+from tests.test_records import record
+folder = Path(sys.argv[1])
+with record_file(folder) as file:
+    file.append(record())
+    size = file.path.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, size + 100))
+    try:
+        file.append(record())
+    except UsageError as error:
+        print(error)
+print(len(read_records(folder)), file.path.stat().st_size == size)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "File too large; the records before this one are whole" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == "1 True"

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch import nn
+
+import impls
+from impls.registry import Implementation, register
+
+
+def test_lists_the_reference_first():
+    for loss in impls.losses():
+        assert impls.implementations(loss.name)[0].variant == "reference"
+
+
+def test_every_loss_has_a_vectorized_implementation():
+    for loss in impls.losses():
+        assert impls.implementation(loss.name, "vectorized").loss is loss
+
+
+def test_an_unknown_loss_is_told_the_choices():
+    with pytest.raises(ValueError, match="unknown loss 'arcfaec'; the losses are: softmax, "):
+        impls.implementations("arcfaec")
+
+
+def test_an_unknown_variant_is_told_the_choices():
+    with pytest.raises(ValueError, match="island has no variant 'nope'; it has: reference, "):
+        impls.implementation("island", "nope")
+
+
+def test_registering_twice_or_for_no_loss_raises():
+    with pytest.raises(ValueError, match="island: the variant 'vectorized' is registered already"):
+        register("island", "vectorized")
+    with pytest.raises(ValueError, match="unknown loss 'iceland'"):
+        register("iceland", "vectorized")
+
+
+def test_unsupported_gives_the_reason():
+    loss = impls.loss("island")
+    narrow = Implementation(loss, "narrow", nn.Identity, devices=("cuda",), dtypes=(torch.float32,))
+    assert narrow.unsupported("cpu", torch.float32) == "runs on cuda, not on cpu"
+    missing = Implementation(loss, "missing", nn.Identity, requires=("no_such_package",))
+    reason = "needs the package no_such_package, which is not installed"
+    assert missing.unsupported("cpu", torch.float32) == reason
+    single = Implementation(loss, "single", nn.Identity, dtypes=(torch.float32,))
+    assert single.unsupported("cpu", torch.float64) == "takes torch.float32, not torch.float64"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_cuda_is_unsupported_where_there_is_none():
+    reason = impls.implementation("softmax", "reference").unsupported("cuda", torch.float32)
+    assert reason is not None
+    assert "finds no CUDA device" in reason
+
+
+def test_without_validation_no_hook_is_attached():
+    module = impls.implementation("island", "vectorized").build(
+        validate=False, num_classes=3, embedding_dim=2
+    )
+    assert not module._forward_pre_hooks
