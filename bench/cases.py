@@ -95,6 +95,7 @@ class Sizes:
         classes: values of C.
         dtype: names of dtypes.
         data: kinds of data.
+        compiled: whether ``+compile`` variants are measured too, at some seconds each.
     """
 
     losses: tuple[str, ...] = ()
@@ -103,6 +104,7 @@ class Sizes:
     classes: tuple[int, ...] = (10,)
     dtype: tuple[str, ...] = ("float32",)
     data: tuple[str, ...] = ("gaussian",)
+    compiled: bool = False
 
     def cases(self, device: str) -> Iterator[Case]:
         """Yield the Cases of one device, Loss by Loss."""
@@ -146,7 +148,8 @@ PRESETS = {
     "full": Preset(
         "every loss over batch, dim, classes, dtype and data; about an hour",
         (
-            Sizes(batch=(64, 256, 1024), dim=(128,), classes=(10, 1000)),
+            Sizes(batch=(256,), classes=(1000,), compiled=True),
+            Sizes(batch=(64, 256, 1024), classes=(10, 1000)),
             Sizes(batch=(64, 256), dim=(512,), classes=(1000,)),
             Sizes(CLASSIFICATION, batch=(256,), dim=(128, 512), classes=(10_000,)),
             Sizes(CLASSIFICATION, batch=(256,), dim=(128,), classes=(100_000,)),

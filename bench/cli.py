@@ -81,6 +81,7 @@ def show(loss: str) -> None:
 @click.option("--classes", type=click.IntRange(1), multiple=True, help="Classes, C.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), multiple=True)
 @click.option("--data", type=click.Choice(DATA_KINDS), multiple=True)
+@click.option("--compiled/--eager", default=None, help="Measure +compile variants too, or none.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--budget", type=click.FloatRange(0, min_open=True), help="Seconds to time a case.")
 @click.option("--timeout", type=click.FloatRange(1), default=300, help="Seconds for one variant.")
@@ -92,6 +93,7 @@ def run_cases(
     preset: str | None,
     losses: tuple[str, ...],
     variants: tuple[str, ...],
+    compiled: bool | None,
     device: str,
     budget: float | None,
     timeout: float,
@@ -112,8 +114,7 @@ def run_cases(
         given = {axis: values for axis, values in sizes.items() if values}
         chosen = preset or (None if given else "quick")
         plan = Plan(
-            cases=choose_cases(chosen, losses, device, given),
-            variants=variants,
+            tasks=choose_tasks(chosen, losses, variants, choose_device(device), given, compiled),
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
             threads=threads or torch.get_num_threads(),
@@ -131,25 +132,53 @@ def run_cases(
     click.echo(f"records: {folder}/records.jsonl", err=True)
 
 
-def choose_cases(
+def choose_tasks(
     preset: str | None,
     losses: tuple[str, ...],
+    variants: tuple[str, ...],
     device: str,
     given: Mapping[str, tuple[Any, ...]],
-) -> tuple[Case, ...]:
-    """Return the Cases of a preset, or of one default size, with the given axes put in place.
+    compiled: bool | None = None,
+) -> tuple[tuple[Case, tuple[str, ...]], ...]:
+    """Return the Cases to measure, each with its variants.
+
+    Args:
+        preset: whose grids; ``None`` for one default size.
+        losses: names that narrow them; empty for all.
+        variants: names that narrow them, the reference staying; empty for all of the device.
+        device: ``cpu`` or ``cuda``.
+        given: axes of the grids to put in place.
+        compiled: whether ``+compile`` variants are measured; ``None`` where the preset says.
 
     Raises:
-        UsageError: where a size cannot be, or there is no such device here.
+        UsageError: where a size cannot be.
     """
-    where = choose_device(device)
-    grids = PRESETS[preset].grids if preset else (Sizes(),)
-    chosen: list[Case] = []
-    for grid in grids:
+    tasks: dict[Case, tuple[str, ...]] = {}
+    for grid in PRESETS[preset].grids if preset else (Sizes(),):
         kept = tuple(name for name in losses if not grid.losses or name in grid.losses)
-        if kept or not losses:
-            chosen.extend(replace(grid, **{**given, "losses": kept or grid.losses}).cases(where))
-    return tuple(dict.fromkeys(chosen))
+        if losses and not kept:
+            continue
+        changes: dict[str, Any] = {**given, "losses": kept or grid.losses}
+        if compiled is not None:
+            changes["compiled"] = compiled
+        changed = replace(grid, **changes)
+        for case in changed.cases(device):
+            tasks.setdefault(case, choose_variants(case, variants, compiled=changed.compiled))
+    return tuple(tasks.items())
+
+
+def choose_variants(case: Case, variants: tuple[str, ...], *, compiled: bool) -> tuple[str, ...]:
+    """Return the variants to measure in a Case, the reference first."""
+    return tuple(
+        implementation.variant
+        for implementation in impls.implementations(case.loss)
+        if implementation.variant in ("reference", *variants)
+        or (
+            not variants
+            and case.device in implementation.devices
+            and (compiled or not implementation.mode)
+        )
+    )
 
 
 def choose_device(device: str) -> str:

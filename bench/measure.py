@@ -9,6 +9,7 @@ from torch import nn
 import impls
 from bench.agreement import Agreement, measure_agreement, oracle, workload_of
 from bench.cases import Case
+from bench.compilation import Compilation, measure_compilation
 from bench.memory import Memory, measure_memory
 from bench.timing import Sampling, Timing, interleave
 from bench.workload import Workload, trainable
@@ -16,10 +17,17 @@ from bench.workload import Workload, trainable
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is known of a variant before it is timed: how it agrees, and its memory if it does."""
+    """What is known of a variant before it is timed.
+
+    Attributes:
+        agreement: a quantity each.
+        memory: of a step, where it agrees.
+        compilation: what compiling it cost, where it is compiled.
+    """
 
     agreement: tuple[Agreement, ...]
     memory: Memory | None
+    compilation: Compilation | None
 
 
 @dataclass(frozen=True)
@@ -33,13 +41,17 @@ class Times:
 def judge(case: Case, variant: str) -> Judgement:
     """Hold a variant against the oracle, and weigh it where it agrees."""
     implementation = impls.implementation(case.loss, variant)
+    compilation = measure_compilation(case, implementation) if implementation.mode else None
     agreement = measure_agreement(case, implementation)
     agreed = all(part.passed for part in agreement)
-    return Judgement(agreement, measure_memory(case, implementation) if agreed else None)
+    memory = measure_memory(case, implementation) if agreed else None
+    return Judgement(agreement, memory, compilation)
 
 
 def time_variants(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dict[str, Times]:
     """Time the variants of a Case against the reference, interleaved, forward and step alike."""
+    # Code made for other cases would count towards the recompilations that torch puts up with.
+    torch.compiler.reset()
     workload = workload_of(case)
     modules = {
         variant: workload.module(impls.implementation(case.loss, variant)) for variant in variants
@@ -71,13 +83,10 @@ def _moving_state(case: Case, workload: Workload) -> list[str]:
 
 
 def _reset(module: nn.Module, workload: Workload, names: list[str]) -> Callable[[], None]:
-    # The tensors themselves: a state_dict's would go stale where a module rebinds its data.
-    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    pairs = [(state[name], workload.state[name]) for name in names]
-
     @torch.no_grad()
     def reset() -> None:
-        for current, initial in pairs:
-            current.copy_(initial)
+        # Looked up at each call, since a module may rebind what it changes.
+        for name in names:
+            module.state_dict()[name].copy_(workload.state[name])
 
     return reset

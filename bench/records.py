@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from bench.agreement import Agreement
 from bench.cases import Case
+from bench.compilation import Compilation
 from bench.environment import Environment
 from bench.errors import UsageError
 from bench.memory import Memory
@@ -45,6 +46,7 @@ class Record:
         memory: bytes of a step.
         forward: times of a forward with its graph.
         step: times of forward and backward, to every input and parameter.
+        compilation: what compiling a ``+compile`` variant cost.
         made: when, ISO 8601 in UTC.
         schema: the version of this layout. 1: the first.
 
@@ -62,6 +64,7 @@ class Record:
     memory: Memory | None = None
     forward: Timing | None = None
     step: Timing | None = None
+    compilation: Compilation | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

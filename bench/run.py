@@ -1,6 +1,7 @@
 """The run: every variant of every Case judged, weighed and timed, and recorded at once."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,33 +27,23 @@ class Plan:
     """What a run was asked to do, kept beside its Records so that it can be resumed.
 
     Attributes:
-        cases: what to measure, in order.
-        variants: which variants; empty means all. The reference is always among them.
+        tasks: the Cases, in order, each with the variants to measure in it.
         budget_seconds: how long the times of one phase of one Case may be sampled.
         timeout_seconds: after how long without an answer a variant is given up.
         threads: that torch computes with.
         machine: the name that this machine goes by.
     """
 
-    cases: tuple[Case, ...]
-    variants: tuple[str, ...]
+    tasks: tuple[tuple[Case, tuple[str, ...]], ...]
     budget_seconds: float
     timeout_seconds: float
     threads: int
     machine: str
 
-    def variants_of(self, case: Case) -> list[str]:
-        """Return the variants to measure in a Case, the reference first."""
-        return [
-            implementation.variant
-            for implementation in impls.implementations(case.loss)
-            if not self.variants or implementation.variant in (REFERENCE, *self.variants)
-        ]
-
     @property
     def cells(self) -> list[tuple[Case, str]]:
         """Every variant of every Case."""
-        return [(case, variant) for case in self.cases for variant in self.variants_of(case)]
+        return [(case, variant) for case, variants in self.tasks for variant in variants]
 
 
 class PlanFile(RootModel[Plan]):
@@ -109,8 +100,8 @@ def run(folder: Path, plan: Plan, watcher: Watcher) -> None:
         worker = Worker(plan.threads)
         session = Session(plan, worker, watcher)
         try:
-            for case in plan.cases:
-                todo = [v for v in plan.variants_of(case) if (case, v) not in status]
+            for case, variants in plan.tasks:
+                todo = [variant for variant in variants if (case, variant) not in status]
                 baseline = status.get((case, REFERENCE)) == "passed"
                 for record in session.measure(case, todo, baseline=baseline):
                     file.append(record)
@@ -164,19 +155,17 @@ class Session:
             return self._record(case, variant, lost.status, str(lost))
         if implementation.departs:
             return self._record(
-                case, variant, "departs", implementation.departs, agreement=judgement.agreement
+                case, variant, "departs", implementation.departs, **_seen(judgement)
             )
         if judgement.memory is None:
             reason = "; ".join(str(part) for part in judgement.agreement if not part.passed)
-            return self._record(case, variant, "refused", reason, agreement=judgement.agreement)
+            return self._record(case, variant, "refused", reason, **_seen(judgement))
         return judgement
 
     def _timed(self, case: Case, variant: str, judgement: Judgement, times: Times | Lost) -> Record:
-        seen: dict[str, Any] = {"agreement": judgement.agreement, "memory": judgement.memory}
         if isinstance(times, Lost):
-            return self._record(case, variant, times.status, str(times), **seen)
-        seen.update(forward=times.forward, step=times.step)
-        return self._record(case, variant, "passed", **seen)
+            return self._record(case, variant, times.status, str(times), **_seen(judgement))
+        return self._record(case, variant, "passed", **_seen(judgement), **_seen(times))
 
     def _time(self, case: Case, variants: list[str], *, baseline: bool) -> dict[str, Times | Lost]:
         """Return the times of variants, or why there are none.
@@ -205,3 +194,7 @@ class Session:
     ) -> Record:
         made = datetime.now(UTC).isoformat(timespec="seconds")
         return Record(case, variant, status, self.environment, made, reason, **seen)
+
+
+def _seen(found: Judgement | Times) -> dict[str, Any]:
+    return {field.name: getattr(found, field.name) for field in fields(found)}

@@ -16,7 +16,7 @@ from bench.records import Record
 from bench.timing import Timing
 
 VERDICT_STYLES = {"faster": "green", "slower": "red", "same": "", "unclear": "yellow"}
-WIDTH_WITHOUT_TERMINAL = 140
+WIDTH_WITHOUT_TERMINAL = 150
 COLUMNS = {
     "step": 8,
     "forward": 8,
@@ -41,20 +41,32 @@ def results_table(records: Sequence[Record]) -> Group:
         table = _columns(show_header=False)
         blocks += [Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")), table]
         for record in group:
-            table.add_row(f"  {record.variant}", *_cells(record))
-            if record.reason:
-                blocks.append(Text(f"  {record.variant} {record.status}: {record.reason}", "dim"))
+            # Text, since the brackets of a variant's name would be taken for markup.
+            table.add_row(Text(f"  {record.variant}"), *_cells(record))
+            blocks += [Text(f"  {record.variant}: {note}", "dim") for note in _notes(record)]
     return Group(*blocks)
 
 
 def _columns(*, show_header: bool) -> Table:
     """Return an empty table of fixed widths, so that those of all blocks stand in line."""
     table = Table(box=None, pad_edge=False, show_header=show_header, header_style="bold")
-    table.add_column("variant", width=22)
+    table.add_column("variant", width=34)
     for name, width in COLUMNS.items():
         table.add_column(name, justify="right", no_wrap=True, width=width)
     table.add_column("verdict")
     return table
+
+
+def _notes(record: Record) -> Iterable[str]:
+    if record.reason:
+        yield f"{record.status}: {record.reason}"
+    if record.compilation:
+        done = record.compilation
+        yield (
+            f"compiled in {done.compile_seconds:.3g} s{' from the cache' * done.cached}, "
+            f"{done.graphs} graphs, {done.graph_breaks} breaks; {done.recompiles} more for "
+            f"batches of {', '.join(map(str, done.sweep))}"
+        )
 
 
 def _order(record: Record) -> tuple[Any, ...]:
@@ -111,13 +123,15 @@ def binary(count: int) -> str:
 
 
 def losses_table() -> Table:
-    """Return every Loss with its variants."""
+    """Return every Loss with its variants, and those of them that come compiled too."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("loss", "document", "what it does", "variants"):
+    for name in ("loss", "document", "variants", "and with +compile"):
         table.add_column(name)
     for loss in impls.losses():
-        variants = ", ".join(i.variant for i in impls.implementations(loss.name))
-        table.add_row(loss.name, loss.document, loss.summary, variants)
+        implementations = impls.implementations(loss.name)
+        eager = ", ".join(i.variant for i in implementations if not i.mode)
+        compiled = sorted({i.variant.split("+")[0] for i in implementations if i.mode})
+        table.add_row(loss.name, loss.document, eager, ", ".join(compiled))
     return table
 
 
@@ -129,7 +143,7 @@ def support_table(loss: str, devices: Iterable[str]) -> Table:
         table.add_column(device)
     for implementation in impls.implementations(loss):
         table.add_row(
-            implementation.variant, *(_support(implementation, device) for device in devices)
+            Text(implementation.variant), *(_support(implementation, device) for device in devices)
         )
     return table
 

@@ -1,7 +1,9 @@
 """A process that measures, and is replaced when it dies, hangs or runs out of memory."""
 
 import multiprocessing
+import os
 import signal
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -39,11 +41,12 @@ class Worker:
 
     def __init__(self, threads: int) -> None:
         """Have a process started that computes with so many threads."""
+        self._compiled = tempfile.TemporaryDirectory(prefix="lossbench-")
         self._pool = ProcessPool(
             max_workers=1,
             context=multiprocessing.get_context("spawn"),
             initializer=_prepare,
-            initargs=(threads,),
+            initargs=(threads, self._compiled.name),
         )
 
     def ask(self, timeout: float, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -63,6 +66,7 @@ class Worker:
         """End the process, whatever it does."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
+        self._compiled.cleanup()
 
 
 def _wait(future: Any) -> BaseException | None:
@@ -88,7 +92,9 @@ def _ending(code: int) -> str:
     return f"signal {signal.Signals(-code).name}"
 
 
-def _prepare(threads: int) -> None:
+def _prepare(threads: int, compiled: str) -> None:
+    # A folder of the run's own: the first compilation is a cold one, whatever ran here before.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled
     # Ctrl-C reaches the whole process group; the parent decides what becomes of the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)

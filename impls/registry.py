@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 
 from impls.catalogue import CATALOGUE
 from impls.checks import InputCheck, check_arguments
+from impls.compiled import MODES, cannot_compile, compiled
 from impls.loss import Loss
 
 DEVICES = ("cpu", "cuda")
@@ -30,8 +31,8 @@ class Implementation:
         requires: the packages, by import name, that it needs beyond torch.
         devices: the device types that it runs on.
         dtypes: the floating dtypes that it takes.
-        compiles: whether torch.compile takes its forward as one graph.
         departs: why its values cannot be the Loss's, where they are not; empty where they are.
+        mode: torch.compile's, of a ``+compile`` variant; empty of any other.
     """
 
     loss: Loss
@@ -40,8 +41,8 @@ class Implementation:
     requires: tuple[str, ...] = ()
     devices: tuple[str, ...] = DEVICES
     dtypes: tuple[torch.dtype, ...] = DTYPES
-    compiles: bool = False
     departs: str = ""
+    mode: str = ""
 
     def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
         """Return why it cannot run here on a device type in a dtype, or ``None`` where it can."""
@@ -54,7 +55,7 @@ class Implementation:
             return f"takes {', '.join(map(str, self.dtypes))}, not {dtype}"
         if device == "cuda" and not torch.cuda.is_available():
             return f"torch {torch.__version__} finds no CUDA device here"
-        return None
+        return cannot_compile(device) if self.mode else None
 
     def build(self, *, validate: bool = True, **arguments: Any) -> nn.Module:
         """Return the module, in the initial state that the reference has under the same seed.
@@ -99,6 +100,16 @@ def register(
 ) -> Callable[[Builder], Builder]:
     """Enter the decorated class, or function that returns a module, as an Implementation.
 
+    Args:
+        loss: the name of what it computes.
+        variant: how, in a word.
+        requires: the packages, by import name, that it needs beyond torch.
+        devices: the device types that it runs on.
+        dtypes: the floating dtypes that it takes.
+        compiles: whether torch.compile takes its forward as one graph; if so its ``+compile``
+            variants are entered too.
+        departs: why its values cannot be the Loss's, where they are not.
+
     Raises:
         ValueError: where the Loss is unknown, or has an Implementation of that variant.
     """
@@ -107,9 +118,18 @@ def register(
         raise ValueError(f"{loss}: the variant {variant!r} is registered already")
 
     def enter(builder: Builder) -> Builder:
-        variants[variant] = Implementation(
-            _losses[loss], variant, builder, requires, devices, dtypes, compiles, departs
+        entered = Implementation(
+            _losses[loss], variant, builder, requires, devices, dtypes, departs
         )
+        variants[variant] = entered
+        for suffix, (mode, where) in MODES.items() if compiles else ():
+            variants[variant + suffix] = replace(
+                entered,
+                variant=variant + suffix,
+                builder=compiled(builder, mode),
+                devices=tuple(device for device in where if device in devices),
+                mode=mode,
+            )
         return builder
 
     return enter

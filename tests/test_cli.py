@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import impls
-from bench.cli import choose_cases, main
+from bench.cli import choose_tasks, main
 from bench.table import binary, si
 
 
@@ -58,15 +58,24 @@ def test_show_tells_what_is_known_of_a_loss(loss, capsys):
 
 
 def test_without_a_size_quick_is_measured_and_with_one_a_plain_case():
-    quick = choose_cases("quick", (), "cpu", {})
-    assert {case.data for case in quick} == {"digits"}
-    (case,) = choose_cases(None, ("arcface",), "cpu", {"batch": (7,)})
+    quick = choose_tasks("quick", (), (), "cpu", {})
+    assert {case.data for case, _ in quick} == {"digits"}
+    ((case, _),) = choose_tasks(None, ("arcface",), (), "cpu", {"batch": (7,)})
     assert (case.batch, case.dim, case.classes, case.data) == (7, 128, 10, "gaussian")
 
 
 def test_a_preset_is_narrowed_by_what_is_given():
-    cases = choose_cases("full", ("island",), "cpu", {"batch": (5,)})
-    assert {(case.loss, case.batch) for case in cases} == {("island", 5)}
+    tasks = choose_tasks("full", ("island",), (), "cpu", {"batch": (5,)})
+    assert {(case.loss, case.batch) for case, _ in tasks} == {("island", 5)}
+
+
+def test_variants_are_narrowed_and_the_reference_stays():
+    ((_, variants),) = choose_tasks(None, ("island",), ("vectorized",), "cpu", {})
+    assert variants == ("reference", "vectorized")
+    ((_, eager),) = choose_tasks(None, ("island",), (), "cpu", {})
+    assert not [variant for variant in eager if "+compile" in variant]
+    ((_, everything),) = choose_tasks(None, ("island",), (), "cpu", {}, compiled=True)
+    assert {"vectorized+compile", "vectorized+compile[max-autotune]"} <= set(everything)
 
 
 @pytest.mark.parametrize(

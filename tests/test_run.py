@@ -32,15 +32,14 @@ class Silent:
         self.seen.append(record.cell)
 
 
-def plan(cases=CASES, **changes):
+def plan(cases=CASES, variants=("reference", "vectorized"), **changes):
     asked = {
-        "variants": ("vectorized",),
         "budget_seconds": 0.05,
         "timeout_seconds": 120,
         "threads": 1,
         "machine": "test",
     }
-    return Plan(cases, **{**asked, **changes})
+    return Plan(tuple((case, variants) for case in cases), **{**asked, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +128,10 @@ def test_a_killed_run_keeps_its_records_and_resumes(tmp_path, capsys):
     # What remains of the plan is cut short, to keep the test so.
     path = tmp_path / "run" / "plan.json"
     asked = json.loads(path.read_text())
-    asked["cases"] = asked["cases"][: len(kept) // 2 + 1]
+    asked["tasks"] = asked["tasks"][: len(kept) // 2 + 1]
     path.write_text(json.dumps(asked))
     assert main(["run", "--resume", str(tmp_path / "run")]) == 0
     after = read_records(tmp_path / "run")
     assert after[: len(kept)] == kept
-    assert len({record.cell for record in after}) == len(after) >= 2 * len(asked["cases"])
+    assert len({record.cell for record in after}) == len(after) >= 2 * len(asked["tasks"])
     assert "softmax  32x16, C=10, cpu, gaussian" in capsys.readouterr().out

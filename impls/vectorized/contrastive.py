@@ -23,7 +23,8 @@ class ContrastiveWholeBatch(nn.Module):
     def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
         """Return the loss."""
         share = same.to(x0.dtype).mean()
-        distance = torch.linalg.vector_norm(x0 - x1)
+        # Row by row: one norm over everything would lose digits by the length of the batch.
+        distance = torch.linalg.vector_norm(torch.linalg.vector_norm(x0 - x1, dim=-1))
         shortfall = F.relu(self.margin - distance)
         return LossOnly((share * distance.square() + (1 - share) * shortfall.square()) / 2)
 

@@ -33,8 +33,11 @@ class PairwiseSquaredDistance(nn.Module):
 
 @register("vector_distance", "vectorized", compiles=True)
 class VectorDistance(nn.Module):
-    """One fused norm, whose gradient at 0 is 0."""
+    """The norm of the rows' norms, whose gradient at 0 is 0.
+
+    One norm over everything would sum in a row, and lose digits by the length of the array.
+    """
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return the one distance, 0-d."""
-        return Distances(torch.linalg.vector_norm(a - b))
+        return Distances(torch.linalg.vector_norm(torch.linalg.vector_norm(a - b, dim=-1)))

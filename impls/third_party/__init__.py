@@ -1,0 +1,1 @@
+"""Contenders that other libraries compute, one file a library, imported where it is built."""

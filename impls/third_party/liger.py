@@ -1,0 +1,41 @@
+"""Liger-Kernel: cross-entropy fused with its linear layer, in Triton."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from impls.catalogue import LossAndLogits
+from impls.registry import register
+from impls.state import ClassWeights
+
+
+class LinearCrossEntropy(ClassWeights):
+    """Chunks of the batch, whose gradients are made in the forward pass: backward runs once."""
+
+    def __init__(self, num_classes: int, embedding_dim: int, criterion: Any) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.criterion = criterion
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss; the logits are never formed at once."""
+        if torch.is_grad_enabled() and not embeddings.requires_grad:
+            # The kernel makes the weights' gradient only where the embeddings have one.
+            embeddings = embeddings.detach().requires_grad_()
+        return LossAndLogits(self.criterion(self.weight.t(), embeddings, labels.long()), None)
+
+
+# Its kernel computes in float32, whatever the inputs' dtype.
+@register(
+    "softmax",
+    "liger",
+    requires=("liger_kernel", "triton"),
+    devices=("cuda",),
+    dtypes=(torch.float16, torch.bfloat16, torch.float32),
+)
+def softmax(num_classes: int, embedding_dim: int) -> nn.Module:
+    """``LigerFusedLinearCrossEntropyLoss``, the weights' gradient accumulated in float32."""
+    from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+
+    criterion = LigerFusedLinearCrossEntropyLoss(accum_dtype=torch.float32)
+    return LinearCrossEntropy(num_classes, embedding_dim, criterion)

@@ -1,0 +1,123 @@
+"""PyTorch's own losses and distances, as a user would put them together."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impls.catalogue import Distances, LossAndCorrect, LossAndLogits, LossOnly
+from impls.registry import register
+from impls.state import ClassCenters, ClassWeights
+
+# torch.cdist has no kernel for half precision.
+FLOATS = (torch.float32, torch.float64)
+
+
+class LinearCrossEntropy(ClassWeights):
+    """``torch.nn.functional.linear_cross_entropy``, which torch has from 2.13 on."""
+
+    def __init__(self, num_classes: int, embedding_dim: int, options: Any = None) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.options = options
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss; its logits are not kept."""
+        loss = F.linear_cross_entropy(
+            embeddings, self.weight.t(), labels.long(), options=self.options
+        )
+        return LossAndLogits(loss, None)
+
+
+def _require_linear_cross_entropy() -> None:
+    if not hasattr(F, "linear_cross_entropy"):
+        raise NotImplementedError(
+            f"linear_cross_entropy needs torch 2.13 or later, this is {torch.__version__}"
+        )
+
+
+@register("softmax", "torch", compiles=True)
+def softmax(num_classes: int, embedding_dim: int) -> nn.Module:
+    """The product and the cross-entropy one after the other, which is its default."""
+    _require_linear_cross_entropy()
+    return LinearCrossEntropy(num_classes, embedding_dim)
+
+
+@register("softmax", "torch_chunked")
+def softmax_chunked(num_classes: int, embedding_dim: int) -> nn.Module:
+    """Chunks of the batch, whose gradients are made in the forward pass: backward runs once.
+
+    Of 256 samples, since the chunks that it chooses by itself are many times slower on the CPU.
+    """
+    _require_linear_cross_entropy()
+    options = nn.LinearCrossEntropyOptions(batch_chunk_size=256)
+    return LinearCrossEntropy(num_classes, embedding_dim, options)
+
+
+@register("center_mse", "torch", compiles=True)
+class CenterMse(ClassCenters):
+    """``nn.MSELoss`` against an embedding table."""
+
+    def __init__(self, num_classes: int, embedding_dim: int) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.criterion = nn.MSELoss()
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
+        """Return the loss."""
+        return LossOnly(self.criterion(embeddings, F.embedding(labels, self.centers)))
+
+
+@register("triplet_batch_hard", "torch", dtypes=FLOATS, compiles=True)
+class TripletBatchHard(nn.Module):
+    """``nn.TripletMarginLoss`` on triplets mined by ``torch.cdist``, without its gradient.
+
+    It adds 1e-6 to differences by default, which is undone here, and takes no margin of 0 or less.
+    """
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self.criterion = nn.TripletMarginLoss(margin=margin, eps=0)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
+        """Return the loss and the number of correct anchors."""
+        with torch.no_grad():
+            distances = torch.cdist(embeddings, embeddings)
+            same = labels.unsqueeze(1) == labels
+            dist_ap, furthest = distances.masked_fill(~same, -torch.inf).max(1)
+            dist_an, closest = distances.masked_fill(same, torch.inf).min(1)
+        loss = self.criterion(embeddings, embeddings[furthest], embeddings[closest])
+        return LossAndCorrect(loss, (dist_an >= dist_ap).sum())
+
+
+@register("contrastive", "torch", compiles=True)
+class Contrastive(nn.Module):
+    """``F.pairwise_distance``, without the 1e-6 that it adds to differences by default."""
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
+        """Return the loss."""
+        same = same.to(x0.dtype)
+        distance = F.pairwise_distance(x0, x1, eps=0)
+        hinge = F.relu(self.margin - distance)
+        return LossOnly((same * distance.square() + (1 - same) * hinge.square()).mean() / 2)
+
+
+@register("pairwise_distance", "torch", dtypes=FLOATS, compiles=True)
+class PairwiseDistance(nn.Module):
+    """``torch.cdist``: 0 between equal rows, with gradient 0, where the document has 1e-6."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Distances:
+        """Return ``distances [M, N]``."""
+        return Distances(torch.cdist(a, b))
+
+
+@register("vector_distance", "torch", compiles=True)
+class VectorDistance(nn.Module):
+    """``torch.dist``: gradient 0 at 0, and on the CPU one running sum, which rounds as it grows."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Distances:
+        """Return the one distance, 0-d."""
+        return Distances(torch.dist(a, b))

@@ -1,0 +1,93 @@
+"""The compiled variants: derived from the registry, and held to the same oracle."""
+
+import copy
+
+import pytest
+import torch
+
+import impls
+from bench.agreement import measure_agreement
+from bench.cases import Case
+from bench.compilation import measure_compilation
+from bench.workload import Workload
+from impls.compiled import MODES
+from tests.conftest import name_of
+
+COMPILED = [
+    implementation
+    for loss in impls.losses()
+    for implementation in impls.implementations(loss.name)
+    if implementation.mode and not implementation.unsupported("cpu", torch.float32)
+]
+# One of each way to build a loss; the others take minutes, and run with -m slow.
+QUICK = {
+    "sphereface-vectorized+compile",
+    "center_all_pairs-vectorized+compile",
+    "triplet_batch_hard-vectorized+compile",
+    "contrastive-vectorized+compile[max-autotune]",
+}
+
+
+def case_of(implementation, **sizes):
+    return Case(implementation.loss.name, **{"batch": 12, "dim": 8, "classes": 5, **sizes})
+
+
+@pytest.fixture(autouse=True)
+def _no_code_of_other_tests():
+    torch.compiler.reset()
+
+
+CASES = [
+    pytest.param(implementation, id=name, marks=() if name in QUICK else pytest.mark.slow)
+    for implementation in COMPILED
+    for name in [name_of(implementation)]
+]
+
+
+@pytest.mark.parametrize("implementation", CASES)
+def test_agrees_in_one_graph_and_serves_other_batches_with_one_more(implementation):
+    case = case_of(implementation)
+    done = measure_compilation(case, implementation)
+    assert (done.graphs, done.graph_breaks) == (1, 0)
+    assert done.sweep == (11, 6, 24)
+    assert done.recompiles <= len(done.sweep)
+    assert done.compile_seconds > 0
+    for checked in (case, case_of(implementation, batch=11)):
+        failures = [str(a) for a in measure_agreement(checked, implementation) if not a.passed]
+        assert not failures
+
+
+def test_each_that_compiles_has_a_variant_a_mode():
+    for loss in impls.losses():
+        variants = {i.variant: i for i in impls.implementations(loss.name)}
+        for name, implementation in variants.items():
+            if implementation.mode:
+                eager, suffix = name.split("+")
+                assert MODES["+" + suffix][0] == implementation.mode
+                assert {eager + other for other in MODES} <= variants.keys()
+
+
+def test_reduce_overhead_is_for_cuda():
+    implementation = impls.implementation("arcface", "vectorized+compile[reduce-overhead]")
+    assert implementation.unsupported("cpu", torch.float32) == "runs on cuda, not on cpu"
+
+
+def test_a_machine_without_a_compiler_is_told(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    reason = impls.implementation("arcface", "vectorized+compile").unsupported("cpu", torch.float32)
+    assert reason == "torch.compile needs a C++ compiler on the CPU, and finds none"
+
+
+def test_keeps_names_hooks_and_independence_of_its_copies():
+    implementation = impls.implementation("center_mse", "vectorized+compile")
+    workload = Workload.of(case_of(implementation))
+    module = workload.module(implementation, validate=True)
+    assert list(module.state_dict()) == ["centers"]
+    with pytest.raises(ValueError, match="labels must be"):
+        module(workload.inputs[0]["embeddings"], torch.zeros(3))
+    twin = copy.deepcopy(module)
+    with torch.no_grad():
+        twin.centers.zero_()
+    expected = workload.inputs[0]["embeddings"].square().mean()
+    torch.testing.assert_close(twin(**workload.inputs[0]).loss, expected)
+    assert not torch.equal(module(**workload.inputs[0]).loss, expected)
