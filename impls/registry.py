@@ -16,6 +16,8 @@ from impls.loss import Loss
 DEVICES = ("cpu", "cuda")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 REFERENCE = "reference"
+# The oldest that the distribution's metadata admits.
+OLDEST_TORCH = (2, 11)
 
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
@@ -33,6 +35,7 @@ class Implementation:
         dtypes: the floating dtypes that it takes.
         departs: why its values cannot be the Loss's, where they are not; empty where they are.
         mode: torch.compile's, of a ``+compile`` variant; empty of any other.
+        since: the first torch release that it runs on.
     """
 
     loss: Loss
@@ -43,12 +46,17 @@ class Implementation:
     dtypes: tuple[torch.dtype, ...] = DTYPES
     departs: str = ""
     mode: str = ""
+    since: tuple[int, int] = OLDEST_TORCH
 
     def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
         """Return why it cannot run here on a device type in a dtype, or ``None`` where it can."""
         for package in self.requires:
             if importlib.util.find_spec(package) is None:
                 return f"needs the package {package}, which is not installed"
+        major, minor = torch.__version__.split(".")[:2]
+        if (int(major), int(minor)) < self.since:
+            needed = ".".join(map(str, self.since))
+            return f"needs torch {needed} or later, this is {torch.__version__}"
         if device not in self.devices:
             return f"runs on {', '.join(self.devices)}, not on {device}"
         if dtype not in self.dtypes:
@@ -97,6 +105,7 @@ def register(
     dtypes: tuple[torch.dtype, ...] = DTYPES,
     compiles: bool = False,
     departs: str = "",
+    since: tuple[int, int] = OLDEST_TORCH,
 ) -> Callable[[Builder], Builder]:
     """Enter the decorated class, or function that returns a module, as an Implementation.
 
@@ -109,6 +118,7 @@ def register(
         compiles: whether torch.compile takes its forward as one graph; if so its ``+compile``
             variants are entered too.
         departs: why its values cannot be the Loss's, where they are not.
+        since: the first torch release that it runs on.
 
     Raises:
         ValueError: where the Loss is unknown, or has an Implementation of that variant.
@@ -119,7 +129,7 @@ def register(
 
     def enter(builder: Builder) -> Builder:
         entered = Implementation(
-            _losses[loss], variant, builder, requires, devices, dtypes, departs
+            _losses[loss], variant, builder, requires, devices, dtypes, departs, since=since
         )
         variants[variant] = entered
         for suffix, (mode, where) in MODES.items() if compiles else ():

@@ -29,27 +29,18 @@ class LinearCrossEntropy(ClassWeights):
         return LossAndLogits(loss, None)
 
 
-def _require_linear_cross_entropy() -> None:
-    if not hasattr(F, "linear_cross_entropy"):
-        raise NotImplementedError(
-            f"linear_cross_entropy needs torch 2.13 or later, this is {torch.__version__}"
-        )
-
-
-@register("softmax", "torch", compiles=True)
+@register("softmax", "torch", compiles=True, since=(2, 13))
 def softmax(num_classes: int, embedding_dim: int) -> nn.Module:
     """The product and the cross-entropy one after the other, which is its default."""
-    _require_linear_cross_entropy()
     return LinearCrossEntropy(num_classes, embedding_dim)
 
 
-@register("softmax", "torch_chunked")
+@register("softmax", "torch_chunked", since=(2, 13))
 def softmax_chunked(num_classes: int, embedding_dim: int) -> nn.Module:
     """Chunks of the batch, whose gradients are made in the forward pass: backward runs once.
 
     Of 256 samples, since the chunks that it chooses by itself are many times slower on the CPU.
     """
-    _require_linear_cross_entropy()
     options = nn.LinearCrossEntropyOptions(batch_chunk_size=256)
     return LinearCrossEntropy(num_classes, embedding_dim, options)
 

@@ -30,7 +30,11 @@ class SoftmaxCenterUnsquared(ClassWeights):
 
 @register("center_all_pairs", "vectorized", compiles=True)
 class CenterAllPairs(ClassCenters):
-    """All distances by the expanded square: ``[B, B]`` in place of ``[B, B, D]``."""
+    """All distances by the expanded square: ``[B, B]`` in place of ``[B, B, D]``.
+
+    It cancels where a sample lies on a centre, and training draws each to its own: those distances
+    are taken by the difference.
+    """
 
     def __init__(self, num_classes: int, embedding_dim: int, momentum: float) -> None:
         super().__init__(num_classes, embedding_dim)
@@ -41,6 +45,8 @@ class CenterAllPairs(ClassCenters):
         centers = self.centers.index_select(0, labels)
         lengths = embeddings.square().sum(1, keepdim=True) + centers.square().sum(1)
         squared = torch.addmm(lengths, embeddings, centers.t(), alpha=-2)
+        own = (embeddings - centers).square().sum(1, keepdim=True)
+        squared = torch.where(labels.unsqueeze(1) == labels, own, squared)
         # Rounding may leave a square below 0, where the root of the document's sum cannot be.
         distances = (squared.clamp(min=0) + 1e-8).sqrt()
         self._move_centers(embeddings.detach(), labels)

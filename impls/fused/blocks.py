@@ -1,0 +1,56 @@
+"""Rows sorted by class, in blocks: equal labels lie in a narrow band of columns."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# A block of distances of this many elements: a few of them stay in the caches.
+BLOCK_ELEMENTS = 2**19
+# Bands begin at multiples of this, for reductions that go through columns in groups.
+ALIGNMENT = 16
+
+
+class Block(NamedTuple):
+    """Rows ``start:stop``, whose classes lie within the columns ``low:high``."""
+
+    start: int
+    stop: int
+    low: int
+    high: int
+
+
+def block_rows(batch: int) -> int:
+    """Return how many rows a block has: all of a small batch, else a power of two."""
+    if batch <= 256:
+        return batch
+    rows = 256
+    while rows > 32 and rows * batch > BLOCK_ELEMENTS:
+        rows //= 2
+    return rows
+
+
+def has_bands(labels: Tensor) -> bool:
+    """Return whether the ``blocks`` of ``labels [B]``, once sorted, have bands narrower than B.
+
+    Their ends are read on the CPU alone: elsewhere that would wait for the device, and a compiled
+    graph cannot depend on them.
+    """
+    several = block_rows(len(labels)) < len(labels)
+    return several and labels.is_cpu and not torch.compiler.is_compiling()
+
+
+def blocks(sorted_labels: Tensor) -> Iterator[Block]:
+    """Cut rows of ``sorted_labels [B]`` into blocks, whose bands may be all columns."""
+    batch = len(sorted_labels)
+    rows = block_rows(batch)
+    starts = list(range(0, batch, rows))
+    stops = [min(start + rows, batch) for start in starts]
+    lows, highs = [0] * len(starts), [batch] * len(starts)
+    if has_bands(sorted_labels):
+        last = torch.tensor(stops) - 1
+        lows = torch.searchsorted(sorted_labels, sorted_labels[::rows].contiguous()).tolist()
+        highs = torch.searchsorted(sorted_labels, sorted_labels[last], right=True).tolist()
+    for start, stop, low, high in zip(starts, stops, lows, highs, strict=True):
+        yield Block(start, stop, low - low % ALIGNMENT, high)

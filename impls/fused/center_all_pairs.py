@@ -1,0 +1,107 @@
+"""Every sample against the centre of every label in the batch, as products over ``[B, U]``."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impls.catalogue import LossOnly
+from impls.fused.differentiable import differentiable_once
+from impls.fused.precision import widened, without_autocast
+from impls.registry import register
+from impls.state import ClassCenters
+
+FLOOR = 1e-8
+
+
+@register("center_all_pairs", "fused")
+class CenterAllPairs(ClassCenters):
+    """One column a distinct label, weighted by its count; own centres apart.
+
+    The expanded square cancels where a sample lies on a centre, and training draws each to its
+    own: those ``B`` distances are taken by the difference.
+    """
+
+    def __init__(self, num_classes: int, embedding_dim: int, momentum: float) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.momentum = momentum
+
+    @without_autocast
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
+        """Return the loss, having moved the centres."""
+        loss = _AllPairs.apply(embeddings, self.centers, labels)  # type: ignore[no-untyped-call]
+        self._move_centers(embeddings, labels)
+        return LossOnly(loss)
+
+    @torch.no_grad()
+    def _move_centers(self, embeddings: Tensor, labels: Tensor) -> None:
+        wide = embeddings.to(widened(embeddings.dtype))
+        ones = torch.ones_like(labels)
+        counts = ones.new_zeros(len(self.centers)).index_add_(0, labels, ones)
+        share = (1 - self.momentum) / counts.index_select(0, labels).to(wide.dtype)
+        moves = (wide * share.unsqueeze(1)).to(self.centers.dtype)
+        self.centers.mul_(self.momentum).index_add_(0, labels, moves)
+
+
+def _columns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return distinct labels ``[U]``, each sample's place among them, and their counts.
+
+    How many they are is read on the CPU alone; elsewhere that would wait for the device, and
+    each sample is a column.
+    """
+    if not labels.is_cpu or torch.compiler.is_compiling():
+        places = torch.arange(len(labels), device=labels.device)
+        return labels, places, torch.ones_like(labels)
+    distinct, places, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    return distinct, places, counts
+
+
+class _AllPairs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
+        wide = widened(torch.promote_types(x.dtype, centers.dtype))
+        distinct, places, counts = _columns(labels)
+        chosen = centers.index_select(0, distinct).to(wide)
+        own_diff = x.to(wide) - chosen.index_select(0, places)
+        # Distances do not change with a common shift; what is lost to cancellation does.
+        shift = chosen.mean(0)
+        shifted_x, shifted_centers = x.to(wide) - shift, chosen - shift
+        distances = _distances(shifted_x, shifted_centers)
+        own = own_diff.square().sum(1).add_(FLOOR).sqrt_()
+        is_own = labels.unsqueeze(1) == distinct
+        # Infinite, so that its inverse is no part of the products.
+        inverse = distances.masked_fill_(is_own, torch.inf).reciprocal()
+        weights = counts.to(wide)
+        own_counts = is_own.to(wide) @ weights
+        total = distances.masked_fill_(is_own, 0) @ weights
+        loss = (total + own_counts * own).sum() / (2 * len(labels))
+        inverse *= weights
+        ctx.save_for_backward(
+            shifted_x, shifted_centers, inverse, own_diff, own_counts / own, labels, distinct
+        )
+        ctx.centers, ctx.dtypes = centers.shape, (x.dtype, centers.dtype)
+        return loss.to(torch.promote_types(x.dtype, centers.dtype))
+
+    @staticmethod
+    @differentiable_once
+    @without_autocast
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        x, chosen, inverse, own_diff, own_inverse, labels, distinct = ctx.saved_tensors
+        scale = grad_loss.to(x.dtype) / (2 * len(labels))
+        own_pull = own_diff * (own_inverse * scale).unsqueeze(1)
+        grad_x = grad_centers = None
+        if ctx.needs_input_grad[0]:
+            pull = (x * inverse.sum(1, keepdim=True)).addmm_(inverse, chosen, alpha=-1)
+            grad_x = torch.addcmul(own_pull, pull, scale).to(ctx.dtypes[0])
+        if ctx.needs_input_grad[1]:
+            pull = (chosen * inverse.sum(0).unsqueeze(1)).addmm_(inverse.t(), x, alpha=-1)
+            grad = x.new_zeros(ctx.centers).index_add_(0, distinct, pull.mul_(scale))
+            grad_centers = grad.index_add_(0, labels, own_pull, alpha=-1).to(ctx.dtypes[1])
+        return grad_x, grad_centers, None
+
+
+def _distances(x: Tensor, centers: Tensor) -> Tensor:
+    """Return ``√(‖x_i - c_j‖² + 1e-8)`` by the expanded square, ``[B, U]``."""
+    squared = torch.addmm(torch.linalg.vecdot(centers, centers), x, centers.t(), alpha=-2)
+    squared += torch.linalg.vecdot(x, x).unsqueeze(1)
+    return squared.clamp_(min=0).add_(FLOOR).sqrt_()

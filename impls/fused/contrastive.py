@@ -1,0 +1,72 @@
+"""The contrastive losses: one pass over the differences, one factor a distance for the gradient."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impls.catalogue import LossOnly
+from impls.fused.differentiable import differentiable_once
+from impls.fused.precision import widened, without_autocast
+from impls.registry import register
+
+
+class _Contrastive(nn.Module):
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self.margin = margin
+
+
+@register("contrastive_whole_batch", "fused", compiles=True)
+class ContrastiveWholeBatch(_Contrastive):
+    """One norm over the batch and the mean of the labels, in which the loss is linear."""
+
+    @without_autocast
+    def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
+        """Return the loss."""
+        share = same.to(widened(x0.dtype)).mean()
+        return LossOnly(_PairLoss.apply(x0, x1, share, self.margin, (0, 1)))  # type: ignore[no-untyped-call]
+
+
+@register("contrastive", "fused", compiles=True)
+class Contrastive(_Contrastive):
+    """One norm a pair."""
+
+    @without_autocast
+    def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
+        """Return the loss."""
+        share = same.to(widened(x0.dtype)).unsqueeze(1)
+        return LossOnly(_PairLoss.apply(x0, x1, share, self.margin, (1,)))  # type: ignore[no-untyped-call]
+
+
+class _PairLoss(torch.autograd.Function):
+    """``mean ½ (s d² + (1 - s) max(0, m - d)²)`` over the distances along ``dims``.
+
+    Its derivative is ``(s - (1 - s) max(0, m - d) / d) (x0 - x1)``, taken as 0 where ``d`` is.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x0: Tensor, x1: Tensor, share: Tensor, margin: float, dims: tuple[int, ...]
+    ) -> Tensor:
+        wide = share.dtype
+        diff = x0.to(wide) - x1.to(wide)
+        distance = torch.linalg.vector_norm(diff, dim=dims, keepdim=True)
+        shortfall = (margin - distance).clamp_(min=0)
+        ctx.save_for_backward(diff, distance, shortfall, share)
+        ctx.dtypes = x0.dtype, x1.dtype
+        loss = torch.lerp(shortfall.square(), distance.square(), share).mean()
+        return (loss / 2).to(x0.dtype)
+
+    @staticmethod
+    @differentiable_once
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        diff, distance, shortfall, share = ctx.saved_tensors
+        push = shortfall.div(F.threshold(distance, 0, torch.inf)).neg_()
+        factor = torch.lerp(push, torch.ones_like(push), share)
+        grad = diff * factor.mul_(grad_loss.to(diff.dtype) / distance.numel())
+        first, second = ctx.dtypes
+        grad_x0 = grad.to(first) if ctx.needs_input_grad[0] else None
+        grad_x1 = grad.neg().to(second) if ctx.needs_input_grad[1] else None
+        return grad_x0, grad_x1, None, None, None

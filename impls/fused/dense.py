@@ -1,0 +1,88 @@
+"""Few logits, all at once: torch's own cross-entropy over products with a backward of their own."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impls.fused.differentiable import differentiable_once
+from impls.fused.head import Columns, Head, Rows, Target
+from impls.fused.precision import widened, without_autocast
+
+
+def dense_cross_entropy(embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
+    """Return the loss of ``embeddings [B, D]`` against the classes of ``weight [D, C]``, 0-d."""
+    labels = labels.long()
+    if head.columns is None:
+        logits: Tensor = _Products.apply(embeddings, weight)  # type: ignore[no-untyped-call]
+    else:
+        logits = _Logits.apply(embeddings, weight, labels, head)  # type: ignore[no-untyped-call]
+    if head.gamma == 0:
+        return F.cross_entropy(logits, labels, reduction="mean" if head.mean else "sum")
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    losses = losses * (1 - losses.detach().neg().exp()) ** head.gamma
+    return losses.mean() if head.mean else losses.sum()
+
+
+class _Products(torch.autograd.Function):
+    """The logits of a Head that takes rows and columns as they are."""
+
+    @staticmethod
+    @without_autocast
+    def forward(ctx: Any, embeddings: Tensor, weight: Tensor) -> Tensor:
+        ctx.dtype = widened(torch.promote_types(embeddings.dtype, weight.dtype))
+        ctx.save_for_backward(embeddings, weight)
+        return embeddings.to(ctx.dtype).mm(weight.to(ctx.dtype))
+
+    @staticmethod
+    @differentiable_once
+    @without_autocast
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        embeddings, weight = ctx.saved_tensors
+        grad_rows = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_rows = grad.mm(weight.to(ctx.dtype).t()).to(embeddings.dtype)
+        if ctx.needs_input_grad[1]:
+            grad_weight = embeddings.to(ctx.dtype).t().mm(grad).to(weight.dtype)
+        return grad_rows, grad_weight
+
+
+class _Logits(torch.autograd.Function):
+    @staticmethod
+    @without_autocast
+    def forward(ctx: Any, embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
+        dtype = widened(torch.promote_types(embeddings.dtype, weight.dtype))
+        rows, columns = Rows.of(embeddings, dtype, head), weight.to(dtype)
+        assert head.columns is not None
+        rule = head.columns(torch.linalg.vector_norm(columns, dim=0))
+        columns = columns * rule.scale
+        logits = rows.scaled.mm(columns)
+        slope = stretch = None
+        target = Target.of(rows, weight, labels, head)
+        if target is not None:
+            logits.scatter_(1, labels.unsqueeze(1), target.logit)
+            slope, stretch = target.slope, target.stretch
+        ctx.head, ctx.dtype = head, dtype
+        saved = (rows.scaled, rows.lengths, rows.factor, columns, *rule, slope, stretch)
+        ctx.save_for_backward(embeddings, weight, labels, *saved)
+        return logits
+
+    @staticmethod
+    @differentiable_once
+    @without_autocast
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        embeddings, weight, labels, *saved = ctx.saved_tensors
+        scaled, lengths, factor, columns, *rule, slope, stretch = saved
+        if slope is not None:
+            at = labels.unsqueeze(1)
+            pull = grad.gather(1, at)
+            grad = grad.scatter(1, at, pull * slope)
+            stretch = None if stretch is None else pull * stretch
+        grad_rows = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            rows = Rows(embeddings.to(ctx.dtype), scaled, lengths, factor, ctx.head.scale)
+            grad_rows = rows.grad(grad.mm(columns.t()), stretch).to(embeddings.dtype)
+        if ctx.needs_input_grad[1]:
+            grad_weight = Columns(*rule).grad(scaled.t().mm(grad), columns).to(weight.dtype)
+        return grad_rows, grad_weight, None, None

@@ -1,0 +1,52 @@
+"""Backward passes that have no derivative of their own, and say so when it is asked for."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Gradients = tuple[Tensor | None, ...]
+Backward = Callable[..., Gradients]
+
+
+def differentiable_once(backward: Backward) -> Backward:
+    """Decorate a ``backward`` so that differentiating its gradients raises ``RuntimeError``.
+
+    torch's own ``once_differentiable`` raises only where the gradient from above has a graph: that
+    of a loss has none, and a gradient penalty would take the gradients for constants, in silence.
+    Here they depend on what the forward pass saved, so that whoever asks for the derivative by an
+    input that it saved is refused, and not told that there is none.
+    """
+
+    @functools.wraps(backward)
+    def guarded(ctx: Any, *grad_outputs: Tensor) -> Gradients:
+        if not torch.is_grad_enabled():
+            return backward(ctx, *grad_outputs)
+        with torch.no_grad():
+            grads = backward(ctx, *grad_outputs)
+        sources = [t for t in (*ctx.saved_tensors, *grad_outputs) if t is not None]
+        return tuple(None if grad is None else _refusing(grad, *sources) for grad in grads)
+
+    return guarded
+
+
+def _refusing(grad: Tensor, *sources: Tensor) -> Tensor:
+    # A leaf of its own, for the case that no source requires a gradient.
+    leaf = grad.detach().requires_grad_()
+    result: Tensor = _Refusal.apply(leaf, *sources)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Refusal(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, grad: Tensor, *_sources: Tensor) -> Tensor:
+        return grad.clone()
+
+    @staticmethod
+    def backward(_ctx: Any, *_grads: Tensor) -> Any:
+        raise RuntimeError(
+            "a fused loss is differentiable once, and has no second derivative: "
+            "take the variant 'vectorized'"
+        )

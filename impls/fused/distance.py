@@ -1,0 +1,87 @@
+"""Pairwise distances in one buffer: the result is all that their gradient needs besides rows."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impls.catalogue import Distances
+from impls.fused.differentiable import differentiable_once
+from impls.fused.precision import widened, without_autocast
+from impls.registry import register
+
+LEAST_SQUARE = 1e-12
+# A distance at or below this was held, and has no gradient; the root of 1e-12 may round upwards.
+HELD = 1.000001e-6
+
+
+@register("pairwise_distance", "fused", compiles=True)
+class PairwiseDistance(nn.Module):
+    """The root of the clamped expanded square, in place."""
+
+    @without_autocast
+    def forward(self, a: Tensor, b: Tensor) -> Distances:
+        """Return ``distances [M, N]``."""
+        wide = widened(a.dtype)
+        distances: Tensor = _Distance.apply(a.to(wide), b.to(wide))  # type: ignore[no-untyped-call]
+        return Distances(distances.to(a.dtype))
+
+
+@register("pairwise_squared_distance", "fused", compiles=True)
+class PairwiseSquaredDistance(nn.Module):
+    """The expanded square, unclamped; nothing is kept but the rows."""
+
+    @without_autocast
+    def forward(self, a: Tensor, b: Tensor) -> Distances:
+        """Return squared ``distances [M, N]``."""
+        wide = widened(a.dtype)
+        squared: Tensor = _SquaredDistance.apply(a.to(wide), b.to(wide))  # type: ignore[no-untyped-call]
+        return Distances(squared.to(a.dtype))
+
+
+def _squared(a: Tensor, b: Tensor) -> Tensor:
+    squared = torch.addmm(torch.linalg.vecdot(b, b), a, b.t(), alpha=-2)
+    return squared.add_(torch.linalg.vecdot(a, a).unsqueeze(1))
+
+
+def _pulls(ctx: Any, a: Tensor, b: Tensor, pull: Tensor, scale: float) -> list[Tensor | None]:
+    """Return the gradients ``scale (Σ_j p_ij a_i - p_ij b_j)`` to ``a``, and the like to ``b``."""
+    grads: list[Tensor | None] = [None, None]
+    for side, (rows, others, p) in enumerate(((a, b, pull), (b, a, pull.t()))):
+        if ctx.needs_input_grad[side]:
+            own = rows * (p.sum(1, keepdim=True) * scale)
+            grads[side] = own.addmm_(p, others, alpha=-scale)
+    return grads
+
+
+class _Distance(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        distances = _squared(a, b).clamp_(min=LEAST_SQUARE).sqrt_()
+        ctx.save_for_backward(a, b, distances)
+        return distances
+
+    @staticmethod
+    @differentiable_once
+    @without_autocast
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        a, b, distances = ctx.saved_tensors
+        # A held distance counts as infinite, which leaves its pair no pull.
+        divisor = F.threshold(distances, HELD, torch.inf)
+        pull = torch.div(grad, divisor, out=divisor)
+        return tuple(_pulls(ctx, a, b, pull, 1))
+
+
+class _SquaredDistance(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return _squared(a, b)
+
+    @staticmethod
+    @differentiable_once
+    @without_autocast
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        a, b = ctx.saved_tensors
+        return tuple(_pulls(ctx, a, b, grad, 2))

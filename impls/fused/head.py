@@ -1,0 +1,179 @@
+"""What makes a product ``x_i · w_j`` a logit: lengths divided out, a scale, a target's margin."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# As torch.nn.functional.normalize: a shorter vector is divided by this.
+LEAST_LENGTH = 1e-12
+# Stands for a length of 0, where the direction of a row is asked for.
+LEAST_RADIUS = 1e-30
+# What the target's cosines take at once, in float64: 1 MiB a buffer.
+COSINE_ELEMENTS = 2**17
+
+
+class Columns(NamedTuple):
+    """What scales each weight column, and how its gradient is projected.
+
+    With ``u = scale · w`` and ``a = ∂loss/∂u`` the gradient of ``w`` is
+    ``scale · (a - radial · u (u · a))``.
+
+    Attributes:
+        scale: ``[C]``.
+        radial: ``[C]``; 1 where ``u`` has length 1 whatever ``w``, 0 where ``scale`` is constant.
+    """
+
+    scale: Tensor
+    radial: Tensor
+
+    def grad(self, grad: Tensor, columns: Tensor, products: Tensor | None = None) -> Tensor:
+        """Turn the gradient of the scaled ``columns [D, C]``, in place, into the weight's.
+
+        Args:
+            grad: ``[D, C]``.
+            columns: as scaled.
+            products: room for ``[D, C]``, where there is some.
+        """
+        along = torch.mul(columns, grad, out=products).sum(0).mul_(self.radial)
+        return grad.addcmul_(columns, along, value=-1).mul_(self.scale)
+
+
+def unit_columns(lengths: Tensor) -> Columns:
+    """Divide columns by their ``lengths [C]``."""
+    return Columns(lengths.clamp(min=LEAST_LENGTH).reciprocal_(), lengths >= LEAST_LENGTH)
+
+
+def max_norm_columns(lengths: Tensor) -> Columns:
+    """Stretch columns of 1e-5 or less by 1e5, and divide the longer ones by their length + 1e-7."""
+    short = lengths <= 1e-5
+    scale = (lengths + 1e-7).reciprocal_().masked_fill_(short, 1e5)
+    return Columns(scale, (scale * lengths).reciprocal_().masked_fill_(short, 0))
+
+
+class Margin(NamedTuple):
+    """A margin's ``value [B, 1]`` at the target's cosine, and its ``slope [B, 1]`` there."""
+
+    value: Tensor
+    slope: Tensor
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a loss turns products into logits, and its samples' losses into one number.
+
+    Attributes:
+        columns: from the lengths of the weight columns to their scale; ``None``: as they are.
+        scale: rows are divided by their length and multiplied by this; ``None``: as they are.
+        margin: from the target's cosine, in float64, to what stands for it; ``None``: itself.
+        gamma: the power of the focal factor ``(1 - p)^γ``, which has no gradient.
+        mean: divide by the size of the batch.
+    """
+
+    columns: Callable[[Tensor], Columns] | None = None
+    scale: float | None = None
+    margin: Callable[[Tensor], Margin] | None = None
+    gamma: float = 0
+    mean: bool = True
+
+
+class Rows(NamedTuple):
+    """The embeddings as a Head takes them: with unit length, times its scale or their own length.
+
+    Attributes:
+        given: ``[B, D]``, in the dtype to compute in.
+        scaled: those whose products with the scaled columns are the logits, ``[B, D]``.
+        lengths: ``[B, 1]``, in float64; ``None`` where the Head takes the rows as they are.
+        factor: ``scaled / given``, ``[B, 1]``.
+        scale: the Head's.
+    """
+
+    given: Tensor
+    scaled: Tensor
+    lengths: Tensor | None
+    factor: Tensor | None
+    scale: float | None
+
+    @classmethod
+    def of(cls, embeddings: Tensor, dtype: torch.dtype, head: Head) -> "Rows":
+        """Return the rows of ``embeddings [B, D]``, in ``dtype``."""
+        given = embeddings.to(dtype)
+        if head.scale is None and head.margin is None:
+            return cls(given, given, None, None, None)
+        lengths = torch.linalg.vector_norm(given, dim=1, keepdim=True, dtype=torch.float64)
+        held = lengths.clamp(min=LEAST_LENGTH)
+        factor = lengths / held if head.scale is None else held.reciprocal_().mul_(head.scale)
+        factor = factor.to(dtype)
+        return cls(given, given * factor, lengths, factor, head.scale)
+
+    def grad(self, grad: Tensor, stretch: Tensor | None) -> Tensor:
+        """Turn the gradient of the scaled rows ``[B, D]``, in place, into the embeddings'.
+
+        Args:
+            grad: ``[B, D]``.
+            stretch: the derivative by the length that a margin adds to it, ``[B, 1]``.
+        """
+        if self.lengths is None or self.factor is None:
+            return grad
+        if self.scale is None:
+            return self._grad_of_own_length(grad, self.lengths, self.factor, stretch)
+        along = (self.scaled * grad).sum(1, keepdim=True).mul_(self.lengths >= LEAST_LENGTH)
+        radial = -1 / self.scale**2 if self.scale else 0
+        return grad.addcmul_(self.scaled, along, value=radial).mul_(self.factor)
+
+    def _grad_of_own_length(
+        self, grad: Tensor, lengths: Tensor, factor: Tensor, stretch: Tensor | None
+    ) -> Tensor:
+        # A row shorter than the least length is divided by that: it grows with its length squared.
+        along = (self.given * grad).sum(1, keepdim=True) / LEAST_LENGTH * (lengths < LEAST_LENGTH)
+        if stretch is not None:
+            along += stretch
+        bend = (along / lengths.clamp(min=LEAST_RADIUS)).to(grad.dtype)
+        return grad.mul_(factor).addcmul_(self.given, bend)
+
+
+class Target(NamedTuple):
+    """The target's logits under a margin, ``[B, 1]`` each.
+
+    Attributes:
+        logit: what stands for the product.
+        slope: its derivative by the product.
+        stretch: its derivative by the embedding's length, where the length is the row's scale.
+    """
+
+    logit: Tensor
+    slope: Tensor
+    stretch: Tensor | None
+
+    @classmethod
+    def of(cls, rows: Rows, weight: Tensor, labels: Tensor, head: Head) -> "Target | None":
+        """Return those of ``weight [D, C]`` and ``labels [B]``; ``None`` without a margin."""
+        if head.margin is None or rows.lengths is None:
+            return None
+        held = rows.lengths.clamp(min=LEAST_LENGTH)
+        cosine = _target_products(rows.given, weight, labels).div_(held).clamp_(-1, 1)
+        value, slope = head.margin(cosine)
+        dtype = rows.given.dtype
+        if head.scale is not None:
+            return cls((value * head.scale).to(dtype), slope.to(dtype), None)
+        stretch = value - cosine * slope
+        return cls((value * rows.lengths).to(dtype), slope.to(dtype), stretch.to(dtype))
+
+
+def _target_products(given: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """Return the products of the rows with their targets' unit columns, ``[B, 1]``.
+
+    In float64: a margin's slope is steep at a cosine of ±1, and its clamp there steps within a
+    rounding.
+    """
+    products = []
+    at_once = max(1, COSINE_ELEMENTS // max(1, given.size(1)))
+    for rows, targets in zip(
+        torch.split(given, at_once), torch.split(labels, at_once), strict=True
+    ):
+        columns = weight.index_select(1, targets).t().double()
+        lengths = torch.linalg.vector_norm(columns, dim=1, keepdim=True).clamp_(min=LEAST_LENGTH)
+        products.append((rows * columns).sum(1, keepdim=True).div_(lengths))
+    return products[0] if len(products) == 1 else torch.cat(products)

@@ -1,0 +1,109 @@
+"""Island loss in ``O(C D)``: the cosines of all centres from the length of their unit sum."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impls.catalogue import LossOnly
+from impls.fused.differentiable import differentiable_once
+from impls.fused.precision import widened, without_autocast
+from impls.registry import register
+from impls.state import ClassCenters
+
+# Centres are read in slices that stay in the cache from one operator to the next.
+SLICE_ELEMENTS = 2**17
+
+
+@register("island", "fused", compiles=True)
+class Island(ClassCenters):
+    """One reading of the centres forward; one reading and one writing for their gradient.
+
+    ``Σ_{j<k} (cos(c_j, c_k) + 1) = (‖s‖² - C) / 2 + C (C - 1) / 2`` with ``s = Σ_j ĉ_j``, and its
+    derivative by ``c_j`` is ``(s - (ĉ_j · s) ĉ_j) / ‖c_j‖``.
+    """
+
+    def __init__(
+        self, num_classes: int, embedding_dim: int, island_weight: float, batch_size: int
+    ) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.island_weight = island_weight
+        self.batch_size = batch_size
+
+    @without_autocast
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
+        """Return the loss."""
+        weights = self.island_weight, 1 / self.batch_size
+        return LossOnly(_Island.apply(embeddings, self.centers, labels, *weights))  # type: ignore[no-untyped-call]
+
+
+class _Island(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, centers: Tensor, labels: Tensor, pair_weight: float, weight: float
+    ) -> Tensor:
+        wide = widened(torch.promote_types(x.dtype, centers.dtype))
+        diff = x.to(wide) - centers.index_select(0, labels).to(wide)
+        inverse, unit_sum = _unit_sum(centers, wide)
+        count = len(centers)
+        loss = (
+            unit_sum.square()
+            .sum()
+            .mul_(pair_weight / 2)
+            .add_(pair_weight * count * (count / 2 - 1))
+        )
+        loss.add_(diff.square().sum(), alpha=weight / 2)
+        ctx.save_for_backward(diff, centers, labels, inverse, unit_sum)
+        ctx.weights, ctx.x_dtype = (pair_weight, weight), x.dtype
+        return loss.to(torch.promote_types(x.dtype, centers.dtype))
+
+    @staticmethod
+    @differentiable_once
+    @without_autocast
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        diff, centers, labels, inverse, unit_sum = ctx.saved_tensors
+        pair_weight, weight = ctx.weights
+        grad_loss = grad_loss.to(diff.dtype)
+        pull = diff * (grad_loss * weight)
+        grad_x = pull.to(ctx.x_dtype) if ctx.needs_input_grad[0] else None
+        grad_centers = None
+        if ctx.needs_input_grad[1]:
+            grad = _spread(centers, inverse, unit_sum, grad_loss * pair_weight)
+            # Without a factor: with one, index_add goes through the rows one by one.
+            grad_centers = grad.index_add_(0, labels, pull.neg()).to(centers.dtype)
+        return grad_x, grad_centers, None, None, None
+
+
+def _slices(centers: Tensor) -> list[slice]:
+    count, dim = centers.shape
+    if torch.compiler.is_compiling():
+        # The compiler has its own tiles, and would unroll these.
+        return [slice(0, count)]
+    rows = max(1, SLICE_ELEMENTS // dim)
+    return [slice(start, min(start + rows, count)) for start in range(0, count, rows)]
+
+
+def _unit_sum(centers: Tensor, wide: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return ``1 / ‖c_j‖ [C]`` and ``Σ_j ĉ_j [D]``."""
+    slices = _slices(centers)
+    inverse = centers.new_empty(len(centers), dtype=wide)
+    sums = centers.new_empty(len(slices), centers.size(1), dtype=wide)
+    unit = torch.empty_like(centers[slices[0]], dtype=wide)
+    for rows, unit_sum in zip(slices, sums, strict=True):
+        part = centers[rows].to(wide)
+        torch.linalg.vector_norm(part, dim=1, out=inverse[rows])
+        torch.mul(part, inverse[rows].reciprocal_().unsqueeze(1), out=unit[: len(part)])
+        # Not a product with a vector, which adds up one by one and loses digits over many classes.
+        torch.sum(unit[: len(part)], 0, out=unit_sum)
+    return inverse, sums.sum(0) if len(sums) > 1 else sums[0]
+
+
+def _spread(centers: Tensor, inverse: Tensor, unit_sum: Tensor, scale: Tensor) -> Tensor:
+    """Return the pairs' gradient to the centres times ``scale``, ``[C, D]``."""
+    grad = torch.empty_like(centers, dtype=inverse.dtype, memory_format=torch.contiguous_format)
+    for rows in _slices(centers):
+        part = centers[rows].to(grad.dtype)
+        along = torch.mv(part, unit_sum).mul_(inverse[rows].square()).unsqueeze(1)
+        spread = torch.addcmul(unit_sum, part, along, value=-1, out=grad[rows])
+        spread.mul_((inverse[rows] * scale).unsqueeze(1))
+    return grad

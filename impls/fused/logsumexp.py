@@ -1,0 +1,165 @@
+"""Cross-entropy over a linear layer, class tile by class tile.
+
+Scores are kept in units of log 2: torch's ``exp2`` is several times as fast as its ``exp`` on the
+CPU, and stays so where the result underflows.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impls.fused.class_tiles import TILE_ELEMENTS, ClassTiles, Tile
+from impls.fused.dense import dense_cross_entropy
+from impls.fused.differentiable import differentiable_once
+from impls.fused.head import Columns, Head, Rows, Target
+from impls.fused.precision import widened, without_autocast
+from impls.fused.samples import LN_2, Samples, Sum
+
+# Up to so many logits and weights, which are those of one tile, few operators are the fastest.
+DENSE_ELEMENTS = TILE_ELEMENTS
+
+
+def fused_cross_entropy(embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
+    """Return the loss of ``embeddings [B, D]`` against the classes of ``weight [D, C]``, 0-d.
+
+    Both passes go over the class tiles: the forward pass keeps ``O(B + C)`` beside its inputs, and
+    the scores of the first tiles; the backward pass computes those of the others once more. No
+    gradient is made in the forward pass. Few logits are all made at once.
+    """
+    dim, classes = weight.shape
+    if max(len(labels), dim) * classes <= DENSE_ELEMENTS:
+        loss = dense_cross_entropy(embeddings, weight, labels, head)
+    else:
+        loss = _CrossEntropy.apply(embeddings, weight, labels, head)  # type: ignore[no-untyped-call]
+    return loss.to(embeddings.dtype)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    @without_autocast
+    def forward(ctx: Any, embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
+        dtype = widened(torch.promote_types(embeddings.dtype, weight.dtype))
+        rows, labels = Rows.of(embeddings, dtype, head), labels.long()
+        tiles = ClassTiles(weight, labels, dtype, keep=any(ctx.needs_input_grad))
+        parts, score, lengths = _sums_of_others(rows, tiles, head)
+        target = Target.of(rows, weight, labels, head)
+        losses, samples = Samples.of(Sum.of(parts), score, target, head.gamma)
+        ctx.head, ctx.dtype = head, dtype
+        shifts = [part.highest for part in parts[: len(tiles.kept)]]
+        ctx.save_for_backward(embeddings, weight, labels, lengths, *samples, *shifts, *tiles.kept)
+        return losses.mean() if head.mean else losses.sum()
+
+    @staticmethod
+    @differentiable_once
+    @without_autocast
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        embeddings, weight, labels, lengths, *saved = ctx.saved_tensors
+        samples, kept = Samples(*saved[:5]), saved[5:]
+        rows = Rows.of(embeddings, ctx.dtype, ctx.head)
+        share = grad_loss.to(ctx.dtype) / (len(labels) if ctx.head.mean else 1)
+        if samples.focus is not None:
+            share = samples.focus * share
+        tiles = ClassTiles(weight, labels, ctx.dtype, keep=False)
+        half = len(kept) // 2
+        scores = _Scores(rows, tiles, samples, list(zip(kept[:half], kept[half:], strict=True)))
+        gradients = _Gradients(rows, tiles, share / samples.amount, ctx.needs_input_grad)
+        for index, tile in enumerate(tiles):
+            part = None if lengths is None else lengths[tile.start : tile.stop]
+            rule = None if part is None else ctx.head.columns(part)
+            columns = tiles.columns(tile, None if rule is None else rule.scale)
+            gradients.add(tile, scores.of(index, tile, columns), columns, rule)
+        grad_rows = gradients.rows
+        if grad_rows is not None:
+            stretch = None if samples.stretch is None else samples.stretch * share
+            grad_rows = rows.grad(grad_rows.mul_(share / samples.amount), stretch)
+            grad_rows = grad_rows.to(embeddings.dtype)
+        return grad_rows, gradients.weight, None, None
+
+
+def _sums_of_others(
+    rows: Rows, tiles: ClassTiles, head: Head
+) -> tuple[list[Sum], Tensor, Tensor | None]:
+    """Return each tile's sum but for the target, the target's score, and the columns' lengths.
+
+    The target is left out, and not subtracted later, so that no digits cancel where it dominates.
+    """
+    factors = rows.scaled / LN_2
+    target = factors.new_zeros(len(factors), 1)
+    least = torch.finfo(factors.dtype).min
+    parts, lengths = [], []
+    for tile in tiles:
+        scale = None
+        if head.columns is not None:
+            lengths.append(tiles.lengths(tile))
+            scale = head.columns(lengths[-1]).scale
+        scores = torch.mm(factors, tiles.columns(tile, scale), out=tiles.scores(tile))
+        picked = scores.gather(1, tile.column)
+        target = torch.where(tile.inside, picked, target)
+        scores.scatter_(1, tile.column, picked.masked_fill_(tile.inside, least))
+        highest = scores.amax(1, keepdim=True)
+        parts.append(Sum(highest, scores.sub_(highest).exp2_().sum(1, keepdim=True)))
+    return parts, target, torch.cat(lengths) if lengths else None
+
+
+class _Scores:
+    """The derivatives of the losses by the products, times each sample's ``amount``.
+
+    Args:
+        rows: the embeddings.
+        tiles: of the classes.
+        samples: what the forward pass found.
+        kept: the highest score and the powers of two of each of the first tiles.
+    """
+
+    def __init__(
+        self, rows: Rows, tiles: ClassTiles, samples: Samples, kept: list[tuple[Tensor, Tensor]]
+    ) -> None:
+        self.tiles, self.top, self.kept = tiles, samples.top, kept
+        self.factors = rows.scaled / LN_2
+        self.pulls = samples.pull * samples.amount
+
+    def of(self, index: int, tile: Tile, columns: Tensor) -> Tensor:
+        """Return those of a tile, ``[B, T]``, from what was kept or from a product."""
+        scores = self.tiles.scores(tile)
+        if index < len(self.kept):
+            highest, powers = self.kept[index]
+            torch.mul(powers, (highest - self.top).exp2_(), out=scores)
+        else:
+            # Subtracted after the product, as in the forward pass: the digits lost are the same.
+            torch.mm(self.factors, columns, out=scores).sub_(self.top).exp2_()
+        pulls = torch.where(tile.inside, self.pulls, scores.gather(1, tile.column))
+        return scores.scatter_(1, tile.column, pulls)
+
+
+class _Gradients:
+    """The gradients that are needed, gathered tile by tile.
+
+    Attributes:
+        rows: of the scaled rows, but for each sample's share, ``[B, D]``.
+        weight: ``[D, C]``, in the weight's dtype.
+    """
+
+    def __init__(
+        self, rows: Rows, tiles: ClassTiles, share: Tensor, needed: tuple[bool, ...]
+    ) -> None:
+        self.tiles = tiles
+        self.rows = torch.zeros_like(rows.given) if needed[0] else None
+        self.weight = torch.empty_like(tiles.weight) if needed[1] else None
+        self.factors = (rows.scaled * share).t()
+
+    def add(self, tile: Tile, scores: Tensor, columns: Tensor, rule: Columns | None) -> None:
+        """Add a tile's part, of its derivatives ``scores [B, T]`` and its ``columns [D, T]``."""
+        if self.rows is not None:
+            torch.addmm(self.rows, scores, columns.t(), out=self.rows)
+        if self.weight is None:
+            return
+        out = self.weight[:, tile.start : tile.stop]
+        # torch.compile takes no strided out=.
+        direct = out.dtype == scores.dtype and not torch.compiler.is_compiling()
+        grad = out if direct else self.tiles.buffer("gradient", tile)
+        torch.mm(self.factors, scores, out=grad)
+        if rule is not None:
+            rule.grad(grad, columns, self.tiles.buffer("products", tile))
+        if not direct:
+            out.copy_(grad)

@@ -1,0 +1,108 @@
+"""SphereFace and ArcFace: the margin and its derivative at the ``B`` target cosines, no others."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from impls.catalogue import LossAndLogits
+from impls.fused.head import Head, Margin, unit_columns
+from impls.fused.logsumexp import fused_cross_entropy
+from impls.registry import register
+from impls.state import ClassWeights
+
+
+@register("sphereface", "fused", compiles=True)
+class SphereFace(ClassWeights):
+    """The target's cosine gives way to its blend with ψ, times the embedding's length."""
+
+    iteration: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_dim: int,
+        margin: int,
+        lambda_min: float,
+        lambda_max: float,
+        gamma: float,
+    ) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.margin = margin
+        self.lambda_min = lambda_min
+        self.lambda_max = lambda_max
+        self.gamma = gamma
+        self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss, having advanced the annealing; its logits are never formed."""
+        self.iteration += 1
+        head = Head(columns=unit_columns, margin=self._blend, gamma=self.gamma)
+        loss = fused_cross_entropy(embeddings, self.weight, labels, head)
+        return LossAndLogits(loss, None)
+
+    def _blend(self, cosine: Tensor) -> Margin:
+        """Return ``(λ cos θ + ψ(θ)) / (1 + λ)`` of the target cosines ``[B, 1]``."""
+        # In float64, where the counter is exact; 0-d, so that it does not promote the product.
+        annealed = self.lambda_max / (1 + 0.2 * self.iteration.double())
+        blend = (1 + annealed.clamp(min=self.lambda_min)).reciprocal()
+        # The document's π, so that both step to the next k at the same angle.
+        k = (self.margin * cosine.acos() / 3.1415926).floor()
+        sign = 1 - 2 * k.remainder(2)
+        multiple, derivative = cosine_of_multiple(cosine, self.margin)
+        value = cosine + (sign * multiple - 2 * k - cosine) * blend
+        return Margin(value, 1 + (sign * derivative - 1) * blend)
+
+
+def cosine_of_multiple(cosine: Tensor, multiple: int) -> tuple[Tensor, Tensor]:
+    """Return ``cos(mθ)`` of ``cos θ`` and its derivative, by the Chebyshev recurrences."""
+    value, slope = torch.ones_like(cosine), torch.zeros_like(cosine)
+    following, steeper = cosine, torch.ones_like(cosine)
+    for _ in range(multiple):
+        beyond = 2 * cosine * following - value
+        steepest = 2 * following + 2 * cosine * steeper - slope
+        value, slope, following, steeper = following, steeper, beyond, steepest
+    return value, slope
+
+
+@register("arcface", "fused", compiles=True)
+class ArcFace(ClassWeights):
+    """The target's cosine gives way to ``cos(θ + m)``."""
+
+    def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.scale = scale
+        self.cos_m = math.cos(margin)
+        self.sin_m = math.sin(margin)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss; its logits are never formed."""
+        head = Head(columns=unit_columns, scale=self.scale, margin=self._add_margin)
+        loss = fused_cross_entropy(embeddings, self.weight, labels, head)
+        return LossAndLogits(loss, None)
+
+    def _add_margin(self, cosine: Tensor) -> Margin:
+        """Return ``cos(θ + m)`` of the target cosines ``[B, 1]``."""
+        square = 1 - cosine.square()
+        sine = square.clamp(min=1e-7).sqrt_()
+        # Where the sine is held it has no slope.
+        slope = (cosine / sine).masked_fill_(square < 1e-7, 0).mul_(self.sin_m).add_(self.cos_m)
+        return Margin(cosine * self.cos_m - sine * self.sin_m, slope)
+
+
+@register("arcface_guarded", "fused", compiles=True)
+class ArcFaceGuarded(ArcFace):
+    """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
+
+    def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
+        super().__init__(num_classes, embedding_dim, scale, margin)
+        self.lowest_cosine = math.cos(math.pi - margin)
+        self.drop = margin * math.sin(math.pi - margin)
+
+    def _add_margin(self, cosine: Tensor) -> Margin:
+        """Return ``cos(θ + m)``, or its continuation, of the target cosines ``[B, 1]``."""
+        value, slope = super()._add_margin(cosine)
+        within = cosine > self.lowest_cosine
+        return Margin(
+            torch.where(within, value, cosine - self.drop), torch.where(within, slope, 1.0)
+        )

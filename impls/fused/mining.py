@@ -1,0 +1,76 @@
+"""The furthest positive and the closest negative of every row, without all distances at once."""
+
+import torch
+from torch import Tensor
+
+from impls.fused.blocks import ALIGNMENT, block_rows, blocks
+
+
+def hardest(x: Tensor, labels: Tensor) -> Tensor:
+    """Return the indices ``[2 B]`` of each row's furthest positive, then of its closest negative.
+
+    A row is among its own positives.
+    """
+    mine = _hardest_at_once if block_rows(len(x)) == len(x) else _hardest_in_blocks
+    return torch.cat(mine(x, labels))
+
+
+def _hardest_at_once(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    product = x @ x.t()
+    # ‖x_i‖² is the same along a row, and does not change its order.
+    ranks = torch.sub(product.diagonal(), product, alpha=2)
+    same = labels.unsqueeze(1) == labels
+    positive = torch.where(same, ranks, -torch.inf).argmax(1)
+    return positive, ranks.masked_fill_(same, torch.inf).argmin(1)
+
+
+def _hardest_in_blocks(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mine over the upper triangle: a block serves its rows, and the rows of its later columns."""
+    labels, order = labels.sort()
+    x = x.index_select(0, order)
+    squares = torch.linalg.vecdot(x, x)
+    batch = len(x)
+    buffer = x.new_empty(block_rows(batch) * batch)
+    positive, negative = torch.zeros_like(order), torch.zeros_like(order)
+    closest = torch.full_like(squares, torch.inf)
+    for start, stop, low, high in blocks(labels):
+        squared = buffer[: (stop - start) * (batch - low)].view(stop - start, batch - low)
+        torch.addmm(squares[low:], x[start:stop], x[low:].t(), alpha=-2, out=squared)
+        squared += squares[start:stop].unsqueeze(1)
+        band = squared[:, : high - low]
+        same = labels[start:stop].unsqueeze(1) == labels[low:high]
+        positive[start:stop] = torch.where(same, band, -torch.inf).argmax(1) + low
+        band.masked_fill_(same, torch.inf)
+        _keep_closer(closest[start:stop], negative[start:stop], *smallest(squared, 1), low)
+        if stop < batch:
+            later = smallest(squared[:, stop - low :], 0)
+            _keep_closer(closest[stop:], negative[stop:], *later, start)
+    original = torch.empty_like(order)
+    positive = original.index_copy(0, order, order.index_select(0, positive))
+    return positive, original.index_copy_(0, order, order.index_select(0, negative))
+
+
+def _keep_closer(
+    closest: Tensor, index: Tensor, candidate: Tensor, candidate_index: Tensor, offset: int
+) -> None:
+    closer = candidate < closest
+    index.copy_(torch.where(closer, candidate_index + offset, index))
+    torch.minimum(closest, candidate, out=closest)
+
+
+def smallest(block: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Return the minimum of a matrix along ``dim`` and its index, as ``block.min(dim)`` does.
+
+    Reductions that carry an index are not vectorised on the CPU. So the minima of groups come
+    first, and the index is looked for in the best group alone.
+    """
+    size = block.size(dim)
+    if size % ALIGNMENT:
+        lowest, index = block.min(dim)
+        return lowest, index
+    step = size // ALIGNMENT
+    lowest, group = torch.unflatten(block, dim, (ALIGNMENT, step)).amin(dim).min(dim)
+    members = torch.arange(0, size, step, device=block.device).unsqueeze(1 - dim)
+    candidates = group.unsqueeze(dim) + members
+    member = block.gather(dim, candidates).argmin(dim)
+    return lowest, group + member * step

@@ -1,0 +1,74 @@
+"""What a tiled cross-entropy knows of each sample: its sum over the classes, its target."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impls.fused.head import Target
+
+LN_2 = math.log(2)
+
+
+class Sum(NamedTuple):
+    """A sum of powers of two, ``amount · 2^highest``, ``[B, 1]`` each.
+
+    Its logarithm is never rounded to the size of ``highest``.
+    """
+
+    highest: Tensor
+    amount: Tensor
+
+    @classmethod
+    def of(cls, parts: "list[Sum]") -> "Sum":
+        """Return the sum of the parts."""
+        if len(parts) == 1:
+            return parts[0]
+        highest, amount = (torch.cat(column, 1) for column in zip(*parts, strict=True))
+        top = highest.amax(1, keepdim=True)
+        return cls(top, highest.sub_(top).exp2_().mul_(amount).sum(1, keepdim=True))
+
+
+class Samples(NamedTuple):
+    """What the backward pass needs of each sample, ``[B, 1]`` each.
+
+    Attributes:
+        top: the highest score.
+        amount: the sum over the classes of ``2^(score - top)``.
+        pull: the loss's derivative by the product with the target's column.
+        stretch: its derivative by the embedding's length, where a margin makes there be one.
+        focus: the focal factor, where there is one.
+    """
+
+    top: Tensor
+    amount: Tensor
+    pull: Tensor
+    stretch: Tensor | None
+    focus: Tensor | None
+
+    @classmethod
+    def of(
+        cls, others: Sum, score: Tensor, target: Target | None, gamma: float
+    ) -> tuple[Tensor, "Samples"]:
+        """Return each sample's loss, ``[B, 1]``, and what its gradient needs.
+
+        Args:
+            others: the sum over all classes but the target.
+            score: the target's score before the margin, ``[B, 1]``.
+            target: what the margin makes of it.
+            gamma: the power of the focal factor.
+        """
+        if target is not None:
+            score = target.logit / LN_2
+        gap = (others.highest - score).add_(others.amount.log2()).mul_(LN_2)
+        # softplus turns linear past its threshold, by default too early for float64.
+        losses = F.softplus(gap, threshold=50)
+        miss = gap.sigmoid_()
+        focus = None if gamma == 0 else miss.pow(gamma)
+        pull = -miss if target is None else miss * -target.slope
+        stretch = None if target is None or target.stretch is None else miss * -target.stretch
+        total = Sum.of([others, Sum(score, torch.ones_like(score))])
+        samples = cls(*total, pull, stretch, focus)
+        return losses if focus is None else losses * focus, samples

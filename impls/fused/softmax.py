@@ -1,0 +1,37 @@
+"""Softmax, modified softmax and NormFace, which differ in their Head alone."""
+
+from torch import Tensor
+
+from impls.catalogue import LossAndLogits
+from impls.fused.head import Head, max_norm_columns, unit_columns
+from impls.fused.logsumexp import fused_cross_entropy
+from impls.registry import register
+from impls.state import ClassWeights
+
+
+@register("softmax", "fused", compiles=True)
+class Softmax(ClassWeights):
+    """The products are the logits."""
+
+    head = Head()
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss; its logits are never formed."""
+        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
+        return LossAndLogits(loss, None)
+
+
+@register("modified_softmax", "fused", compiles=True)
+class ModifiedSoftmax(Softmax):
+    """The columns are scaled, tile by tile."""
+
+    head = Head(columns=max_norm_columns)
+
+
+@register("normface", "fused", compiles=True)
+class NormFace(Softmax):
+    """Rows and columns are scaled, the rows once."""
+
+    def __init__(self, num_classes: int, embedding_dim: int, scale: float) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.head = Head(columns=unit_columns, scale=scale)

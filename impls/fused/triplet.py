@@ -1,0 +1,56 @@
+"""The batch-hard triplet loss: mined without a gradient, then two distances an anchor."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impls.catalogue import LossAndCorrect
+from impls.fused.mining import hardest
+from impls.fused.precision import widened, without_autocast
+from impls.fused.precomputed import wants_gradient, with_gradient
+from impls.registry import register
+
+# The root of the document's 1e-12, below which a distance is held and has no gradient.
+LEAST_DISTANCE = 1e-6
+
+
+@register("triplet_batch_hard", "fused", compiles=True)
+class TripletBatchHard(nn.Module):
+    """Mine by one product in blocks, then take the chosen pairs by their difference.
+
+    The gradient reaches each anchor and its two partners: ``O(B D)`` work and memory beyond the
+    product, of which no more than a block is ever there. It is made in the forward pass, where the
+    differences are at hand.
+    """
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self.margin = margin
+
+    @without_autocast
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
+        """Return the loss and the number of correct anchors."""
+        x = embeddings.to(widened(embeddings.dtype))
+        values = x.detach()
+        partners = hardest(values, labels)
+        diff = values.index_select(0, partners).view(2, *x.shape).sub_(values)
+        lengths = torch.linalg.vector_norm(diff, dim=2)
+        furthest, closest = lengths.clamp(min=LEAST_DISTANCE).unbind(0)
+        # Where a batch has no negative, another of the class was mined.
+        closest.masked_fill_(labels.index_select(0, partners[len(x) :]) == labels, torch.inf)
+        hinge = (furthest - closest).add_(self.margin)
+        gradient = _gradient(diff, lengths, hinge, partners) if wants_gradient(x) else None
+        loss = with_gradient(hinge.relu().mean(), x, gradient)
+        return LossAndCorrect(loss.to(embeddings.dtype), (closest >= furthest).count_nonzero())
+
+
+def _gradient(diff: Tensor, lengths: Tensor, hinge: Tensor, partners: Tensor) -> Tensor:
+    """Return the gradient ``[B, D]`` of the mean hinge, overwriting ``diff [2, B, D]``."""
+    # A held distance, or one of a triplet that is far enough, counts as infinite: it has no pull.
+    divisor = F.threshold(lengths, LEAST_DISTANCE, torch.inf).masked_fill_(hinge < 0, torch.inf)
+    pulls = diff.div_(divisor.mul_(len(hinge)).unsqueeze(2))
+    inwards, outwards = pulls.unbind(0)
+    gradient = outwards - inwards
+    outwards.neg_()
+    # Without a factor: with one, index_add goes through the rows one by one.
+    return gradient.index_add_(0, partners, pulls.flatten(0, 1))

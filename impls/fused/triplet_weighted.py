@@ -1,0 +1,55 @@
+"""The softmax-weighted triplet losses: the document's, and the paper's with exact weights."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from impls.catalogue import LossAndCorrect
+from impls.fused.blocks import has_bands
+from impls.fused.precision import widened, without_autocast
+from impls.fused.precomputed import wants_gradient, with_gradient
+from impls.fused.weighting import Weighted, weighted_triplet
+from impls.fused.weighting_symmetric import unshifted_triplet
+from impls.registry import register
+
+
+class _Weighted(nn.Module):
+    """Blocks of rows; the gradient is made along with the loss, and alone is kept."""
+
+    def __init__(self, normalize: bool) -> None:
+        super().__init__()
+        self.normalize = normalize
+
+    @without_autocast
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
+        """Return the loss and the number of correct anchors."""
+        x = embeddings.to(widened(embeddings.dtype))
+        if self.normalize:
+            x = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-12)
+        result = self._weighted(x.detach(), labels, wants_gradient(x))
+        loss = with_gradient(result.loss, x, result.gradient)
+        return LossAndCorrect(loss.to(embeddings.dtype), result.correct)
+
+    @abstractmethod
+    def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Weighted: ...
+
+
+@register("triplet_weighted_unshifted", "fused", compiles=True)
+class TripletWeightedUnshifted(_Weighted):
+    """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
+
+    def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Weighted:
+        if has_bands(labels):
+            return unshifted_triplet(x, labels, epsilon=1e-6, wants_gradient=wants_gradient)
+        return weighted_triplet(
+            x, labels, epsilon=1e-6, shifted=False, wants_gradient=wants_gradient
+        )
+
+
+@register("triplet_weighted", "fused", compiles=True)
+class TripletWeighted(_Weighted):
+    """Exact weights at any distance."""
+
+    def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Weighted:
+        return weighted_triplet(x, labels, epsilon=0, shifted=True, wants_gradient=wants_gradient)

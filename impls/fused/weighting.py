@@ -1,0 +1,144 @@
+"""The weighted triplet losses in blocks of rows: softmax weights, and their gradient, in a pass."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impls.fused.blocks import Block, block_rows, blocks
+
+LEAST_SQUARE = 1e-12
+# A distance at or below this was held, and has no gradient; the root of 1e-12 may round upwards.
+HELD = 1.000001e-6
+# Stands for the distance of what is no negative: its weight is 0, and so is their product.
+FAR = 1e30
+
+
+class Weighted(NamedTuple):
+    """The loss 0-d, how many anchors are correct, and the gradient ``[B, D]`` where asked for."""
+
+    loss: Tensor
+    correct: Tensor
+    gradient: Tensor | None
+
+
+def mask_positives(distances: Tensor, same: Tensor) -> Tensor:
+    """Return the distances of positives, and of the others one whose weight is 0."""
+    return torch.where(same, distances, -FAR)
+
+
+def weigh_positives(near: Tensor, epsilon: float) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    """Return the weights; where epsilon has one, also its share beside each row's maximum."""
+    weights = near.softmax(1)
+    if not epsilon:
+        return weights, None
+    highest, index = weights.max(1, keepdim=True)
+    # The largest weight is one over the sum of the shifted exponentials.
+    share = highest.mul_(epsilon)
+    share /= share + 1
+    return weights.mul_(1 - share), (index, share)
+
+
+def weighted_triplet(
+    x: Tensor, labels: Tensor, *, epsilon: float, shifted: bool, wants_gradient: bool
+) -> Weighted:
+    """Return the soft-margin triplet loss over softmax-weighted distances.
+
+    Args:
+        x: ``[B, D]``, detached, float32 or wider.
+        labels: ``[B]``.
+        epsilon: added to the sums of the weights.
+        shifted: whether the closest negative's distance is taken off before the exponential.
+        wants_gradient: make the gradient too.
+    """
+    order = None
+    if block_rows(len(x)) < len(x):
+        labels, order = labels.sort()
+        x = x.index_select(0, order)
+    rows = _Rows(x, labels, epsilon, shifted)
+    for block in blocks(labels):
+        rows.visit(block, wants_gradient)
+    furthest, closest = rows.means
+    # softplus turns linear past its threshold, by default too early for float64.
+    loss = F.softplus(furthest - closest, threshold=50).mean()
+    gradient = rows.gradient() if wants_gradient else None
+    if gradient is not None and order is not None:
+        gradient = torch.empty_like(gradient).index_copy_(0, order, gradient)
+    return Weighted(loss, (closest >= furthest).count_nonzero(), gradient)
+
+
+class _Rows:
+    """Three buffers of a block's distances, and what gathers over the blocks.
+
+    With ``w`` the weights, ``f`` the furthest and ``c`` the closest, the derivatives by a distance
+    are ``w⁺ (1 + d - f)`` and ``w⁻ (1 - d + c)``. Carrying the loss's own and ``1 / d`` they are
+    ``G``, and the gradient is ``(diag(H 1) - H) X`` with ``H = G + Gᵀ``.
+    """
+
+    def __init__(self, x: Tensor, labels: Tensor, epsilon: float, shifted: bool) -> None:
+        self.x = x
+        self.labels = labels
+        self.epsilon = epsilon
+        self.shifted = shifted
+        self.squares = torch.linalg.vecdot(x, x)
+        self.means = x.new_empty(2, len(x))
+        self.buffers = x.new_empty(3, block_rows(len(x)), len(x))
+        self.pulls = torch.zeros_like(x)
+        self.totals = torch.zeros_like(self.squares)
+
+    def visit(self, block: Block, wants_gradient: bool) -> None:
+        """Fill in the means of a block's rows; gather their gradient."""
+        start, stop, low, high = block
+        distances, weights, spare = self.buffers[:, : stop - start]
+        self._measure(block, distances)
+        same = self.labels[start:stop].unsqueeze(1) == self.labels[low:high]
+        near = mask_positives(distances[:, low:high], same)
+        distances[:, low:high].masked_fill_(same, FAR)
+
+        near_weights, excess = weigh_positives(near, self.epsilon)
+        furthest = torch.mul(near, near_weights).sum(1)
+        self._weigh_negatives(distances, weights)
+        closest = torch.mul(distances, weights, out=spare).sum(1)
+        self.means[0, start:stop], self.means[1, start:stop] = furthest, closest
+        if not wants_gradient:
+            return
+
+        slope = torch.sigmoid(furthest - closest).div_(len(self.x)).unsqueeze(1)
+        torch.threshold(distances, HELD, torch.inf, out=spare)
+        distances.sub_((closest + 1).unsqueeze(1)).mul_(slope)
+        weights.div_(spare).mul_(distances)
+        pull = torch.sub(near, (furthest - 1).unsqueeze(1)).mul_(near_weights)
+        if excess is not None:
+            # Shifting by the maximum scales epsilon, which gives the maximum a gradient of its own.
+            index, share = excess
+            pull.scatter_add_(1, index, share.mul_(furthest.unsqueeze(1)).neg_())
+        weights[:, low:high] += pull.mul_(slope).div_(F.threshold(near, HELD, torch.inf))
+        self._gather(block, weights)
+
+    def _measure(self, block: Block, distances: Tensor) -> None:
+        rows = slice(block.start, block.stop)
+        torch.addmm(self.squares, self.x[rows], self.x.t(), alpha=-2, out=distances)
+        distances.add_(self.squares[rows].unsqueeze(1)).clamp_(min=LEAST_SQUARE).sqrt_()
+        # Of a row to itself there is only rounding.
+        distances.diagonal(block.start).fill_(LEAST_SQUARE**0.5)
+
+    def _weigh_negatives(self, distances: Tensor, weights: Tensor) -> None:
+        if self.shifted:
+            torch.softmax(torch.neg(distances, out=weights), 1, out=weights)
+            # Where all are far there is no negative, and no loss.
+            weights.masked_fill_(distances.amin(1, keepdim=True) >= FAR, torch.nan)
+        else:
+            torch.neg(distances, out=weights).exp_()
+            weights.div_(weights.sum(1, keepdim=True).add_(self.epsilon))
+
+    def _gather(self, block: Block, pull: Tensor) -> None:
+        rows = slice(block.start, block.stop)
+        self.totals[rows] += pull.sum(1)
+        self.totals += pull.sum(0)
+        self.pulls[rows].addmm_(pull, self.x)
+        self.pulls.addmm_(pull.t(), self.x[rows])
+
+    def gradient(self) -> Tensor:
+        """Return the gradient ``[B, D]``, once all blocks are visited."""
+        return torch.addcmul(self.pulls.neg_(), self.x, self.totals.unsqueeze(1), out=self.pulls)

@@ -1,0 +1,147 @@
+"""The document's weighted triplet loss over half the pairs: unshifted, e⁻ᵈ serves both ends."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impls.fused.blocks import Block, block_rows, blocks
+from impls.fused.weighting import HELD, LEAST_SQUARE, Weighted, mask_positives, weigh_positives
+
+# Up to this batch what the first pass makes of the pairs is kept for the second.
+KEPT_BATCH = 1024
+
+
+def unshifted_triplet(
+    x: Tensor, labels: Tensor, *, epsilon: float, wants_gradient: bool
+) -> Weighted:
+    """Return what ``weighted_triplet`` does of ``x [B, D]``, ``labels [B]``, unshifted.
+
+    One pass gathers the sums of the weights, at both ends of each pair; another the gradient.
+    """
+    labels, order = labels.sort()
+    result = _Triangle(x.index_select(0, order), labels, epsilon).step(wants_gradient)
+    if result.gradient is None:
+        return result
+    gradient = torch.empty_like(result.gradient).index_copy_(0, order, result.gradient)
+    return result._replace(gradient=gradient)
+
+
+class _Pairs(NamedTuple):
+    """Of a block's rows: distances and weights of later columns, and the pull in their band."""
+
+    far: Tensor
+    weight: Tensor
+    near_pull: Tensor
+
+
+class _Triangle:
+    """Blocks of rows, from the first column of their classes on.
+
+    With ``σ`` the slope of the loss over the sum of an anchor's weights, ``c`` its closest and
+    ``τ = σ (1 + c)``, a pair of negatives has ``e⁻ᵈ ((σ_i + σ_j) d - (τ_i + τ_j)) / d`` in ``H``,
+    and the gradient is ``(diag(H 1) - H) X``.
+    """
+
+    def __init__(self, x: Tensor, labels: Tensor, epsilon: float) -> None:
+        self.x = x
+        self.labels = labels
+        self.epsilon = epsilon
+        self.squares = torch.linalg.vecdot(x, x)
+        self.blocks = list(blocks(labels))
+        self.kept = len(x) <= KEPT_BATCH
+        buffers = 1 + 2 * (len(self.blocks) if self.kept else 1)
+        self.buffers = x.new_empty(buffers, block_rows(len(x)) * len(x))
+        self.furthest = torch.empty_like(self.squares)
+        self.pulls = torch.zeros_like(x)
+        self.totals = torch.zeros_like(self.squares)
+
+    def step(self, wants_gradient: bool) -> Weighted:
+        """Return the loss, and the gradient of the sorted rows where it is asked for."""
+        weights, products = torch.zeros_like(self.squares), torch.zeros_like(self.squares)
+        kept: list[_Pairs | None] = []
+        for number, block in enumerate(self.blocks):
+            pairs = self._measure(number)
+            self._add(weights, block, pairs.weight)
+            product = torch.mul(pairs.weight, pairs.far, out=self._view(-1, block, block.start))
+            self._add(products, block, product)
+            kept.append(pairs if self.kept else None)
+        weights += self.epsilon
+        closest = products / weights
+        # softplus turns linear past its threshold, by default too early for float64.
+        loss = F.softplus(self.furthest - closest, threshold=50).mean()
+        gradient = None
+        if wants_gradient:
+            slope = torch.sigmoid(self.furthest - closest).div_(len(self.x))
+            sigma = slope / weights
+            tau = sigma * (1 + closest)
+            for number, known in enumerate(kept):
+                again = self._measure(number) if known is None else known
+                self._pull(self.blocks[number], again, slope, sigma, tau)
+            gradient = torch.addcmul(self.pulls.neg_(), self.x, self.totals.unsqueeze(1))
+        return Weighted(loss, (closest >= self.furthest).count_nonzero(), gradient)
+
+    def _view(self, number: int, block: Block, first: int) -> Tensor:
+        """Return a buffer as the block's rows, from the column ``first``."""
+        shape = block.stop - block.start, len(self.x) - first
+        return self.buffers[number, : shape[0] * shape[1]].view(shape)
+
+    def _measure(self, number: int) -> _Pairs:
+        block, first = self.blocks[number], 2 * number if self.kept else 0
+        start, stop, low, high = block
+        distances = self._distances(block, self._view(first, block, low))
+        same = self.labels[start:stop].unsqueeze(1) == self.labels[low:high]
+        near_pull = self._weigh_near(block, mask_positives(distances[:, : high - low], same))
+        far = distances[:, start - low :]
+        weight = torch.neg(far, out=self._view(first + 1, block, start)).exp_()
+        weight[:, : high - start].masked_fill_(same[:, start - low :], 0)
+        return _Pairs(far, weight, near_pull)
+
+    def _distances(self, block: Block, out: Tensor) -> Tensor:
+        rows, columns = slice(block.start, block.stop), slice(block.low, None)
+        torch.addmm(self.squares[columns], self.x[rows], self.x[columns].t(), alpha=-2, out=out)
+        out.add_(self.squares[rows].unsqueeze(1)).clamp_(min=LEAST_SQUARE).sqrt_()
+        # Of a row to itself there is only rounding.
+        out.diagonal(block.start - block.low).fill_(LEAST_SQUARE**0.5)
+        return out
+
+    def _weigh_near(self, block: Block, near: Tensor) -> Tensor:
+        """Fill in the rows' furthest; return its derivative over the distance, ``[rows, band]``."""
+        weights, excess = weigh_positives(near, self.epsilon)
+        furthest = torch.mul(near, weights).sum(1, keepdim=True)
+        self.furthest[block.start : block.stop] = furthest.squeeze(1)
+        pull = torch.sub(near, furthest - 1).mul_(weights)
+        if excess is not None:
+            index, share = excess
+            pull.scatter_add_(1, index, share.mul_(furthest).neg_())
+        return pull.div_(F.threshold(near, HELD, torch.inf))
+
+    def _pull(self, block: Block, pairs: _Pairs, slope: Tensor, sigma: Tensor, tau: Tensor) -> None:
+        rows, columns = slice(block.start, block.stop), slice(block.start, None)
+        pull = self._view(-1, block, block.start)
+        torch.add(sigma[rows].unsqueeze(1), sigma[columns], out=pull).mul_(pairs.far)
+        pull.sub_(tau[rows].unsqueeze(1)).sub_(tau[columns]).mul_(pairs.weight)
+        pull.div_(torch.threshold(pairs.far, HELD, torch.inf, out=pairs.weight))
+        self._gather(block, pull, pairs.near_pull.mul_(slope[rows].unsqueeze(1)))
+
+    def _add(self, sums: Tensor, block: Block, values: Tensor) -> None:
+        """Add to the sums at both ends; those of the block's own columns are rows too."""
+        sums[block.start : block.stop] += values.sum(1)
+        sums[block.stop :] += values[:, block.stop - block.start :].sum(0)
+
+    def _gather(self, block: Block, pull: Tensor, near_pull: Tensor) -> None:
+        start, stop, low, high = block
+        rows, own = slice(start, stop), stop - start
+        before, after = near_pull[:, : start - low], near_pull[:, start - low :]
+        pull[:, : high - start] += after
+        pull[:, :own] += after[:, :own].t()
+        self._add(self.totals, block, pull)
+        self.pulls[rows].addmm_(pull, self.x[start:])
+        self.pulls[stop:].addmm_(pull[:, own:].t(), self.x[rows])
+        if start > low:
+            earlier = slice(low, start)
+            self.totals[rows] += before.sum(1)
+            self.totals[earlier] += before.sum(0)
+            self.pulls[rows].addmm_(before, self.x[earlier])
+            self.pulls[earlier].addmm_(before.t(), self.x[rows])
