@@ -9,17 +9,20 @@ nox.options.reuse_venv = "yes"
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 
-def install(session: nox.Session, group: str) -> None:
-    """Install a dependency group and torch, at the versions of constraints.txt."""
+TORCH = PROJECT["project"]["dependencies"]
+
+
+def install(session: nox.Session, group: str, *more: str) -> None:
+    """Install a dependency group, and more, at the versions of constraints.txt."""
     wanted = nox.project.dependency_groups(PROJECT, group)
     # Into an environment that has them this takes a second, so that a reused one is ready at once.
-    session.install("-q", "-c", "constraints.txt", *PROJECT["project"]["dependencies"], *wanted)
+    session.install("-q", "-c", "constraints.txt", *wanted, *more)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole test suite; what follows -- goes to pytest."""
-    install(session, "test")
+    install(session, "test", *TORCH)
     session.run("python", "-m", "pytest", *session.posargs)
 
 
@@ -34,12 +37,12 @@ def lint(session: nox.Session) -> None:
 @nox.session(default=False)
 def typecheck(session: nox.Session) -> None:
     """Check the types of impls, reference and bench."""
-    install(session, "typecheck")
+    install(session, "typecheck", *TORCH)
     session.run("mypy", *session.posargs)
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure every loss on this machine; what follows -- goes to `python -m bench run`."""
-    install(session, "bench")
+    install(session, "bench", *TORCH)
     session.run("python", "-m", "bench", "run", *session.posargs)

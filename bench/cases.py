@@ -134,6 +134,8 @@ CLASSIFICATION = tuple(
     loss.name for loss in impls.losses() if "logits" in getattr(loss.output, "_fields", ())
 )
 
+HEADS = ("normface", "sphereface", "arcface", "arcface_guarded")
+
 PRESETS = {
     "quick": Preset(
         "every loss on real digits, in under two minutes",
@@ -144,6 +146,20 @@ PRESETS = {
         "every loss at one small size, to see that all of it runs",
         (Sizes(batch=(32,), dim=(16,)),),
         budget_seconds=0.1,
+    ),
+    "large": Preset(
+        "the sizes at which the variants differ most, compiled ones too; half an hour",
+        (
+            Sizes(("triplet_batch_hard",), (1024,), (512,), (256,), compiled=True),
+            Sizes(("triplet_weighted_unshifted",), (1024,), (128,), (256,), compiled=True),
+            Sizes(("triplet_weighted_unshifted",), (4096,), (128,), (1024,)),
+            Sizes(("arcface", "arcface_guarded"), (256,), (512,), (10_000,), compiled=True),
+            Sizes(HEADS, (256,), (128,), (100_000,), compiled=True),
+            Sizes(("island",), (128,), (512,), (10_000,), compiled=True),
+            Sizes(("center_all_pairs",), (256,), (512,), (1000,), compiled=True),
+            Sizes(("center_mse", "center"), (256,), (512,), (100_000,)),
+        ),
+        budget_seconds=10.0,
     ),
     "full": Preset(
         "every loss over batch, dim, classes, dtype and data; about an hour",

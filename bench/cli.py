@@ -1,23 +1,32 @@
 """The commands, their options, and what they say when something is wrong."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
+from rich.text import Text
 
 import impls
-from bench.cases import DATA_KINDS, DTYPES, PRESETS, Case, Sizes
+from bench.cases import DATA_KINDS, DTYPES, PRESETS
+from bench.conformance import Conformance, measure_conformance
 from bench.environment import ROOT
 from bench.errors import UsageError
+from bench.plan import Plan, choose_device, choose_tasks, read_plan, start_run
 from bench.progress import watching
 from bench.records import read_records
-from bench.run import Plan, read_plan, run, start_run
-from bench.table import console, losses_table, results_table, support_table
+from bench.run import run
+from bench.table import (
+    conformance_table,
+    console,
+    losses_table,
+    results_table,
+    support_table,
+)
+from bench.worker import Lost, Worker
 
 RUNS = ROOT / "results" / "runs"
 LOSSES = [loss.name for loss in impls.losses()]
@@ -70,6 +79,47 @@ def show(loss: str) -> None:
     out.print(f"outputs    {fields}\n", markup=False, highlight=False)
     out.print("departures", *(f"  - {d}" for d in entry.departures), "", sep="\n", markup=False)
     out.print(support_table(loss, ("cpu", "cuda")))
+
+
+@commands.command()
+@click.argument("losses", type=click.Choice(LOSSES), nargs=-1)
+@click.option("--compiled", is_flag=True, help="+compile variants too, at a minute each.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
+    """Show what every implementation of LOSSES does with degenerate inputs, beside the reference.
+
+    `better` has a finite value where the reference has none, or is far nearer to the truth;
+    `worse` has none where the reference has one, or is further off than an ordinary error.
+    """
+    where, out = choose_device(device), console()
+    worker = Worker(torch.get_num_threads())
+    try:
+        for loss in losses or LOSSES:
+            found: dict[str, Sequence[Conformance] | str] = {}
+            for implementation in impls.implementations(loss):
+                supported = implementation.unsupported(where, torch.float32) is None
+                if supported and (compiled or not implementation.mode):
+                    found[implementation.variant] = ask_conformance(worker, implementation, where)
+            out.print(Text(loss, "bold"), conformance_table(found))
+            for variant, reason in found.items():
+                if isinstance(reason, str):
+                    out.print(Text(f"  {variant}: {reason}", "dim"))
+    finally:
+        worker.close()
+
+
+def ask_conformance(
+    worker: Worker, implementation: impls.Implementation, device: str
+) -> Sequence[Conformance] | str:
+    """Return what an implementation does with degenerate inputs, or why that is not known."""
+    if implementation.departs:
+        return f"departs: {implementation.departs}"
+    try:
+        return worker.ask(
+            600, measure_conformance, implementation.loss.name, implementation.variant, device
+        )
+    except Lost as lost:
+        return f"{lost.status}: {lost}"
 
 
 @commands.command("run")
@@ -128,70 +178,8 @@ def run_cases(
     except KeyboardInterrupt:
         click.echo(f"stopped; to go on: python -m bench run --resume {folder}", err=True)
         raise
-    console().print(results_table(read_records(folder)))
+    records = read_records(folder)
+    console().print(results_table(records))
+    for warning in sorted({record.environment.warning for record in records} - {""}):
+        click.echo(f"warning: {warning}", err=True)
     click.echo(f"records: {folder}/records.jsonl", err=True)
-
-
-def choose_tasks(
-    preset: str | None,
-    losses: tuple[str, ...],
-    variants: tuple[str, ...],
-    device: str,
-    given: Mapping[str, tuple[Any, ...]],
-    compiled: bool | None = None,
-) -> tuple[tuple[Case, tuple[str, ...]], ...]:
-    """Return the Cases to measure, each with its variants.
-
-    Args:
-        preset: whose grids; ``None`` for one default size.
-        losses: names that narrow them; empty for all.
-        variants: names that narrow them, the reference staying; empty for all of the device.
-        device: ``cpu`` or ``cuda``.
-        given: axes of the grids to put in place.
-        compiled: whether ``+compile`` variants are measured; ``None`` where the preset says.
-
-    Raises:
-        UsageError: where a size cannot be.
-    """
-    tasks: dict[Case, tuple[str, ...]] = {}
-    for grid in PRESETS[preset].grids if preset else (Sizes(),):
-        kept = tuple(name for name in losses if not grid.losses or name in grid.losses)
-        if losses and not kept:
-            continue
-        changes: dict[str, Any] = {**given, "losses": kept or grid.losses}
-        if compiled is not None:
-            changes["compiled"] = compiled
-        changed = replace(grid, **changes)
-        for case in changed.cases(device):
-            tasks.setdefault(case, choose_variants(case, variants, compiled=changed.compiled))
-    return tuple(tasks.items())
-
-
-def choose_variants(case: Case, variants: tuple[str, ...], *, compiled: bool) -> tuple[str, ...]:
-    """Return the variants to measure in a Case, the reference first."""
-    return tuple(
-        implementation.variant
-        for implementation in impls.implementations(case.loss)
-        if implementation.variant in ("reference", *variants)
-        or (
-            not variants
-            and case.device in implementation.devices
-            and (compiled or not implementation.mode)
-        )
-    )
-
-
-def choose_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda``, ``auto`` being the best there is.
-
-    Raises:
-        UsageError: where CUDA is asked for and is not there.
-    """
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise UsageError(
-            f"no CUDA device: torch {torch.__version__} finds none here; --device cpu runs"
-        )
-    if device == "auto":
-        return "cuda" if available else "cpu"
-    return device

@@ -34,6 +34,7 @@ class Environment:
         cores: logical processors that this process may use.
         memory_bytes: of the machine.
         threads: that torch computes with.
+        load: processes that wanted to run in the minute before, on average.
         gpu: the CUDA device's name, or empty.
         cuda: the CUDA version of the torch build, or empty.
         torch: its version.
@@ -51,6 +52,7 @@ class Environment:
     cores: int
     memory_bytes: int
     threads: int
+    load: float
     gpu: str
     cuda: str
     torch: str
@@ -61,6 +63,16 @@ class Environment:
     dirty: bool
     packages: dict[str, str]
     variables: dict[str, str]
+
+    @property
+    def warning(self) -> str:
+        """What spoils the times of this environment, in a line; empty where nothing is seen."""
+        if self.load < self.cores / 2:
+            return ""
+        return (
+            f"the load average is {self.load:.1f} on {self.cores} cores: other processes disturb "
+            "the times, those of many threads most"
+        )
 
 
 def current_environment(machine: str = "", threads: int = 0) -> Environment:
@@ -76,6 +88,7 @@ def current_environment(machine: str = "", threads: int = 0) -> Environment:
         cores=len(psutil.Process().cpu_affinity() or ()),
         memory_bytes=psutil.virtual_memory().total,
         threads=threads or torch.get_num_threads(),
+        load=round(psutil.getloadavg()[0], 2),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         cuda=torch.version.cuda or "",
         torch=torch.__version__,

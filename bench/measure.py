@@ -10,6 +10,7 @@ import impls
 from bench.agreement import Agreement, measure_agreement, oracle, workload_of
 from bench.cases import Case
 from bench.compilation import Compilation, measure_compilation
+from bench.conformance import Conformance, measure_conformance
 from bench.memory import Memory, measure_memory
 from bench.timing import Sampling, Timing, interleave
 from bench.workload import Workload, trainable
@@ -23,11 +24,14 @@ class Judgement:
         agreement: a quantity each.
         memory: of a step, where it agrees.
         compilation: what compiling it cost, where it is compiled.
+        conformance: what it does with degenerate inputs; empty where it is compiled, since each of
+            their shapes would be.
     """
 
     agreement: tuple[Agreement, ...]
     memory: Memory | None
     compilation: Compilation | None
+    conformance: tuple[Conformance, ...]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,10 @@ def judge(case: Case, variant: str) -> Judgement:
     agreement = measure_agreement(case, implementation)
     agreed = all(part.passed for part in agreement)
     memory = measure_memory(case, implementation) if agreed else None
-    return Judgement(agreement, memory, compilation)
+    conformance = (
+        () if implementation.mode else measure_conformance(case.loss, variant, case.device)
+    )
+    return Judgement(agreement, memory, compilation, conformance)
 
 
 def time_variants(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dict[str, Times]:

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bench.cases import Case
+from bench.plan import Plan
 from bench.records import RECORDS, Record, read_records
-from bench.run import Plan, Watcher
+from bench.run import Watcher
 from bench.table import console
 
 

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from bench.agreement import Agreement
 from bench.cases import Case
 from bench.compilation import Compilation
+from bench.conformance import Conformance
 from bench.environment import Environment
 from bench.errors import UsageError
 from bench.memory import Memory
@@ -47,6 +48,7 @@ class Record:
         forward: times of a forward with its graph.
         step: times of forward and backward, to every input and parameter.
         compilation: what compiling a ``+compile`` variant cost.
+        conformance: what the variant does with degenerate inputs, at a size of their own.
         made: when, ISO 8601 in UTC.
         schema: the version of this layout. 1: the first.
 
@@ -65,6 +67,7 @@ class Record:
     forward: Timing | None = None
     step: Timing | None = None
     compilation: Compilation | None = None
+    conformance: tuple[Conformance, ...] = ()
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

@@ -6,48 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import RootModel, ValidationError
-from pydantic.dataclasses import dataclass
-
 import impls
 from bench.cases import Case
 from bench.environment import current_environment
-from bench.errors import UsageError
 from bench.measure import Judgement, Times, judge, time_variants
+from bench.plan import Plan
 from bench.records import Record, Status, read_records, record_file
 from bench.timing import Sampling
 from bench.worker import Lost, Worker
 
-PLAN = "plan.json"
 REFERENCE = "reference"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run was asked to do, kept beside its Records so that it can be resumed.
-
-    Attributes:
-        tasks: the Cases, in order, each with the variants to measure in it.
-        budget_seconds: how long the times of one phase of one Case may be sampled.
-        timeout_seconds: after how long without an answer a variant is given up.
-        threads: that torch computes with.
-        machine: the name that this machine goes by.
-    """
-
-    tasks: tuple[tuple[Case, tuple[str, ...]], ...]
-    budget_seconds: float
-    timeout_seconds: float
-    threads: int
-    machine: str
-
-    @property
-    def cells(self) -> list[tuple[Case, str]]:
-        """Every variant of every Case."""
-        return [(case, variant) for case, variants in self.tasks for variant in variants]
-
-
-class PlanFile(RootModel[Plan]):
-    """A Plan as JSON."""
 
 
 class Watcher(Protocol):
@@ -58,35 +26,6 @@ class Watcher(Protocol):
 
     def recorded(self, record: Record) -> None:
         """A Record is on the disk."""
-
-
-def start_run(folder: Path, plan: Plan) -> None:
-    """Make the folder of a new run.
-
-    Raises:
-        UsageError: where it holds a run already, or cannot be made.
-    """
-    if (folder / PLAN).exists():
-        raise UsageError(f"{folder} holds a run already; --resume {folder} goes on with it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / PLAN).write_text(PlanFile(plan).model_dump_json(indent=1) + "\n")
-    except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
-
-
-def read_plan(folder: Path) -> Plan:
-    """Return the Plan of a run's folder.
-
-    Raises:
-        UsageError: where there is none that can be read.
-    """
-    try:
-        return PlanFile.model_validate_json((folder / PLAN).read_bytes()).root
-    except OSError:
-        raise UsageError(f"{folder} holds no run: there is no {PLAN}") from None
-    except ValidationError:
-        raise UsageError(f"{folder / PLAN} is damaged; start a new run") from None
 
 
 def run(folder: Path, plan: Plan, watcher: Watcher) -> None:

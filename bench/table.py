@@ -1,7 +1,7 @@
 """The tables that the command line prints."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -12,11 +12,13 @@ from rich.text import Text
 
 import impls
 from bench.cases import DTYPES
+from bench.conformance import Conformance
+from bench.degenerate import DEGENERATE
 from bench.records import Record
 from bench.timing import Timing
 
 VERDICT_STYLES = {"faster": "green", "slower": "red", "same": "", "unclear": "yellow"}
-WIDTH_WITHOUT_TERMINAL = 150
+LEAST_WIDTH = 132
 COLUMNS = {
     "step": 8,
     "forward": 8,
@@ -29,16 +31,17 @@ COLUMNS = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console, wide enough for a table where the output is no terminal."""
+    """Return a console; one for tables is as wide as they are, which a terminal then wraps."""
     plain = Console(stderr=stderr)
-    return plain if plain.is_terminal else Console(stderr=stderr, width=WIDTH_WITHOUT_TERMINAL)
+    return plain if stderr else Console(width=max(plain.width, LEAST_WIDTH))
 
 
 def results_table(records: Sequence[Record]) -> Group:
     """Return the table of a run: a block a Case, the fastest first, what was not timed last."""
-    blocks: list[RenderableType] = [_columns(show_header=True)]
+    longest = max((len(record.variant) for record in records), default=0)
+    blocks: list[RenderableType] = [_columns(longest, show_header=True)]
     for case, group in groupby(sorted(records, key=_order), key=lambda record: record.case):
-        table = _columns(show_header=False)
+        table = _columns(longest, show_header=False)
         blocks += [Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")), table]
         for record in group:
             # Text, since the brackets of a variant's name would be taken for markup.
@@ -47,10 +50,10 @@ def results_table(records: Sequence[Record]) -> Group:
     return Group(*blocks)
 
 
-def _columns(*, show_header: bool) -> Table:
+def _columns(longest: int, *, show_header: bool) -> Table:
     """Return an empty table of fixed widths, so that those of all blocks stand in line."""
     table = Table(box=None, pad_edge=False, show_header=show_header, header_style="bold")
-    table.add_column("variant", width=34)
+    table.add_column("variant", width=longest + 2)
     for name, width in COLUMNS.items():
         table.add_column(name, justify="right", no_wrap=True, width=width)
     table.add_column("verdict")
@@ -120,6 +123,36 @@ def binary(count: int) -> str:
             return f"{value:.3g} {prefix}B"
         value /= 1024
     return f"{value:.3g} GiB"
+
+
+def conformance_table(found: Mapping[str, Sequence[Conformance] | str]) -> Table:
+    """Return what the variants of a Loss do with degenerate inputs, a column a variant.
+
+    Args:
+        found: by variant, the reference first; a string says why there is nothing.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("input")
+    for variant in found:
+        table.add_column(Text(variant))
+    cells = {
+        variant: {part.input: part for part in parts}
+        for variant, parts in found.items()
+        if not isinstance(parts, str)
+    }
+    for name, degenerate in DEGENERATE.items():
+        row = [_grade(cells.get(variant, {}).get(name), variant) for variant in found]
+        table.add_row(f"{name}: {degenerate.summary}", *row)
+    return table
+
+
+def _grade(part: Conformance | None, variant: str) -> Text:
+    if part is None:
+        return Text("-", "dim")
+    if variant == "reference":
+        return Text(part.reference)
+    reason = f": {part.reason}" if part.reason else ""
+    return Text(part.grade + reason, {"better": "green", "worse": "red"}.get(part.grade, ""))
 
 
 def losses_table() -> Table:

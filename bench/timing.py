@@ -21,6 +21,8 @@ HALF_WIDTH = 0.02
 BLOCK_SECONDS = 2e-3
 # Short enough that a state which a step shrinks, such as a decaying centre, stays a normal number.
 MOST_CALLS = 100
+# A call that is not steady by then is noisy by nature, or too slow to wait for.
+LONGEST_WARM_UP_SECONDS = 0.3
 # Below six rounds no order statistics enclose the median with 95% confidence.
 FEWEST_ROUNDS = 6
 
@@ -206,19 +208,18 @@ def _timer(call: Callable[[], object]) -> timeit.Timer:
 
 
 def _calls_a_block(timer: timeit.Timer) -> int:
-    """Warm up until two blocks agree within a tenth, and return how many calls fill a block."""
-    calls, before = 1, math.inf
-    for _ in range(20):
-        seconds = timer.timeit(calls)
-        steady = seconds / calls > 0.9 * before
-        before = seconds / calls
-        if seconds >= BLOCK_SECONDS / 2 and steady:
-            break
-        wanted = math.ceil(BLOCK_SECONDS / max(before, 1e-9))
-        calls = min(wanted, 2 * calls + 8, MOST_CALLS)
-        if calls == MOST_CALLS and steady:
-            break
-    return max(1, min(MOST_CALLS, math.ceil(BLOCK_SECONDS / before)))
+    """Warm up until three blocks agree, and return how many calls fill a block."""
+    calls, seconds = 1, list[float]()
+    start = time.perf_counter()
+    while True:
+        seconds.append(timer.timeit(calls) / calls)
+        # The fastest, since a disturbed block would make all later ones too short.
+        fastest = min(seconds[-3:])
+        wanted = max(1, min(MOST_CALLS, math.ceil(BLOCK_SECONDS / fastest)))
+        steady = len(seconds) > 3 and max(seconds[-3:]) < 1.2 * fastest and 2 * calls >= wanted
+        if steady or time.perf_counter() - start > LONGEST_WARM_UP_SECONDS:
+            return wanted
+        calls = min(wanted, 2 * calls + 8)
 
 
 def _nothing() -> None:

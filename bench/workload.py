@@ -57,11 +57,20 @@ class Workload:
 
     def exact(self) -> "Workload":
         """Return the same workload in float64 on the CPU, of the numbers as they were rounded."""
+        return self.rounded(replace(self.case, dtype="float64", device="cpu"))
+
+    def rounded(self, case: Case) -> "Workload":
+        """Return the same workload in the dtype and on the device of a Case."""
+
+        def cast(tensor: Tensor) -> Tensor:
+            dtype = case.torch_dtype if tensor.is_floating_point() else tensor.dtype
+            return tensor.to(case.device, dtype)
+
         return Workload(
-            replace(self.case, dtype="float64", device="cpu"),
-            tuple(_upcast(batch) for batch in self.inputs),
-            _upcast(self.state),
-            tuple(None if c is None else c.cpu().double() for c in self.cotangents),
+            case,
+            tuple({name: cast(t) for name, t in batch.items()} for batch in self.inputs),
+            {name: cast(t) for name, t in self.state.items()},
+            tuple(None if c is None else cast(c) for c in self.cotangents),
         )
 
     def module(self, implementation: impls.Implementation, *, validate: bool = False) -> nn.Module:
@@ -128,13 +137,6 @@ def _cotangent(case: Case, batch: Mapping[str, Tensor], draw: int) -> Tensor | N
     shape = () if loss.inputs == "arrays" else (len(a), len(b))
     generator = torch.Generator().manual_seed(case.seed + draw)
     return torch.randn(shape, generator=generator).to(a)
-
-
-def _upcast(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: tensor.cpu().double() if tensor.is_floating_point() else tensor.cpu()
-        for name, tensor in tensors.items()
-    }
 
 
 def _dense(gradient: Tensor | None, target: Tensor) -> Tensor:

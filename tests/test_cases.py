@@ -27,8 +27,8 @@ def test_a_loss_that_needs_negatives_needs_two_classes():
         Case("triplet_batch_hard", batch=8, dim=8, classes=1)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_covers_every_loss(preset):
+@pytest.mark.parametrize("preset", ["quick", "ci", "full"])
+def test_the_general_presets_cover_every_loss(preset):
     cases = [case for grid in PRESETS[preset].grids for case in grid.cases("cpu")]
     assert {case.loss for case in cases} == {loss.name for loss in impls.losses()}
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import impls
-from bench.cli import choose_tasks, main
+from bench.cli import main
+from bench.plan import choose_tasks
 from bench.table import binary, si
 
 
@@ -13,7 +14,7 @@ from bench.table import binary, si
     [
         (["run", "--loss", "arcfaec"], "'arcfaec' is not one of 'softmax', 'modified_softmax'"),
         (["run", "--variant", "nope"], "'nope' is not one of"),
-        (["run", "--preset", "huge"], "'huge' is not one of 'quick', 'ci', 'full'"),
+        (["run", "--preset", "huge"], "'huge' is not one of 'quick', 'ci', 'large', 'full'"),
         (["run", "--batch", "0"], "0 is not in the range x>=1"),
         (["run", "--batch", "many"], "'many' is not a valid integer"),
         (["run", "--dtype", "int8"], "'int8' is not one of 'float32'"),

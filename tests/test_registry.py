@@ -40,6 +40,8 @@ def test_unsupported_gives_the_reason():
     missing = Implementation(loss, "missing", nn.Identity, requires=("no_such_package",))
     reason = "needs the package no_such_package, which is not installed"
     assert missing.unsupported("cpu", torch.float32) == reason
+    newer = Implementation(loss, "newer", nn.Identity, since=(99, 1))
+    assert "needs torch 99.1 or later, this is 2." in newer.unsupported("cpu", torch.float32)
     single = Implementation(loss, "single", nn.Identity, dtypes=(torch.float32,))
     assert single.unsupported("cpu", torch.float64) == "takes torch.float32, not torch.float64"
 

@@ -12,8 +12,9 @@ from bench.cases import Case
 from bench.cli import main
 from bench.environment import ROOT
 from bench.errors import UsageError
+from bench.plan import Plan, start_run
 from bench.records import RECORDS, read_records
-from bench.run import Plan, run, start_run
+from bench.run import run
 
 CASES = (
     Case("center_mse", batch=8, dim=4, classes=3),

@@ -1,0 +1,145 @@
+"""Conformance: what implementations do with inputs that no one means to give them.
+
+Each degenerate input goes to the reference and to the implementation, in the same dtype, and to the
+reference in float64. An implementation is ``worse`` where it has no finite value and the reference
+has one, or where it is further off than the budget of an ordinary input allows; it is ``better``
+where it has a finite value and the reference has none, or is off by far less; else the ``same``.
+With NaN in, NaN must come out: a finite value would hide it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import impls
+from bench.agreement import FACTOR, quantities, relative_error, rounding_band
+from bench.cases import DTYPES, Case
+from bench.degenerate import BATCH, CLASSES, DEGENERATE, DIM, NAN
+from bench.workload import Workload
+
+Grade = Literal["same", "better", "worse"]
+# What a step gave by name, or the error that it raised.
+Result = Mapping[str, Tensor] | str
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """What an implementation does with one degenerate input, beside the reference.
+
+    Attributes:
+        input: which, by its name in ``DEGENERATE``.
+        reference: what the reference gives: ``finite``, the quantities that are not, or the error.
+        given: what the implementation gives.
+        grade: the implementation's, against the reference.
+        reason: what makes the grade, where it is not ``same``.
+    """
+
+    input: str
+    reference: str
+    given: str
+    grade: Grade
+    reason: str = ""
+
+
+@cache
+def measure_conformance(loss: str, variant: str, device: str) -> tuple[Conformance, ...]:
+    """Return what an implementation does with every degenerate input whose dtype it takes.
+
+    One that departs by its own word is not graded: its values are not meant to be the same.
+    """
+    implementation = impls.implementation(loss, variant)
+    if implementation.departs:
+        return ()
+    return tuple(
+        _conformance(name, Case(loss, BATCH, DIM, CLASSES, degenerate.dtype, device), variant)
+        for name, degenerate in DEGENERATE.items()
+        if implementation.unsupported(device, DTYPES[degenerate.dtype]) is None
+    )
+
+
+def _conformance(name: str, case: Case, variant: str) -> Conformance:
+    exact, reference = _truth(name, case)
+    given = _attempt(_spoiled(name, case), variant)
+    grade, reason = graded(given, reference, exact, case.torch_dtype, hides=name == NAN)
+    return Conformance(name, _behaviour(reference), _behaviour(given), grade, reason)
+
+
+@cache
+def _truth(name: str, case: Case) -> tuple[Result, Result]:
+    """Return what the reference gives, in float64 and in the Case's dtype."""
+    workload = _spoiled(name, case)
+    return _attempt(workload.exact(), "reference"), _attempt(workload, "reference")
+
+
+def _spoiled(name: str, case: Case) -> Workload:
+    workload = Workload.of(case).exact()
+    inputs, state = dict(workload.inputs[0]), {k: t.clone() for k, t in workload.state.items()}
+    DEGENERATE[name].spoil(inputs, state)
+    cotangent = workload.cotangents[0]
+    if cotangent is not None and cotangent.dim() == 2:
+        cotangent = cotangent[: len(inputs["a"]), : len(inputs["b"])]
+    spoiled = replace(workload, inputs=(inputs,), state=state, cotangents=(cotangent,))
+    return spoiled.rounded(case)
+
+
+def _attempt(workload: Workload, variant: str) -> Result:
+    module = workload.module(impls.implementation(workload.case.loss, variant), validate=True)
+    try:
+        return quantities(workload.step(module))
+    except Exception as error:  # noqa: BLE001 - whatever it raises is what is to be found out
+        return f"raises {type(error).__name__}"
+
+
+def _behaviour(result: Result) -> str:
+    if isinstance(result, str):
+        return result
+    odd = [name for name, tensor in result.items() if not tensor.isfinite().all()]
+    return f"not finite: {', '.join(odd)}" if odd else "finite"
+
+
+def graded(
+    given: Result, reference: Result, exact: Result, dtype: torch.dtype, *, hides: bool
+) -> tuple[Grade, str]:
+    """Return the grade of what was given, and what makes it."""
+    if not (_usable(given) and _usable(reference)):
+        if _usable(given) == _usable(reference):
+            return "same", ""
+        if isinstance(given, str) or isinstance(reference, str) or hides:
+            better = _usable(given) and not hides
+            return ("better" if better else "worse"), _behaviour(given)
+    assert not isinstance(given, str)
+    assert not isinstance(reference, str)
+    truth: Mapping[str, Tensor] = {} if isinstance(exact, str) else exact
+    grades = {
+        name: _grade_quantity(given[name], reference[name], truth.get(name), dtype)
+        for name in given
+    }
+    for grade in ("worse", "better"):
+        which = [name for name, found in grades.items() if found == grade]
+        if which:
+            return grade, ", ".join(which)
+    return "same", ""
+
+
+def _usable(result: Result) -> bool:
+    """Return whether there is a finite loss, without which the gradients do not matter."""
+    return not isinstance(result, str) and bool(next(iter(result.values())).isfinite().all())
+
+
+def _grade_quantity(
+    given: Tensor, reference: Tensor, exact: Tensor | None, dtype: torch.dtype
+) -> Grade:
+    given_finite, reference_finite = (bool(t.isfinite().all()) for t in (given, reference))
+    if given_finite != reference_finite:
+        return "better" if given_finite else "worse"
+    if not given_finite or exact is None or not exact.isfinite().all():
+        return "same"
+    off, usual = relative_error(given, exact), relative_error(reference, exact)
+    band = rounding_band(dtype)
+    if off > FACTOR * usual + band:
+        return "worse"
+    return "better" if usual > FACTOR * off + band else "same"

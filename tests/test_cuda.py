@@ -1,0 +1,71 @@
+"""What holds on the CPU holds on CUDA; skipped where there is none."""
+
+import pytest
+import torch
+
+import impls
+from bench.agreement import measure_agreement
+from bench.cases import Case
+from bench.measure import time_variants
+from bench.memory import footprint, measure_memory
+from bench.timing import Sampling
+from bench.workload import Workload
+from tests.conftest import name_of
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+ON_CUDA = [
+    implementation
+    for loss in impls.losses()
+    for implementation in impls.implementations(loss.name)
+    if "cuda" in implementation.devices and not implementation.mode
+]
+MIB = 2**20
+
+
+def case_of(implementation, **sizes):
+    sizes = {"batch": 24, "dim": 16, "classes": 6, "device": "cuda", **sizes}
+    return Case(implementation.loss.name, **sizes)
+
+
+@pytest.mark.parametrize("implementation", ON_CUDA, ids=name_of)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_agrees_with_the_oracle_on_the_cpu(implementation, dtype):
+    reason = implementation.unsupported("cuda", getattr(torch, dtype))
+    if reason or implementation.departs:
+        pytest.skip(reason or implementation.departs)
+    agreement = measure_agreement(case_of(implementation, dtype=dtype), implementation)
+    assert not [str(part) for part in agreement if not part.passed]
+
+
+@pytest.mark.parametrize(
+    "implementation", [i for i in ON_CUDA if i.variant in ("vectorized", "fused")], ids=name_of
+)
+def test_a_step_waits_for_nothing(implementation):
+    workload = Workload.of(case_of(implementation))
+    module = workload.module(implementation)
+    inputs = workload.leaves()
+    workload.gradients(module(**inputs), [t for t in inputs.values() if t.requires_grad])
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        out = module(**inputs)
+        workload.gradients(out, [t for t in inputs.values() if t.requires_grad])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_planted_buffer_is_counted_to_the_byte():
+    def call():
+        kept = torch.empty(4 * MIB, dtype=torch.uint8, device="cuda")
+        torch.empty(8 * MIB, dtype=torch.uint8, device="cuda")
+        return kept
+
+    seen = footprint(call, "cuda")
+    assert (seen.peak_bytes, seen.live_bytes, seen.allocations) == (12 * MIB, 4 * MIB, 2)
+
+
+def test_memory_and_times_are_measured():
+    implementation = impls.implementation("arcface", "vectorized")
+    case = case_of(implementation)
+    assert measure_memory(case, implementation).step_peak_bytes > 0
+    times = time_variants(case, ("reference", "vectorized"), Sampling(0.2))
+    assert times["vectorized"].step.median_seconds > times["vectorized"].forward.median_seconds

@@ -1,0 +1,34 @@
+from dataclasses import replace
+
+import torch
+
+from bench.environment import current_environment
+
+
+def test_the_environment_tells_what_it_was_made_with():
+    environment = current_environment(machine="mine", threads=3)
+    assert (environment.machine, environment.threads) == ("mine", 3)
+    assert environment.torch == torch.__version__
+    assert environment.cores >= 1
+    assert environment.memory_bytes > 2**30
+    assert environment.cpu
+    assert environment.packages["numpy"]
+
+
+def test_the_commit_is_that_of_the_checkout():
+    environment = current_environment()
+    assert len(environment.commit) in (0, 40)
+
+
+def test_settings_of_the_allocator_are_kept(monkeypatch):
+    monkeypatch.setenv("MALLOC_MMAP_MAX_", "0")
+    monkeypatch.setenv("UNRELATED", "1")
+    variables = current_environment().variables
+    assert variables["MALLOC_MMAP_MAX_"] == "0"
+    assert "UNRELATED" not in variables
+
+
+def test_a_busy_machine_is_warned_about():
+    environment = current_environment()
+    assert replace(environment, cores=2, load=0.3).warning == ""
+    assert "load average is 2.5 on 2 cores" in replace(environment, cores=2, load=2.5).warning
