@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 import impls
 from bench.agreement import measure_agreement
 from bench.cases import Case
-from bench.workload import Workload
+from bench.workload import Workload, trainable
 from tests.conftest import name_of, supported
 
 IMPLEMENTATIONS = supported()
@@ -218,3 +219,39 @@ def test_agrees_at_other_arguments(implementation, name, value):
         for key, tensor in getattr(given, part).items():
             wanted = getattr(expected, part)[key]
             torch.testing.assert_close(tensor, wanted, rtol=1e-9, atol=1e-9, msg=key)
+
+
+def penalty_gradients(implementation, workload):
+    """Return the gradients of ``loss + ‖∇loss‖²``, a gradient penalty, to all that has one."""
+    module = workload.module(implementation)
+    inputs = workload.leaves()
+    targets = trainable(module, inputs)
+    first = module(**inputs)[0].sum()
+    gradients = torch.autograd.grad(first, list(targets.values()), create_graph=True)
+    penalty = sum(gradient.to_dense().square().sum() for gradient in gradients)
+    second = torch.autograd.grad(first + penalty, list(targets.values()))
+    return {name: g.to_dense() for name, g in zip(targets, second, strict=True)}
+
+
+# torch's chunked cross-entropy makes its gradients in the forward pass, and drops the penalty.
+DROPS_PENALTIES = {"softmax-torch_chunked"}
+
+
+@EQUAL
+def test_has_the_right_second_derivative_or_refuses_it(implementation):
+    if implementation.unsupported("cpu", torch.float64):
+        pytest.skip("no float64")
+    if name_of(implementation) in DROPS_PENALTIES:
+        pytest.xfail("drops a gradient penalty in silence")
+    workload = Workload.of(small(implementation, dtype="float64"))
+    reference = impls.implementation(implementation.loss.name, "reference")
+    expected = penalty_gradients(reference, workload)
+    refusal = ""
+    try:
+        given = penalty_gradients(implementation, workload)
+    except RuntimeError as error:
+        refusal = str(error)
+    if refusal:
+        assert re.search("second derivative|not differentiable|not implemented", refusal)
+    else:
+        torch.testing.assert_close(given, expected, rtol=1e-8, atol=1e-8)

@@ -29,7 +29,10 @@ class CenterAllPairs(ClassCenters):
     @without_autocast
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, having moved the centres."""
-        loss = _AllPairs.apply(embeddings, self.centers, labels)  # type: ignore[no-untyped-call]
+        distinct, places, counts = _columns(labels)
+        chosen = self.centers.index_select(0, distinct)
+        is_own = labels.unsqueeze(1) == distinct
+        loss = _AllPairs.apply(embeddings, chosen, is_own, places, counts)  # type: ignore[no-untyped-call]
         self._move_centers(embeddings, labels)
         return LossOnly(loss)
 
@@ -57,47 +60,55 @@ def _columns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _AllPairs(torch.autograd.Function):
+    """The loss of ``x [B, D]`` and ``chosen [U, D]``, the centres of the distinct labels."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
-        wide = widened(torch.promote_types(x.dtype, centers.dtype))
-        distinct, places, counts = _columns(labels)
-        chosen = centers.index_select(0, distinct).to(wide)
-        own_diff = x.to(wide) - chosen.index_select(0, places)
-        # Distances do not change with a common shift; what is lost to cancellation does.
-        shift = chosen.mean(0)
-        shifted_x, shifted_centers = x.to(wide) - shift, chosen - shift
+    def forward(
+        ctx: Any, x: Tensor, chosen: Tensor, is_own: Tensor, places: Tensor, counts: Tensor
+    ) -> Tensor:
+        wide = widened(torch.promote_types(x.dtype, chosen.dtype))
+        shifted_x, shifted_centers, own_diff = _differences(x, chosen, places, wide)
         distances = _distances(shifted_x, shifted_centers)
         own = own_diff.square().sum(1).add_(FLOOR).sqrt_()
-        is_own = labels.unsqueeze(1) == distinct
         # Infinite, so that its inverse is no part of the products.
         inverse = distances.masked_fill_(is_own, torch.inf).reciprocal()
         weights = counts.to(wide)
         own_counts = is_own.to(wide) @ weights
         total = distances.masked_fill_(is_own, 0) @ weights
-        loss = (total + own_counts * own).sum() / (2 * len(labels))
+        loss = (total + own_counts * own).sum() / (2 * len(places))
         inverse *= weights
-        ctx.save_for_backward(
-            shifted_x, shifted_centers, inverse, own_diff, own_counts / own, labels, distinct
-        )
-        ctx.centers, ctx.dtypes = centers.shape, (x.dtype, centers.dtype)
-        return loss.to(torch.promote_types(x.dtype, centers.dtype))
+        ctx.save_for_backward(x, chosen, places, inverse, own_counts / own)
+        return loss.to(torch.promote_types(x.dtype, chosen.dtype))
 
     @staticmethod
     @differentiable_once
     @without_autocast
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
-        x, chosen, inverse, own_diff, own_inverse, labels, distinct = ctx.saved_tensors
-        scale = grad_loss.to(x.dtype) / (2 * len(labels))
-        own_pull = own_diff * (own_inverse * scale).unsqueeze(1)
-        grad_x = grad_centers = None
+        x, chosen, places, inverse, own_inverse = ctx.saved_tensors
+        wide_x, wide_chosen, own_diff = _differences(x, chosen, places, inverse.dtype)
+        scale = grad_loss.to(inverse.dtype) / (2 * len(places))
+        own_pull = own_diff.mul_((own_inverse * scale).unsqueeze(1))
+        grad_x = grad_chosen = None
         if ctx.needs_input_grad[0]:
-            pull = (x * inverse.sum(1, keepdim=True)).addmm_(inverse, chosen, alpha=-1)
-            grad_x = torch.addcmul(own_pull, pull, scale).to(ctx.dtypes[0])
+            pull = (wide_x * inverse.sum(1, keepdim=True)).addmm_(inverse, wide_chosen, alpha=-1)
+            grad_x = torch.addcmul(own_pull, pull, scale).to(x.dtype)
         if ctx.needs_input_grad[1]:
-            pull = (chosen * inverse.sum(0).unsqueeze(1)).addmm_(inverse.t(), x, alpha=-1)
-            grad = x.new_zeros(ctx.centers).index_add_(0, distinct, pull.mul_(scale))
-            grad_centers = grad.index_add_(0, labels, own_pull, alpha=-1).to(ctx.dtypes[1])
-        return grad_x, grad_centers, None
+            pull = wide_chosen * inverse.sum(0).unsqueeze(1)
+            pull.addmm_(inverse.t(), wide_x, alpha=-1).mul_(scale)
+            grad_chosen = pull.index_add_(0, places, own_pull.neg_()).to(chosen.dtype)
+        return grad_x, grad_chosen, None, None, None
+
+
+def _differences(
+    x: Tensor, chosen: Tensor, places: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return samples and centres less the centres' mean, and each sample less its own centre.
+
+    Distances do not change with a common shift; what is lost to cancellation does.
+    """
+    wide = chosen.to(dtype)
+    shift = wide.mean(0)
+    return x.to(dtype) - shift, wide - shift, x.to(dtype) - wide.index_select(0, places)
 
 
 def _distances(x: Tensor, centers: Tensor) -> Tensor:

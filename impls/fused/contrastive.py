@@ -54,19 +54,18 @@ class _PairLoss(torch.autograd.Function):
         diff = x0.to(wide) - x1.to(wide)
         distance = torch.linalg.vector_norm(diff, dim=dims, keepdim=True)
         shortfall = (margin - distance).clamp_(min=0)
-        ctx.save_for_backward(diff, distance, shortfall, share)
-        ctx.dtypes = x0.dtype, x1.dtype
+        # The inputs too, for a second derivative to be refused wherever it would pass through them.
+        ctx.save_for_backward(diff, distance, shortfall, share, x0, x1)
         loss = torch.lerp(shortfall.square(), distance.square(), share).mean()
         return (loss / 2).to(x0.dtype)
 
     @staticmethod
     @differentiable_once
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
-        diff, distance, shortfall, share = ctx.saved_tensors
+        diff, distance, shortfall, share, x0, x1 = ctx.saved_tensors
         push = shortfall.div(F.threshold(distance, 0, torch.inf)).neg_()
         factor = torch.lerp(push, torch.ones_like(push), share)
         grad = diff * factor.mul_(grad_loss.to(diff.dtype) / distance.numel())
-        first, second = ctx.dtypes
-        grad_x0 = grad.to(first) if ctx.needs_input_grad[0] else None
-        grad_x1 = grad.neg().to(second) if ctx.needs_input_grad[1] else None
+        grad_x0 = grad.to(x0.dtype) if ctx.needs_input_grad[0] else None
+        grad_x1 = grad.neg().to(x1.dtype) if ctx.needs_input_grad[1] else None
         return grad_x0, grad_x1, None, None, None

@@ -26,12 +26,13 @@ def with_gradient(loss: Tensor, x: Tensor, gradient: Tensor | None) -> Tensor:
 
 class _Precomputed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, _x: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
+    def forward(ctx: Any, x: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        # With x, for a second derivative to be refused wherever it would pass through it.
+        ctx.save_for_backward(gradient, x)
         return loss
 
     @staticmethod
     @differentiable_once
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
+        gradient, _x = ctx.saved_tensors
         return gradient * grad_loss, None, None
