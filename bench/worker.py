@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import warnings
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -97,6 +98,8 @@ def _prepare(threads: int, compiled: str) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled
     # Ctrl-C reaches the whole process group; the parent decides what becomes of the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The compiler deprecates parts of itself, at every compilation anew.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     torch.set_num_threads(threads)
     _cap_memory()
 

@@ -2,6 +2,9 @@
 
 Scores are kept in units of log 2: torch's ``exp2`` is several times as fast as its ``exp`` on the
 CPU, and stays so where the result underflows.
+
+Its losses have no compiled variants: over a batch of symbolic size the loop over tiles takes the
+compiler longer than five minutes.
 """
 
 from typing import Any

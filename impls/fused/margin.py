@@ -12,7 +12,7 @@ from impls.registry import register
 from impls.state import ClassWeights
 
 
-@register("sphereface", "fused", compiles=True)
+@register("sphereface", "fused")
 class SphereFace(ClassWeights):
     """The target's cosine gives way to its blend with ψ, times the embedding's length."""
 
@@ -65,7 +65,7 @@ def cosine_of_multiple(cosine: Tensor, multiple: int) -> tuple[Tensor, Tensor]:
     return value, slope
 
 
-@register("arcface", "fused", compiles=True)
+@register("arcface", "fused")
 class ArcFace(ClassWeights):
     """The target's cosine gives way to ``cos(θ + m)``."""
 
@@ -90,7 +90,7 @@ class ArcFace(ClassWeights):
         return Margin(cosine * self.cos_m - sine * self.sin_m, slope)
 
 
-@register("arcface_guarded", "fused", compiles=True)
+@register("arcface_guarded", "fused")
 class ArcFaceGuarded(ArcFace):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
 

@@ -9,7 +9,7 @@ from impls.registry import register
 from impls.state import ClassWeights
 
 
-@register("softmax", "fused", compiles=True)
+@register("softmax", "fused")
 class Softmax(ClassWeights):
     """The products are the logits."""
 
@@ -21,14 +21,14 @@ class Softmax(ClassWeights):
         return LossAndLogits(loss, None)
 
 
-@register("modified_softmax", "fused", compiles=True)
+@register("modified_softmax", "fused")
 class ModifiedSoftmax(Softmax):
     """The columns are scaled, tile by tile."""
 
     head = Head(columns=max_norm_columns)
 
 
-@register("normface", "fused", compiles=True)
+@register("normface", "fused")
 class NormFace(Softmax):
     """Rows and columns are scaled, the rows once."""
 

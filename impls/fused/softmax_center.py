@@ -11,7 +11,7 @@ from impls.registry import register
 from impls.state import ClassWeights
 
 
-@register("softmax_center_unsquared", "fused", compiles=True)
+@register("softmax_center_unsquared", "fused")
 class SoftmaxCenterUnsquared(ClassWeights):
     """One norm over the batch's differences from its centres."""
 
@@ -31,7 +31,7 @@ class SoftmaxCenterUnsquared(ClassWeights):
         return LossAndLogits(total.to(loss.dtype), None)
 
 
-@register("softmax_center", "fused", compiles=True)
+@register("softmax_center", "fused")
 class SoftmaxCenter(ClassWeights):
     """The two sums; centres with a rate of their own move by one scatter."""
 
