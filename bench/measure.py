@@ -1,10 +1,10 @@
 """What a worker is asked to do: judge one variant of a Case, or time several of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import impls
 from bench.agreement import Agreement, measure_agreement, oracle, workload_of
@@ -65,20 +65,22 @@ def time_variants(case: Case, variants: tuple[str, ...], sampling: Sampling) -> 
     }
     moving = _moving_state(case, workload)
     resets = {name: _reset(module, workload, moving) for name, module in modules.items()}
-    forwards = {name: _forward(module, workload) for name, module in modules.items()}
-    steps = {name: _step(module, workload) for name, module in modules.items()}
+    # One copy for all, so that none has the luck of a better place in memory.
+    inputs = workload.leaves()
+    forwards = {name: _forward(module, inputs) for name, module in modules.items()}
+    steps = {name: _step(module, workload, inputs) for name, module in modules.items()}
     forward = interleave(forwards, "reference", sampling, resets)
     step = interleave(steps, "reference", sampling, resets)
     return {name: Times(forward[name], step[name]) for name in modules}
 
 
-def _forward(module: nn.Module, workload: Workload) -> Callable[[], object]:
-    inputs = workload.leaves()
+def _forward(module: nn.Module, inputs: Mapping[str, Tensor]) -> Callable[[], object]:
     return lambda: module(**inputs)
 
 
-def _step(module: nn.Module, workload: Workload) -> Callable[[], object]:
-    inputs = workload.leaves()
+def _step(
+    module: nn.Module, workload: Workload, inputs: Mapping[str, Tensor]
+) -> Callable[[], object]:
     targets = list(trainable(module, inputs).values())
     return lambda: workload.gradients(module(**inputs), targets)
 
