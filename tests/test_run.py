@@ -99,7 +99,13 @@ ARGUMENTS = ["run", "--preset", "ci", "--variant", "vectorized", "--budget", "0.
 def begin(folder):
     command = [sys.executable, "-m", "bench", *ARGUMENTS, "--out", folder]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has them ignore Ctrl-C, which is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     records = folder / RECORDS
     until = time.monotonic() + 120
