@@ -25,6 +25,7 @@ QUICK = {
     "center_all_pairs-vectorized+compile",
     "triplet_batch_hard-vectorized+compile",
     "contrastive-vectorized+compile[max-autotune]",
+    "contrastive-fused+compile",
 }
 
 
