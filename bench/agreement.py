@@ -23,7 +23,7 @@ from bench.cases import Case
 from bench.workload import DRAWS, Outcome, Workload
 
 FACTOR = 4.0
-BAND = 8.0
+BAND = 2.0
 
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))

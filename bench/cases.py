@@ -148,7 +148,7 @@ PRESETS = {
         budget_seconds=0.1,
     ),
     "large": Preset(
-        "the sizes at which the variants differ most, compiled ones too; half an hour",
+        "the sizes at which the variants differ most, compiled ones too",
         (
             Sizes(("triplet_batch_hard",), (1024,), (512,), (256,), compiled=True),
             Sizes(("triplet_weighted_unshifted",), (1024,), (128,), (256,), compiled=True),
@@ -162,7 +162,7 @@ PRESETS = {
         budget_seconds=10.0,
     ),
     "full": Preset(
-        "every loss over batch, dim, classes, dtype and data; about an hour",
+        "every loss over batch, dim, classes, dtype and data",
         (
             Sizes(batch=(256,), classes=(1000,), compiled=True),
             Sizes(batch=(64, 256, 1024), classes=(10, 1000)),

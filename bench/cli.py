@@ -83,7 +83,7 @@ def show(loss: str) -> None:
 
 @commands.command()
 @click.argument("losses", type=click.Choice(LOSSES), nargs=-1)
-@click.option("--compiled", is_flag=True, help="+compile variants too, at a minute each.")
+@click.option("--compiled", is_flag=True, help="+compile variants too, which takes long.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
     """Show what every implementation of LOSSES does with degenerate inputs, beside the reference.
@@ -133,7 +133,9 @@ def ask_conformance(
 @click.option("--data", type=click.Choice(DATA_KINDS), multiple=True)
 @click.option("--compiled/--eager", default=None, help="Measure +compile variants too, or none.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--budget", type=click.FloatRange(0, min_open=True), help="Seconds to time a case.")
+@click.option(
+    "--budget", type=click.FloatRange(0, min_open=True), help="Seconds to sample a phase of a case."
+)
 @click.option("--timeout", type=click.FloatRange(1), default=300, help="Seconds for one variant.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
 @click.option("--machine", default="", help="The name this machine goes by in the records.")

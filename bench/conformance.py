@@ -4,6 +4,7 @@ Each degenerate input goes to the reference and to the implementation, in the sa
 reference in float64. An implementation is ``worse`` where it has no finite value and the reference
 has one, or where it is further off than the budget of an ordinary input allows; it is ``better``
 where it has a finite value and the reference has none, or is off by far less; else the ``same``.
+Where neither has a finite loss the step is lost, and their gradients are not compared.
 With NaN in, NaN must come out: a finite value would hide it.
 """
 

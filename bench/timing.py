@@ -98,7 +98,8 @@ def median_interval(samples: NDArray[np.float64]) -> tuple[float, float, float]:
     outliers. On a shared machine neighbours are alike, so that n samples tell no more than n / τ
     independent ones; τ is estimated from the signs of the deviations from the median, and the ranks
     are those of n / τ samples, stretched to n. Where these are below six no ranks enclose the
-    median with 95% confidence, and the interval is infinite.
+    median with 95% confidence, and the interval is infinite. Under drift it covers less than it
+    says: at 60 samples of a first-order autocorrelation of 0.6, about 91%.
     """
     from scipy.stats import binom
 
