@@ -1,0 +1,39 @@
+"""The commands, a module each, and what they say when something is wrong."""
+
+import os
+from collections.abc import Sequence
+
+import click
+
+from bench.cli.catalogue import list_losses, show
+from bench.cli.conformance import conformance
+from bench.cli.run import run_cases
+from bench.errors import UsageError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 2 for what the user can mend, 130 for Ctrl-C."""
+    try:
+        commands.main(arguments, prog_name="python -m bench", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except UsageError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # The reader has gone; what is left in the buffer must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    return 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Compare implementations of loss functions: which one should I ship?"""
+
+
+for command in (list_losses, show, conformance, run_cases):
+    commands.add_command(command)

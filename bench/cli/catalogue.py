@@ -1,0 +1,31 @@
+"""``list`` and ``show``: what there is."""
+
+import click
+
+import impls
+from bench.cli.options import LOSSES
+from bench.table import console, losses_table, support_table
+
+
+@click.command("list")
+def list_losses() -> None:
+    """Show every loss and its variants."""
+    console().print(losses_table())
+
+
+@click.command()
+@click.argument("loss", type=click.Choice(LOSSES))
+def show(loss: str) -> None:
+    """Show a loss: formula, document, paper, departures, and what runs here."""
+    entry, out = impls.loss(loss), console()
+    out.print(f"[bold]{entry.name}[/]: {entry.summary}", highlight=False)
+    out.print(f"  {entry.formula}\n", markup=False, highlight=False)
+    out.print(f"document   {entry.document}", markup=False, highlight=False)
+    out.print(f"paper      {entry.paper or '-'}", markup=False, highlight=False)
+    arguments = ", ".join(str(p).replace("'", "") for p in entry.arguments.values())
+    out.print(f"arguments  {arguments or '-'}", markup=False, highlight=False)
+    out.print(f"inputs     {', '.join(entry.input_names)}", markup=False, highlight=False)
+    fields = ", ".join(getattr(entry.output, "_fields", ()))
+    out.print(f"outputs    {fields}\n", markup=False, highlight=False)
+    out.print("departures", *(f"  - {d}" for d in entry.departures), "", sep="\n", markup=False)
+    out.print(support_table(loss, ("cpu", "cuda")))

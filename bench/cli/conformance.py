@@ -1,0 +1,55 @@
+"""``conformance``: degenerate inputs."""
+
+from collections.abc import Sequence
+
+import click
+import torch
+from rich.text import Text
+
+import impls
+from bench.cli.options import LOSSES, device_option
+from bench.conformance import Conformance, measure_conformance
+from bench.plan import choose_device
+from bench.table import conformance_table, console
+from bench.worker import Lost, Worker
+
+
+@click.command()
+@click.argument("losses", type=click.Choice(LOSSES), nargs=-1)
+@click.option("--compiled", is_flag=True, help="+compile variants too, which takes long.")
+@device_option
+def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
+    """Show what every implementation of LOSSES does with degenerate inputs, beside the reference.
+
+    `better` has a finite value where the reference has none, or is far nearer to the truth;
+    `worse` has none where the reference has one, or is further off than an ordinary error.
+    """
+    where, out = choose_device(device), console()
+    worker = Worker(torch.get_num_threads())
+    try:
+        for loss in losses or LOSSES:
+            found: dict[str, Sequence[Conformance] | str] = {}
+            for implementation in impls.implementations(loss):
+                supported = implementation.unsupported(where, torch.float32) is None
+                if supported and (compiled or not implementation.mode):
+                    found[implementation.variant] = ask_conformance(worker, implementation, where)
+            out.print(Text(loss, "bold"), conformance_table(found))
+            for variant, reason in found.items():
+                if isinstance(reason, str):
+                    out.print(Text(f"  {variant}: {reason}", "dim"))
+    finally:
+        worker.close()
+
+
+def ask_conformance(
+    worker: Worker, implementation: impls.Implementation, device: str
+) -> Sequence[Conformance] | str:
+    """Return what an implementation does with degenerate inputs, or why that is not known."""
+    if implementation.departs:
+        return f"departs: {implementation.departs}"
+    try:
+        return worker.ask(
+            600, measure_conformance, implementation.loss.name, implementation.variant, device
+        )
+    except Lost as lost:
+        return f"{lost.status}: {lost}"

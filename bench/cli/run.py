@@ -1,0 +1,84 @@
+"""``run``: measure."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from bench.cases import DATA_KINDS, DTYPES, PRESETS
+from bench.cli.options import LOSSES, VARIANTS, device_option
+from bench.environment import ROOT
+from bench.plan import Plan, choose_device, choose_tasks, read_plan, start_run
+from bench.progress import watching
+from bench.records import read_records
+from bench.run import run
+from bench.table import console, results_table
+
+RUNS = ROOT / "results" / "runs"
+
+
+@click.command("run")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="A named set of cases.")
+@click.option("--loss", "losses", type=click.Choice(LOSSES), multiple=True)
+@click.option("--variant", "variants", type=click.Choice(VARIANTS), multiple=True)
+@click.option("--batch", type=click.IntRange(1), multiple=True, help="Samples, B.")
+@click.option("--dim", type=click.IntRange(1), multiple=True, help="Embedding size, D.")
+@click.option("--classes", type=click.IntRange(1), multiple=True, help="Classes, C.")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), multiple=True)
+@click.option("--data", type=click.Choice(DATA_KINDS), multiple=True)
+@click.option("--compiled/--eager", default=None, help="Measure +compile variants too, or none.")
+@device_option
+@click.option(
+    "--budget", type=click.FloatRange(0, min_open=True), help="Seconds to sample a phase of a case."
+)
+@click.option("--timeout", type=click.FloatRange(1), default=300, help="Seconds for one variant.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
+@click.option("--machine", default="", help="The name this machine goes by in the records.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.")
+@click.option("--resume", type=click.Path(path_type=Path, file_okay=False), help="A run's folder.")
+def run_cases(
+    preset: str | None,
+    losses: tuple[str, ...],
+    variants: tuple[str, ...],
+    compiled: bool | None,
+    device: str,
+    budget: float | None,
+    timeout: float,
+    threads: int | None,
+    machine: str,
+    out: Path | None,
+    resume: Path | None,
+    **sizes: tuple[Any, ...],
+) -> None:
+    """Measure losses: agreement, memory, and times against the reference.
+
+    Options that name values can be given several times. Without a size the preset `quick` is
+    measured; with one, a case of 64x128 and 10 classes, changed by what is given.
+    """
+    if resume is not None:
+        folder, plan = resume, read_plan(resume)
+    else:
+        given = {axis: values for axis, values in sizes.items() if values}
+        chosen = preset or (None if given else "quick")
+        plan = Plan(
+            tasks=choose_tasks(chosen, losses, variants, choose_device(device), given, compiled),
+            budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
+            timeout_seconds=timeout,
+            threads=threads or torch.get_num_threads(),
+            machine=machine,
+        )
+        folder = out or RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+        start_run(folder, plan)
+    try:
+        with watching(plan, folder) as watcher:
+            run(folder, plan, watcher)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; to go on: python -m bench run --resume {folder}", err=True)
+        raise
+    records = read_records(folder)
+    console().print(results_table(records))
+    for warning in sorted({record.environment.warning for record in records} - {""}):
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"records: {folder}/records.jsonl", err=True)
