@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from torch import nn
 
+from impls.cost import Cost
+
 Kind = Literal["loss", "distance"]
 Inputs = Literal["labelled", "pairs", "rows", "arrays"]
 
@@ -34,6 +36,7 @@ class Loss:
         inputs: what its ``forward`` takes: ``labelled`` embeddings, ``pairs``, the ``rows`` of two
             matrices, or two ``arrays`` of one shape.
         output: the named tuple that every implementation returns.
+        cost: the fewest operations and the least traffic that it can do with.
         paper: where the loss was published; empty where the document names no paper.
         departures: how the document, or the reference in repairing it, departs from the paper and
             from what one would expect.
@@ -49,6 +52,7 @@ class Loss:
     reference: type[nn.Module]
     inputs: Inputs
     output: type[tuple[Any, ...]]
+    cost: Cost
     paper: str = ""
     departures: tuple[str, ...] = field(default=())
     kind: Kind = "loss"

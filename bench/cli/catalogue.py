@@ -5,6 +5,7 @@ import click
 import impls
 from bench.cli.options import LOSSES
 from bench.table import console, losses_table, support_table
+from impls.cost import SYMBOLS, Cost
 
 
 @click.command("list")
@@ -16,7 +17,7 @@ def list_losses() -> None:
 @click.command()
 @click.argument("loss", type=click.Choice(LOSSES))
 def show(loss: str) -> None:
-    """Show a loss: formula, document, paper, departures, and what runs here."""
+    """Show a loss: formula, document, paper, least cost, departures, and what runs here."""
     entry, out = impls.loss(loss), console()
     out.print(f"[bold]{entry.name}[/]: {entry.summary}", highlight=False)
     out.print(f"  {entry.formula}\n", markup=False, highlight=False)
@@ -27,5 +28,15 @@ def show(loss: str) -> None:
     out.print(f"inputs     {', '.join(entry.input_names)}", markup=False, highlight=False)
     fields = ", ".join(getattr(entry.output, "_fields", ()))
     out.print(f"outputs    {fields}\n", markup=False, highlight=False)
+    out.print(*_cost_lines(entry.cost), "", sep="\n", markup=False, highlight=False)
     out.print("departures", *(f"  - {d}" for d in entry.departures), "", sep="\n", markup=False)
     out.print(support_table(loss, ("cpu", "cuda")))
+
+
+def _cost_lines(cost: Cost) -> list[str]:
+    """Return the formulae of both phases, and what their symbols stand for."""
+    return [
+        f"forward    at least {cost.forward_flops} FLOPs, {cost.forward_elements} elements moved",
+        f"step       at least {cost.step_flops} FLOPs, {cost.step_elements} elements moved",
+        "           " + "; ".join(f"{symbol}: {meaning}" for symbol, meaning in SYMBOLS.items()),
+    ]

@@ -1,0 +1,15 @@
+"""The catalogue: every Loss, in the order of the documents, and where each departs from its paper.
+
+A paper's own form stands after the document's that departs from it, under the plain name. This is
+the only package in ``impls`` that names the references; contenders take the output types from here.
+"""
+
+from impls.catalogue.centers import CENTERS
+from impls.catalogue.classification import CLASSIFICATION
+from impls.catalogue.distances import DISTANCES
+from impls.catalogue.metric import METRIC
+from reference import Distances, LossAndCorrect, LossAndLogits, LossOnly
+
+__all__ = ["CATALOGUE", "Distances", "LossAndCorrect", "LossAndLogits", "LossOnly"]
+
+CATALOGUE = (*CLASSIFICATION, *CENTERS, *METRIC, *DISTANCES)

@@ -1,0 +1,141 @@
+"""Documents 000, 001 and 002: losses that draw each sample to the centre of its class."""
+
+from impls.catalogue.notes import INT_LABELS
+from impls.cost import Cost
+from impls.loss import Loss
+from reference import (
+    Center,
+    CenterAllPairs,
+    CenterMse,
+    Island,
+    LossAndLogits,
+    LossOnly,
+    SoftmaxCenter,
+    SoftmaxCenterUnsquared,
+)
+
+SUM_OVER_BATCH = "a sum over the batch: in float16 it overflows past 65,504"
+CENTRES_MOVE = (
+    "with a center_rate the centres have no gradient and move by counts (the paper's Eq. 4), in "
+    "training only; without, as by default, they follow their gradient"
+)
+
+# A difference and its square; then its multiple for the sample, and their sum for the centre.
+OWN_CENTERS = Cost(
+    forward_flops="3*B*D",
+    step_flops="5*B*D",
+    forward_elements="B*D + U*D",
+    step_elements="3*B*D + 2*U*D + C*D",
+)
+SOFTMAX_AND_CENTERS = Cost(
+    forward_flops="2*B*D*C + 3*B*D",
+    step_flops="6*B*D*C + 5*B*D",
+    forward_elements="B*D + D*C + U*D",
+    step_elements="3*B*D + 3*D*C + 2*U*D + C*D",
+)
+
+CENTERS = (
+    Loss(
+        name="softmax_center_unsquared",
+        summary="softmax plus one un-squared distance of the batch to its centres",
+        formula="CE(xW, y) + λ / (2B) √(Σ_i ‖x_i - c_{y_i}‖²)",
+        document="001 `centerloss`",
+        paper="Wen et al. 2016, A Discriminative Feature Learning Approach, Eq. 2",
+        reference=SoftmaxCenterUnsquared,
+        inputs="labelled",
+        output=LossAndLogits,
+        cost=SOFTMAX_AND_CENTERS,
+        departures=(
+            "the paper squares each sample's distance; here one root is taken over the batch",
+            "the paper moves centres by their counts; here they follow their gradient",
+            "where every sample lies on its centre the centres' term has gradient 0",
+            INT_LABELS,
+        ),
+    ),
+    Loss(
+        name="softmax_center",
+        summary="softmax plus the squared distances to the class centres",
+        formula="-Σ_i log softmax(x_i W)[y_i] + λ/2 Σ_i ‖x_i - c_{y_i}‖²",
+        document="the paper's form of 001 `centerloss`",
+        paper="Wen et al. 2016, A Discriminative Feature Learning Approach, Eq. 5",
+        reference=SoftmaxCenter,
+        inputs="labelled",
+        output=LossAndLogits,
+        cost=SOFTMAX_AND_CENTERS,
+        departures=("no bias, as in 001", CENTRES_MOVE, SUM_OVER_BATCH),
+    ),
+    Loss(
+        name="center_all_pairs",
+        summary="every sample to the centre of every label in the batch, and an average of centres",
+        formula="1 / (2B) Σ_i Σ_j √(‖x_i - c_{y_j}‖² + 1e-8); c ← μ c + (1 - μ) class mean",
+        document="002, answer 1",
+        paper="Wen et al. 2016, A Discriminative Feature Learning Approach, Eq. 2",
+        reference=CenterAllPairs,
+        inputs="labelled",
+        output=LossOnly,
+        # One product of samples and distinct centres, and the squares of both; a sum a class and a
+        # multiple of every centre to move them. Backward a product for each side.
+        cost=Cost(
+            forward_flops="2*B*U*D + 3*B*D + 3*U*D + C*D",
+            step_flops="6*B*U*D + 5*B*D + 5*U*D + C*D",
+            forward_elements="B*D + 2*C*D",
+            step_elements="3*B*D + U*D + 3*C*D",
+        ),
+        departures=(
+            "the paper takes each sample to its own centre, squared; here all pairs, un-squared",
+            "centres of absent classes decay by μ at each call",
+            "centres move twice: by the average, and by the optimizer through their gradient",
+            "repaired: the printed sum by class cannot run, or sums wrongly; here it is index_add_",
+        ),
+    ),
+    Loss(
+        name="center",
+        summary="half the squared distances to the class centres",
+        formula="½ Σ_i ‖x_i - c_{y_i}‖²",
+        document="the paper's form of 002, answer 1",
+        paper="Wen et al. 2016, A Discriminative Feature Learning Approach, Eq. 2",
+        reference=Center,
+        inputs="labelled",
+        output=LossOnly,
+        cost=OWN_CENTERS,
+        departures=(CENTRES_MOVE, SUM_OVER_BATCH),
+    ),
+    Loss(
+        name="center_mse",
+        summary="mean squared difference from the class centres",
+        formula="1 / (B D) Σ_i ‖x_i - c_{y_i}‖²",
+        document="002, answer 3",
+        paper="Wen et al. 2016, A Discriminative Feature Learning Approach, Eq. 2",
+        reference=CenterMse,
+        inputs="labelled",
+        output=LossOnly,
+        cost=OWN_CENTERS,
+        departures=("2 / (B D) times the paper's value",),
+    ),
+    Loss(
+        name="island",
+        summary="centre loss plus the cosines between centres",
+        formula="1 / (2N) Σ_i ‖x_i - c_{y_i}‖² + α Σ_{j<k} (cos(c_j, c_k) + 1)",
+        document="000 `IslandLoss`",
+        paper="Cai et al. 2018, Island Loss, arXiv 1710.03144",
+        reference=Island,
+        inputs="labelled",
+        output=LossOnly,
+        # The pairs from the length of the sum of unit centres: lengths, and a weighted sum. Their
+        # gradient lies in the plane of a centre and that sum: a product, and two multiples.
+        cost=Cost(
+            forward_flops="3*B*D + 4*C*D",
+            step_flops="5*B*D + 9*C*D",
+            forward_elements="B*D + C*D",
+            step_elements="3*B*D + 3*C*D",
+        ),
+        departures=(
+            "divides by the constructor's batch size N, whatever batch comes",
+            "the paper sums ordered pairs of centres (twice this), does not average the centre "
+            "term and moves centres by a rule of its own",
+            "a zero centre gives NaN",
+            "the document's `scale` is never used, and is left out",
+            "repaired: the initialiser's package is not printed; centres start standard normal",
+        ),
+    ),
+)

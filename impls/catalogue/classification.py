@@ -1,0 +1,159 @@
+"""Document 001: cross-entropies over the products of embeddings and class weights."""
+
+import math
+from dataclasses import replace
+
+from impls.catalogue.notes import INT_LABELS
+from impls.cost import Cost
+from impls.loss import Loss
+from reference import (
+    ArcFace,
+    ArcFaceGuarded,
+    LossAndLogits,
+    ModifiedSoftmax,
+    NormFace,
+    Softmax,
+    SphereFace,
+)
+
+ONE_HOT_BYTES = "repaired: the document indexes with byte masks and calls .cuda()"
+SHORT_COLUMNS = (
+    "weights are initialised by a max-norm: a column that is shorter than 1e-5 stays short"
+)
+ZERO_ROWS = "a zero embedding gives gradients near 1e12, from the normalisation's epsilon"
+
+# One product forward and two backward. Lengths are divided out of the scores, and projected out of
+# the gradients; a margin is the business of the targets' scores alone.
+PRODUCT = Cost(
+    forward_flops="2*B*D*C",
+    step_flops="6*B*D*C",
+    forward_elements="B*D + D*C",
+    step_elements="3*B*D + 3*D*C",
+)
+UNIT_COLUMNS = replace(
+    PRODUCT,
+    forward_flops="2*B*D*C + 2*D*C",
+    step_flops="6*B*D*C + 4*D*C",
+)
+COSINES = replace(
+    PRODUCT,
+    forward_flops="2*B*D*C + 2*B*D + 2*D*C",
+    step_flops="6*B*D*C + 4*B*D + 4*D*C",
+)
+
+CLASSIFICATION = (
+    Loss(
+        name="softmax",
+        summary="cross-entropy over a linear layer without a bias",
+        formula="-mean_i log softmax(x_i W)[y_i]",
+        document="001 `Linear`",
+        reference=Softmax,
+        inputs="labelled",
+        output=LossAndLogits,
+        cost=PRODUCT,
+        departures=(INT_LABELS,),
+    ),
+    Loss(
+        name="modified_softmax",
+        summary="softmax with class weights of length 1",
+        formula="-mean_i log softmax(x_i Ŵ)[y_i], ŵ_j = w_j / (‖w_j‖ + 1e-7)",
+        document="001 `Modified`, cross-entropy over its output",
+        paper="Liu et al. 2017, SphereFace, arXiv 1704.08063",
+        reference=ModifiedSoftmax,
+        inputs="labelled",
+        output=LossAndLogits,
+        cost=UNIT_COLUMNS,
+        departures=(
+            "the document prints the logits; the cross-entropy over them is its caller's",
+            "the renorm is a max-norm: columns with ‖w‖ < 1e-5 stay short, at 1e5 ‖w‖",
+            "in float16 the factor 1e5 overflows and the weights' gradient is NaN",
+            SHORT_COLUMNS,
+            INT_LABELS,
+        ),
+    ),
+    Loss(
+        name="normface",
+        summary="softmax over scaled cosines",
+        formula="-mean_i log softmax(s cos(x_i, w_j))[y_i]",
+        document="001 `NormFace`",
+        paper="Wang et al. 2017, NormFace, arXiv 1704.06369",
+        reference=NormFace,
+        inputs="labelled",
+        output=LossAndLogits,
+        cost=COSINES,
+        departures=(
+            "the scale is fixed, where the paper learns it",
+            "its logits are the cosines before scaling",
+            ZERO_ROWS,
+            SHORT_COLUMNS,
+            INT_LABELS,
+        ),
+    ),
+    Loss(
+        name="sphereface",
+        summary="A-softmax: a multiplicative angular margin, annealed",
+        formula="-mean_i (1 - p_i)^γ log p_i over ‖x‖ cos θ, the target's "
+        "‖x‖ (λ cos θ + ψ(θ)) / (1 + λ), ψ = (-1)^k cos(mθ) - 2k, "
+        "λ = max(λ_min, λ_max / (1 + 0.2 it))",
+        document="001 `SphereFace`",
+        paper="Liu et al. 2017, SphereFace, arXiv 1704.08063, Eq. 7",
+        reference=SphereFace,
+        inputs="labelled",
+        output=LossAndLogits,
+        cost=COSINES,
+        bounds={"margin": (0, 5)},
+        departures=(
+            "the call counter advances in evaluation too",
+            "the document's counter is in no state_dict; here it is the buffer `iteration`",
+            "λ reaches its minimum of 3 only at call 49,995",
+            "π is 3.1415926, so that k = m at an angle of exactly π",
+            "a zero embedding gives a NaN gradient",
+            "repaired: the one-hot has the batch's number of classes, where the document fixes 10",
+            ONE_HOT_BYTES,
+            SHORT_COLUMNS,
+            INT_LABELS,
+        ),
+    ),
+    Loss(
+        name="arcface",
+        summary="additive angular margin",
+        formula="-mean_i log softmax(s cos θ_j, the target's s cos(θ + m))[y_i]",
+        document="001 `ArcMarginProduct`",
+        paper="Deng et al. 2019, ArcFace, arXiv 1801.07698, Eq. 3",
+        reference=ArcFace,
+        inputs="labelled",
+        output=LossAndLogits,
+        cost=COSINES,
+        departures=(
+            "the guard for θ > π - m is commented out: the loss falls again beyond it",
+            "1 - cos² is held at 1e-7 or more, so that the sine is never below 3.2e-4",
+            ZERO_ROWS,
+            ONE_HOT_BYTES,
+            SHORT_COLUMNS,
+            INT_LABELS,
+        ),
+    ),
+    Loss(
+        name="arcface_guarded",
+        summary="additive angular margin, falling all the way to an angle of π",
+        formula="-mean_i log softmax(s cos θ_j, the target's s cos(θ + m) where "
+        "cos θ > cos(π - m), else s (cos θ - m sin(π - m)))[y_i]",
+        document="001 `ArcMarginProduct` with its commented-out guard",
+        paper="Deng et al. 2019, ArcFace, arXiv 1801.07698, Eq. 3",
+        reference=ArcFaceGuarded,
+        inputs="labelled",
+        output=LossAndLogits,
+        cost=COSINES,
+        bounds={"margin": (0, math.pi)},
+        departures=(
+            "the guard is no part of the paper's equation; libraries add it",
+            "the two branches do not meet at θ = π - m: the target's logit steps there, down for "
+            "margins to 2.33 and up beyond",
+            "π is exact, where the document's guard has 3.1415926",
+            "1 - cos² is held at 1e-7 or more, so that the sine is never below 3.2e-4",
+            ZERO_ROWS,
+            SHORT_COLUMNS,
+            INT_LABELS,
+        ),
+    ),
+)
