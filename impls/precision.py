@@ -1,4 +1,4 @@
-"""The precision that fused contenders compute in: at least float32, whatever autocast says."""
+"""The precision that contenders compute in: at least float32, whatever autocast says."""
 
 import functools
 from collections.abc import Callable

@@ -7,24 +7,20 @@ from torch import Tensor
 
 from impls.catalogue import LossOnly
 from impls.fused.differentiable import differentiable_once
-from impls.fused.precision import widened, without_autocast
+from impls.precision import widened, without_autocast
 from impls.registry import register
-from impls.state import ClassCenters
+from impls.state import AveragingCenters
 
 FLOOR = 1e-8
 
 
 @register("center_all_pairs", "fused")
-class CenterAllPairs(ClassCenters):
+class CenterAllPairs(AveragingCenters):
     """One column a distinct label, weighted by its count; own centres apart.
 
     The expanded square cancels where a sample lies on a centre, and training draws each to its
     own: those ``B`` distances are taken by the difference.
     """
-
-    def __init__(self, num_classes: int, embedding_dim: int, momentum: float) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.momentum = momentum
 
     @without_autocast
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
@@ -35,15 +31,6 @@ class CenterAllPairs(ClassCenters):
         loss = _AllPairs.apply(embeddings, chosen, is_own, places, counts)  # type: ignore[no-untyped-call]
         self._move_centers(embeddings, labels)
         return LossOnly(loss)
-
-    @torch.no_grad()
-    def _move_centers(self, embeddings: Tensor, labels: Tensor) -> None:
-        wide = embeddings.to(widened(embeddings.dtype))
-        ones = torch.ones_like(labels)
-        counts = ones.new_zeros(len(self.centers)).index_add_(0, labels, ones)
-        share = (1 - self.momentum) / counts.index_select(0, labels).to(wide.dtype)
-        moves = (wide * share.unsqueeze(1)).to(self.centers.dtype)
-        self.centers.mul_(self.momentum).index_add_(0, labels, moves)
 
 
 def _columns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from impls.catalogue import LossOnly
 from impls.fused.differentiable import differentiable_once
-from impls.fused.precision import widened, without_autocast
+from impls.precision import widened, without_autocast
 from impls.registry import register
 
 
@@ -26,7 +26,7 @@ class ContrastiveWholeBatch(_Contrastive):
     def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
         """Return the loss."""
         share = same.to(widened(x0.dtype)).mean()
-        return LossOnly(_PairLoss.apply(x0, x1, share, self.margin, (0, 1)))  # type: ignore[no-untyped-call]
+        return LossOnly(_PairLoss.apply(x0, x1, share, self.margin, True))  # type: ignore[no-untyped-call]
 
 
 @register("contrastive", "fused", compiles=True)
@@ -37,22 +37,25 @@ class Contrastive(_Contrastive):
     def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
         """Return the loss."""
         share = same.to(widened(x0.dtype)).unsqueeze(1)
-        return LossOnly(_PairLoss.apply(x0, x1, share, self.margin, (1,)))  # type: ignore[no-untyped-call]
+        return LossOnly(_PairLoss.apply(x0, x1, share, self.margin, False))  # type: ignore[no-untyped-call]
 
 
 class _PairLoss(torch.autograd.Function):
-    """``mean ½ (s d² + (1 - s) max(0, m - d)²)`` over the distances along ``dims``.
+    """``mean ½ (s d² + (1 - s) max(0, m - d)²)`` over distances ``d [B, 1]``, or ``[1, 1]``.
 
     Its derivative is ``(s - (1 - s) max(0, m - d) / d) (x0 - x1)``, taken as 0 where ``d`` is.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x0: Tensor, x1: Tensor, share: Tensor, margin: float, dims: tuple[int, ...]
+        ctx: Any, x0: Tensor, x1: Tensor, share: Tensor, margin: float, whole_batch: bool
     ) -> Tensor:
         wide = share.dtype
         diff = x0.to(wide) - x1.to(wide)
-        distance = torch.linalg.vector_norm(diff, dim=dims, keepdim=True)
+        distance = torch.linalg.vector_norm(diff, dim=1, keepdim=True)
+        if whole_batch:
+            # A norm of norms: over 100,000 elements at once one is off by several roundings.
+            distance = torch.linalg.vector_norm(distance, dim=0, keepdim=True)
         shortfall = (margin - distance).clamp_(min=0)
         # The inputs too, for a second derivative to be refused wherever it would pass through them.
         ctx.save_for_backward(diff, distance, shortfall, share, x0, x1)

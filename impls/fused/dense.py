@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impls.fused.differentiable import differentiable_once
 from impls.fused.head import Columns, Head, Rows, Target
-from impls.fused.precision import widened, without_autocast
+from impls.precision import widened, without_autocast
 
 
 def dense_cross_entropy(embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:

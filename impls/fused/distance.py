@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from impls.catalogue import Distances
 from impls.fused.differentiable import differentiable_once
-from impls.fused.precision import widened, without_autocast
+from impls.precision import widened, without_autocast
 from impls.registry import register
 
 LEAST_SQUARE = 1e-12
@@ -45,14 +45,14 @@ def _squared(a: Tensor, b: Tensor) -> Tensor:
     return squared.add_(torch.linalg.vecdot(a, a).unsqueeze(1))
 
 
-def _pulls(ctx: Any, a: Tensor, b: Tensor, pull: Tensor, scale: float) -> list[Tensor | None]:
-    """Return the gradients ``scale (Σ_j p_ij a_i - p_ij b_j)`` to ``a``, and the like to ``b``."""
-    grads: list[Tensor | None] = [None, None]
-    for side, (rows, others, p) in enumerate(((a, b, pull), (b, a, pull.t()))):
-        if ctx.needs_input_grad[side]:
-            own = rows * (p.sum(1, keepdim=True) * scale)
-            grads[side] = own.addmm_(p, others, alpha=-scale)
-    return grads
+def _pulls(ctx: Any, a: Tensor, b: Tensor, pull: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients ``Σ_j p_ij (a_i - b_j)`` to ``a``, and the like to ``b``."""
+    grad_a = grad_b = None
+    if ctx.needs_input_grad[0]:
+        grad_a = (a * pull.sum(1, keepdim=True)).addmm_(pull, b, alpha=-1)
+    if ctx.needs_input_grad[1]:
+        grad_b = (b * pull.sum(0).unsqueeze(1)).addmm_(pull.t(), a, alpha=-1)
+    return grad_a, grad_b
 
 
 class _Distance(torch.autograd.Function):
@@ -70,7 +70,7 @@ class _Distance(torch.autograd.Function):
         # A held distance counts as infinite, which leaves its pair no pull.
         divisor = F.threshold(distances, HELD, torch.inf)
         pull = torch.div(grad, divisor, out=divisor)
-        return tuple(_pulls(ctx, a, b, pull, 1))
+        return _pulls(ctx, a, b, pull)
 
 
 class _SquaredDistance(torch.autograd.Function):
@@ -84,4 +84,5 @@ class _SquaredDistance(torch.autograd.Function):
     @without_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, b = ctx.saved_tensors
-        return tuple(_pulls(ctx, a, b, grad, 2))
+        # The factor of 2 goes to the rows, which are smaller than the pairs.
+        return _pulls(ctx, 2 * a, 2 * b, grad)

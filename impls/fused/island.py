@@ -7,28 +7,23 @@ from torch import Tensor
 
 from impls.catalogue import LossOnly
 from impls.fused.differentiable import differentiable_once
-from impls.fused.precision import widened, without_autocast
+from impls.precision import widened, without_autocast
 from impls.registry import register
-from impls.state import ClassCenters
+from impls.state import IslandCenters
 
 # Centres are read in slices that stay in the cache from one operator to the next.
-SLICE_ELEMENTS = 2**17
+SLICE_ELEMENTS = 2**18
+# Products add up one by one: over more rows their sums would lose digits.
+MOST_ROWS = 2**10
 
 
 @register("island", "fused", compiles=True)
-class Island(ClassCenters):
+class Island(IslandCenters):
     """One reading of the centres forward; one reading and one writing for their gradient.
 
     ``Σ_{j<k} (cos(c_j, c_k) + 1) = (‖s‖² - C) / 2 + C (C - 1) / 2`` with ``s = Σ_j ĉ_j``, and its
     derivative by ``c_j`` is ``(s - (ĉ_j · s) ĉ_j) / ‖c_j‖``.
     """
-
-    def __init__(
-        self, num_classes: int, embedding_dim: int, island_weight: float, batch_size: int
-    ) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.island_weight = island_weight
-        self.batch_size = batch_size
 
     @without_autocast
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
@@ -74,36 +69,39 @@ class _Island(torch.autograd.Function):
         return grad_x, grad_centers, None, None, None
 
 
-def _slices(centers: Tensor) -> list[slice]:
+def _slice_rows(centers: Tensor) -> int:
+    """Return how many centres a slice has."""
     count, dim = centers.shape
     if torch.compiler.is_compiling():
         # The compiler has its own tiles, and would unroll these.
-        return [slice(0, count)]
-    rows = max(1, SLICE_ELEMENTS // dim)
-    return [slice(start, min(start + rows, count)) for start in range(0, count, rows)]
+        return count
+    return min(max(1, SLICE_ELEMENTS // dim), MOST_ROWS)
 
 
 def _unit_sum(centers: Tensor, wide: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return ``1 / ‖c_j‖ [C]`` and ``Σ_j ĉ_j [D]``."""
-    slices = _slices(centers)
-    inverse = centers.new_empty(len(centers), dtype=wide)
-    sums = centers.new_empty(len(slices), centers.size(1), dtype=wide)
-    unit = torch.empty_like(centers[slices[0]], dtype=wide)
-    for rows, unit_sum in zip(slices, sums, strict=True):
-        part = centers[rows].to(wide)
-        torch.linalg.vector_norm(part, dim=1, out=inverse[rows])
-        torch.mul(part, inverse[rows].reciprocal_().unsqueeze(1), out=unit[: len(part)])
-        # Not a product with a vector, which adds up one by one and loses digits over many classes.
-        torch.sum(unit[: len(part)], 0, out=unit_sum)
-    return inverse, sums.sum(0) if len(sums) > 1 else sums[0]
+    if torch.compiler.is_compiling():
+        inverse = torch.linalg.vector_norm(centers.to(wide), dim=1).reciprocal()
+        return inverse, (centers * inverse.unsqueeze(1)).sum(0)
+    rows = _slice_rows(centers)
+    parts = torch.split(centers, rows)
+    inverse = centers.new_empty(1, len(centers), dtype=wide)
+    sums = centers.new_empty(len(parts), 1, centers.size(1), dtype=wide)
+    for part, scale, unit_sum in zip(parts, torch.split(inverse, rows, 1), sums, strict=True):
+        values = part.to(wide)
+        torch.linalg.vector_norm(values, dim=1, out=scale[0]).reciprocal_()
+        torch.mm(scale, values, out=unit_sum)
+    return inverse[0], sums.sum(0)[0]
 
 
 def _spread(centers: Tensor, inverse: Tensor, unit_sum: Tensor, scale: Tensor) -> Tensor:
     """Return the pairs' gradient to the centres times ``scale``, ``[C, D]``."""
     grad = torch.empty_like(centers, dtype=inverse.dtype, memory_format=torch.contiguous_format)
-    for rows in _slices(centers):
-        part = centers[rows].to(grad.dtype)
-        along = torch.mv(part, unit_sum).mul_(inverse[rows].square()).unsqueeze(1)
-        spread = torch.addcmul(unit_sum, part, along, value=-1, out=grad[rows])
-        spread.mul_((inverse[rows] * scale).unsqueeze(1))
+    rows = _slice_rows(centers)
+    factors = inverse.square(), (inverse * scale).unsqueeze(1)
+    slices = (torch.split(tensor, rows) for tensor in (centers, grad, *factors))
+    for part, out, square, factor in zip(*slices, strict=True):
+        values = part.to(grad.dtype)
+        along = torch.mv(values, unit_sum).mul_(square).unsqueeze(1)
+        torch.addcmul(unit_sum, values, along, value=-1, out=out).mul_(factor)
     return grad

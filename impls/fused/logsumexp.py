@@ -16,8 +16,8 @@ from impls.fused.class_tiles import TILE_ELEMENTS, ClassTiles, Tile
 from impls.fused.dense import dense_cross_entropy
 from impls.fused.differentiable import differentiable_once
 from impls.fused.head import Columns, Head, Rows, Target
-from impls.fused.precision import widened, without_autocast
 from impls.fused.samples import LN_2, Samples, Sum
+from impls.precision import widened, without_autocast
 
 # Up to so many logits and weights, which are those of one tile, few operators are the fastest.
 DENSE_ELEMENTS = TILE_ELEMENTS

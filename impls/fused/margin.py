@@ -1,6 +1,6 @@
 """SphereFace and ArcFace: the margin and its derivative at the ``B`` target cosines, no others."""
 
-import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,43 +9,23 @@ from impls.catalogue import LossAndLogits
 from impls.fused.head import Head, Margin, unit_columns
 from impls.fused.logsumexp import fused_cross_entropy
 from impls.registry import register
-from impls.state import ClassWeights
+from impls.state import ArcFaceWeights, SphereFaceWeights
 
 
 @register("sphereface", "fused")
-class SphereFace(ClassWeights):
+class SphereFace(SphereFaceWeights):
     """The target's cosine gives way to its blend with ψ, times the embedding's length."""
-
-    iteration: Tensor
-
-    def __init__(
-        self,
-        num_classes: int,
-        embedding_dim: int,
-        margin: int,
-        lambda_min: float,
-        lambda_max: float,
-        gamma: float,
-    ) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.margin = margin
-        self.lambda_min = lambda_min
-        self.lambda_max = lambda_max
-        self.gamma = gamma
-        self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having advanced the annealing; its logits are never formed."""
-        self.iteration += 1
-        head = Head(columns=unit_columns, margin=self._blend, gamma=self.gamma)
+        blend = partial(self._blend, lam=self._anneal())
+        head = Head(columns=unit_columns, margin=blend, gamma=self.gamma)
         loss = fused_cross_entropy(embeddings, self.weight, labels, head)
         return LossAndLogits(loss, None)
 
-    def _blend(self, cosine: Tensor) -> Margin:
+    def _blend(self, cosine: Tensor, lam: Tensor) -> Margin:
         """Return ``(λ cos θ + ψ(θ)) / (1 + λ)`` of the target cosines ``[B, 1]``."""
-        # In float64, where the counter is exact; 0-d, so that it does not promote the product.
-        annealed = self.lambda_max / (1 + 0.2 * self.iteration.double())
-        blend = (1 + annealed.clamp(min=self.lambda_min)).reciprocal()
+        blend = (1 + lam).reciprocal()
         # The document's π, so that both step to the next k at the same angle.
         k = (self.margin * cosine.acos() / 3.1415926).floor()
         sign = 1 - 2 * k.remainder(2)
@@ -66,14 +46,8 @@ def cosine_of_multiple(cosine: Tensor, multiple: int) -> tuple[Tensor, Tensor]:
 
 
 @register("arcface", "fused")
-class ArcFace(ClassWeights):
+class ArcFace(ArcFaceWeights):
     """The target's cosine gives way to ``cos(θ + m)``."""
-
-    def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.scale = scale
-        self.cos_m = math.cos(margin)
-        self.sin_m = math.sin(margin)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss; its logits are never formed."""
@@ -93,11 +67,6 @@ class ArcFace(ClassWeights):
 @register("arcface_guarded", "fused")
 class ArcFaceGuarded(ArcFace):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
-
-    def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
-        super().__init__(num_classes, embedding_dim, scale, margin)
-        self.lowest_cosine = math.cos(math.pi - margin)
-        self.drop = margin * math.sin(math.pi - margin)
 
     def _add_margin(self, cosine: Tensor) -> Margin:
         """Return ``cos(θ + m)``, or its continuation, of the target cosines ``[B, 1]``."""

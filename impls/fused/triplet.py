@@ -1,13 +1,12 @@
 """The batch-hard triplet loss: mined without a gradient, then two distances an anchor."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impls.catalogue import LossAndCorrect
 from impls.fused.mining import hardest
-from impls.fused.precision import widened, without_autocast
 from impls.fused.precomputed import wants_gradient, with_gradient
+from impls.precision import widened, without_autocast
 from impls.registry import register
 
 # The root of the document's 1e-12, below which a distance is held and has no gradient.
@@ -47,7 +46,8 @@ class TripletBatchHard(nn.Module):
 def _gradient(diff: Tensor, lengths: Tensor, hinge: Tensor, partners: Tensor) -> Tensor:
     """Return the gradient ``[B, D]`` of the mean hinge, overwriting ``diff [2, B, D]``."""
     # A held distance, or one of a triplet that is far enough, counts as infinite: it has no pull.
-    divisor = F.threshold(lengths, LEAST_DISTANCE, torch.inf).masked_fill_(hinge < 0, torch.inf)
+    divisor = torch.threshold(lengths, LEAST_DISTANCE, torch.inf)
+    divisor.masked_fill_(hinge < 0, torch.inf)
     pulls = diff.div_(divisor.mul_(len(hinge)).unsqueeze(2))
     inwards, outwards = pulls.unbind(0)
     gradient = outwards - inwards

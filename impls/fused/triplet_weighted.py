@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from impls.catalogue import LossAndCorrect
 from impls.fused.blocks import has_bands
-from impls.fused.precision import widened, without_autocast
 from impls.fused.precomputed import wants_gradient, with_gradient
 from impls.fused.weighting import Weighted, weighted_triplet
 from impls.fused.weighting_symmetric import unshifted_triplet
+from impls.precision import widened, without_autocast
 from impls.registry import register
 
 

@@ -113,7 +113,8 @@ class _Rows:
             # Shifting by the maximum scales epsilon, which gives the maximum a gradient of its own.
             index, share = excess
             pull.scatter_add_(1, index, share.mul_(furthest.unsqueeze(1)).neg_())
-        weights[:, low:high] += pull.mul_(slope).div_(F.threshold(near, HELD, torch.inf))
+        pull.mul_(slope).div_(F.threshold(near, HELD, torch.inf))
+        weights[:, low:high].add_(pull)
         self._gather(block, weights)
 
     def _measure(self, block: Block, distances: Tensor) -> None:
@@ -134,7 +135,7 @@ class _Rows:
 
     def _gather(self, block: Block, pull: Tensor) -> None:
         rows = slice(block.start, block.stop)
-        self.totals[rows] += pull.sum(1)
+        self.totals[rows].add_(pull.sum(1))
         self.totals += pull.sum(0)
         self.pulls[rows].addmm_(pull, self.x)
         self.pulls.addmm_(pull.t(), self.x[rows])

@@ -2,21 +2,16 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from impls.catalogue import LossAndLogits, LossOnly
 from impls.registry import register
-from impls.state import ClassCenters, ClassWeights
+from impls.state import AveragingCenters, ClassCenters, IslandCenters, WeightsAndCenters
 
 
 @register("softmax_center_unsquared", "vectorized", compiles=True)
-class SoftmaxCenterUnsquared(ClassWeights):
+class SoftmaxCenterUnsquared(WeightsAndCenters):
     """One gather for the centres and one norm over the batch."""
-
-    def __init__(self, num_classes: int, embedding_dim: int, center_weight: float) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.center_weight = center_weight
-        self.centers = nn.Parameter(torch.empty(num_classes, embedding_dim))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``."""
@@ -29,16 +24,12 @@ class SoftmaxCenterUnsquared(ClassWeights):
 
 
 @register("center_all_pairs", "vectorized", compiles=True)
-class CenterAllPairs(ClassCenters):
+class CenterAllPairs(AveragingCenters):
     """All distances by the expanded square: ``[B, B]`` in place of ``[B, B, D]``.
 
     It cancels where a sample lies on a centre, and training draws each to its own: those distances
     are taken by the difference.
     """
-
-    def __init__(self, num_classes: int, embedding_dim: int, momentum: float) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.momentum = momentum
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, having moved the centres."""
@@ -49,15 +40,8 @@ class CenterAllPairs(ClassCenters):
         squared = torch.where(labels.unsqueeze(1) == labels, own, squared)
         # Rounding may leave a square below 0, where the root of the document's sum cannot be.
         distances = (squared.clamp(min=0) + 1e-8).sqrt()
-        self._move_centers(embeddings.detach(), labels)
+        self._move_centers(embeddings, labels)
         return LossOnly(distances.sum() / (2 * len(labels)))
-
-    @torch.no_grad()
-    def _move_centers(self, embeddings: Tensor, labels: Tensor) -> None:
-        ones = torch.ones_like(labels, dtype=embeddings.dtype)
-        counts = ones.new_zeros(len(self.centers)).index_add(0, labels, ones)
-        share = (1 - self.momentum) / counts.index_select(0, labels)
-        self.centers.mul_(self.momentum).index_add_(0, labels, embeddings * share.unsqueeze(1))
 
 
 @register("center_mse", "vectorized", compiles=True)
@@ -70,18 +54,11 @@ class CenterMse(ClassCenters):
 
 
 @register("island", "vectorized", compiles=True)
-class Island(ClassCenters):
+class Island(IslandCenters):
     """The cosines of all pairs of centres from the length of the sum of unit centres.
 
     ``Σ_{j<k} (cos(c_j, c_k) + 1) = (‖Σ_j ĉ_j‖² - C) / 2 + C (C - 1) / 2``
     """
-
-    def __init__(
-        self, num_classes: int, embedding_dim: int, island_weight: float, batch_size: int
-    ) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.island_weight = island_weight
-        self.batch_size = batch_size
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""

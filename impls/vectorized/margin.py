@@ -1,14 +1,12 @@
 """SphereFace and ArcFace, with the margin applied to the ``B`` target cosines alone."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from impls.catalogue import LossAndLogits
 from impls.registry import register
-from impls.state import ClassWeights
+from impls.state import ArcFaceWeights, SphereFaceWeights
 
 
 def cosine_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
@@ -22,43 +20,21 @@ def cosine_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
 
 
 @register("sphereface", "vectorized", compiles=True)
-class SphereFace(ClassWeights):
+class SphereFace(SphereFaceWeights):
     """Replace the target's logit by its blend with ψ; the annealing stays on the device."""
-
-    iteration: Tensor
-
-    def __init__(
-        self,
-        num_classes: int,
-        embedding_dim: int,
-        margin: int,
-        lambda_min: float,
-        lambda_max: float,
-        gamma: float,
-    ) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.margin = margin
-        self.lambda_min = lambda_min
-        self.lambda_max = lambda_max
-        self.gamma = gamma
-        self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``, having advanced the annealing."""
-        # Not in place: the compiled backward pass would read the counter again, one call late.
-        self.iteration = self.iteration + 1
+        lam = self._anneal()
         target = labels.long().unsqueeze(1)
         cosine = (F.normalize(embeddings) @ F.normalize(self.weight, dim=0)).clamp(-1, 1)
         length = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-        target_logit = length * self._blend(cosine.gather(1, target))
+        target_logit = length * self._blend(cosine.gather(1, target), lam)
         logits = (cosine * length).scatter(1, target, target_logit)
         return LossAndLogits(self._focal_loss(logits, target), logits)
 
-    def _blend(self, cosine: Tensor) -> Tensor:
+    def _blend(self, cosine: Tensor, lam: Tensor) -> Tensor:
         """Return ``(λ cos θ + ψ(θ)) / (1 + λ)`` of the target cosines ``[B, 1]``."""
-        annealed = self.lambda_max / (1 + 0.2 * self.iteration.double())
-        # A 0-d float64 tensor does not promote the product, and keeps the counter exact.
-        lam = annealed.clamp(min=self.lambda_min)
         # The document's π, so that both step to the next k at the same angle.
         k = (self.margin * cosine.detach().acos() / 3.1415926).floor()
         sign = 1 - 2 * k.remainder(2)
@@ -73,14 +49,8 @@ class SphereFace(ClassWeights):
 
 
 @register("arcface", "vectorized", compiles=True)
-class ArcFace(ClassWeights):
+class ArcFace(ArcFaceWeights):
     """Replace the target's cosine by ``cos(θ + m)``."""
-
-    def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.scale = scale
-        self.cos_m = math.cos(margin)
-        self.sin_m = math.sin(margin)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``."""
@@ -100,11 +70,6 @@ class ArcFace(ClassWeights):
 @register("arcface_guarded", "vectorized", compiles=True)
 class ArcFaceGuarded(ArcFace):
     """Choose between the two branches for the target cosines alone."""
-
-    def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
-        super().__init__(num_classes, embedding_dim, scale, margin)
-        self.lowest_cosine = math.cos(math.pi - margin)
-        self.drop = margin * math.sin(math.pi - margin)
 
     def _add_margin(self, cosine: Tensor) -> Tensor:
         """Return ``cos(θ + m)``, or its continuation, of the target cosines ``[B, 1]``."""

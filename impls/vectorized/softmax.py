@@ -1,4 +1,4 @@
-"""Softmax, modified softmax and NormFace, with the lengths divided out of the product."""
+"""Softmax, modified softmax and NormFace: lengths divided out, then one product."""
 
 import torch
 import torch.nn.functional as F
@@ -21,14 +21,14 @@ class Softmax(ClassWeights):
 
 @register("modified_softmax", "vectorized", compiles=True)
 class ModifiedSoftmax(ClassWeights):
-    """Scale the columns of the logits, and not those of the weights."""
+    """One division for what the document does by a max-norm and a product."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``."""
         length = torch.linalg.vector_norm(self.weight, dim=0)
-        # renorm's max-norm: columns of 1e-5 or less are stretched, not normalised.
-        column_scale = torch.where(length > 1e-5, (length + 1e-7).reciprocal(), 1e5)
-        logits = (embeddings @ self.weight) * column_scale
+        # renorm's max-norm: columns of 1e-5 or less are stretched by 1e5, not normalised.
+        divisor = F.threshold(length + 1e-7, 1e-5 + 1e-7, 1e-5)
+        logits = embeddings @ (self.weight / divisor)
         return LossAndLogits(F.cross_entropy(logits, labels.long()), logits)
 
 

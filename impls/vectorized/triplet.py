@@ -5,9 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impls.catalogue import LossAndCorrect
+from impls.precision import without_autocast
 from impls.registry import register
 
 
+@without_autocast
 def pairwise_distances(x: Tensor) -> Tensor:
     """Return ``√max(‖x_i - x_j‖², 1e-12)`` of ``x [B, D]``: ``[B, B]``."""
     squares = x.square().sum(1)
@@ -33,20 +35,25 @@ class TripletBatchHard(nn.Module):
         return LossAndCorrect(loss, (dist_an >= dist_ap).sum())
 
 
-@register("triplet_weighted_unshifted", "vectorized", compiles=True)
-class TripletWeightedUnshifted(nn.Module):
-    """Both softmaxes over the full matrix, the soft margin without overflow."""
-
+class _Weighted(nn.Module):
     def __init__(self, normalize: bool) -> None:
         super().__init__()
         self.normalize = normalize
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
-        """Return the loss and the number of correct anchors."""
+    def _distances(self, embeddings: Tensor) -> Tensor:
         if self.normalize:
             lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
             embeddings = embeddings / (lengths + 1e-12)
-        distances = pairwise_distances(embeddings)
+        return pairwise_distances(embeddings)
+
+
+@register("triplet_weighted_unshifted", "vectorized", compiles=True)
+class TripletWeightedUnshifted(_Weighted):
+    """Both softmaxes over the full matrix, the soft margin without overflow."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
+        """Return the loss and the number of correct anchors."""
+        distances = self._distances(embeddings)
         same = labels.unsqueeze(1) == labels
         furthest = self._weighted(distances, self._positive_weights(distances, same))
         # Unshifted: the document's maximum over the negatives is that of the masked zeros, 0.
@@ -66,19 +73,12 @@ class TripletWeightedUnshifted(nn.Module):
 
 
 @register("triplet_weighted", "vectorized", compiles=True)
-class TripletWeighted(nn.Module):
+class TripletWeighted(_Weighted):
     """Both softmaxes over the full matrix, of which no row is left without an entry."""
-
-    def __init__(self, normalize: bool) -> None:
-        super().__init__()
-        self.normalize = normalize
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
         """Return the loss and the number of correct anchors."""
-        if self.normalize:
-            lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-            embeddings = embeddings / (lengths + 1e-12)
-        distances = pairwise_distances(embeddings)
+        distances = self._distances(embeddings)
         same = labels.unsqueeze(1) == labels
         furthest = (distances.masked_fill(~same, -torch.inf).softmax(1) * distances).sum(1)
         # softmin, so that the distances need no negated copy.
