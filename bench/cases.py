@@ -16,6 +16,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+AUTOCAST_DTYPES = ("bfloat16", "float16")
 DATA_KINDS = ("gaussian", "clustered", "digits")
 DIGITS_DIM, DIGITS_CLASSES, DIGITS_BATCH = 64, 10, 1740
 
@@ -29,13 +30,16 @@ class Case:
         batch: B, samples; M and N of a distance block.
         dim: D.
         classes: C, of the parameters where the Loss has them, and of the labels.
-        dtype: of inputs and parameters.
+        dtype: of inputs and parameters; under autocast, what it lowers the forward to.
         device: ``cpu`` or ``cuda``.
         data: how the inputs are made.
         seed: of the inputs and the initial state.
+        autocast: whether inputs and parameters are float32, and the forward runs under
+            ``torch.autocast`` to the dtype.
 
     Raises:
-        UsageError: where no inputs of that size can be made, or the Loss takes none such.
+        UsageError: where no inputs of that size can be made, the Loss takes none such, or autocast
+            does not lower to the dtype.
     """
 
     loss: str
@@ -46,12 +50,17 @@ class Case:
     device: str = "cpu"
     data: str = "gaussian"
     seed: int = 0
+    autocast: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be."""
         for name in ("batch", "dim", "classes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.autocast and self.dtype not in AUTOCAST_DTYPES:
+            raise UsageError(
+                f"autocast lowers to {' or '.join(AUTOCAST_DTYPES)}, got dtype {self.dtype}"
+            )
         if self.data == "digits":
             self._check_digits()
         if impls.loss(self.loss).needs_negatives and min(self.batch, self.classes) < 2:
@@ -73,14 +82,19 @@ class Case:
         return DTYPES[self.dtype]
 
     @property
+    def held_dtype(self) -> torch.dtype:
+        """The dtype that inputs and parameters are held in: under autocast float32."""
+        return torch.float32 if self.autocast else self.torch_dtype
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """The arguments its implementations are built with: the document's, at this size."""
         sizes = {"num_classes": self.classes, "embedding_dim": self.dim, "batch_size": self.batch}
         return {name: sizes[name] for name in impls.loss(self.loss).arguments if name in sizes}
 
     def __str__(self) -> str:
-        """Return the sizes in words, ``64x128, C=10, cpu, gaussian``."""
-        dtype = "" if self.dtype == "float32" else f"{self.dtype}, "
+        """Return the sizes in words, ``64x128, C=10, bfloat16 autocast, cpu, gaussian``."""
+        dtype = "" if self.dtype == "float32" else f"{self.dtype}{' autocast' * self.autocast}, "
         return f"{self.batch}x{self.dim}, C={self.classes}, {dtype}{self.device}, {self.data}"
 
 
@@ -96,6 +110,7 @@ class Sizes:
         dtype: names of dtypes.
         data: kinds of data.
         compiled: whether ``+compile`` variants are measured too, at some seconds each.
+        autocast: whether the forward runs under autocast to the dtypes.
     """
 
     losses: tuple[str, ...] = ()
@@ -105,6 +120,7 @@ class Sizes:
     dtype: tuple[str, ...] = ("float32",)
     data: tuple[str, ...] = ("gaussian",)
     compiled: bool = False
+    autocast: bool = False
 
     def cases(self, device: str) -> Iterator[Case]:
         """Yield the Cases of one device, Loss by Loss."""
@@ -112,7 +128,7 @@ class Sizes:
         axes = (self.dtype, self.data, self.dim, self.classes, self.batch)
         for name, combination in itertools.product(names, itertools.product(*axes)):
             dtype, data, dim, classes, batch = combination
-            yield Case(name, batch, dim, classes, dtype, device, data)
+            yield Case(name, batch, dim, classes, dtype, device, data, autocast=self.autocast)
 
 
 @dataclass(frozen=True)
@@ -123,16 +139,20 @@ class Preset:
         summary: what it is for, in a line.
         grids: its sizes.
         budget_seconds: how long the times of one Case may be sampled.
+        processes: how many fresh processes sample each Case; 1 stands for the one that judged.
     """
 
     summary: str
     grids: tuple[Sizes, ...]
     budget_seconds: float
+    processes: int = 1
 
 
 CLASSIFICATION = tuple(
     loss.name for loss in impls.losses() if "logits" in getattr(loss.output, "_fields", ())
 )
+
+FAMILIES = ("softmax", "arcface", "center", "triplet_weighted", "contrastive")
 
 HEADS = ("normface", "sphereface", "arcface", "arcface_guarded")
 
@@ -162,17 +182,18 @@ PRESETS = {
         budget_seconds=10.0,
     ),
     "full": Preset(
-        "every loss over batch, dim, classes, dtype and data",
+        "every loss over batch and dim, a loss of each family over dtype and data",
         (
             Sizes(batch=(256,), classes=(1000,), compiled=True),
-            Sizes(batch=(64, 256, 1024), classes=(10, 1000)),
-            Sizes(batch=(64, 256), dim=(512,), classes=(1000,)),
-            Sizes(CLASSIFICATION, batch=(256,), dim=(128, 512), classes=(10_000,)),
-            Sizes(CLASSIFICATION, batch=(256,), dim=(128,), classes=(100_000,)),
-            Sizes(batch=(64,), dtype=("float64", "bfloat16")),
-            Sizes(batch=(64, 256), dim=(DIGITS_DIM,), data=("digits",)),
-            Sizes(batch=(256,), data=("clustered",)),
+            Sizes(batch=(64, 1024), classes=(1000,)),
+            Sizes(batch=(256,), dim=(512,)),
+            Sizes(CLASSIFICATION, batch=(256,), classes=(10_000, 100_000)),
+            Sizes(FAMILIES, dim=(DIGITS_DIM,), data=("digits",)),
+            Sizes(FAMILIES, batch=(256,), data=("clustered",)),
+            Sizes(FAMILIES, dtype=("float64", "bfloat16", "float16")),
+            Sizes(FAMILIES, dtype=AUTOCAST_DTYPES, autocast=True),
         ),
-        budget_seconds=6.0,
+        budget_seconds=2.0,
+        processes=3,
     ),
 }

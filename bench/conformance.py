@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 import impls
-from bench.agreement import FACTOR, quantities, relative_error, rounding_band
+from bench.agreement import FACTOR, quantities, rounding_band
 from bench.cases import DTYPES, Case
 from bench.degenerate import BATCH, CLASSES, DEGENERATE, DIM, NAN
+from bench.deviation import relative_error
 from bench.workload import Workload
 
 Grade = Literal["same", "better", "worse"]

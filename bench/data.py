@@ -1,6 +1,7 @@
 """How the inputs of a Case are made: seeded, on the CPU, and only then moved to the device."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -11,6 +12,8 @@ from bench.cases import Case
 
 SAMPLES_PER_CLASS = 4
 CLUSTER_NOISE = 0.1
+DRAWS = 3
+OTHER_DRAW = 2
 DIFFERENTIABLE = ("embeddings", "x0", "x1", "a", "b")
 
 
@@ -19,15 +22,23 @@ def make_inputs(case: Case, draw: int = 0) -> dict[str, Tensor]:
 
     Args:
         case: what is asked.
-        draw: which of its batches. In odd draws of pairs the two sides lie close together, so that
-            a hinge that is slack in the even ones is taut.
+        draw: which of its batches. Draw 2 is of another kind of data. In odd draws of pairs the two
+            sides lie close together, so that a hinge that is slack in the even ones is taut.
     """
+    case = replace(case, data=data_of(case, draw))
     generator = torch.Generator().manual_seed(1000 * case.seed + draw)
     inputs = INPUTS[impls.loss(case.loss).inputs](case, generator, draw)
     return {
-        name: tensor.to(case.device, case.torch_dtype if tensor.is_floating_point() else None)
+        name: tensor.to(case.device, case.held_dtype if tensor.is_floating_point() else None)
         for name, tensor in inputs.items()
     }
+
+
+def data_of(case: Case, draw: int) -> str:
+    """Return the kind of data of a draw: the Case's own, but in draw 2 another."""
+    if draw != OTHER_DRAW:
+        return case.data
+    return "gaussian" if case.data == "clustered" else "clustered"
 
 
 def _labelled(case: Case, generator: torch.Generator, _draw: int) -> dict[str, Tensor]:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 import impls
 from bench.cases import Case
-from bench.data import DIFFERENTIABLE, make_inputs
+from bench.data import DIFFERENTIABLE, DRAWS, make_inputs
 
-DRAWS = 2
+# The axis along the embedding, of inputs and parameters by name.
+FEATURE_AXES = {**dict.fromkeys(DIFFERENTIABLE, 1), "weight": 0, "centers": 1}
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Workload:
 
     Attributes:
         case: what was asked.
-        inputs: one set a draw; a second batch tells a cached result from a computed one.
-        state: the initial state of the reference, rounded to the case's dtype.
+        inputs: one set a draw; a second batch tells a cached result from a computed one, and a
+            third, of another kind of data, an error that one kind alone brings out.
+        state: the initial state of the reference, rounded to the dtype that it is held in.
         cotangents: the upstream gradient of each draw; ``None`` stands for a loss's 1.0.
     """
 
@@ -51,19 +53,20 @@ class Workload:
         inputs = tuple(make_inputs(case, draw) for draw in range(DRAWS))
         torch.manual_seed(case.seed)
         initial = impls.implementation(case.loss, "reference").build(**case.arguments)
-        initial.to(device=case.device, dtype=case.torch_dtype)
+        initial.to(device=case.device, dtype=case.held_dtype)
         cotangents = tuple(_cotangent(case, batch, draw) for draw, batch in enumerate(inputs))
         return cls(case, inputs, initial.state_dict(), cotangents)
 
     def exact(self) -> "Workload":
         """Return the same workload in float64 on the CPU, of the numbers as they were rounded."""
-        return self.rounded(replace(self.case, dtype="float64", device="cpu"))
+        exact = replace(self.case, dtype="float64", device="cpu", autocast=False)
+        return self.rounded(exact)
 
     def rounded(self, case: Case) -> "Workload":
         """Return the same workload in the dtype and on the device of a Case."""
 
         def cast(tensor: Tensor) -> Tensor:
-            dtype = case.torch_dtype if tensor.is_floating_point() else tensor.dtype
+            dtype = case.held_dtype if tensor.is_floating_point() else tensor.dtype
             return tensor.to(case.device, dtype)
 
         return Workload(
@@ -73,10 +76,18 @@ class Workload:
             tuple(None if c is None else cast(c) for c in self.cotangents),
         )
 
+    def mirrored(self) -> "Workload":
+        """Return it with the features in reverse: the loss is the same, but for its rounding."""
+        *inputs, state = (
+            {name: mirrored(name, tensor) for name, tensor in named.items()}
+            for named in (*self.inputs, self.state)
+        )
+        return replace(self, inputs=tuple(inputs), state=state)
+
     def module(self, implementation: impls.Implementation, *, validate: bool = False) -> nn.Module:
         """Return an implementation in the case's dtype and device, in the initial state."""
         module = implementation.build(validate=validate, **self.case.arguments)
-        module.to(device=self.case.device, dtype=self.case.torch_dtype)
+        module.to(device=self.case.device, dtype=self.case.held_dtype)
         self.reset(module)
         return module
 
@@ -91,6 +102,13 @@ class Workload:
             for name, tensor in self.inputs[draw].items()
         }
 
+    def outputs(self, module: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
+        """Return what a module gives, under autocast where the case asks for it."""
+        if not self.case.autocast:
+            return module(**inputs)
+        with torch.autocast(self.case.device, self.case.torch_dtype):
+            return module(**inputs)
+
     def gradients(self, out: Any, wanted: list[Tensor], draw: int = 0) -> tuple[Tensor | None, ...]:
         """Return the gradients of the first field of an output, as training takes them."""
         return torch.autograd.grad(out[0], wanted, self.cotangents[draw], allow_unused=True)
@@ -103,7 +121,7 @@ class Workload:
         """
         inputs = self.leaves(draw)
         targets = trainable(module, inputs)
-        out = module(**inputs)
+        out = self.outputs(module, inputs)
         gradients = self.gradients(out, list(targets.values()), draw)
         for name, tensor in self.inputs[draw].items():
             if not torch.allclose(inputs[name], tensor, rtol=0, atol=0, equal_nan=True):
@@ -115,7 +133,7 @@ class Workload:
                 if value is not None
             },
             {
-                name: _dense(gradient, target)
+                name: dense(gradient, target)
                 for (name, target), gradient in zip(targets.items(), gradients, strict=True)
             },
             {name: tensor.detach().clone() for name, tensor in module.state_dict().items()},
@@ -139,7 +157,13 @@ def _cotangent(case: Case, batch: Mapping[str, Tensor], draw: int) -> Tensor | N
     return torch.randn(shape, generator=generator).to(a)
 
 
-def _dense(gradient: Tensor | None, target: Tensor) -> Tensor:
+def mirrored(name: str, tensor: Tensor) -> Tensor:
+    """Return an input, a parameter, or the gradient of one, with the features in reverse order."""
+    return tensor.flip(FEATURE_AXES[name]) if name in FEATURE_AXES else tensor
+
+
+def dense(gradient: Tensor | None, target: Tensor) -> Tensor:
+    """Return the gradient of a target as an ordinary tensor; one that is not reached has 0."""
     if gradient is None:
         return torch.zeros_like(target)
     return gradient.to_dense() if gradient.is_sparse else gradient

@@ -7,90 +7,60 @@ import torch
 from torch import nn
 
 import impls
-from bench.agreement import measure_agreement, reference_errors, relative_error
+from bench.agreement import measure_agreement, oracle, reference_errors
 from bench.cases import Case
+from bench.cli import main
+from bench.data import OTHER_DRAW
+from bench.deviation import relative_error, ulp_error
+from bench.records import read_records
+from bench.selftest.cheaters import (
+    cached,
+    cheater,
+    detached,
+    halved,
+    misdirected,
+    moving,
+    mutating,
+    zeros,
+)
+from bench.workload import Workload
 from impls.registry import Implementation
 
 CASE = Case("center_mse", batch=12, dim=8, classes=5)
 HONEST = impls.implementation("center_mse", "vectorized").builder
 
 
+def judged(builder, case=CASE):
+    return measure_agreement(case, Implementation(impls.loss(case.loss), "cheater", builder))
+
+
 def refused(builder, case=CASE):
-    implementation = Implementation(impls.loss(case.loss), "cheater", builder)
-    return {a.quantity for a in measure_agreement(case, implementation) if not a.passed}
-
-
-class Zeros(HONEST):
-    def forward(self, embeddings, labels):
-        out = super().forward(embeddings, labels)
-        return out._replace(loss=0 * out.loss)
-
-
-class Cached(HONEST):
-    kept = None
-
-    def forward(self, embeddings, labels):
-        out = super().forward(embeddings, labels)
-        self.kept = out.loss.detach() if self.kept is None else self.kept
-        return out._replace(loss=out.loss - out.loss.detach() + self.kept)
-
-
-class Detached(HONEST):
-    def forward(self, embeddings, labels):
-        out = super().forward(embeddings, labels)
-        return out._replace(loss=out.loss.detach())
-
-
-class OtherGradient(HONEST):
-    def forward(self, embeddings, labels):
-        out = super().forward(embeddings, labels)
-        other = super().forward(embeddings.roll(1, 0), labels)
-        return out._replace(loss=out.loss.detach() + other.loss - other.loss.detach())
-
-
-class SmallerBatch(HONEST):
-    def forward(self, embeddings, labels):
-        return super().forward(embeddings[:6], labels[:6])
-
-
-class MovesParameters(HONEST):
-    def forward(self, embeddings, labels):
-        out = super().forward(embeddings, labels)
-        with torch.no_grad():
-            self.centers.mul_(1.01)
-        return out
-
-
-class MutatesInput(HONEST):
-    def forward(self, embeddings, labels):
-        out = super().forward(embeddings, labels)
-        embeddings.data.mul_(0.5)
-        return out
+    return {a.quantity for a in judged(builder, case) if not a.passed}
 
 
 @pytest.mark.parametrize(
-    ("cheater", "caught"),
+    ("cheat", "caught"),
     [
-        (Zeros, {"out.loss", "grad.embeddings", "grad.centers"}),
-        (Cached, {"out.loss"}),
-        (OtherGradient, {"grad.embeddings", "grad.centers"}),
-        (SmallerBatch, {"out.loss", "grad.embeddings", "grad.centers"}),
-        (MovesParameters, {"after.centers"}),
+        (zeros, {"out.loss", "grad.embeddings", "grad.centers"}),
+        (cached, {"out.loss"}),
+        (misdirected, {"grad.embeddings", "grad.centers"}),
+        (halved, {"out.loss", "grad.embeddings", "grad.centers"}),
+        (moving, {"after.centers"}),
     ],
 )
-def test_a_cheater_is_refused(cheater, caught):
+def test_a_cheater_is_refused(cheat, caught):
     assert refused(HONEST) == set()
-    assert refused(cheater) >= caught
+    assert refused(cheater("center_mse", cheat).builder) >= caught
 
 
 def test_a_detached_graph_raises():
     with pytest.raises(RuntimeError, match="does not require grad"):
-        refused(Detached)
+        refused(cheater("center_mse", detached).builder)
 
 
 def test_a_changed_input_raises():
     with pytest.raises(ValueError, match="it changed its input embeddings"):
-        refused(MutatesInput)
+        refused(cheater("center_mse", mutating).builder)
 
 
 def test_a_missing_loss_raises():
@@ -102,14 +72,99 @@ def test_a_missing_loss_raises():
         refused(Nothing)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-def test_the_budget_grows_with_the_dtypes_epsilon(dtype):
-    case = Case("normface", batch=12, dim=8, classes=5, dtype=dtype)
+@pytest.mark.parametrize(
+    ("dtype", "autocast"),
+    [
+        ("float32", False),
+        ("float64", False),
+        ("bfloat16", False),
+        ("float16", False),
+        ("bfloat16", True),
+        ("float16", True),
+    ],
+)
+def test_the_budget_grows_with_the_dtypes_epsilon(dtype, autocast):
+    case = Case("normface", batch=12, dim=8, classes=5, dtype=dtype, autocast=autocast)
     eps = torch.finfo(case.torch_dtype).eps
-    errors = reference_errors(case)
-    assert 0 < errors["grad.weight"] < 100 * eps
+    for errors in reference_errors(case):
+        assert eps / 100 < errors["grad.weight"].relative < 100 * eps
     implementation = impls.implementation("normface", "reference")
     assert all(a.passed for a in measure_agreement(case, implementation))
+
+
+@pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
+def test_no_loss_depends_on_the_order_of_the_features(loss):
+    # In float64 the reference is held against itself in reverse: what its budget is made of.
+    case = Case(loss, batch=12, dim=8, classes=5, dtype="float64")
+    errors = [error for draw in reference_errors(case) for error in draw.values()]
+    assert 0 < max(error.relative for error in errors) < 1e-9
+
+
+def tight(embeddings, labels):
+    """Whether the samples of a class lie close together, as in clustered data."""
+    return embeddings[labels == labels[0]].var(0).mean() < 0.1
+
+
+@pytest.mark.parametrize("data", ["gaussian", "clustered"])
+def test_a_fault_on_another_kind_of_data_is_caught(data):
+    class WrongElsewhere(HONEST):
+        def forward(self, embeddings, labels):
+            out = super().forward(embeddings, labels)
+            wrong = tight(embeddings, labels) == (data == "gaussian")
+            return out._replace(loss=(1.001 if wrong else 1) * out.loss)
+
+    agreements = judged(WrongElsewhere, Case("center_mse", 12, 8, 5, data=data))
+    assert {a.draw for a in agreements if not a.passed} == {OTHER_DRAW}
+
+
+def test_a_fault_on_an_easy_draw_does_not_hide_behind_a_hard_one():
+    fault, case = 1e-5, Case("triplet_weighted", batch=32, dim=16, classes=10)
+
+    class WrongOnGaussian(impls.implementation("triplet_weighted", "vectorized").builder):
+        def forward(self, embeddings, labels):
+            out = super().forward(embeddings, labels)
+            wrong = not tight(embeddings, labels)
+            return out._replace(loss=(1 + fault * wrong) * out.loss)
+
+    assert reference_errors(case)[OTHER_DRAW]["out.loss"].relative > fault
+    caught = {a.quantity: a.draw for a in judged(WrongOnGaussian, case) if not a.passed}
+    assert set(caught) == {"out.loss", "grad.embeddings"}
+    assert OTHER_DRAW not in caught.values()
+
+
+def test_the_figures_are_those_of_one_draw():
+    case = Case("normface", batch=12, dim=8, classes=5)
+    own = reference_errors(case)
+    for part in measure_agreement(case, impls.implementation("normface", "vectorized")):
+        expected = own[part.draw][part.quantity]
+        assert (part.reference_error, part.reference_ulps) == (expected.relative, expected.ulps)
+        assert (part.error == 0) == (part.ulps == 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_lowers_the_products_and_nothing_that_is_held(dtype):
+    case = Case("softmax", 12, 8, 5, str(dtype).removeprefix("torch."), autocast=True)
+    workload = Workload.of(case)
+    module = workload.module(impls.implementation("softmax", "vectorized"))
+    outcome = workload.step(module)
+    assert outcome.outputs["logits"].dtype == dtype
+    assert {t.dtype for t in outcome.gradients.values()} == {torch.float32}
+    assert module.weight.dtype == workload.inputs[0]["embeddings"].dtype == torch.float32
+    assert {t.dtype for values in oracle(case) for t in values.values()} == {torch.float64}
+    exact = workload.exact()
+    exact_logits = exact.step(exact.module(impls.implementation("softmax", "vectorized"))).outputs
+    assert exact_logits["logits"].dtype == torch.float64
+
+
+def test_an_error_beyond_autocasts_own_is_refused():
+    class Off(impls.implementation("softmax", "vectorized").builder):
+        def forward(self, embeddings, labels):
+            out = super().forward(embeddings, labels)
+            return out._replace(loss=1.1 * out.loss)
+
+    case = Case("softmax", batch=12, dim=8, classes=5, dtype="bfloat16", autocast=True)
+    assert refused(Off, case) == {"out.loss", "grad.embeddings", "grad.weight"}
+    assert refused(impls.implementation("softmax", "vectorized").builder, case) == set()
 
 
 def test_a_thousandth_off_is_refused_in_float32():
@@ -129,11 +184,51 @@ def test_a_thousandth_off_is_refused_in_float32():
         ([0.5, 0.0], [0.0, 0.0], 0.5),
         ([math.nan, 4.0], [3.0, 4.0], math.inf),
         ([math.nan, 4.0], [math.nan, 4.0], 0),
+        ([math.nan], [math.inf], math.inf),
+        ([-math.inf], [math.inf], math.inf),
         ([1.0], [1.0, 1.0], math.inf),
     ],
 )
 def test_relative_error(value, exact, error):
     assert relative_error(torch.tensor(value), torch.tensor(exact)) == error
+
+
+EPS, TINY = torch.finfo(torch.float32).eps, torch.finfo(torch.float32).tiny
+
+
+@pytest.mark.parametrize(
+    ("value", "exact", "dtype", "ulps"),
+    [
+        ([1.0, 3.0], [1.0, 3.0], torch.float32, 0),
+        ([1.0 + EPS], [1.0], torch.float32, 1),
+        ([1.0, 1.0 - EPS / 2], [1.0, 1.0], torch.float32, 0.5),
+        ([-2.0 - 2 * EPS], [-2.0], torch.float32, 1),
+        ([4.0], [3.0], torch.bfloat16, 64),
+        ([4.0], [3.0], torch.float16, 512),
+        ([3 * EPS * TINY], [0.0], torch.float32, 3),
+        ([TINY / 2], [TINY / 4], torch.float32, 1 / (4 * EPS)),
+        ([], [], torch.float32, 0),
+        ([math.nan, 1.0], [1.0, 1.0], torch.float32, math.inf),
+        ([math.inf, 1.0], [math.inf, 1.0], torch.float32, 0),
+        ([1.0], [1.0, 1.0], torch.float32, math.inf),
+    ],
+)
+def test_ulp_error(value, exact, dtype, ulps):
+    value, exact = (torch.tensor(x, dtype=torch.float64) for x in (value, exact))
+    assert ulp_error(value, exact, dtype) == ulps
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30, 0.0, "least", "largest"])
+def test_the_next_number_is_an_ulp_away(dtype, scale):
+    info = torch.finfo(dtype)
+    scale = {"least": info.tiny, "largest": info.max / 8}.get(scale, scale)
+    x = (torch.rand(1000, generator=torch.Generator().manual_seed(0), dtype=dtype) * scale).to(
+        dtype
+    )
+    following = torch.nextafter(x, torch.full_like(x, torch.inf))
+    assert ulp_error(following, x, dtype) == 1
+    assert ulp_error(-following, -x, dtype) == 1
 
 
 def test_a_wrong_number_of_parameters_raises():
@@ -144,3 +239,34 @@ def test_a_wrong_number_of_parameters_raises():
 
     with pytest.raises(RuntimeError, match="extra"):
         refused(Extra)
+
+
+def test_the_command_prints_every_precision_and_the_drift(capsys):
+    sizes = ["--batch", "8", "--dim", "4", "--classes", "3", "--device", "cpu"]
+    assert main(["agreement", "triplet_batch_hard", "--variant", "torch", "--all", *sizes]) == 0
+    out = capsys.readouterr().out
+    for word in ("float32", "float64", "float16", "autocast", "drift", "grad.embeddings"):
+        assert word in out
+    # float32 alone is what it takes, and what autocast hands it.
+    assert "torch, bfloat16: unsupported" in out
+    assert "torch, bfloat16 autocast" not in out
+
+
+def test_the_command_names_the_variants_that_there_are(capsys):
+    assert main(["agreement", "island", "--variant", "otl"]) == 2
+    errors = capsys.readouterr().err
+    assert "island has no variant 'otl'; it has: reference, " in errors
+
+
+def test_a_run_under_autocast_times_what_takes_no_half_precision(tmp_path):
+    torch_variant = ["--loss", "triplet_batch_hard", "--variant", "torch", "--budget", "0.01"]
+    sizes = ["--batch", "8", "--dim", "4", "--classes", "3", "--dtype", "float16"]
+    arguments = ["run", "--autocast", *torch_variant, *sizes, "--device", "cpu"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    records = {record.variant: record for record in read_records(tmp_path)}
+    assert {variant: record.status for variant, record in records.items()} == {
+        "reference": "passed",
+        "torch": "passed",
+    }
+    assert all(record.case.autocast for record in records.values())
+    assert records["torch"].step.median_seconds > 0

@@ -2,9 +2,10 @@ import pytest
 import torch
 
 import impls
-from bench.cases import PRESETS, Case, Sizes
-from bench.data import make_inputs
+from bench.cases import AUTOCAST_DTYPES, DATA_KINDS, DTYPES, PRESETS, Case, Sizes
+from bench.data import DRAWS, data_of, make_inputs
 from bench.errors import UsageError
+from bench.plan import choose_tasks
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,8 @@ from bench.errors import UsageError
         ({"data": "digits"}, "digits has dim 64"),
         ({"data": "digits", "dim": 64, "classes": 11}, "up to 10 classes"),
         ({"data": "digits", "dim": 64, "batch": 1741}, "batches of up to 1740"),
+        ({"autocast": True}, "autocast lowers to bfloat16 or float16, got dtype float32"),
+        ({"autocast": True, "dtype": "float64"}, "got dtype float64"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(sizes, message):
@@ -33,6 +36,36 @@ def test_the_general_presets_cover_every_loss(preset):
     assert {case.loss for case in cases} == {loss.name for loss in impls.losses()}
 
 
+def test_full_covers_every_axis_in_under_150_cases():
+    cases = [case for grid in PRESETS["full"].grids for case in grid.cases("cpu")]
+    assert len(cases) == len(set(cases)) < 150
+    assert {case.batch for case in cases} == {64, 256, 1024}
+    assert {case.dim for case in cases} == {64, 128, 512}
+    assert {case.classes for case in cases} == {10, 1000, 10_000, 100_000}
+    assert {case.data for case in cases} == set(DATA_KINDS)
+    precisions = {(case.dtype, case.autocast) for case in cases}
+    lowered = {(dtype, True) for dtype in AUTOCAST_DTYPES}
+    assert precisions == {(dtype, False) for dtype in DTYPES} | lowered
+
+
+def test_a_case_says_whether_it_runs_under_autocast():
+    case = Case("softmax", 8, 4, 3, "bfloat16", autocast=True)
+    assert str(case) == "8x4, C=3, bfloat16 autocast, cpu, gaussian"
+    assert (case.torch_dtype, case.held_dtype) == (torch.bfloat16, torch.float32)
+    plain = Case("softmax", 8, 4, 3, "bfloat16")
+    assert "autocast" not in str(plain)
+    assert plain.held_dtype == torch.bfloat16
+
+
+def test_a_dtype_that_is_asked_for_is_without_autocast_unless_that_is_too():
+    def precisions(**given):
+        tasks = choose_tasks("full", ("softmax",), (), "cpu", given)
+        return {(case.dtype, case.autocast) for case, _ in tasks}
+
+    assert precisions(dtype=("float32",)) == {("float32", False)}
+    assert precisions(dtype=("float16",), autocast=True) == {("float16", True)}
+
+
 def test_quick_measures_real_digits():
     assert all(grid.data == ("digits",) for grid in PRESETS["quick"].grids)
 
@@ -46,11 +79,23 @@ def test_a_grid_is_every_combination():
 @pytest.mark.parametrize("loss", ["softmax", "contrastive", "pairwise_distance"])
 def test_inputs_are_the_same_at_every_call_and_differ_by_draw(loss, data):
     case = Case(loss, batch=20, dim=64, classes=10, data=data)
-    once, again, other = make_inputs(case), make_inputs(case), make_inputs(case, 1)
+    once, again, *others = (make_inputs(case, draw) for draw in (0, *range(DRAWS)))
     assert tuple(once) == impls.loss(loss).input_names
     for name, tensor in once.items():
         assert torch.equal(tensor, again[name])
-    assert not torch.equal(next(iter(once.values())), next(iter(other.values())))
+    for other in others:
+        assert not torch.equal(next(iter(once.values())), next(iter(other.values())))
+
+
+@pytest.mark.parametrize("data", ["gaussian", "clustered", "digits"])
+def test_the_draws_are_of_two_kinds_of_data(data):
+    case = Case("softmax", batch=20, dim=64, classes=10, data=data)
+    first, second, other = (data_of(case, draw) for draw in range(DRAWS))
+    assert first == second == data
+    assert other != data
+    embeddings, labels = make_inputs(case, draw=2).values()
+    tight = embeddings[labels == labels[0]].var(0).mean() < 0.1
+    assert tight == (other == "clustered")
 
 
 @pytest.mark.parametrize("data", ["gaussian", "clustered"])

@@ -1,0 +1,119 @@
+"""``agreement``: errors against float64, in numbers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import click
+import torch
+from rich.text import Text
+
+import impls
+from bench.agreement import Agreement, measure_agreement
+from bench.agreement_table import LEGEND, agreement_table
+from bench.cases import AUTOCAST_DTYPES, DTYPES, Case
+from bench.cli.options import LOSSES, VARIANTS, device_option
+from bench.errors import UsageError
+from bench.plan import choose_device, choose_variants
+from bench.table import console
+from bench.trajectory import Trajectory, measure_trajectory
+from bench.worker import Lost, Worker
+
+T = TypeVar("T")
+
+TIMEOUT_SECONDS = 600
+
+
+@click.command()
+@click.argument("loss", type=click.Choice(LOSSES))
+@click.option("--variant", "variants", type=click.Choice(VARIANTS), multiple=True)
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--dim", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--classes", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--all", "every", is_flag=True, help="Every quantity, not the nearest to its budget.")
+@device_option
+def agreement(
+    loss: str,
+    variants: tuple[str, ...],
+    batch: int,
+    dim: int,
+    classes: int,
+    every: bool,
+    device: str,
+) -> None:
+    """Show how far the implementations of LOSS are from float64, beside the reference's own error.
+
+    In every precision, with autocast and without, and after 50 steps of SGD. `+compile` variants
+    are shown where --variant names them.
+    """
+    case = Case(loss, batch, dim, classes, device=choose_device(device))
+    cases, chosen = precisions(case), _chosen(case, variants)
+    found: dict[str, dict[str, Sequence[Agreement] | str]] = {variant: {} for variant in chosen}
+    worker = Worker(torch.get_num_threads())
+    try:
+        # A precision at a time, whose oracle the worker keeps.
+        for precision, asked in cases.items():
+            for variant in chosen:
+                found[variant][precision] = ask(worker, agreement_of, asked, variant)
+        drifts = {variant: ask(worker, trajectory_of, case, variant) for variant in chosen}
+    finally:
+        worker.close()
+    out = console()
+    out.print(Text(f"{loss}  {case}", "bold"), agreement_table(found, drifts, every=every))
+    out.print(Text(LEGEND, "dim"))
+    for note in _notes(loss, found, drifts):
+        out.print(Text(f"  {note}", "dim"))
+
+
+def precisions(case: Case) -> dict[str, Case]:
+    """Return the Case in each dtype, and under autocast to each that there is, by their names."""
+    plain = {name: replace(case, dtype=name) for name in DTYPES}
+    lowered = {
+        f"{name} autocast": replace(case, dtype=name, autocast=True) for name in AUTOCAST_DTYPES
+    }
+    return {**plain, **lowered}
+
+
+def _chosen(case: Case, variants: tuple[str, ...]) -> tuple[str, ...]:
+    chosen = choose_variants(case, variants, compiled=False)
+    for variant in variants:
+        if variant not in chosen:
+            there = ", ".join(i.variant for i in impls.implementations(case.loss))
+            raise UsageError(f"{case.loss} has no variant {variant!r}; it has: {there}")
+    return chosen
+
+
+def agreement_of(case: Case, variant: str) -> tuple[Agreement, ...]:
+    """Return the agreement of a variant by its name, as a worker is asked for it."""
+    return measure_agreement(case, impls.implementation(case.loss, variant))
+
+
+def trajectory_of(case: Case, variant: str) -> Trajectory:
+    """Return the trajectory of a variant, at the trajectories' own size."""
+    return measure_trajectory(case.loss, variant, case.device)
+
+
+def ask(worker: Worker, question: Callable[[Case, str], T], case: Case, variant: str) -> T | str:
+    """Return what a worker answers of a variant, or why there is no answer."""
+    implementation = impls.implementation(case.loss, variant)
+    reason = implementation.unsupported(case.device, case.held_dtype)
+    if reason is not None:
+        return f"unsupported: {reason}"
+    try:
+        return worker.ask(TIMEOUT_SECONDS, question, case, variant)
+    except Lost as lost:
+        return f"{lost.status}: {lost}"
+
+
+def _notes(
+    loss: str,
+    found: Mapping[str, Mapping[str, Sequence[Agreement] | str]],
+    drifts: Mapping[str, Trajectory | str],
+) -> Iterator[str]:
+    for variant, answers in found.items():
+        departs = impls.implementation(loss, variant).departs
+        if departs:
+            yield f"{variant} departs: {departs}"
+        for name, answer in {**answers, "drift": drifts[variant]}.items():
+            if isinstance(answer, str):
+                yield f"{variant}, {name}: {answer}"
