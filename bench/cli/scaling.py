@@ -1,0 +1,131 @@
+"""``scaling``: exponents, and the largest batch."""
+
+from collections.abc import Sequence
+from typing import IO
+
+import click
+import torch
+from pydantic import ConfigDict, RootModel
+from pydantic.dataclasses import dataclass
+from rich.text import Text
+
+import impls
+from bench.cases import Case
+from bench.cli.options import LOSSES, VARIANTS, Bytes, device_option
+from bench.environment import Environment, current_environment
+from bench.errors import UsageError
+from bench.plan import choose_device
+from bench.sampling import Sampling
+from bench.scaling.largest import LargestBatch, find_largest, free_memory
+from bench.scaling.laws import FEWEST_POINTS, Scaling, axes_of, sweep
+from bench.scaling.sweep import Sweeper
+from bench.scaling.table import exponent_tables, largest_table, notes
+from bench.table import console
+from bench.worker import Worker
+
+
+@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
+class ScalingReport:
+    """What ``scaling`` found.
+
+    Attributes:
+        centre: the Case around which the axes are swept.
+        environment: where and with what.
+        scalings: a variant and an axis each.
+        largest: a variant each.
+    """
+
+    centre: Case
+    environment: Environment
+    scalings: tuple[Scaling, ...]
+    largest: tuple[LargestBatch, ...]
+
+
+@click.command()
+@click.argument("loss", type=click.Choice(LOSSES))
+@click.option(
+    "--variant", "variants", type=click.Choice(VARIANTS), multiple=True, help="All by default."
+)
+@click.option("--batch", type=click.IntRange(1), default=512, show_default=True, help="Centre, B.")
+@click.option("--dim", type=click.IntRange(1), default=128, show_default=True, help="Centre, D.")
+@click.option(
+    "--classes", type=click.IntRange(1), default=1000, show_default=True, help="Centre, C."
+)
+@click.option(
+    "--points", type=click.IntRange(FEWEST_POINTS), default=5, show_default=True,
+    help="Sizes an axis, by factors of 2 around the centre.",
+)  # fmt: skip
+@click.option(
+    "--memory", type=Bytes(), help="For the largest batch, as in 2GiB; 4/5 of what is free."
+)
+@device_option
+@click.option(
+    "--budget", type=click.FloatRange(0, min_open=True), default=0.3, show_default=True,
+    help="Seconds to sample a phase of a size.",
+)  # fmt: skip
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=60, show_default=True,
+    help="Seconds for one measurement, or one trial of a batch.",
+)  # fmt: skip
+@click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
+@click.option("--json", "file", type=click.File("w", lazy=False), help="Write the same as JSON.")
+def scaling(
+    loss: str,
+    variants: tuple[str, ...],
+    batch: int,
+    dim: int,
+    classes: int,
+    points: int,
+    memory: int | None,
+    device: str,
+    budget: float,
+    timeout: float,
+    threads: int | None,
+    file: IO[str] | None,
+) -> None:
+    """Fit how LOSS grows with batch, dim and classes, and find its largest batch.
+
+    Each exponent is fitted over the whole sweep, with its standard error; behind the arrow stands
+    that between the last two sizes. Where the two differ, fixed costs bend the curve.
+    """
+    centre = Case(loss, batch, dim, classes, device=choose_device(device))
+    names = choose_eager(loss, variants, centre.device)
+    sweeps = {axis: sweep(centre, axis, points) for axis in axes_of(loss)}
+    threads = threads or torch.get_num_threads()
+    memory = memory or free_memory(centre.device)
+    out, worker, fresh = console(), Worker(threads), Worker(threads)
+    try:
+        with console(stderr=True).status(loss) as status:
+            sweeper = Sweeper(worker, Sampling(budget), timeout, status.update)
+            found = [sweeper.along(axis, sweeps[axis], name) for axis in sweeps for name in names]
+            largest = [
+                find_largest(sweeper, fresh, centre, scaling, memory)
+                for scaling in found
+                if scaling.axis == "batch" and "step_seconds" in scaling.laws
+            ]
+    finally:
+        worker.close()
+        fresh.close()
+    for table in exponent_tables(sweeps, found):
+        out.print(table)
+    out.print(largest_table(largest))
+    for note in notes(found, largest):
+        out.print(Text(note, "dim"))
+    if file is not None:
+        environment = current_environment(threads=threads)
+        report = ScalingReport(centre, environment, tuple(found), tuple(largest))
+        file.write(RootModel[ScalingReport](report).model_dump_json(indent=1) + "\n")
+
+
+def choose_eager(loss: str, variants: Sequence[str], device: str) -> list[str]:
+    """Return the variants that are asked for, or all that need no compiling.
+
+    Raises:
+        UsageError: where the Loss has none of that name.
+    """
+    known = {entry.variant: entry for entry in impls.implementations(loss)}
+    for name in variants:
+        if name not in known:
+            raise UsageError(f"{loss} has no variant {name!r}; it has: {', '.join(known)}")
+    eager = [name for name, entry in known.items() if device in entry.devices and not entry.mode]
+    return list(dict.fromkeys(variants)) or eager

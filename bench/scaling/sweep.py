@@ -1,0 +1,143 @@
+"""Sweeps: variants judged, weighed and timed by a worker, along one axis of the sizes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import impls
+from bench.agreement import measure_agreement, workload_of
+from bench.calls import Calls, prepare_calls
+from bench.cases import Case
+from bench.memory import measure_memory
+from bench.sampling import Sampling, interleave
+from bench.scaling.laws import Counted, Point, Scaling, fit_laws
+from bench.worker import Lost, Worker
+from bench.workload import Workload
+
+
+def held_bytes(workload: Workload) -> int:
+    """Return the bytes of one batch, the parameters, the buffers and a given upstream gradient."""
+    held = [*workload.inputs[0].values(), *workload.state.values(), workload.cotangents[0]]
+    return sum(tensor.nbytes for tensor in held if tensor is not None)
+
+
+def count_bytes(case: Case, variant: str) -> Counted:
+    """Return the bytes of a step; asked of a worker."""
+    memory = measure_memory(case, impls.implementation(case.loss, variant))
+    return Counted(held_bytes(workload_of(case)), memory.step_peak_bytes, memory.saved_bytes)
+
+
+def disagreement(case: Case, variant: str) -> str:
+    """Return in what a variant disagrees with the oracle, or nothing; asked of a worker."""
+    parts = measure_agreement(case, impls.implementation(case.loss, variant))
+    return "; ".join(str(part) for part in parts if not part.passed)
+
+
+def median_step_seconds(
+    cases: Sequence[Case], variant: str, sampling: Sampling
+) -> tuple[float, ...]:
+    """Return the median time of a step in each Case; asked of a worker.
+
+    The sizes are interleaved, so that a drift of the machine hits all alike and leaves the exponent
+    be.
+    """
+    calls = {str(case): _calls(one_draw(case), variant) for case in cases}
+    steps = {name: call.step for name, call in calls.items()}
+    resets = {name: call.reset for name, call in calls.items()}
+    timings = interleave(steps, str(cases[0]), sampling, resets, cases[0].device)
+    return tuple(timings[str(case)].median_seconds for case in cases)
+
+
+def one_draw(case: Case) -> Workload:
+    """Return the workload of a Case with its first batch alone."""
+    workload = Workload.of(case)
+    return replace(workload, inputs=workload.inputs[:1], cotangents=workload.cotangents[:1])
+
+
+def _calls(workload: Workload, variant: str) -> Calls:
+    module = workload.module(impls.implementation(workload.case.loss, variant))
+    return prepare_calls(workload, module, workload.leaves())
+
+
+class _Refused(Exception):  # noqa: N818 - why a variant is not measured is an answer
+    """A variant is not to be measured."""
+
+
+@dataclass
+class Sweeper:
+    """Measures variants by asking a worker.
+
+    Attributes:
+        worker: who measures.
+        sampling: of the times.
+        timeout_seconds: after how long without an answer a variant is given up.
+        tell: is told what is being done.
+    """
+
+    worker: Worker
+    sampling: Sampling
+    timeout_seconds: float
+    tell: Callable[[str], None]
+    _counts: dict[tuple[Case, str], Counted] = field(default_factory=dict)
+
+    def along(self, axis: str, cases: Sequence[Case], variant: str) -> Scaling:
+        """Return how a variant grows over Cases, in the first of which it must agree.
+
+        One that is lost at a size is not tried at the larger ones.
+        """
+        counted: list[Counted] = []
+        reason = ""
+        try:
+            self._require_agreement(cases[0], variant)
+            counted.extend(self.count(case, variant) for case in cases)
+        except Lost as lost:
+            # What was counted before the loss is in the list.
+            reason = f"{lost.status} at {cases[len(counted)]}: {lost}"
+        except _Refused as refused:
+            reason = str(refused)
+        seconds, untimed = self._seconds(cases[: len(counted)], variant)
+        points = tuple(
+            Point(getattr(case, axis), time, count)
+            for case, time, count in zip(cases, seconds, counted, strict=False)
+        )
+        return Scaling(variant, axis, points, fit_laws(points), untimed or reason)
+
+    def _seconds(self, cases: Sequence[Case], variant: str) -> tuple[tuple[float, ...], str]:
+        """Return the times in all Cases, or in those up to where they are not lost, and why."""
+        reason = ""
+        timeout = self.timeout_seconds + 10 * self.sampling.budget_seconds
+        while cases:
+            self.tell(f"{variant}: timing up to {cases[-1]}")
+            try:
+                return self.worker.ask(
+                    timeout, median_step_seconds, cases, variant, self.sampling
+                ), reason
+            except Lost as lost:
+                reason = f"{lost.status} in timing up to {cases[-1]}: {lost}"
+                cases = cases[:-1]
+        return (), reason
+
+    def count(self, case: Case, variant: str) -> Counted:
+        """Return the bytes of a step.
+
+        Raises:
+            Lost: where the worker gives no answer.
+        """
+        # The centre lies on every axis.
+        if (case, variant) not in self._counts:
+            self.tell(f"{variant}: counting {case}")
+            self._counts[case, variant] = self.worker.ask(
+                self.timeout_seconds, count_bytes, case, variant
+            )
+        return self._counts[case, variant]
+
+    def _require_agreement(self, case: Case, variant: str) -> None:
+        implementation = impls.implementation(case.loss, variant)
+        reason = implementation.unsupported(case.device, case.held_dtype)
+        if reason is not None:
+            raise _Refused(f"unsupported: {reason}")
+        if implementation.departs:
+            raise _Refused(f"departs: {implementation.departs}")
+        self.tell(f"{variant}: judging {case}")
+        wrong = self.worker.ask(self.timeout_seconds, disagreement, case, variant)
+        if wrong:
+            raise _Refused(f"refused at {case}: {wrong}")
