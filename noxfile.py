@@ -46,3 +46,10 @@ def bench(session: nox.Session) -> None:
     """Measure every loss on this machine; what follows -- goes to `python -m bench run`."""
     install(session, "bench", *TORCH)
     session.run("python", "-m", "bench", "run", *session.posargs)
+
+
+@nox.session(default=False)
+def selftest(session: nox.Session) -> None:
+    """Put the harness on trial; what follows -- goes to `python -m bench selftest`."""
+    install(session, "selftest", *TORCH)
+    session.run("python", "-m", "bench", "selftest", *session.posargs)

@@ -1,0 +1,162 @@
+"""What the gates of asv and of pytest-benchmark say of the same pairs."""
+
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic.dataclasses import dataclass
+
+from bench.cases import Case
+from bench.environment import ROOT
+from bench.errors import UsageError
+from bench.selftest.planted import COPY, REFERENCE, planted_pair
+from bench.selftest.trials import TIMEOUT_SECONDS, fresh_worker
+
+# In per cent: the usual one, as wide as the effect that is looked for, and half of it.
+THRESHOLDS = (10, 5)
+# In how many processes asv times a benchmark unless it is told otherwise.
+ASV_ROUNDS = 2
+MODULE = """
+from bench.cases import Case
+from bench.selftest.gates import step_to_gate
+
+def test_step(benchmark):
+    benchmark(step_to_gate({case!r}, {effect!r}, {name!r}, {threads}))
+"""
+REGRESSED = "Performance has regressed"
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What a gate said of a pair.
+
+    Attributes:
+        gate: the tool and its threshold.
+        case: whose step.
+        effect: by how much of its time the candidate was slower; 0 of the reference itself.
+        raised: whether the gate called the candidate slower.
+        factor: the candidate's time over the base's, as the tool measured it.
+        seconds: that timing both took, with the starts of its processes.
+    """
+
+    gate: str
+    case: Case
+    effect: float
+    raised: bool
+    factor: float
+    seconds: float
+
+
+def step_to_gate(case: Case, effect: float, name: str, threads: int) -> Callable[[], object]:
+    """Return one step of a planted pair, in a process that computes with so many threads."""
+    torch.set_num_threads(threads)
+    return planted_pair(case, effect).calls[name]
+
+
+def hold_gates(case: Case, effect: float, threads: int) -> Iterator[Alarm]:
+    """Yield what each gate says of the reference timed again, and of a copy that is slower.
+
+    Both candidates are held against one timing of the base, in processes of their own, as on two
+    commits.
+    """
+    for gate, hold in {"pytest_benchmark": _hold_pytest_benchmark, "asv": _hold_asv}.items():
+        if importlib.util.find_spec(gate) is not None:
+            yield from hold(case, effect, threads)
+
+
+def _hold_pytest_benchmark(case: Case, effect: float, threads: int) -> Iterator[Alarm]:
+    with tempfile.TemporaryDirectory(prefix="lossbench-") as folder:
+        session = _Sessions(Path(folder), case, effect, threads)
+        base, _, base_seconds = session.run(REFERENCE, "--benchmark-save=base")
+        widest, *others = THRESHOLDS
+        gate = ("--benchmark-compare=0001", f"--benchmark-compare-fail=median:{widest}%")
+        for name, planted in ((REFERENCE, 0.0), (COPY, effect)):
+            stats, regressed, seconds = session.run(name, *gate)
+            raised = {widest: regressed, **{t: _regressed(stats, base, t) for t in others}}
+            factor = stats["median"] / base["median"]
+            for threshold, alarm in raised.items():
+                tool = f"pytest-benchmark median:{threshold}%"
+                yield Alarm(tool, case, planted, alarm, factor, base_seconds + seconds)
+
+
+def _regressed(stats: dict[str, Any], base: dict[str, Any], threshold: int) -> bool:
+    """Return what pytest-benchmark's own check says, at a threshold in per cent."""
+    utils: Any = importlib.import_module("pytest_benchmark.utils")
+    return utils.parse_compare_fail(f"median:{threshold}%").fails(stats, base) is not None
+
+
+class _Sessions:
+    """Sessions of pytest in a folder of their own, each timing one step in one process."""
+
+    def __init__(self, folder: Path, case: Case, effect: float, threads: int) -> None:
+        self._folder = folder
+        self._asked = {"case": case, "effect": effect, "threads": threads}
+        (folder / "pytest.ini").write_text("[pytest]\n")
+
+    def run(self, name: str, *options: str) -> tuple[dict[str, Any], bool, float]:
+        """Return the statistics of a step, whether its gate closed, and the seconds it took."""
+        (self._folder / "test_gated.py").write_text(MODULE.format(name=name, **self._asked))
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "pytest", "-q", "--benchmark-json=seen.json", *options]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
+        done = subprocess.run(
+            command, cwd=self._folder, env=environment, capture_output=True, text=True, check=False
+        )
+        regressed = done.returncode != 0 and REGRESSED in done.stdout + done.stderr
+        if done.returncode and not regressed:
+            raise UsageError(f"pytest-benchmark failed: {(done.stdout + done.stderr)[-300:]}")
+        seen = json.loads((self._folder / "seen.json").read_text())
+        return seen["benchmarks"][0]["stats"], regressed, time.perf_counter() - start
+
+
+def _hold_asv(case: Case, effect: float, threads: int) -> Iterator[Alarm]:
+    from asv_runner.statistics import compute_stats
+
+    base, base_seconds = _asv_samples(case, effect, REFERENCE, threads)
+    before = compute_stats(base, 1)
+    for name, planted in ((REFERENCE, 0.0), (COPY, effect)):
+        samples, seconds = _asv_samples(case, effect, name, threads)
+        after = compute_stats(samples, 1)
+        for threshold in THRESHOLDS:
+            raised = asv_worsened(before, after, 1 + threshold / 100)
+            tool = f"asv continuous -f {1 + threshold / 100:g}"
+            yield Alarm(tool, case, planted, raised, after[0] / before[0], base_seconds + seconds)
+
+
+def asv_worsened(before: tuple[float, Any], after: tuple[float, Any], factor: float) -> bool:
+    """Return whether ``asv continuous`` would call a result worse.
+
+    Its decision stands in a function that is not public. The samples are not handed on, as it does
+    not keep them unless it is told to: it then asks whether the 99% intervals overlap.
+    """
+    from asv.commands.compare import _is_result_better
+
+    (base, base_stats), (seconds, stats) = before, after
+    return bool(_is_result_better(base, seconds, (base_stats, None), (stats, None), factor))
+
+
+def _asv_samples(case: Case, effect: float, name: str, threads: int) -> tuple[list[float], float]:
+    """Return the samples that asv's defaults take, and the seconds that it took."""
+    start, samples = time.perf_counter(), list[float]()
+    for _ in range(ASV_ROUNDS):
+        with fresh_worker(threads) as worker:
+            samples += worker.ask(TIMEOUT_SECONDS, sample_as_asv, case, effect, name, threads)
+    return samples, time.perf_counter() - start
+
+
+def sample_as_asv(case: Case, effect: float, name: str, threads: int) -> list[float]:
+    """Return the samples of one of asv's rounds, in seconds a call."""
+    from asv_runner.benchmarks.time import TimeBenchmark
+
+    benchmark = TimeBenchmark("step", step_to_gate(case, effect, name, threads), [])
+    samples: list[float] = benchmark.run()["samples"]
+    return samples

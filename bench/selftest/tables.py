@@ -1,0 +1,120 @@
+"""A self-test's report as tables, the same on the terminal and in its file."""
+
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from itertools import groupby
+
+import numpy as np
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from bench.selftest.gates import Alarm
+from bench.selftest.report import PLANTED, Report, Share, share_of
+from bench.selftest.trials import Trial
+from bench.table import LEAST_WIDTH
+
+OUTCOME_STYLES = {"holds": "green", "fails": "red", "too few trials to judge": "yellow"}
+
+
+def report_table(report: Report) -> Group:
+    """Return all tables of a report: the promises, then the figures behind them."""
+    return Group(
+        Text(
+            "Shares of trials, each with its exact 95% interval in per cent. A planted copy spins, "
+            "after each call, for the effect times what the call took.\n"
+        ),
+        _checks(report),
+        Text("\nVerdicts against the planted effect", "bold"),
+        _curve(report),
+        Text("\nAlarms on the same pairs: called slower", "bold"),
+        _gates(report),
+        Text("\nCheaters", "bold"),
+        _refusals(report),
+    )
+
+
+def report_text(report: Report) -> str:
+    """Return the same as plain text."""
+    text = StringIO()
+    Console(file=text, width=LEAST_WIDTH).print(report_table(report))
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+def _figures_table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def _words_table(*columns: str) -> Table:
+    """Return an empty table of which the last column gives way."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(columns, 1):
+        table.add_column(name, no_wrap=number < len(columns))
+    return table
+
+
+def _checks(report: Report) -> Table:
+    table = _words_table("promise", "outcome", "found")
+    for check in report.checks:
+        outcome = Text(check.outcome, OUTCOME_STYLES[check.outcome])
+        table.add_row(Text(check.promise), outcome, Text(check.found))
+    return table
+
+
+def _curve(report: Report) -> Table:
+    table = _figures_table(
+        "planted", "slower", "faster", "same", "unclear", "measured", "seconds", "elsewhere"
+    )
+    for loaded in (False, True):
+        for effect in sorted({t.effect for t in report.trials if t.loaded == loaded}):
+            trials = report.select(effect, loaded=loaded)
+            name = f"{effect:.0%}{', a core burnt' * loaded}"
+            shares = (share_of(trials, v) for v in ("slower", "faster", "same", "unclear"))
+            table.add_row(name, *(Text(str(share)) for share in shares), *_figures(trials))
+    return table
+
+
+def _figures(trials: Sequence[Trial]) -> Iterable[str]:
+    """Yield the median factor, the median and the most of the seconds, the median of the load."""
+    seconds = [trial.seconds for trial in trials]
+    yield f"{np.median([trial.factor for trial in trials]):.3f}x"
+    yield f"{np.median(seconds):.1f}, most {max(seconds):.1f}"
+    yield f"{np.median([trial.elsewhere for trial in trials]):.2f}"
+
+
+def _gates(report: Report) -> Table:
+    table = _figures_table(
+        "gate", "of the same", f"of one {PLANTED:.0%} slower", "measured", "seconds"
+    )
+    same, slower = report.select(0, loaded=False), report.select(PLANTED, loaded=False)
+    if slower:
+        shares = (Text(str(share_of(trials, "slower"))) for trials in (same, slower))
+        factor = f"{np.median([trial.factor for trial in slower]):.3f}x"
+        seconds = f"{np.median([trial.seconds for trial in slower]):.1f}"
+        table.add_row("lossbench", *shares, factor, seconds)
+    by_gate = sorted(report.alarms, key=lambda alarm: alarm.gate)
+    for gate, alarms in groupby(by_gate, key=lambda alarm: alarm.gate):
+        table.add_row(gate, *_gate_cells(list(alarms)))
+    return table
+
+
+def _gate_cells(alarms: Sequence[Alarm]) -> Iterable[Text]:
+    planted = [alarm for alarm in alarms if alarm.effect]
+    for group in ([alarm for alarm in alarms if not alarm.effect], planted):
+        yield Text(str(Share(sum(alarm.raised for alarm in group), len(group))))
+    yield Text(f"{np.median([alarm.factor for alarm in planted]):.3f}x")
+    yield Text(f"{np.median([alarm.seconds for alarm in planted]):.1f}")
+
+
+def _refusals(report: Report) -> Table:
+    table = _words_table("cheat", "loss", "", "reason")
+    for refusal in report.refusals:
+        verdict = "refused" if refusal.reason else "passed"
+        style = "green" if refusal.right else "red"
+        first, *more = refusal.reason.split("; ")
+        reason = first + f" (and {len(more)} more)" * bool(more)
+        table.add_row(refusal.cheat, refusal.loss, Text(verdict, style), Text(reason))
+    return table

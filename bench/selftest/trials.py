@@ -1,0 +1,154 @@
+"""Trials of the verdict: a pair of which the truth is known, each in fresh processes."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
+
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from bench.cases import Case
+from bench.intervals import Interval
+from bench.sampling import Sampling
+from bench.selftest.planted import measure_pair
+from bench.timing import Timing, Verdict
+from bench.worker import Worker
+
+TIMEOUT_SECONDS = 120.0
+# Small steps and larger ones, bound by calls, by products and by memory. None lets its state shrink
+# from call to call, so that the gates, which reset nothing, can be given the same.
+SIZES = (
+    ("softmax", 64, 128, 10),
+    ("normface", 256, 128, 1000),
+    ("sphereface", 64, 128, 10),
+    ("arcface", 64, 128, 1000),
+    ("softmax_center", 256, 128, 100),
+    ("center_mse", 64, 128, 10),
+    ("island", 64, 128, 100),
+    ("triplet_batch_hard", 64, 128, 10),
+    ("triplet_weighted", 256, 128, 10),
+    ("contrastive", 64, 128, 10),
+)
+
+
+@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
+class Trial:
+    """What the harness said of a pair.
+
+    Attributes:
+        case: whose step.
+        effect: by how much of its time the copy was slower; 0 of the reference entered twice.
+        loaded: whether another process burnt a core meanwhile.
+        seed: of the order of sampling.
+        verdict: on the copy.
+        speedup: of the copy, with its interval.
+        rounds: that were sampled.
+        seconds: that it took, without starting processes.
+        elsewhere: how many processors other processes kept busy meanwhile, on average.
+    """
+
+    case: Case
+    effect: float
+    loaded: bool
+    seed: int
+    verdict: Verdict
+    speedup: Interval | None
+    rounds: int
+    seconds: float
+    elsewhere: float
+
+    @property
+    def factor(self) -> float:
+        """The copy's time over the reference's."""
+        return 1 / self.speedup.median if self.speedup else float("nan")
+
+
+Measure = Callable[[Case, float, Sampling, int], tuple[Timing, float]]
+"""From case, effect, sampling and seed: the copy's timing, and the seconds that it took."""
+
+
+@plain_dataclass(frozen=True)
+class FreshProcesses:
+    """Measures a pair in processes of its own, since the luck of a memory layout lasts as long.
+
+    Attributes:
+        threads: that each computes with.
+        processes: how many take samples, one after the other.
+        combine: makes one timing of theirs.
+    """
+
+    threads: int
+    processes: int = 1
+    combine: Callable[[Iterable[Timing]], Timing] = Timing.joined
+
+    def __call__(
+        self, case: Case, effect: float, sampling: Sampling, seed: int
+    ) -> tuple[Timing, float]:
+        """Return the copy's timing, and the seconds it took once the processes had started."""
+        timings, seconds = [], 0.0
+        for process in range(self.processes):
+            chosen = replace(sampling, seed=seed * self.processes + process)
+            with fresh_worker(self.threads) as worker:
+                start = time.perf_counter()
+                timings.append(worker.ask(TIMEOUT_SECONDS, measure_pair, case, effect, chosen))
+                seconds += time.perf_counter() - start
+        return self.combine(timings), seconds
+
+
+@contextmanager
+def fresh_worker(threads: int) -> Iterator[Worker]:
+    """Lend a worker that has just started."""
+    worker = Worker(threads)
+    try:
+        worker.ask(TIMEOUT_SECONDS, torch.get_num_threads)
+        yield worker
+    finally:
+        worker.close()
+
+
+def cases(device: str) -> tuple[Case, ...]:
+    """Return the Cases that trials rotate over."""
+    return tuple(Case(*size, device=device) for size in SIZES)
+
+
+def hold_trial(
+    case: Case, effect: float, sampling: Sampling, measure: Measure, *, loaded: bool
+) -> Trial:
+    """Hold one trial, the sampling's seed being its own."""
+    timing, seconds = measure(case, effect, sampling, sampling.seed)
+    return Trial(
+        case=case,
+        effect=effect,
+        loaded=loaded,
+        seed=sampling.seed,
+        verdict=timing.verdict,
+        speedup=timing.speedup,
+        rounds=len(timing.seconds),
+        seconds=round(seconds, 3),
+        elsewhere=timing.elsewhere,
+    )
+
+
+@contextmanager
+def burnt_core() -> Iterator[None]:
+    """Keep one core busy from another process."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=_burn, args=(os.getpid(),), daemon=True
+    )
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _burn(parent: int) -> None:
+    """Compute for nothing, for as long as the parent lives."""
+    while os.getppid() == parent:
+        sum(range(1_000_000))

@@ -1,0 +1,241 @@
+"""The self-test tells a harness that holds its promises from one that does not."""
+
+import importlib
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import bench.selftest
+from bench.cases import Case
+from bench.cli import main
+from bench.environment import current_environment
+from bench.sampling import Sampling
+from bench.selftest import Plan, run_selftest
+from bench.selftest.buffers import Count, measure_counts
+from bench.selftest.cheaters import CHEATS, Refusal, measure_refusals
+from bench.selftest.gates import Alarm, asv_worsened, hold_gates
+from bench.selftest.planted import measure_pair, slowed
+from bench.selftest.report import Report, ReportFile, Share
+from bench.selftest.tables import report_text
+from bench.selftest.trials import Trial, cases
+from bench.timing import Samples, Timing
+
+CASE = Case("center_mse", 16, 8, 5)
+# By this name the package has the command itself.
+COMMAND = importlib.import_module("bench.cli.selftest")
+
+
+def timing(factor):
+    noise = [0.999, 1.001] * 20
+    return Timing((Samples(tuple(factor * x for x in noise), (1.0,) * len(noise), 1),))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Two threads on two busy cores wait for each other, which makes ratios of small steps wild."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def trial(effect, verdict="same", loaded=False, seconds=3.0):
+    speedup = timing(1 + effect).speedup
+    return Trial(CASE, effect, loaded, 0, verdict, speedup, 40, seconds, 0.0)
+
+
+def report(false_alarms=0, missed=0, trials=60, seconds=3.0, loaded_alarms=0, **found):
+    def arm(effect, right, wrong, count, **how):
+        return [trial(effect, wrong if i < count else right, **how) for i in range(trials)]
+
+    made = {
+        "environment": current_environment("here"),
+        "made": "",
+        "budget_seconds": 2.0,
+        "processes": 1,
+        "trials": (
+            *arm(0.0, "same", "faster", false_alarms),
+            *arm(0.1, "slower", "unclear", missed, seconds=seconds),
+            *arm(0.0, "unclear", "slower", loaded_alarms, loaded=True),
+        ),
+        "alarms": (
+            Alarm("asv continuous -f 1.1", CASE, 0.0, True, 1.2, 12.0),
+            Alarm("asv continuous -f 1.1", CASE, 0.1, False, 1.1, 12.0),
+        ),
+        "refusals": (Refusal("zeros", "arcface", "out.loss is off", "out.loss"),),
+        "counts": (Count("1 B held", 1, 1),),
+    }
+    return Report(**{**made, **found})
+
+
+def test_every_cheater_is_refused_for_what_it_does_and_an_honest_copy_is_not():
+    refusals = measure_refusals("cpu")
+    assert {r.cheat for r in refusals} == set(CHEATS)
+    assert [r for r in refusals if not r.right] == []
+    assert {r.cheat for r in refusals if not r.reason} == {"none, an honest copy"}
+
+
+def test_a_refusal_for_another_reason_is_not_right():
+    assert not Refusal("zeros", "arcface", "TypeError: broken", "out.loss is off").right
+    assert not Refusal("honest", "arcface", "out.loss is off", "").right
+
+
+def test_every_planted_buffer_is_counted_to_the_byte():
+    counts = measure_counts("cpu")
+    assert len(counts) >= 20
+    assert [c for c in counts if not c.right] == []
+    assert not Count("one byte off", 1000, 1001).right
+
+
+def test_a_planted_copy_is_slower():
+    found = measure_pair(CASE, 3.0, Sampling(1.0, half_width=0.1))
+    assert found.speedup.median < 0.6
+    assert found.verdict not in ("faster", "same")
+
+
+def test_a_slowed_call_spins_for_its_share_of_the_call(monkeypatch):
+    ticks = iter(range(100))
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    # The call reads the clock 8 times: it takes from 0 to 9, then half of that is spun away.
+    assert slowed(lambda: [next(ticks) for _ in range(8)] and "result", 0.5, "cpu")() == "result"
+    assert next(ticks) == 15
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "low", "high"),
+    [(0, 60, 0, 0.0596), (3, 60, 0.0104, 0.1392), (60, 60, 0.9404, 1), (0, 0, 0, 1)],
+)
+def test_the_interval_of_a_share_is_clopper_and_pearsons(count, total, low, high):
+    assert Share(count, total).interval == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_harness_that_holds_its_promises_exits_with_0():
+    held = report(false_alarms=3, missed=3, loaded_alarms=3)
+    assert {check.outcome for check in held.checks} == {"holds"}
+    assert held.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"false_alarms": 4},
+        {"loaded_alarms": 4},
+        {"missed": 4},
+        {"seconds": 10.5},
+        {"refusals": (Refusal("zeros", "arcface", "", "out.loss"),)},
+        {"refusals": ()},
+        {"counts": (Count("1 B held", 1, 2),)},
+    ],
+)
+def test_a_broken_promise_exits_with_1(broken):
+    broken = report(**broken)
+    assert [check.outcome for check in broken.checks].count("fails") == 1
+    assert broken.exit_code == 1
+
+
+def test_too_few_trials_are_not_judged():
+    few = report(trials=59, false_alarms=30)
+    assert [check.outcome for check in few.checks[:3]] == ["too few trials to judge"] * 3
+    assert few.exit_code == 0
+
+
+def test_the_report_renders_and_is_read_back():
+    made = report(false_alarms=3)
+    text = report_text(made)
+    assert "3/60 5% [1, 14]" in text
+    assert "asv continuous -f 1.1" in text
+    assert ReportFile.model_validate_json(ReportFile(made).model_dump_json()).root == made
+
+
+@pytest.mark.parametrize(("seconds", "worse"), [(1.0, False), (1.05, False), (1.3, True)])
+def test_asvs_own_decision_is_asked(seconds, worse):
+    statistics = pytest.importorskip("asv_runner.statistics")
+    before, after = (
+        statistics.compute_stats([factor * (1 + i / 1000) for i in range(10)], 1)
+        for factor in (1.0, seconds)
+    )
+    assert asv_worsened(before, after, 1.1) is worse
+    assert asv_worsened(after, before, 1.1) is False
+
+
+@pytest.mark.slow
+def test_the_gates_run_as_their_users_run_them():
+    pytest.importorskip("asv_runner")
+    alarms = list(hold_gates(cases("cpu")[0], 2.0, threads=1))
+    assert len({alarm.gate for alarm in alarms}) == 4
+    assert {alarm.raised for alarm in alarms if alarm.effect} == {True}
+
+
+class Scripted:
+    """Measures what it is told to, and keeps what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, case, effect, _sampling, seed):
+        self.asked.append((case, effect, seed))
+        return timing(1 + effect), 2.5
+
+
+@pytest.fixture
+def nothing_started(monkeypatch):
+    monkeypatch.setattr(bench.selftest, "fresh_worker", Nothing)
+    monkeypatch.setattr(bench.selftest, "burnt_core", Nothing)
+
+
+class Nothing:
+    """Stands in for a worker that finds nothing, and for a load that is none."""
+
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def ask(self, *_):
+        return ()
+
+
+PLAN = Plan(60, gate_pairs=0, budget_seconds=2.0, threads=1, device="cpu", machine="here")
+
+
+@pytest.mark.usefixtures("nothing_started")
+def test_trials_rotate_over_the_cases_and_how_they_are_measured_can_be_swapped():
+    measure, told = Scripted(), []
+    made = run_selftest(PLAN, told.append, measure)
+    assert [check.outcome for check in made.checks[:3]] == ["holds"] * 3
+    assert len(told) == PLAN.parts
+    same = [case for case, effect, _ in measure.asked if effect == 0]
+    assert len(same) == 120
+    assert {same.count(case) for case in cases("cpu")} == {12}
+    assert len(made.select(0, loaded=True)) == 60
+
+
+def test_the_command_writes_whole_figures_and_exits_with_1_where_a_promise_fails(
+    tmp_path, monkeypatch, capsys
+):
+    made = report(false_alarms=4)
+    monkeypatch.setattr(COMMAND, "run_selftest", lambda *_: made)
+    assert main(["selftest", "--out", str(tmp_path)]) == 1
+    folder = tmp_path / "here"
+    assert json.loads((folder / "selftest.json").read_text())["trials"][0]["verdict"] == "faster"
+    assert "4/60 7% [2, 16]" in (folder / "selftest.txt").read_text()
+    assert "4/60 7% [2, 16]" in capsys.readouterr().out
+    passing = replace(made, trials=made.trials[4:])
+    monkeypatch.setattr(COMMAND, "run_selftest", lambda *_: passing)
+    assert main(["selftest", "--out", str(tmp_path)]) == 0
+
+
+def test_after_ctrl_c_nothing_is_written(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(COMMAND, "run_selftest", interrupted)
+    assert main(["selftest", "--out", str(tmp_path)]) == 130
+    assert list(tmp_path.iterdir()) == []
+    assert "stopped" in capsys.readouterr().err
