@@ -35,11 +35,26 @@ class Compilation:
     recompiles: int
 
 
+@dataclass(frozen=True)
+class WarmCompilation:
+    """What torch.compile does for an implementation in a process that finds its code on the disk.
+
+    Attributes:
+        compile_seconds: the first step's time above that of the next.
+        start_seconds: what the compiler's own start had cost the process before.
+        cached: whether all code was found there.
+    """
+
+    compile_seconds: float
+    start_seconds: float
+    cached: bool
+
+
 def measure_compilation(case: Case, implementation: impls.Implementation) -> Compilation:
     """Return what compiling an implementation costs in a Case, and over other batch sizes."""
     from torch._dynamo.utils import counters
 
-    _import_compiler()
+    start_compiler()
     torch.compiler.reset()
     counters.clear()
     workload = workload_of(case)
@@ -61,10 +76,23 @@ def measure_compilation(case: Case, implementation: impls.Implementation) -> Com
 
 
 @cache
-def _import_compiler() -> None:
-    """Compile a trifle, since the first compilation of a process imports and probes for long."""
+def start_compiler() -> float:
+    """Compile a trifle, and return how long that takes a process: it imports and probes."""
+    start = time.perf_counter()
     twice = torch.compile(lambda x: 2 * x)
     twice(torch.ones(2))
+    return time.perf_counter() - start
+
+
+def measure_warm_compilation(workload: Workload, module: torch.nn.Module) -> WarmCompilation:
+    """Return what compiling a module costs where an earlier process has kept the code."""
+    from torch._dynamo.utils import counters
+
+    started = start_compiler()
+    counters.clear()
+    first, second = (_seconds_of_step(workload, module) for _ in range(2))
+    cached = counters["inductor"]["fxgraph_cache_miss"] == 0
+    return WarmCompilation(max(first - second, 0.0), started, cached)
 
 
 def _seconds_of_step(workload: Workload, module: torch.nn.Module) -> float:

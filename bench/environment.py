@@ -11,6 +11,8 @@ import psutil
 import torch
 from pydantic.dataclasses import dataclass
 
+from bench.conditions import Conditions, current_conditions
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
     "lossbench",
@@ -34,7 +36,8 @@ class Environment:
         cores: logical processors that this process may use.
         memory_bytes: of the machine.
         threads: that torch computes with.
-        load: processes that wanted to run in the minute before, on average.
+        affinity: the processors that this process may use, by number.
+        conditions: what else the machine did when the run began, and how it is set.
         gpu: the CUDA device's name, or empty.
         cuda: the CUDA version of the torch build, or empty.
         torch: its version.
@@ -52,7 +55,8 @@ class Environment:
     cores: int
     memory_bytes: int
     threads: int
-    load: float
+    affinity: tuple[int, ...]
+    conditions: Conditions
     gpu: str
     cuda: str
     torch: str
@@ -65,30 +69,30 @@ class Environment:
     variables: dict[str, str]
 
     @property
-    def warning(self) -> str:
-        """What spoils the times of this environment, in a line; empty where nothing is seen."""
-        if self.load < self.cores / 2:
-            return ""
-        return (
-            f"the load average is {self.load:.1f} on {self.cores} cores: other processes disturb "
-            "the times, those of many threads most"
-        )
+    def warnings(self) -> tuple[str, ...]:
+        """What spoils the times of this environment, a line each."""
+        return self.conditions.warnings(self.cores)
 
 
-def current_environment(machine: str = "", threads: int = 0) -> Environment:
+def current_environment(
+    machine: str = "", threads: int = 0, affinity: tuple[int, ...] = ()
+) -> Environment:
     """Return this process's environment.
 
     Args:
         machine: a name to go by; by default the host's.
         threads: how many torch will compute with; by default what it has now.
+        affinity: the processors it will use; by default those that it may use now.
     """
+    allowed = affinity or tuple(psutil.Process().cpu_affinity() or ())
     return Environment(
         machine=machine or platform.node(),
         cpu=_cpu_name(),
-        cores=len(psutil.Process().cpu_affinity() or ()),
+        cores=len(allowed),
         memory_bytes=psutil.virtual_memory().total,
         threads=threads or torch.get_num_threads(),
-        load=round(psutil.getloadavg()[0], 2),
+        affinity=allowed,
+        conditions=current_conditions(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         cuda=torch.version.cuda or "",
         torch=torch.__version__,

@@ -1,19 +1,26 @@
 """What a worker is asked to do: judge one variant of a Case, or time several of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
-from torch import Tensor, nn
 
 import impls
-from bench.agreement import Agreement, measure_agreement, oracle, workload_of
+from bench.agreement import Agreement, measure_agreement, workload_of
+from bench.calls import prepare_calls
 from bench.cases import Case
-from bench.compilation import Compilation, measure_compilation
+from bench.compilation import (
+    Compilation,
+    WarmCompilation,
+    measure_compilation,
+    measure_warm_compilation,
+)
 from bench.conformance import Conformance, measure_conformance
+from bench.counters import Counters, measure_counters
 from bench.memory import Memory, measure_memory
-from bench.timing import Sampling, Timing, interleave
-from bench.workload import Workload, trainable
+from bench.sampling import Sampling, interleave
+from bench.timing import Timing
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,7 @@ class Judgement:
     Attributes:
         agreement: a quantity each.
         memory: of a step, where it agrees.
+        counters: of a step, where it agrees.
         compilation: what compiling it cost, where it is compiled.
         conformance: what it does with degenerate inputs; empty where it is compiled, since each of
             their shapes would be.
@@ -30,16 +38,36 @@ class Judgement:
 
     agreement: tuple[Agreement, ...]
     memory: Memory | None
+    counters: Counters | None
     compilation: Compilation | None
     conformance: tuple[Conformance, ...]
 
 
 @dataclass(frozen=True)
 class Times:
-    """The times of a variant, by phase."""
+    """The times of a variant.
+
+    Attributes:
+        forward: of a forward with its graph.
+        step: of forward and backward, to every input and parameter.
+        warm_compilation: what compiling it cost the process, where it is compiled.
+    """
 
     forward: Timing
     step: Timing
+    warm_compilation: WarmCompilation | None = None
+
+    @classmethod
+    def joined(cls, processes: Sequence["Times"]) -> Self:
+        """Return the times that several processes took; the compilation is the last one's."""
+        return cls(
+            Timing.joined(times.forward for times in processes),
+            Timing.joined(times.step for times in processes),
+            processes[-1].warm_compilation,
+        )
+
+
+REFERENCE = "reference"
 
 
 def judge(case: Case, variant: str) -> Judgement:
@@ -49,53 +77,30 @@ def judge(case: Case, variant: str) -> Judgement:
     agreement = measure_agreement(case, implementation)
     agreed = all(part.passed for part in agreement)
     memory = measure_memory(case, implementation) if agreed else None
+    counters = measure_counters(case, implementation) if agreed else None
     conformance = (
         () if implementation.mode else measure_conformance(case.loss, variant, case.device)
     )
-    return Judgement(agreement, memory, compilation, conformance)
+    return Judgement(agreement, memory, counters, compilation, conformance)
 
 
-def time_variants(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dict[str, Times]:
-    """Time the variants of a Case against the reference, interleaved, forward and step alike."""
+def measure_times(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dict[str, Times]:
+    """Return the times of variants of a Case, interleaved, forward and step alike."""
     # Code made for other cases would count towards the recompilations that torch puts up with.
     torch.compiler.reset()
     workload = workload_of(case)
-    modules = {
-        variant: workload.module(impls.implementation(case.loss, variant)) for variant in variants
+    entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
+    modules = {variant: workload.module(entry) for variant, entry in entries.items()}
+    compilations = {
+        variant: measure_warm_compilation(workload, module)
+        for variant, module in modules.items()
+        if entries[variant].mode
     }
-    moving = _moving_state(case, workload)
-    resets = {name: _reset(module, workload, moving) for name, module in modules.items()}
-    # One copy for all, so that none has the luck of a better place in memory.
     inputs = workload.leaves()
-    forwards = {name: _forward(module, inputs) for name, module in modules.items()}
-    steps = {name: _step(module, workload, inputs) for name, module in modules.items()}
-    forward = interleave(forwards, "reference", sampling, resets)
-    step = interleave(steps, "reference", sampling, resets)
-    return {name: Times(forward[name], step[name]) for name in modules}
-
-
-def _forward(module: nn.Module, inputs: Mapping[str, Tensor]) -> Callable[[], object]:
-    return lambda: module(**inputs)
-
-
-def _step(
-    module: nn.Module, workload: Workload, inputs: Mapping[str, Tensor]
-) -> Callable[[], object]:
-    targets = list(trainable(module, inputs).values())
-    return lambda: workload.gradients(module(**inputs), targets)
-
-
-def _moving_state(case: Case, workload: Workload) -> list[str]:
-    """Return the names of the parameters and buffers that a step of the reference changes."""
-    before, after = workload.exact().state, oracle(case)[0]
-    return [name for name in before if not torch.equal(before[name], after[f"after.{name}"])]
-
-
-def _reset(module: nn.Module, workload: Workload, names: list[str]) -> Callable[[], None]:
-    @torch.no_grad()
-    def reset() -> None:
-        # Looked up at each call, since a module may rebind what it changes.
-        for name in names:
-            module.state_dict()[name].copy_(workload.state[name])
-
-    return reset
+    calls = {name: prepare_calls(workload, module, inputs) for name, module in modules.items()}
+    resets = {name: call.reset for name, call in calls.items()}
+    forwards = {name: call.forward for name, call in calls.items()}
+    steps = {name: call.step for name, call in calls.items()}
+    forward = interleave(forwards, REFERENCE, sampling, resets, case.device)
+    step = interleave(steps, REFERENCE, sampling, resets, case.device)
+    return {name: Times(forward[name], step[name], compilations.get(name)) for name in modules}

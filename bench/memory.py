@@ -5,6 +5,7 @@ included; on CUDA the caching allocator keeps the figures. What a library takes 
 them (a matrix product's packing buffers, cuBLAS's workspace) is not seen.
 """
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,16 +29,25 @@ class Memory:
 
     Attributes:
         forward_peak_bytes: the most at any moment of a forward, its outputs included.
-        step_peak_bytes: the most at any moment of forward and backward, the gradients included.
+        backward_peak_bytes: the most at any moment of a backward, what was saved for it and the
+            gradients included.
         saved_bytes: what the graph keeps between forward and backward, the 0-d loss included; the
             other outputs count where the graph keeps them.
         allocations: how many buffers a step takes.
+        reserved_bytes: on CUDA, the most that the caching allocator took from the device for a
+            step; it takes whole blocks. 0 on the CPU.
     """
 
     forward_peak_bytes: int
-    step_peak_bytes: int
+    backward_peak_bytes: int
     saved_bytes: int
     allocations: int
+    reserved_bytes: int = 0
+
+    @property
+    def step_peak_bytes(self) -> int:
+        """The most at any moment of forward and backward."""
+        return max(self.forward_peak_bytes, self.backward_peak_bytes)
 
 
 @dataclass(frozen=True)
@@ -45,14 +55,17 @@ class Footprint:
     """What one call did to the allocator.
 
     Attributes:
-        peak_bytes: the most it held at once.
-        live_bytes: what was still held when it returned, its result included.
+        peak_bytes: the most it held at once, above what there was before.
+        live_bytes: what was still held when it returned, its result included; below 0 where it
+            released what there was before.
         allocations: how many buffers it took.
+        reserved_bytes: the most that CUDA's caching allocator took from the device for it.
     """
 
     peak_bytes: int
     live_bytes: int
     allocations: int
+    reserved_bytes: int = 0
 
 
 def measure_memory(case: Case, implementation: impls.Implementation) -> Memory:
@@ -61,24 +74,43 @@ def measure_memory(case: Case, implementation: impls.Implementation) -> Memory:
     module = workload.module(implementation)
     leaves = workload.leaves()
     targets = list(trainable(module, leaves).values())
+    outs = [workload.outputs(module, leaves)]
 
     def forward() -> Any:
-        return module(**leaves)
+        outs.append(workload.outputs(module, leaves))
 
     def loss_alone() -> Any:
-        return module(**leaves)[0]
+        return workload.outputs(module, leaves)[0]
+
+    def backward() -> Any:
+        return workload.gradients(outs.pop(), targets)
 
     def step() -> Any:
-        return workload.gradients(module(**leaves), targets)
+        return workload.gradients(workload.outputs(module, leaves), targets)
 
-    step()
-    whole, graph, call = (footprint(run, case.device) for run in (step, loss_alone, forward))
-    return Memory(call.peak_bytes, whole.peak_bytes, graph.live_bytes, whole.allocations)
+    backward()
+    graph = footprint(loss_alone, case.device)
+    call = footprint(forward, case.device)
+    back = footprint(backward, case.device)
+    return Memory(
+        forward_peak_bytes=call.peak_bytes,
+        backward_peak_bytes=call.live_bytes + back.peak_bytes,
+        saved_bytes=graph.live_bytes,
+        allocations=call.allocations + back.allocations,
+        reserved_bytes=footprint(step, case.device).reserved_bytes if case.device == "cuda" else 0,
+    )
 
 
 def footprint(call: Callable[[], Any], device: str) -> Footprint:
     """Return what a call does to the allocator of a device, ``cpu`` or ``cuda``."""
-    return _cuda_footprint(call) if device == "cuda" else _cpu_footprint(call)
+    # Garbage of earlier calls that is collected meanwhile would count as released by this one.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _cuda_footprint(call) if device == "cuda" else _cpu_footprint(call)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _cpu_footprint(call: Callable[[], Any]) -> Footprint:
@@ -99,6 +131,7 @@ def _cpu_footprint(call: Callable[[], Any]) -> Footprint:
 
 def _cuda_footprint(call: Callable[[], Any]) -> Footprint:
     torch.cuda.synchronize()
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_stats()
     result = call()
@@ -109,4 +142,5 @@ def _cuda_footprint(call: Callable[[], Any]) -> Footprint:
         after["allocated_bytes.all.peak"] - before["allocated_bytes.all.current"],
         after["allocated_bytes.all.current"] - before["allocated_bytes.all.current"],
         after["allocation.all.allocated"] - before["allocation.all.allocated"],
+        after["reserved_bytes.all.peak"] - before["reserved_bytes.all.current"],
     )

@@ -22,10 +22,14 @@ class Plan:
 
     Attributes:
         tasks: the Cases, in order, each with the variants to measure in it.
-        budget_seconds: how long the times of one phase of one Case may be sampled.
+        budget_seconds: how long the times of one phase of one Case may be sampled, over all
+            processes.
         timeout_seconds: after how long without an answer a variant is given up.
         threads: that torch computes with.
         machine: the name that this machine goes by.
+        affinity: the processors that it may use, by number; empty for all.
+        processes: how many fresh processes sample each Case; 1 stands for the one that judged.
+        memory_bytes: how much a worker may allocate; by default most of what is available.
     """
 
     tasks: tuple[tuple[Case, tuple[str, ...]], ...]
@@ -33,6 +37,9 @@ class Plan:
     timeout_seconds: float
     threads: int
     machine: str
+    affinity: tuple[int, ...] = ()
+    processes: int = 1
+    memory_bytes: int | None = None
 
     @property
     def cells(self) -> list[tuple[Case, str]]:
@@ -78,7 +85,7 @@ def choose_tasks(
     losses: tuple[str, ...],
     variants: tuple[str, ...],
     device: str,
-    given: Mapping[str, tuple[Any, ...]],
+    given: Mapping[str, Any],
     compiled: bool | None = None,
 ) -> tuple[tuple[Case, tuple[str, ...]], ...]:
     """Return the Cases to measure, each with its variants.
@@ -100,6 +107,9 @@ def choose_tasks(
         if losses and not kept:
             continue
         changes: dict[str, Any] = {**given, "losses": kept or grid.losses}
+        if "dtype" in given:
+            # A dtype that is asked for is meant itself, also where the grid has autocast to others.
+            changes.setdefault("autocast", False)
         if compiled is not None:
             changes["compiled"] = compiled
         changed = replace(grid, **changes)

@@ -16,14 +16,16 @@ from pydantic.dataclasses import dataclass
 
 from bench.agreement import Agreement
 from bench.cases import Case
-from bench.compilation import Compilation
+from bench.ceilings import Ceilings
+from bench.compilation import Compilation, WarmCompilation
 from bench.conformance import Conformance
+from bench.counters import Counters
 from bench.environment import Environment
 from bench.errors import UsageError
 from bench.memory import Memory
 from bench.timing import Timing
 
-SCHEMA = 1
+SCHEMA = 2
 RECORDS = "records.jsonl"
 
 Status = Literal[
@@ -45,12 +47,15 @@ class Record:
         reason: of any status but ``passed``, in a line.
         agreement: a quantity each.
         memory: bytes of a step.
+        counters: what a step dispatches.
         forward: times of a forward with its graph.
         step: times of forward and backward, to every input and parameter.
         compilation: what compiling a ``+compile`` variant cost.
+        warm_compilation: what it costs a process that finds the code on the disk.
+        ceilings: what this machine can do at most, as measured in the same run.
         conformance: what the variant does with degenerate inputs, at a size of their own.
         made: when, ISO 8601 in UTC.
-        schema: the version of this layout. 1: the first.
+        schema: the version of this layout. 2: times by process, counters, ceilings, conditions.
 
     Raises:
         ValueError: where it has times without having passed, or has passed without agreement.
@@ -64,9 +69,12 @@ class Record:
     reason: str = ""
     agreement: tuple[Agreement, ...] = ()
     memory: Memory | None = None
+    counters: Counters | None = None
     forward: Timing | None = None
     step: Timing | None = None
     compilation: Compilation | None = None
+    warm_compilation: WarmCompilation | None = None
+    ceilings: Ceilings | None = None
     conformance: tuple[Conformance, ...] = ()
     schema: int = SCHEMA
 
@@ -117,7 +125,10 @@ def _parse(path: Path, number: int, line: bytes) -> Record:
     except (ValueError, AttributeError):
         raise UsageError(f"{place}: damaged; expected a record. Delete the line to go on") from None
     if schema != SCHEMA:
-        raise UsageError(f"{place}: schema {schema}; this version reads schema {SCHEMA}")
+        raise UsageError(
+            f"{place}: schema {schema}; this version reads schema {SCHEMA}. Measure anew, or read "
+            "it with the commit that its records name"
+        )
     try:
         return RecordLine.model_validate_json(line).root
     except ValidationError as error:

@@ -1,21 +1,21 @@
 """The run: every variant of every Case judged, weighed and timed, and recorded at once."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import impls
 from bench.cases import Case
+from bench.ceilings import Ceilings, measure_ceilings
 from bench.environment import current_environment
-from bench.measure import Judgement, Times, judge, time_variants
+from bench.measure import REFERENCE, Judgement, Times, judge, measure_times
 from bench.plan import Plan
 from bench.records import Record, Status, read_records, record_file
-from bench.timing import Sampling
+from bench.sampling import Sampling
 from bench.worker import Lost, Worker
-
-REFERENCE = "reference"
 
 
 class Watcher(Protocol):
@@ -36,28 +36,44 @@ def run(folder: Path, plan: Plan, watcher: Watcher) -> None:
     """
     with record_file(folder) as file:
         status = {record.cell: record.status for record in read_records(folder)}
-        worker = Worker(plan.threads)
-        session = Session(plan, worker, watcher)
-        try:
+        with Session(plan, watcher) as session:
             for case, variants in plan.tasks:
                 todo = [variant for variant in variants if (case, variant) not in status]
                 baseline = status.get((case, REFERENCE)) == "passed"
                 for record in session.measure(case, todo, baseline=baseline):
                     file.append(record)
                     watcher.recorded(record)
-        finally:
-            worker.close()
 
 
 class Session:
-    """Measures Cases by asking a worker."""
+    """Measures Cases by asking workers, and ends them when it is left."""
 
-    def __init__(self, plan: Plan, worker: Worker, watcher: Watcher) -> None:
+    def __init__(self, plan: Plan, watcher: Watcher) -> None:
         """Measure as a plan says, and tell a watcher."""
         self.plan = plan
-        self.worker = worker
         self.watcher = watcher
-        self.environment = current_environment(plan.machine, plan.threads)
+        self.environment = current_environment(plan.machine, plan.threads, plan.affinity)
+        # One for all workers: what the judge has compiled, those that sample find on the disk.
+        self._compiled = tempfile.TemporaryDirectory(prefix="lossbench-")
+        self.judge = self._worker()
+        self._ceilings: dict[tuple[str, str], Ceilings] = {}
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the worker."""
+        self.judge.close()
+        self._compiled.cleanup()
+
+    def _worker(self) -> Worker:
+        return Worker(
+            self.plan.threads,
+            affinity=self.plan.affinity,
+            memory_bytes=self.plan.memory_bytes,
+            compiled=Path(self._compiled.name),
+        )
 
     def measure(self, case: Case, variants: list[str], *, baseline: bool) -> Iterator[Record]:
         """Yield a Record of each variant of a Case: first of those that cannot be timed.
@@ -85,11 +101,11 @@ class Session:
     def _judge(self, case: Case, variant: str) -> Judgement | Record:
         """Return the judgement of a variant to be timed, or the Record of one that is not."""
         implementation = impls.implementation(case.loss, variant)
-        reason = implementation.unsupported(case.device, case.torch_dtype)
+        reason = implementation.unsupported(case.device, case.held_dtype)
         if reason is not None:
             return self._record(case, variant, "unsupported", reason)
         try:
-            judgement = self.worker.ask(self.plan.timeout_seconds, judge, case, variant)
+            judgement = self.judge.ask(self.plan.timeout_seconds, judge, case, variant)
         except Lost as lost:
             return self._record(case, variant, lost.status, str(lost))
         if implementation.departs:
@@ -104,7 +120,10 @@ class Session:
     def _timed(self, case: Case, variant: str, judgement: Judgement, times: Times | Lost) -> Record:
         if isinstance(times, Lost):
             return self._record(case, variant, times.status, str(times), **_seen(judgement))
-        return self._record(case, variant, "passed", **_seen(judgement), **_seen(times))
+        ceilings = self._ceilings_of(case)
+        return self._record(
+            case, variant, "passed", **_seen(judgement), **_seen(times), ceilings=ceilings
+        )
 
     def _time(self, case: Case, variants: list[str], *, baseline: bool) -> dict[str, Times | Lost]:
         """Return the times of variants, or why there are none.
@@ -113,11 +132,8 @@ class Session:
         each variant alone with the reference.
         """
         together = tuple(dict.fromkeys([REFERENCE, *variants] if baseline else variants))
-        sampling = Sampling(self.plan.budget_seconds, seed=case.seed)
-        # Twice, since forward and step are sampled, and warmed up, one after the other.
-        timeout = self.plan.timeout_seconds + 20 * self.plan.budget_seconds
         try:
-            times = self.worker.ask(timeout, time_variants, case, together, sampling)
+            times = self._sample(case, together)
         except Lost as lost:
             if len(variants) == 1:
                 return {variants[0]: lost}
@@ -127,6 +143,38 @@ class Session:
         for variant in variants:
             alone.update(self._time(case, [variant], baseline=baseline))
         return alone
+
+    def _sample(self, case: Case, variants: tuple[str, ...]) -> dict[str, Times]:
+        """Return the times of variants, over as many processes as the plan says.
+
+        Raises:
+            Lost: where one of the processes gives none.
+        """
+        budget = self.plan.budget_seconds / self.plan.processes
+        # Twice, since forward and step are sampled, and warmed up, one after the other.
+        timeout = self.plan.timeout_seconds + 20 * budget
+        found = []
+        for process in range(self.plan.processes):
+            sampling = Sampling(budget, seed=1000 * case.seed + process)
+            worker = self.judge if self.plan.processes == 1 else self._worker()
+            try:
+                found.append(worker.ask(timeout, measure_times, case, variants, sampling))
+            finally:
+                if worker is not self.judge:
+                    worker.close()
+        return {name: Times.joined([times[name] for times in found]) for name in variants}
+
+    def _ceilings_of(self, case: Case) -> Ceilings | None:
+        """Return the machine's ceilings in a Case's dtype, measured when first asked for."""
+        kind = (case.device, case.dtype)
+        if kind not in self._ceilings:
+            try:
+                self._ceilings[kind] = self.judge.ask(
+                    self.plan.timeout_seconds, measure_ceilings, case.device, (case.dtype,)
+                )
+            except Lost:
+                return None
+        return self._ceilings[kind]
 
     def _record(
         self, case: Case, variant: str, status: Status, reason: str = "", **seen: Any

@@ -1,12 +1,9 @@
-"""The tables that the command line prints."""
+"""How figures and tables are printed."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
-from typing import Any
 
 import torch
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,20 +11,9 @@ import impls
 from bench.cases import DTYPES
 from bench.conformance import Conformance
 from bench.degenerate import DEGENERATE
-from bench.records import Record
-from bench.timing import Timing
+from bench.intervals import Interval
 
-VERDICT_STYLES = {"faster": "green", "slower": "red", "same": "", "unclear": "yellow"}
-LEAST_WIDTH = 132
-COLUMNS = {
-    "step": 8,
-    "forward": 8,
-    "speed-up [95%]": 24,
-    "samples/s": 9,
-    "peak": 8,
-    "saved": 8,
-    "error": 6,
-}
+LEAST_WIDTH = 156
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -36,72 +22,8 @@ def console(*, stderr: bool = False) -> Console:
     return plain if stderr else Console(width=max(plain.width, LEAST_WIDTH))
 
 
-def results_table(records: Sequence[Record]) -> Group:
-    """Return the table of a run: a block a Case, the fastest first, what was not timed last."""
-    longest = max((len(record.variant) for record in records), default=0)
-    blocks: list[RenderableType] = [_columns(longest, show_header=True)]
-    for case, group in groupby(sorted(records, key=_order), key=lambda record: record.case):
-        table = _columns(longest, show_header=False)
-        blocks += [Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")), table]
-        for record in group:
-            # Text, since the brackets of a variant's name would be taken for markup.
-            table.add_row(Text(f"  {record.variant}"), *_cells(record))
-            blocks += [Text(f"  {record.variant}: {note}", "dim") for note in _notes(record)]
-    return Group(*blocks)
-
-
-def _columns(longest: int, *, show_header: bool) -> Table:
-    """Return an empty table of fixed widths, so that those of all blocks stand in line."""
-    table = Table(box=None, pad_edge=False, show_header=show_header, header_style="bold")
-    table.add_column("variant", width=longest + 2)
-    for name, width in COLUMNS.items():
-        table.add_column(name, justify="right", no_wrap=True, width=width)
-    table.add_column("verdict")
-    return table
-
-
-def _notes(record: Record) -> Iterable[str]:
-    if record.reason:
-        yield f"{record.status}: {record.reason}"
-    if record.compilation:
-        done = record.compilation
-        yield (
-            f"compiled in {done.compile_seconds:.3g} s{' from the cache' * done.cached}, "
-            f"{done.graphs} graphs, {done.graph_breaks} breaks; {done.recompiles} more for "
-            f"batches of {', '.join(map(str, done.sweep))}"
-        )
-
-
-def _order(record: Record) -> tuple[Any, ...]:
-    case = record.case
-    loss = [loss.name for loss in impls.losses()].index(case.loss)
-    sizes = (case.device, case.data, case.dtype, case.dim, case.classes, case.batch, case.seed)
-    return loss, sizes, record.step.median_seconds if record.step else math.inf
-
-
-def _cells(record: Record) -> Iterable[str | Text]:
-    error = f"{max((part.error for part in record.agreement), default=math.nan):.0e}"
-    if record.step is None or record.forward is None or record.memory is None:
-        figures = [""] * 6 + [error if record.agreement else ""]
-        return [*figures, Text(record.status, style="yellow")]
-    verdict = "reference" if record.variant == "reference" else record.step.verdict
-    return [
-        si(record.step.median_seconds, "s"),
-        si(record.forward.median_seconds, "s"),
-        "" if record.variant == "reference" else speedup(record.step),
-        si(record.case.batch / record.step.median_seconds, ""),
-        binary(record.memory.step_peak_bytes),
-        binary(record.memory.saved_bytes),
-        error,
-        Text(verdict, style=VERDICT_STYLES.get(verdict, "dim")),
-    ]
-
-
-def speedup(timing: Timing) -> str:
+def spread(interval: Interval) -> str:
     """Return a speed-up with its interval: ``3.21x [3.18, 3.25]``."""
-    interval = timing.speedup
-    if interval is None:
-        return ""
     figures = (interval.median, interval.low, interval.high)
     median, low, high = (f"{x:.0f}" if x >= 1000 else f"{x:.3g}" for x in figures)
     return f"{median}x [{low}, {high}]"

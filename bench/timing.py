@@ -1,59 +1,36 @@
-"""Times, taken in interleaved rounds, and what can be said of their ratio."""
+"""Times as they were sampled, and what can be said of their ratio to the reference's."""
 
-import math
-import random
-import time
-import timeit
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-import torch.utils.benchmark
-from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
+
+from bench.intervals import Interval, ratio_interval
 
 Verdict = Literal["faster", "slower", "same", "unclear"]
 
 SAME_MARGIN = 0.02
-HALF_WIDTH = 0.02
-# Long enough that the clock's own time, about 0.1 µs, is below a ten-thousandth of a block.
-BLOCK_SECONDS = 2e-3
-# Short enough that a state which a step shrinks, such as a decaying centre, stays a normal number.
-MOST_CALLS = 100
-# A call that is not steady by then is noisy by nature, or too slow to wait for.
-LONGEST_WARM_UP_SECONDS = 0.3
-# Below six rounds no order statistics enclose the median with 95% confidence.
-FEWEST_ROUNDS = 6
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A median with its 95% confidence interval."""
-
-    median: float
-    low: float
-    high: float
-
-    @property
-    def half_width(self) -> float:
-        """Half of its length, relative to the median on a log scale."""
-        return math.log(self.high / self.low) / 2 if self.low > 0 else math.inf
-
-
-@dataclass(frozen=True)
-class Timing:
-    """The samples of one implementation in one phase, beside the reference's of the same rounds.
+class Samples:
+    """The samples of one implementation in one phase that one process took.
 
     Attributes:
         seconds: of one call, a sample each round.
         reference_seconds: the reference's in the same rounds; empty where it was not measured.
         calls: how many calls a sample averages.
+        elsewhere: how many processors other processes kept busy meanwhile, on average.
+        throttled: during how many samples a GPU's clock was held below what it reached in others.
     """
 
     seconds: tuple[float, ...]
     reference_seconds: tuple[float, ...]
     calls: int
+    elsewhere: float = 0.0
+    throttled: int = 0
 
     def __post_init__(self) -> None:
         """Refuse samples that were not taken in pairs."""
@@ -63,6 +40,27 @@ class Timing:
                 f"got {len(self.reference_seconds)}"
             )
 
+
+@dataclass(frozen=True)
+class Timing:
+    """The times of one implementation in one phase, beside the reference's of the same rounds.
+
+    Attributes:
+        processes: the samples of each process that took some, in time order.
+    """
+
+    processes: tuple[Samples, ...]
+
+    @classmethod
+    def joined(cls, timings: Iterable["Timing"]) -> Self:
+        """Return the timing that holds the processes of all."""
+        return cls(tuple(samples for timing in timings for samples in timing.processes))
+
+    @cached_property
+    def seconds(self) -> tuple[float, ...]:
+        """Every sample."""
+        return tuple(x for samples in self.processes for x in samples.seconds)
+
     @cached_property
     def median_seconds(self) -> float:
         """The median time of one call."""
@@ -71,11 +69,11 @@ class Timing:
     @cached_property
     def speedup(self) -> Interval | None:
         """The reference's time over this one's, above 1 where this is faster."""
-        if not self.reference_seconds:
+        if not all(samples.reference_seconds for samples in self.processes):
             return None
-        logs = np.log(self.reference_seconds) - np.log(self.seconds)
-        center, low, high = (math.exp(x) for x in median_interval(logs))
-        return Interval(center, low, high)
+        return ratio_interval(
+            [np.log(s.reference_seconds) - np.log(s.seconds) for s in self.processes]
+        )
 
     @property
     def verdict(self) -> Verdict:
@@ -89,139 +87,7 @@ class Timing:
             return "faster"
         return "slower" if high < 1 else "unclear"
 
-
-def median_interval(samples: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return the median of samples in time order, and its 95% confidence interval.
-
-    The interval lies between two order statistics, whose ranks come from the binomial number of
-    independent samples below a median: it is exact, asks nothing of the distribution, and keeps
-    outliers. On a shared machine neighbours are alike, so that n samples tell no more than n / τ
-    independent ones; τ is estimated from the signs of the deviations from the median, and the ranks
-    are those of n / τ samples, stretched to n. Where these are below six no ranks enclose the
-    median with 95% confidence, and the interval is infinite. Under drift it covers less than it
-    says: at 60 samples of a first-order autocorrelation of 0.6, about 91%.
-    """
-    from scipy.stats import binom
-
-    count, median = len(samples), float(np.median(samples))
-    independent = int(count / _samples_worth_one(samples - median))
-    rank = int(binom.ppf(0.025, independent, 0.5))
-    if rank < 1:
-        return median, -math.inf, math.inf
-    outer = max(rank * count // independent, 1) - 1
-    ordered = np.sort(samples)
-    return median, float(ordered[outer]), float(ordered[count - 1 - outer])
-
-
-def _samples_worth_one(deviations: NDArray[np.float64]) -> float:
-    """Return ``τ = 1 + 2 Σ ρ_k``, ρ_k the signs' autocorrelation, summed while it is positive."""
-    signs = np.sign(deviations)
-    tau = 1.0
-    for lag in range(1, len(signs) // 4):
-        rho = float(np.mean(signs[lag:] * signs[:-lag]))
-        if rho <= 0:
-            break
-        tau += 2 * rho
-    return tau
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """When to stop, and in what order to go.
-
-    Attributes:
-        budget_seconds: after this no further round is begun, once there are six; after ten times
-            this none at all.
-        half_width: the relative half-width of every speed-up's interval that is narrow enough.
-        seed: of the order within the rounds.
-    """
-
-    budget_seconds: float
-    half_width: float = HALF_WIDTH
-    seed: int = 0
-
-
-def interleave(
-    calls: Mapping[str, Callable[[], object]],
-    baseline: str,
-    sampling: Sampling,
-    resets: Mapping[str, Callable[[], None]] | None = None,
-) -> dict[str, Timing]:
-    """Return the times of several callables, sampled in rounds of random order.
-
-    Each round times one block of every callable, so that what disturbs the machine for longer than
-    a round disturbs all alike, and it drops out of their ratio.
-
-    Args:
-        calls: what to time, by name.
-        baseline: the name of the one that the others are held against.
-        sampling: when to stop.
-        resets: run before a block of that name, apart from the clock.
-    """
-    timers = {name: _timer(call) for name, call in calls.items()}
-    blocks = {name: _calls_a_block(timer) for name, timer in timers.items()}
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    order = list(calls)
-    shuffle = random.Random(sampling.seed).shuffle
-    start, checks_at = time.perf_counter(), FEWEST_ROUNDS
-    for rounds in range(1, 1_000_000):
-        shuffle(order)
-        for name in order:
-            (resets or {}).get(name, _nothing)()
-            seconds = timers[name].timeit(blocks[name]) / blocks[name]
-            samples[name].append(float(f"{seconds:.6g}"))
-        elapsed = time.perf_counter() - start
-        if elapsed > 10 * sampling.budget_seconds:
-            break
-        if rounds < FEWEST_ROUNDS:
-            continue
-        if elapsed > sampling.budget_seconds:
-            break
-        # The intervals cost more than a short round: look at them ever more seldom.
-        if rounds >= checks_at:
-            if _narrow(samples, baseline, blocks, sampling.half_width):
-                break
-            checks_at = math.ceil(1.25 * rounds)
-    return _timings(samples, baseline, blocks)
-
-
-def _timings(
-    samples: Mapping[str, list[float]], baseline: str, blocks: Mapping[str, int]
-) -> dict[str, Timing]:
-    beside = tuple(samples.get(baseline, ()))
-    return {name: Timing(tuple(taken), beside, blocks[name]) for name, taken in samples.items()}
-
-
-def _narrow(
-    samples: Mapping[str, list[float]], baseline: str, blocks: Mapping[str, int], width: float
-) -> bool:
-    timings = _timings(samples, baseline, blocks)
-    return all(
-        timing.speedup is not None and timing.speedup.half_width <= width
-        for name, timing in timings.items()
-        if name != baseline
-    )
-
-
-def _timer(call: Callable[[], object]) -> timeit.Timer:
-    # torch's clock waits for CUDA before it reads the time.
-    return timeit.Timer(call, timer=torch.utils.benchmark.timer)
-
-
-def _calls_a_block(timer: timeit.Timer) -> int:
-    """Warm up until three blocks agree, and return how many calls fill a block."""
-    calls, seconds = 1, list[float]()
-    start = time.perf_counter()
-    while True:
-        seconds.append(timer.timeit(calls) / calls)
-        # The fastest, since a disturbed block would make all later ones too short.
-        fastest = min(seconds[-3:])
-        wanted = max(1, min(MOST_CALLS, math.ceil(BLOCK_SECONDS / fastest)))
-        steady = len(seconds) > 3 and max(seconds[-3:]) < 1.2 * fastest and 2 * calls >= wanted
-        if steady or time.perf_counter() - start > LONGEST_WARM_UP_SECONDS:
-            return wanted
-        calls = min(wanted, 2 * calls + 8)
-
-
-def _nothing() -> None:
-    """Reset nothing."""
+    @property
+    def elsewhere(self) -> float:
+        """The most processors that other processes kept busy during any process's samples."""
+        return max(samples.elsewhere for samples in self.processes)

@@ -6,9 +6,9 @@ import torch
 import impls
 from bench.agreement import measure_agreement
 from bench.cases import Case
-from bench.measure import time_variants
+from bench.measure import measure_times
 from bench.memory import footprint, measure_memory
-from bench.timing import Sampling
+from bench.sampling import Sampling
 from bench.workload import Workload
 from tests.conftest import name_of
 
@@ -67,5 +67,5 @@ def test_memory_and_times_are_measured():
     implementation = impls.implementation("arcface", "vectorized")
     case = case_of(implementation)
     assert measure_memory(case, implementation).step_peak_bytes > 0
-    times = time_variants(case, ("reference", "vectorized"), Sampling(0.2))
+    times = measure_times(case, ("reference", "vectorized"), Sampling(0.2))
     assert times["vectorized"].step.median_seconds > times["vectorized"].forward.median_seconds

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import torch
 
 from bench.environment import current_environment
@@ -28,7 +26,6 @@ def test_settings_of_the_allocator_are_kept(monkeypatch):
     assert "UNRELATED" not in variables
 
 
-def test_a_busy_machine_is_warned_about():
-    environment = current_environment()
-    assert replace(environment, cores=2, load=0.3).warning == ""
-    assert "load average is 2.5 on 2 cores" in replace(environment, cores=2, load=2.5).warning
+def test_the_processors_are_those_it_was_given():
+    environment = current_environment(affinity=(0,))
+    assert (environment.affinity, environment.cores) == ((0,), 1)

@@ -1,5 +1,7 @@
 """Memory is counted to the byte, and the same at every run."""
 
+import gc
+
 import pytest
 import torch
 
@@ -20,6 +22,13 @@ def test_a_planted_buffer_is_counted_to_the_byte():
 
     seen = footprint(call, "cpu")
     assert (seen.peak_bytes, seen.live_bytes, seen.allocations) == (8 * MIB, 3 * MIB, 3)
+
+
+def test_no_garbage_is_collected_while_bytes_are_counted():
+    collecting = []
+    footprint(lambda: collecting.append(gc.isenabled()), "cpu")
+    assert collecting == [False]
+    assert gc.isenabled()
 
 
 def test_what_was_there_before_is_not_counted():

@@ -12,12 +12,13 @@ from bench.environment import ROOT, current_environment
 from bench.errors import UsageError
 from bench.memory import Memory
 from bench.records import RECORDS, Record, read_records, record_file
-from bench.timing import Timing
+from bench.timing import Samples, Timing
 
 ENVIRONMENT = current_environment(machine="here")
-TIMING = Timing(seconds=(2e-6, 3e-6), reference_seconds=(1e-6, 2e-6), calls=3)
-GOOD = Agreement("out.loss", error=1e-8, reference_error=1e-8, budget=1e-7)
-BAD = Agreement("out.loss", error=math.inf, reference_error=1e-8, budget=1e-7)
+TIMING = Timing((Samples(seconds=(2e-6, 3e-6), reference_seconds=(1e-6, 2e-6), calls=3),))
+FIGURES = {"reference_error": 1e-8, "budget": 1e-7, "ulps": 1.0, "reference_ulps": 1.0, "draw": 0}
+GOOD = Agreement("out.loss", error=1e-8, **FIGURES)
+BAD = Agreement("out.loss", error=math.inf, **FIGURES)
 
 
 def record(**changes):
@@ -63,7 +64,7 @@ def test_a_file_gives_back_what_was_put_in(tmp_path):
             file.append(each)
     assert read_records(tmp_path) == records
     lines = (tmp_path / RECORDS).read_text().splitlines()
-    assert all(json.loads(line)["schema"] == 1 for line in lines)
+    assert all(json.loads(line)["schema"] == 2 for line in lines)
     assert json.loads(lines[0])["environment"]["machine"] == "here"
 
 
@@ -83,8 +84,8 @@ def test_a_half_written_line_is_passed_over_and_cut_off(tmp_path):
     [
         (b"{not json\n", "line 2: damaged; expected a record"),
         (b"[]\n", "line 2: damaged"),
-        (b'{"schema": 99}\n', "line 2: schema 99; this version reads schema 1"),
-        (b'{"schema": 1, "case": 3}\n', "line 2: case: "),
+        (b'{"schema": 99}\n', "line 2: schema 99; this version reads schema 2"),
+        (b'{"schema": 2, "case": 3}\n', "line 2: case: "),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, line, message):

@@ -1,16 +1,8 @@
-"""The main job, end to end: in a real worker, killed, resumed, and told of what it cannot do."""
-
-import json
-import signal
-import subprocess
-import sys
-import time
+"""The main job, end to end: in a real worker, resumed, and told of what it cannot do."""
 
 import pytest
 
 from bench.cases import Case
-from bench.cli import main
-from bench.environment import ROOT
 from bench.errors import UsageError
 from bench.plan import Plan, start_run
 from bench.records import RECORDS, read_records
@@ -58,13 +50,15 @@ def test_every_cell_is_recorded_with_its_figures(measured):
         assert record.status == "passed"
         assert record.step.median_seconds > 0
         assert record.forward.median_seconds > 0
-        assert len(record.step.seconds) == len(record.step.reference_seconds) >= 1
+        (samples,) = record.step.processes
+        assert len(samples.seconds) == len(samples.reference_seconds) >= 1
+        assert record.counters.operators > 0
         assert record.memory.step_peak_bytes > 0
         assert record.environment.machine == "test"
         assert record.environment.threads == 1
     for case in CASES:
         reference, other = (record for record in records if record.case == case)
-        assert other.step.reference_seconds == reference.step.seconds
+        assert other.step.processes[0].reference_seconds == reference.step.seconds
 
 
 def test_resuming_measures_only_what_is_missing(measured, tmp_path):
@@ -93,52 +87,10 @@ def test_a_size_too_large_costs_its_own_cells(tmp_path):
     assert statuses == ["oom", "oom", "passed", "passed"]
 
 
-ARGUMENTS = ["run", "--preset", "ci", "--variant", "vectorized", "--budget", "0.05"]
-
-
-def begin(folder):
-    command = [sys.executable, "-m", "bench", *ARGUMENTS, "--out", folder]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell that runs the tests in the background has them ignore Ctrl-C, which is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    records = folder / RECORDS
-    until = time.monotonic() + 120
-    while time.monotonic() < until and not (records.exists() and records.stat().st_size):
-        time.sleep(0.05)
-    assert records.stat().st_size, "no record was made"
-    return process
-
-
-def test_control_c_ends_in_one_line_with_the_way_on(tmp_path):
-    process = begin(tmp_path / "run")
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
-    last = errors.strip().splitlines()[-1]
-    assert last == f"stopped; to go on: python -m bench run --resume {tmp_path / 'run'}"
-    assert read_records(tmp_path / "run")
-
-
-def test_a_killed_run_keeps_its_records_and_resumes(tmp_path, capsys):
-    process = begin(tmp_path / "run")
-    process.kill()
-    process.communicate(timeout=60)
-    kept = read_records(tmp_path / "run")
-    assert kept
-    # What remains of the plan is cut short, to keep the test so.
-    path = tmp_path / "run" / "plan.json"
-    asked = json.loads(path.read_text())
-    asked["tasks"] = asked["tasks"][: len(kept) // 2 + 1]
-    path.write_text(json.dumps(asked))
-    assert main(["run", "--resume", str(tmp_path / "run")]) == 0
-    after = read_records(tmp_path / "run")
-    assert after[: len(kept)] == kept
-    assert len({record.cell for record in after}) == len(after) >= 2 * len(asked["tasks"])
-    assert "softmax  32x16, C=10, cpu, gaussian" in capsys.readouterr().out
+def test_several_processes_sample_each_case(tmp_path):
+    asked = plan(CASES[:1], processes=3)
+    start_run(tmp_path, asked)
+    run(tmp_path, asked, Silent())
+    for record in read_records(tmp_path):
+        assert len(record.step.processes) == len(record.forward.processes) == 3
+        assert record.ceilings.flops_per_second["float32"] > 0

@@ -4,8 +4,10 @@ import ctypes
 import math
 import os
 import signal
+import threading
 import time
 
+import psutil
 import pytest
 import torch
 
@@ -29,6 +31,14 @@ def hoard():
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def break_cuda():
+    raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+def filled(size):
+    return torch.ones(size, dtype=torch.uint8).numel()
 
 
 @pytest.mark.parametrize(
@@ -57,6 +67,55 @@ def test_an_exception_is_a_failure_with_its_reason(worker):
     with pytest.raises(Lost, match="ValueError: math domain error") as lost:
         worker.ask(60, math.sqrt, -1)
     assert lost.value.status == "failed"
+
+
+def kill_next_child(known):
+    """Kill the first child process that there was not before."""
+    while not (new := set(psutil.Process().children()) - known):
+        time.sleep(0.01)
+    for process in new:
+        process.kill()
+
+
+def test_a_worker_killed_while_it_starts_is_replaced():
+    young, known = Worker(threads=1), set(psutil.Process().children())
+    killer = threading.Thread(target=kill_next_child, args=(known,))
+    killer.start()
+    try:
+        with pytest.raises(Lost, match="the worker ended while it started") as lost:
+            young.ask(60, abs, -3)
+        assert lost.value.status == "crashed"
+        killer.join()
+        assert young.ask(60, abs, -3) == 3
+    finally:
+        young.close()
+
+
+def test_a_worker_whose_device_is_broken_is_replaced(worker):
+    before = worker.ask(60, os.getpid)
+    with pytest.raises(Lost, match="it left CUDA broken: CUDA error: device-side assert") as lost:
+        worker.ask(60, break_cuda)
+    assert lost.value.status == "crashed"
+    assert worker.ask(60, os.getpid) != before
+
+
+def test_a_capped_worker_refuses_what_is_beyond_the_cap():
+    capped = Worker(threads=1, memory_bytes=2**28)
+    try:
+        assert capped.ask(60, filled, 2**26) == 2**26
+        with pytest.raises(Lost) as lost:
+            capped.ask(60, filled, 2**29)
+        assert lost.value.status == "oom"
+    finally:
+        capped.close()
+
+
+def test_a_worker_keeps_to_its_processors():
+    bound = Worker(threads=1, affinity=(0,))
+    try:
+        assert bound.ask(60, os.sched_getaffinity, 0) == {0}
+    finally:
+        bound.close()
 
 
 def test_the_worker_computes_with_the_threads_it_was_given(worker):

@@ -5,16 +5,22 @@ from collections.abc import Sequence
 
 import click
 
+from bench.cli.agreement import agreement
 from bench.cli.catalogue import list_losses, show
 from bench.cli.conformance import conformance
+from bench.cli.count import count
+from bench.cli.overlap import overlap
+from bench.cli.results import results
 from bench.cli.run import run_cases
+from bench.cli.scaling import scaling
+from bench.cli.selftest import selftest
 from bench.errors import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for what the user can mend, 130 for Ctrl-C."""
     try:
-        commands.main(arguments, prog_name="python -m bench", standalone_mode=False)
+        code = commands.main(arguments, prog_name="python -m bench", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return 2
@@ -27,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has gone; what is left in the buffer must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    return 0
+    return code or 0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,5 +41,16 @@ def commands() -> None:
     """Compare implementations of loss functions: which one should I ship?"""
 
 
-for command in (list_losses, show, conformance, run_cases):
+for command in (
+    list_losses,
+    show,
+    conformance,
+    agreement,
+    count,
+    overlap,
+    results,
+    run_cases,
+    scaling,
+    selftest,
+):
     commands.add_command(command)

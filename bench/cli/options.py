@@ -1,12 +1,85 @@
 """What several commands take, and the values that it may have."""
 
+from pathlib import Path
+from typing import Any
+
 import click
+import psutil
+from click.core import ParameterSource
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 import impls
+from bench.errors import UsageError
 
 LOSSES = [loss.name for loss in impls.losses()]
 VARIANTS = sorted({i.variant for name in LOSSES for i in impls.implementations(name)})
 
+Folder = click.Path(path_type=Path, file_okay=False)
+
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
+
+
+def refuse_beside(option: str) -> None:
+    """Refuse the current command's other options, where one of them leaves nothing to choose.
+
+    Raises:
+        UsageError: where another was given; the message names those.
+    """
+    context = click.get_current_context()
+    others = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in (None, option)
+        and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+    ]
+    if others:
+        raise UsageError(f"--{option} takes no other option, got {', '.join(others)}")
+
+
+class Processors(click.ParamType[tuple[int, ...]]):
+    """A list of processors as taskset takes it: ``0,2-3``."""
+
+    name = "processors"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """Return the processors by number, each once.
+
+        Raises:
+            click.BadParameter: where it is no such list, or this process may not use one of them.
+        """
+        if isinstance(value, tuple):
+            return value
+        allowed = set(psutil.Process().cpu_affinity() or ())
+        try:
+            ends = [part.split("-") for part in value.split(",")]
+            chosen = {n for end in ends for n in range(int(end[0]), int(end[-1]) + 1)}
+        except ValueError:
+            self.fail(f"expected numbers and ranges as in 0,2-3, got {value!r}", param, ctx)
+        if not chosen or not chosen <= allowed:
+            there = ", ".join(map(str, sorted(allowed)))
+            self.fail(f"expected some of the processors {there}, got {value!r}", param, ctx)
+        return tuple(sorted(chosen))
+
+
+class Bytes(click.ParamType[int]):
+    """A number of bytes with a unit."""
+
+    name = "bytes"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the number of bytes.
+
+        Raises:
+            click.BadParameter: where it is none above 0.
+        """
+        try:
+            count = int(TypeAdapter(ByteSize).validate_python(value))
+        except ValidationError:
+            count = 0
+        if count < 1:
+            self.fail(f"expected bytes such as 512MiB or 2GiB, got {value!r}", param, ctx)
+        return count

@@ -8,13 +8,21 @@ import click
 import torch
 
 from bench.cases import DATA_KINDS, DTYPES, PRESETS
-from bench.cli.options import LOSSES, VARIANTS, device_option
+from bench.cli.options import (
+    LOSSES,
+    VARIANTS,
+    Bytes,
+    Folder,
+    Processors,
+    device_option,
+    refuse_beside,
+)
+from bench.cli.results import print_results
 from bench.environment import ROOT
 from bench.plan import Plan, choose_device, choose_tasks, read_plan, start_run
 from bench.progress import watching
 from bench.records import read_records
 from bench.run import run
-from bench.table import console, results_table
 
 RUNS = ROOT / "results" / "runs"
 
@@ -27,6 +35,7 @@ RUNS = ROOT / "results" / "runs"
 @click.option("--dim", type=click.IntRange(1), multiple=True, help="Embedding size, D.")
 @click.option("--classes", type=click.IntRange(1), multiple=True, help="Classes, C.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), multiple=True)
+@click.option("--autocast", is_flag=True, help="Hold float32, and run under autocast to --dtype.")
 @click.option("--data", type=click.Choice(DATA_KINDS), multiple=True)
 @click.option("--compiled/--eager", default=None, help="Measure +compile variants too, or none.")
 @device_option
@@ -35,9 +44,16 @@ RUNS = ROOT / "results" / "runs"
 )
 @click.option("--timeout", type=click.FloatRange(1), default=300, help="Seconds for one variant.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
+@click.option(
+    "--affinity", type=Processors(), default=(), help="Processors to run on, as in 0,2-3."
+)
+@click.option("--processes", type=click.IntRange(1), help="Fresh processes that sample each case.")
+@click.option(
+    "--memory", type=Bytes(), help="What a worker may allocate, as in 4GiB; most of what is free."
+)
 @click.option("--machine", default="", help="The name this machine goes by in the records.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.")
-@click.option("--resume", type=click.Path(path_type=Path, file_okay=False), help="A run's folder.")
+@click.option("--out", type=Folder, help="Folder of the run.")
+@click.option("--resume", type=Folder, help="A run's folder.")
 def run_cases(
     preset: str | None,
     losses: tuple[str, ...],
@@ -47,10 +63,13 @@ def run_cases(
     budget: float | None,
     timeout: float,
     threads: int | None,
+    affinity: tuple[int, ...],
+    processes: int | None,
+    memory: int | None,
     machine: str,
     out: Path | None,
     resume: Path | None,
-    **sizes: tuple[Any, ...],
+    **sizes: Any,
 ) -> None:
     """Measure losses: agreement, memory, and times against the reference.
 
@@ -58,6 +77,7 @@ def run_cases(
     measured; with one, a case of 64x128 and 10 classes, changed by what is given.
     """
     if resume is not None:
+        refuse_beside("resume")
         folder, plan = resume, read_plan(resume)
     else:
         given = {axis: values for axis, values in sizes.items() if values}
@@ -66,8 +86,11 @@ def run_cases(
             tasks=choose_tasks(chosen, losses, variants, choose_device(device), given, compiled),
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
-            threads=threads or torch.get_num_threads(),
+            threads=threads or len(affinity) or torch.get_num_threads(),
             machine=machine,
+            affinity=affinity,
+            memory_bytes=memory,
+            processes=processes or (PRESETS[chosen].processes if chosen else 1),
         )
         folder = out or RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
         start_run(folder, plan)
@@ -77,8 +100,5 @@ def run_cases(
     except KeyboardInterrupt:
         click.echo(f"stopped; to go on: python -m bench run --resume {folder}", err=True)
         raise
-    records = read_records(folder)
-    console().print(results_table(records))
-    for warning in sorted({record.environment.warning for record in records} - {""}):
-        click.echo(f"warning: {warning}", err=True)
+    print_results(read_records(folder))
     click.echo(f"records: {folder}/records.jsonl", err=True)

@@ -1,0 +1,79 @@
+"""``count``: what noise does not reach."""
+
+import click
+import torch
+from rich.table import Table
+from rich.text import Text
+
+import impls
+from bench.cases import DTYPES, Case
+from bench.cli.options import LOSSES, VARIANTS, device_option
+from bench.counters import Counters, count_instructions, measure_counters
+from bench.memory import Memory, measure_memory
+from bench.plan import choose_device, choose_variants
+from bench.table import binary, console
+from bench.worker import Lost, Worker
+
+Counts = tuple[Counters, Memory]
+
+
+@click.command()
+@click.argument("loss", type=click.Choice(LOSSES))
+@click.option("--variant", "variants", type=click.Choice(VARIANTS), multiple=True)
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--dim", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--classes", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
+@click.option("--instructions", is_flag=True, help="By valgrind, a minute or two a variant.")
+@device_option
+def count(
+    loss: str,
+    variants: tuple[str, ...],
+    batch: int,
+    dim: int,
+    classes: int,
+    dtype: str,
+    instructions: bool,
+    device: str,
+) -> None:
+    """Count what one step of LOSS does: operators, buffers, bytes, waits for the device.
+
+    The figures are the same at every run of one build, so that they can be compared across
+    commits on the noisiest machine.
+    """
+    case = Case(loss, batch, dim, classes, dtype, choose_device(device))
+    table = Table("variant", box=None, pad_edge=False, header_style="bold")
+    for column in ("operators", "waits", "buffers", "peak", "saved", "instructions"):
+        table.add_column(column, justify="right")
+    worker = Worker(torch.get_num_threads())
+    try:
+        for variant in choose_variants(case, variants, compiled=False):
+            table.add_row(Text(variant), *_cells(worker, case, variant, instructions=instructions))
+    finally:
+        worker.close()
+    console().print(Text.assemble((loss, "bold"), f"  {case}"), table)
+
+
+def counted(case: Case, variant: str) -> Counts:
+    """Return the counts of one step of a variant."""
+    implementation = impls.implementation(case.loss, variant)
+    return measure_counters(case, implementation), measure_memory(case, implementation)
+
+
+def _cells(worker: Worker, case: Case, variant: str, *, instructions: bool) -> list[str]:
+    reason = impls.implementation(case.loss, variant).unsupported(case.device, case.held_dtype)
+    if reason:
+        return [f"unsupported: {reason}"]
+    try:
+        counters, memory = worker.ask(600, counted, case, variant)
+    except Lost as lost:
+        return [f"{lost.status}: {lost}"]
+    return [
+        f"{counters.operators}",
+        f"{counters.synchronisations}",
+        f"{memory.allocations}",
+        binary(memory.step_peak_bytes),
+        binary(memory.saved_bytes),
+        # Not by the worker, whose cap on memory valgrind would not live with.
+        f"{count_instructions(case, variant):,}" if instructions else "",
+    ]

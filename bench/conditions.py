@@ -1,0 +1,131 @@
+"""The conditions of a measurement: what else the machine does, and how it is set."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import torch
+from pydantic.dataclasses import dataclass
+
+SYSTEM = Path("/sys/devices/system/cpu")
+PRESSURE = Path("/proc/pressure/memory")
+# From here on the other processes can cost a two-thread step whole slices of the scheduler.
+BUSY_ELSEWHERE = 0.25
+LITTLE_MEMORY = 0.1
+HIGH_PRESSURE = 1.0
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What may spoil times, as it was when a run began; empty or 0 where nothing tells.
+
+    Attributes:
+        load: processes that wanted to run in the minute before, on average.
+        governor: what sets the processors' frequency, ``performance`` where none varies it.
+        turbo: whether the processors may exceed their nominal frequency, ``on`` or ``off``.
+        throttles: how often the processors were slowed down for their heat since the start.
+        memory_available_bytes: what could be allocated without swapping.
+        memory_pressure: share of the last ten seconds, in %, that some process waited for memory.
+        gpu_processes: other processes that compute on the GPU.
+    """
+
+    load: float = 0.0
+    governor: str = ""
+    turbo: str = ""
+    throttles: int = 0
+    memory_available_bytes: int = 0
+    memory_pressure: float = 0.0
+    gpu_processes: int = 0
+
+    def warnings(self, cores: int) -> tuple[str, ...]:
+        """Return what spoils times on so many processors, a line each."""
+        return tuple(self._warnings(cores))
+
+    def _warnings(self, cores: int) -> Iterator[str]:
+        if self.load >= cores / 2:
+            yield (
+                f"the load average is {self.load:.1f} on {cores} cores: other processes disturb "
+                "the times, those of many threads most"
+            )
+        if self.governor not in ("", "performance"):
+            yield f"the frequency governor is {self.governor}: the clock varies with the load"
+        if self.throttles:
+            yield f"the processors were slowed down for their heat {self.throttles} times"
+        if self.memory_pressure > HIGH_PRESSURE:
+            yield f"processes wait for memory {self.memory_pressure:.0f}% of the time"
+        if 0 < self.memory_available_bytes < LITTLE_MEMORY * psutil.virtual_memory().total:
+            yield "less than a tenth of the memory is free: large cases may run out of it"
+        if self.gpu_processes:
+            yield f"{self.gpu_processes} other processes compute on the GPU"
+
+
+def current_conditions() -> Conditions:
+    """Return the conditions of this moment."""
+    return Conditions(
+        load=round(psutil.getloadavg()[0], 2),
+        governor=_text(SYSTEM / "cpu0/cpufreq/scaling_governor"),
+        turbo=_turbo(),
+        throttles=_throttles(),
+        memory_available_bytes=psutil.virtual_memory().available,
+        memory_pressure=_memory_pressure(),
+        gpu_processes=_gpu_processes(),
+    )
+
+
+class Usage:
+    """Tells how many processors other processes keep busy, from its making on."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self._start = self._now()
+
+    def elsewhere(self) -> float:
+        """Return how many processors the others kept busy on average, by the system's count."""
+        wall, busy, own = (now - then for now, then in zip(self._now(), self._start, strict=True))
+        return round(max(busy - own, 0.0) / wall, 2) if wall > 0 else 0.0
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        times = psutil.cpu_times()
+        waiting = times.idle + getattr(times, "iowait", 0.0)
+        # A guest's time is counted within the user's as well.
+        twice = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+        return time.perf_counter(), sum(times) - waiting - twice, time.process_time()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _turbo() -> str:
+    boost, no_turbo = _text(SYSTEM / "cpufreq/boost"), _text(SYSTEM / "intel_pstate/no_turbo")
+    if not boost and not no_turbo:
+        return ""
+    return "on" if "1" in (boost, "1" if no_turbo == "0" else "") else "off"
+
+
+def _throttles() -> int:
+    counts = SYSTEM.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
+    return sum(int(text) for path in counts if (text := _text(path)).isdigit())
+
+
+def _memory_pressure() -> float:
+    some = _text(PRESSURE).split("avg10=")
+    return float(some[1].split()[0]) if len(some) > 1 else 0.0
+
+
+def _gpu_processes() -> int:
+    if not torch.cuda.is_available():
+        return 0
+    try:
+        listed = torch.cuda.list_gpu_processes()
+    except (ImportError, RuntimeError):
+        return 0
+    # One line a process; without NVIDIA's management library it says so in words.
+    lines = [line.split() for line in listed.splitlines() if line.startswith("process")]
+    return sum(line[1] != str(os.getpid()) for line in lines)

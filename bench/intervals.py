@@ -1,0 +1,85 @@
+"""Confidence intervals of a median: over the rounds of a process, and over processes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A median with its 95% confidence interval."""
+
+    median: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half of its length, relative to the median on a log scale."""
+        return math.log(self.high / self.low) / 2 if self.low > 0 else math.inf
+
+
+def ratio_interval(processes: Sequence[NDArray[np.float64]]) -> Interval:
+    """Return the interval of a ratio from its logarithms, round by round, process by process.
+
+    One process's interval is ``median_interval``'s. A process keeps the luck of its own memory
+    layout for as long as it lives, which no number of rounds averages out: with several, each is
+    one independent observation, and the interval is Student's, over the medians of the processes.
+    As few medians may lie close together by accident, it is widened to hold the interval of all
+    rounds taken as one series.
+    """
+    median, low, high = median_interval(np.concatenate(processes))
+    if len(processes) > 1:
+        between = _student_interval([float(np.median(logs)) for logs in processes])
+        low, high = min(low, between[0]), max(high, between[1])
+    return Interval(math.exp(median), math.exp(low), math.exp(high))
+
+
+def median_interval(samples: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the median of samples in time order, and its 95% confidence interval.
+
+    The interval lies between two order statistics, whose ranks come from the binomial number of
+    independent samples below a median: it is exact, asks nothing of the distribution, and keeps
+    outliers. On a shared machine neighbours are alike, so that n samples tell no more than n / τ
+    independent ones; τ is estimated from the signs of the deviations from the median, and the ranks
+    are those of n / τ samples, stretched to n. Where these are below six no ranks enclose the
+    median with 95% confidence, and the interval is infinite. Under drift it covers less than it
+    says: at 60 samples of a first-order autocorrelation of 0.6, about 91%.
+    """
+    from scipy.stats import binom
+
+    count, median = len(samples), float(np.median(samples))
+    independent = int(count / _samples_worth_one(samples - median))
+    rank = int(binom.ppf((1 - CONFIDENCE) / 2, independent, 0.5))
+    if rank < 1:
+        return median, -math.inf, math.inf
+    outer = max(rank * count // independent, 1) - 1
+    ordered = np.sort(samples)
+    return median, float(ordered[outer]), float(ordered[count - 1 - outer])
+
+
+def _samples_worth_one(deviations: NDArray[np.float64]) -> float:
+    """Return ``τ = 1 + 2 Σ ρ_k``, ρ_k the signs' autocorrelation, summed while it is positive."""
+    signs = np.sign(deviations)
+    tau = 1.0
+    for lag in range(1, len(signs) // 4):
+        rho = float(np.mean(signs[lag:] * signs[:-lag]))
+        if rho <= 0:
+            break
+        tau += 2 * rho
+    return tau
+
+
+def _student_interval(medians: Sequence[float]) -> tuple[float, float]:
+    """Return the interval of the mean of independent, roughly normal observations."""
+    from scipy.stats import t
+
+    center, count = float(np.mean(medians)), len(medians)
+    error = float(np.std(medians, ddof=1)) / math.sqrt(count)
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    return center - reach, center + reach

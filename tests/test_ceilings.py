@@ -1,0 +1,120 @@
+"""Ceilings are positive and plausible, and a limit is the longest of three times."""
+
+import pickle
+from dataclasses import replace
+
+import pydantic
+import pytest
+import torch
+
+import bench.ceilings as ceilings
+import impls
+from bench.cases import Case
+from bench.ceilings import Ceilings, Limit, limit, measure_ceilings
+
+CASE = Case("center_mse", batch=10, dim=3, classes=4)
+# Of a step: 5BD FLOPs and 3BD + 2UD + CD elements, of which a batch of 10 has U = 3 labels.
+FLOPS, STEP_BYTES = 150, 4 * (90 + 18 + 12)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Copy and multiply little, where the figures do not matter."""
+    monkeypatch.setattr(ceilings, "COPY_BYTES", 2**20)
+    monkeypatch.setattr(ceilings, "LARGEST_PRODUCT", 256)
+
+
+def made(rate=1.0, bandwidth=1.0, seconds=1.0):
+    return Ceilings({"float32": rate}, bandwidth, {"forward": seconds / 2, "step": seconds})
+
+
+@pytest.mark.usefixtures("small")
+def test_ceilings_are_those_of_the_dtypes_asked_for():
+    found = measure_ceilings("cpu", ("float32", "float64"))
+    assert list(found.flops_per_second) == ["float32", "float64"]
+    assert set(found.call_seconds) == {"forward", "step"}
+    figures = [*found.flops_per_second.values(), *found.call_seconds.values()]
+    assert all(0 < figure < float("inf") for figure in (*figures, found.bytes_per_second))
+    # Twice as many numbers to a register: not even noise makes double precision so much faster.
+    assert found.flops_per_second["float64"] < 4 * found.flops_per_second["float32"]
+    assert not measure_ceilings("cpu", ()).flops_per_second
+
+
+@pytest.mark.usefixtures("small")
+def test_measuring_leaves_the_random_numbers_of_others_alone():
+    before = torch.get_rng_state()
+    measure_ceilings("cpu", ("float32",))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_fastest_block_counts(monkeypatch):
+    class Clock:
+        blocks = iter([8.0, 4.0, 6.0, 8.0, 9.0])
+
+        def block_seconds(self, calls):
+            assert calls == 2
+            return next(self.blocks)
+
+    monkeypatch.setattr(ceilings, "clock", lambda *_: Clock())
+    monkeypatch.setattr(ceilings, "calls_a_block", lambda _: 2)
+    assert ceilings._fastest(lambda: None, "cpu") == 2
+
+
+def test_a_product_grows_until_it_takes_long_enough(monkeypatch):
+    sizes = []
+
+    def seconds(_device, _dtype, size):
+        sizes.append(size)
+        return {256: 1e-3, 512: 4e-3, 1024: 64e-3}[size]
+
+    monkeypatch.setattr(ceilings, "_product_seconds", seconds)
+    found = ceilings._flops_per_second("cpu", torch.float32)
+    assert sizes == [256, 512, 1024]
+    assert found == 2 * 512**3 / 4e-3
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (made(rate=2, bandwidth=1e9, seconds=1e-9), Limit(FLOPS / 2, "arithmetic")),
+        (made(rate=1e9, bandwidth=5, seconds=1e-9), Limit(STEP_BYTES / 5, "bytes")),
+        (made(rate=1e9, bandwidth=1e9, seconds=7), Limit(7, "overhead")),
+    ],
+)
+def test_the_longest_of_three_times_bounds(machine, expected):
+    assert limit(CASE, "step", machine) == expected
+
+
+def test_a_forward_pass_has_a_limit_of_its_own():
+    assert limit(CASE, "forward", made(seconds=1e3)) == Limit(500, "overhead")
+    assert limit(CASE, "forward", made(seconds=0, rate=1e9)) == Limit(4 * (30 + 9), "bytes")
+
+
+def test_a_wider_dtype_moves_more_bytes_at_a_rate_of_its_own():
+    machine = Ceilings({"float64": 3, "bfloat16": 3}, 1, {"forward": 0, "step": 0})
+    assert limit(replace(CASE, dtype="float64"), "step", machine).seconds == 2 * STEP_BYTES
+    assert limit(replace(CASE, dtype="bfloat16"), "step", machine).seconds == STEP_BYTES / 2
+    lowered = replace(CASE, dtype="bfloat16", autocast=True)
+    assert limit(lowered, "step", machine).seconds == STEP_BYTES
+
+
+def test_what_was_measured_on_a_gpu_is_read_without_one():
+    assert limit(replace(CASE, device="cuda"), "step", made()) == limit(CASE, "step", made())
+
+
+def test_a_dtype_that_was_not_measured_is_refused():
+    with pytest.raises(ValueError, match="expected the ceiling of float64, got those of float32"):
+        limit(replace(CASE, dtype="float64"), "step", made())
+
+
+@pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
+def test_every_loss_has_a_limit(loss):
+    case = Case(loss, batch=16, dim=8, classes=5)
+    forward, step = (limit(case, phase, made(seconds=0)) for phase in ("forward", "step"))
+    assert 0 < forward.seconds < step.seconds
+
+
+def test_ceilings_survive_a_process_and_a_file():
+    adapter = pydantic.TypeAdapter(Ceilings)
+    assert pickle.loads(pickle.dumps(made())) == made()
+    assert adapter.validate_json(adapter.dump_json(made())) == made()
