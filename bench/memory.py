@@ -7,12 +7,12 @@ them (a matrix product's packing buffers, cuBLAS's workspace) is not seen.
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
 import impls
 from bench.agreement import workload_of
@@ -21,6 +21,8 @@ from bench.workload import trainable
 
 # Below this level the profiler prints two lines at every use. It is read at the first one.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+# Marks the calls among a profile's events.
+CALL = "lossbench call"
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,10 @@ class Footprint:
     """What one call did to the allocator.
 
     Attributes:
-        peak_bytes: the most it held at once, above what there was before.
-        live_bytes: what was still held when it returned, its result included; below 0 where it
-            released what there was before.
+        peak_bytes: the most it held at once, above what there was before the first of its row.
+        live_bytes: what was still held when it returned, its result included, likewise.
         allocations: how many buffers it took.
-        reserved_bytes: the most that CUDA's caching allocator took from the device for it.
+        reserved_bytes: the most that CUDA's caching allocator took from the device, likewise.
     """
 
     peak_bytes: int
@@ -74,73 +75,82 @@ def measure_memory(case: Case, implementation: impls.Implementation) -> Memory:
     module = workload.module(implementation)
     leaves = workload.leaves()
     targets = list(trainable(module, leaves).values())
-    outs = [workload.outputs(module, leaves)]
 
-    def forward() -> Any:
-        outs.append(workload.outputs(module, leaves))
+    def forward(_: object) -> Any:
+        return workload.outputs(module, leaves)
 
-    def loss_alone() -> Any:
-        return workload.outputs(module, leaves)[0]
+    def backward(out: Any) -> Any:
+        return workload.gradients(out, targets)
 
-    def backward() -> Any:
-        return workload.gradients(outs.pop(), targets)
-
-    def step() -> Any:
-        return workload.gradients(workload.outputs(module, leaves), targets)
-
-    backward()
-    graph = footprint(loss_alone, case.device)
-    call = footprint(forward, case.device)
-    back = footprint(backward, case.device)
+    backward(forward(None))
+    graph = footprint(lambda: forward(None)[0], case.device)
+    call, back = footprints((forward, backward), case.device)
     return Memory(
         forward_peak_bytes=call.peak_bytes,
-        backward_peak_bytes=call.live_bytes + back.peak_bytes,
+        backward_peak_bytes=back.peak_bytes,
         saved_bytes=graph.live_bytes,
         allocations=call.allocations + back.allocations,
-        reserved_bytes=footprint(step, case.device).reserved_bytes if case.device == "cuda" else 0,
+        reserved_bytes=max(call.reserved_bytes, back.reserved_bytes),
     )
 
 
 def footprint(call: Callable[[], Any], device: str) -> Footprint:
     """Return what a call does to the allocator of a device, ``cpu`` or ``cuda``."""
+    return footprints((lambda _: call(),), device)[0]
+
+
+def footprints(calls: Sequence[Callable[[Any], Any]], device: str) -> list[Footprint]:
+    """Return what each of a row of calls does, each given the result of the one before it."""
     # Garbage of earlier calls that is collected meanwhile would count as released by this one.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _cuda_footprint(call) if device == "cuda" else _cpu_footprint(call)
+        return _cuda_footprints(calls) if device == "cuda" else _cpu_footprints(calls)
     finally:
         if collecting:
             gc.enable()
 
 
-def _cpu_footprint(call: Callable[[], Any]) -> Footprint:
+def _cpu_footprints(calls: Sequence[Callable[[Any], Any]]) -> list[Footprint]:
+    results: list[Any] = [None]
+    # One profile for all: what was allocated before one is not seen to be released in it.
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        result = call()
+        for call in calls:
+            with record_function(CALL):
+                results.append(call(results[-1]))
     # Only the raw events keep the order and the sign; the averaged table adds them up.
-    results = profiler.profiler.kineto_results
-    events = [event for event in results.events() if event.name() == "[memory]"]
-    events.sort(key=lambda event: event.start_ns())
-    held = peak = allocations = 0
+    events = sorted(profiler.profiler.kineto_results.events(), key=lambda event: event.start_ns())
+    found: list[Footprint] = []
+    held = 0
     for event in events:
-        held += event.nbytes()
-        peak = max(peak, held)
-        allocations += event.nbytes() > 0
-    del result
-    return Footprint(peak, held, allocations)
+        if event.name() == CALL:
+            found.append(Footprint(held, held, 0))
+        elif event.name() == "[memory]":
+            held += event.nbytes()
+            so_far = found[-1]
+            taken = so_far.allocations + (event.nbytes() > 0)
+            found[-1] = Footprint(max(so_far.peak_bytes, held), held, taken)
+    return found
 
 
-def _cuda_footprint(call: Callable[[], Any]) -> Footprint:
+def _cuda_footprints(calls: Sequence[Callable[[Any], Any]]) -> list[Footprint]:
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_stats()
-    result = call()
-    torch.cuda.synchronize()
-    after = torch.cuda.memory_stats()
-    del result
-    return Footprint(
-        after["allocated_bytes.all.peak"] - before["allocated_bytes.all.current"],
-        after["allocated_bytes.all.current"] - before["allocated_bytes.all.current"],
-        after["allocation.all.allocated"] - before["allocation.all.allocated"],
-        after["reserved_bytes.all.peak"] - before["reserved_bytes.all.current"],
-    )
+    start = before = torch.cuda.memory_stats()
+    results: list[Any] = [None]
+    found = []
+    for call in calls:
+        torch.cuda.reset_peak_memory_stats()
+        results.append(call(results[-1]))
+        torch.cuda.synchronize()
+        after = torch.cuda.memory_stats()
+        found.append(
+            Footprint(
+                after["allocated_bytes.all.peak"] - start["allocated_bytes.all.current"],
+                after["allocated_bytes.all.current"] - start["allocated_bytes.all.current"],
+                after["allocation.all.allocated"] - before["allocation.all.allocated"],
+                after["reserved_bytes.all.peak"] - start["reserved_bytes.all.current"],
+            )
+        )
+        before = after
+    return found

@@ -25,6 +25,7 @@ Failure = Literal["failed", "crashed", "oom", "timeout"]
 
 # Of Linux's prctl: which signal a process gets when its parent ends.
 PR_SET_PDEATHSIG = 1
+SILENT_TRACKER = "ignore::UserWarning:multiprocessing.resource_tracker"
 MEMORY_SHARE = 0.9
 CLOSING_SECONDS = 5.0
 # After one of these every later call of the process fails as well.
@@ -70,6 +71,9 @@ class Worker:
         self._own = None if compiled else tempfile.TemporaryDirectory(prefix="lossbench-")
         folder = compiled or Path(self._own.name if self._own else "")
         self._settings = (threads, affinity, memory_bytes, str(folder), os.getpid())
+        # The compiler's semaphores outlive a worker that is ended; Python clears them away, and
+        # would tell of it when the parent ends.
+        os.environ.setdefault("PYTHONWARNINGS", SILENT_TRACKER)
         self._pool = self._start()
         self._asked = False
 
@@ -156,8 +160,6 @@ def _prepare(
     # Ctrl-C reaches the whole process group; the parent decides what becomes of the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled
-    # The compiler's own processes end with this one, and leave semaphores that Python clears away.
-    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:multiprocessing.resource_tracker"
     # The compiler deprecates parts of itself, at every compilation anew.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     if affinity:

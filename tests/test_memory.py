@@ -7,7 +7,7 @@ import torch
 
 import impls
 from bench.cases import Case
-from bench.memory import footprint, measure_memory
+from bench.memory import footprint, footprints, measure_memory
 
 CASE = Case("center_mse", batch=32, dim=16, classes=10)
 MIB = 2**20
@@ -29,6 +29,19 @@ def test_no_garbage_is_collected_while_bytes_are_counted():
     footprint(lambda: collecting.append(gc.isenabled()), "cpu")
     assert collecting == [False]
     assert gc.isenabled()
+
+
+def test_the_peak_of_a_second_call_counts_what_the_first_keeps_and_it_releases():
+    def first(_):
+        return [torch.empty(3 * MIB, dtype=torch.uint8), torch.empty(2 * MIB, dtype=torch.uint8)]
+
+    def second(kept):
+        kept.pop(0)
+        return torch.empty(4 * MIB, dtype=torch.uint8)
+
+    one, two = footprints((first, second), "cpu")
+    assert (one.peak_bytes, one.live_bytes, one.allocations) == (5 * MIB, 5 * MIB, 2)
+    assert (two.peak_bytes, two.live_bytes, two.allocations) == (6 * MIB, 6 * MIB, 1)
 
 
 def test_what_was_there_before_is_not_counted():

@@ -1,0 +1,99 @@
+"""The table of a run says what was found, and what spoils it."""
+
+import math
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from bench.ceilings import Ceilings
+from bench.cli import main
+from bench.compilation import Compilation, WarmCompilation
+from bench.conditions import Conditions
+from bench.counters import Counters
+from bench.economics import best_eager, break_even_steps
+from bench.records import record_file
+from bench.results_table import attained, results_table, warnings
+from bench.table import LEAST_WIDTH
+from bench.timing import Samples, Timing
+from tests.test_records import record
+
+COMPILED = Compilation(6.0, 1, 0, cached=False, sweep=(3, 2, 8), recompiles=1)
+
+
+def timed(variant, seconds, **changes):
+    noisy = tuple(seconds * (1 + 0.001 * (-1) ** i) for i in range(40))
+    samples = Samples(noisy, (1e-3,) * 40, 1, **changes)
+    return replace(record(), variant=variant, step=Timing((samples,)))
+
+
+def compiled(seconds):
+    return replace(timed("vectorized+compile", seconds), compilation=COMPILED)
+
+
+def text_of(records):
+    console = Console(width=LEAST_WIDTH, file=StringIO())
+    console.print(results_table(records))
+    return console.file.getvalue()
+
+
+def test_a_compiled_variant_has_paid_when_it_has_saved_what_it_cost():
+    assert break_even_steps(compiled(1e-3), timed("vectorized", 3e-3)) == pytest.approx(3000)
+    assert break_even_steps(compiled(3e-3), timed("vectorized", 1e-3)) == math.inf
+    with pytest.raises(ValueError, match="vectorized was not compiled"):
+        break_even_steps(timed("vectorized", 1e-3), compiled(1e-3))
+
+
+def test_the_best_eager_variant_is_the_fastest_that_was_timed():
+    lost = replace(record(), variant="fused", status="oom", agreement=(), step=None, forward=None)
+    group = [compiled(1e-4), timed("vectorized", 1e-3), timed("reference", 2e-3), lost]
+    assert best_eager(group).variant == "vectorized"
+    assert best_eager([lost]) is None
+
+
+def test_the_notes_tell_of_compiling_and_waiting():
+    waiting = replace(timed("vectorized", 3e-3), counters=Counters(35, 2))
+    warm = replace(compiled(1e-3), warm_compilation=WarmCompilation(0.5, 2.5, cached=True))
+    text = " ".join(text_of([waiting, warm]).split())
+    assert "has paid after 3,000 steps against vectorized, the fastest eager one" in text
+    assert "compiled in 6 s (0.5 s in a new process, after 2.5 s to start the compiler)" in text
+    assert "vectorized: waits for the device 2 times a step" in text
+
+
+def test_every_column_of_the_table_is_whole():
+    name = "vectorized+compile[reduce-overhead]"
+    longest = replace(compiled(1.234567e-3), variant=name, counters=Counters(12345, 0))
+    text = text_of([longest])
+    assert "…" not in text
+    assert name in text
+    assert "12345" in text
+
+
+def test_a_step_is_told_as_a_share_of_the_attainable():
+    ceilings = Ceilings({"float32": 1e12}, 1e12, {"forward": 1e-6, "step": 5e-4})
+    assert attained(replace(timed("fused", 1e-3), ceilings=ceilings)) == "50% overhead"
+    assert attained(record()) == ""
+
+
+def test_what_spoils_a_run_is_told_once():
+    busy = replace(record().environment, cores=2, conditions=Conditions(load=3.0))
+    disturbed = replace(timed("fused", 1e-3, elsewhere=0.8, throttled=3), environment=busy)
+    lines = warnings([disturbed, disturbed, timed("vectorized", 1e-3)])
+    assert lines[1:] == [
+        "2 of 3 cells were timed while other processes kept more than 0.25 of a processor busy, "
+        "0.8 at most",
+        "the GPU's clock was held down in 2 of 3 cells",
+    ]
+    assert "load average is 3.0" in lines[0]
+
+
+def test_results_shows_a_run_again(tmp_path, capsys):
+    with record_file(tmp_path) as file:
+        file.append(timed("vectorized", 1e-3))
+    assert main(["results", str(tmp_path)]) == 0
+    assert "vectorized" in capsys.readouterr().out
+    assert main(["results", str(tmp_path), "--loss", "arcface"]) == 0
+    assert "vectorized" not in capsys.readouterr().out
+    assert main(["results", str(tmp_path / "none")]) == 2
+    assert "expected the records of a run" in capsys.readouterr().err
