@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 import impls
 from bench.cases import PRESETS, Case, Sizes
 from bench.errors import UsageError
+from bench.sampling import HALF_WIDTH
 
 PLAN = "plan.json"
 
@@ -30,6 +31,7 @@ class Plan:
         affinity: the processors that it may use, by number; empty for all.
         processes: how many fresh processes sample each Case; 1 stands for the one that judged.
         memory_bytes: how much a worker may allocate; by default most of what is available.
+        half_width: the relative half-width of a speed-up's interval that ends a process's samples.
     """
 
     tasks: tuple[tuple[Case, tuple[str, ...]], ...]
@@ -40,6 +42,7 @@ class Plan:
     affinity: tuple[int, ...] = ()
     processes: int = 1
     memory_bytes: int | None = None
+    half_width: float = HALF_WIDTH
 
     @property
     def cells(self) -> list[tuple[Case, str]]:

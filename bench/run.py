@@ -155,7 +155,7 @@ class Session:
         timeout = self.plan.timeout_seconds + 20 * budget
         found = []
         for process in range(self.plan.processes):
-            sampling = Sampling(budget, seed=1000 * case.seed + process)
+            sampling = Sampling(budget, self.plan.half_width, 1000 * case.seed + process)
             worker = self.judge if self.plan.processes == 1 else self._worker()
             try:
                 found.append(worker.ask(timeout, measure_times, case, variants, sampling))

@@ -74,6 +74,8 @@ class Worker:
         # The compiler's semaphores outlive a worker that is ended; Python clears them away, and
         # would tell of it when the parent ends.
         os.environ.setdefault("PYTHONWARNINGS", SILENT_TRACKER)
+        # torch warns of each buffer that a profile sees released and did not see allocated.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         self._pool = self._start()
         self._asked = False
 

@@ -1,7 +1,7 @@
 import time
 
 from bench.clock import MOST_CALLS, blocks
-from bench.sampling import Sampling, interleave
+from bench.sampling import FEWEST_ROUNDS, Sampling, interleave
 
 
 def test_every_callable_gets_a_sample_a_round_and_is_reset_before_it():
@@ -45,6 +45,19 @@ def test_equals_get_blocks_of_as_many_calls():
 def test_a_block_is_filled_by_as_many_calls_as_it_takes():
     clocks = {"a": Steady(1e-3), "b": Steady(100e-6), "c": Steady(0.1), "d": Steady(1e-6)}
     assert blocks(clocks, "b") == {"a": 2, "b": 20, "c": 1, "d": MOST_CALLS}
+
+
+def test_sampling_ends_when_the_interval_is_narrow_enough():
+    def nap():
+        time.sleep(2e-3)
+
+    calls = {"a": nap, "b": nap}
+    wide, narrow = (
+        interleave(calls, "a", Sampling(budget_seconds=0.5, half_width=width))["b"]
+        for width in (0.5, 1e-9)
+    )
+    assert len(wide.seconds) == FEWEST_ROUNDS
+    assert len(narrow.seconds) > 4 * FEWEST_ROUNDS
 
 
 def test_sampling_ends_at_ten_times_the_budget_even_without_six_rounds():

@@ -23,6 +23,7 @@ from bench.plan import Plan, choose_device, choose_tasks, read_plan, start_run
 from bench.progress import watching
 from bench.records import read_records
 from bench.run import run
+from bench.sampling import HALF_WIDTH
 
 RUNS = ROOT / "results" / "runs"
 
@@ -42,6 +43,10 @@ RUNS = ROOT / "results" / "runs"
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), help="Seconds to sample a phase of a case."
 )
+@click.option(
+    "--half-width", type=click.FloatRange(0, 1, min_open=True), default=HALF_WIDTH,
+    show_default=True, help="Of the speed-ups' intervals, relative: narrow enough to stop earlier.",
+)  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(1), default=300, help="Seconds for one variant.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
 @click.option(
@@ -61,6 +66,7 @@ def run_cases(
     compiled: bool | None,
     device: str,
     budget: float | None,
+    half_width: float,
     timeout: float,
     threads: int | None,
     affinity: tuple[int, ...],
@@ -86,6 +92,7 @@ def run_cases(
             tasks=choose_tasks(chosen, losses, variants, choose_device(device), given, compiled),
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
+            half_width=half_width,
             threads=threads or len(affinity) or torch.get_num_threads(),
             machine=machine,
             affinity=affinity,
