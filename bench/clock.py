@@ -16,7 +16,7 @@ MOST_CALLS = 100
 # A call that is not steady by then is noisy by nature, or too slow to wait for.
 LONGEST_WARM_UP_SECONDS = 0.3
 # How often each callable is looked at, for the fastest look to be an undisturbed one.
-LOOKS = 3
+LOOKS = 20
 LONG_SECONDS = 20 * BLOCK_SECONDS
 # A clock this far below the fastest that was seen has been held down, not merely jittered.
 SLOW_CLOCK = 0.95
@@ -88,18 +88,18 @@ def blocks(clocks: Mapping[str, Clock], baseline: str) -> dict[str, int]:
     long the median of means over few calls lies below that over many, and equals would differ.
     """
     fastest = {name: _warm_up(clock) for name, clock in clocks.items()}
-    # In turn, for a disturbance to hit them all alike; a long call fills its block alone.
+    # Call by call, of which some are undisturbed on the busiest machine, where no block may be; a
+    # long call fills its block alone.
     short = [name for name, seconds in fastest.items() if seconds < LONG_SECONDS]
     for name in short * LOOKS:
-        calls = _calls_within(fastest[name])
-        fastest[name] = min(fastest[name], clocks[name].block_seconds(calls) / calls)
+        fastest[name] = min(fastest[name], clocks[name].block_seconds(1))
     sizes = {name: _calls_within(seconds) for name, seconds in fastest.items()}
     usual = sizes[baseline]
     return {name: usual if usual / 2 <= n <= 2 * usual else n for name, n in sizes.items()}
 
 
 def _warm_up(clock: Clock) -> float:
-    """Call until three blocks agree, and return the seconds of a call in the fastest of these."""
+    """Call until three blocks agree, and return the seconds of a call in the fastest of all."""
     calls, seconds = 1, list[float]()
     start = time.perf_counter()
     while True:
@@ -109,7 +109,7 @@ def _warm_up(clock: Clock) -> float:
         wanted = _calls_within(fastest)
         steady = len(seconds) > 3 and max(seconds[-3:]) < 1.2 * fastest and 2 * calls >= wanted
         if steady or time.perf_counter() - start > LONGEST_WARM_UP_SECONDS:
-            return fastest
+            return min(seconds)
         calls = min(wanted, 2 * calls + 8)
 
 

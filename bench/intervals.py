@@ -31,13 +31,16 @@ def ratio_interval(processes: Sequence[NDArray[np.float64]]) -> Interval:
     layout for as long as it lives, which no number of rounds averages out: with several, each is
     one independent observation, and the interval is Student's, over the medians of the processes.
     As few medians may lie close together by accident, it is widened to hold the interval of all
-    rounds taken as one series.
+    rounds, each less its process's median, taken as one series.
     """
-    median, low, high = median_interval(np.concatenate(processes))
+    medians = np.array([np.median(logs) for logs in processes])
+    within = np.concatenate([logs - own for logs, own in zip(processes, medians, strict=True)])
+    _, low, high = float(np.mean(medians)) + np.array(median_interval(within))
     if len(processes) > 1:
-        between = _student_interval([float(np.median(logs)) for logs in processes])
+        between = _student_interval(medians)
         low, high = min(low, between[0]), max(high, between[1])
-    return Interval(math.exp(median), math.exp(low), math.exp(high))
+    median = float(np.median(np.concatenate(processes)))
+    return Interval(*(math.exp(x) for x in (median, min(low, median), max(high, median))))
 
 
 def median_interval(samples: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -75,7 +78,7 @@ def _samples_worth_one(deviations: NDArray[np.float64]) -> float:
     return tau
 
 
-def _student_interval(medians: Sequence[float]) -> tuple[float, float]:
+def _student_interval(medians: NDArray[np.float64]) -> tuple[float, float]:
     """Return the interval of the mean of independent, roughly normal observations."""
     from scipy.stats import t
 

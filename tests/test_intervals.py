@@ -48,7 +48,10 @@ def process(generator, shift, rounds=40):
 
 def test_one_process_has_the_interval_of_its_rounds():
     logs = process(np.random.default_rng(0), 0.5)
-    assert ratio_interval([logs]) == Interval(*map(math.exp, median_interval(logs)))
+    found, expected = ratio_interval([logs]), Interval(*map(math.exp, median_interval(logs)))
+    assert (found.median, found.low, found.high) == pytest.approx(
+        (expected.median, expected.low, expected.high)
+    )
 
 
 @pytest.mark.parametrize("processes", [3, 5])
@@ -62,6 +65,14 @@ def test_the_interval_covers_what_differs_between_processes(processes):
         alone += ratio_interval(logs[:1]).low <= 1 <= ratio_interval(logs[:1]).high
     assert inside / 400 >= 0.93
     assert alone / 400 < 0.3
+
+
+def test_what_differs_between_processes_is_not_taken_for_drift():
+    generator = np.random.default_rng(0)
+    interval = ratio_interval([process(generator, shift) for shift in (-0.02, 0.0, 0.02)])
+    assert math.log(interval.high / interval.low) == pytest.approx(
+        2 * 4.303 * 0.02 / 3**0.5, rel=0.1
+    )
 
 
 def test_processes_that_agree_by_accident_are_no_narrower_than_their_rounds():

@@ -1,4 +1,4 @@
-"""Pairwise distances in one buffer: the result is all that their gradient needs besides rows."""
+"""Distances of which the result is all that their gradient needs besides the rows."""
 
 from typing import Any
 
@@ -38,6 +38,18 @@ class PairwiseSquaredDistance(nn.Module):
         wide = widened(a.dtype)
         squared: Tensor = _SquaredDistance.apply(a.to(wide), b.to(wide))  # type: ignore[no-untyped-call]
         return Distances(squared.to(a.dtype))
+
+
+@register("vector_distance", "fused", compiles=True)
+class VectorDistance(nn.Module):
+    """The norm of the rows' norms; one factor for the gradient, which is 0 at 0."""
+
+    @without_autocast
+    def forward(self, a: Tensor, b: Tensor) -> Distances:
+        """Return the one distance, 0-d."""
+        wide = widened(a.dtype)
+        distance: Tensor = _VectorDistance.apply(a.to(wide), b.to(wide))  # type: ignore[no-untyped-call]
+        return Distances(distance.to(a.dtype))
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:
@@ -86,3 +98,20 @@ class _SquaredDistance(torch.autograd.Function):
         a, b = ctx.saved_tensors
         # The factor of 2 goes to the rows, which are smaller than the pairs.
         return _pulls(ctx, 2 * a, 2 * b, grad)
+
+
+class _VectorDistance(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        diff = a - b
+        distance = torch.linalg.vector_norm(torch.linalg.vector_norm(diff, dim=-1))
+        # The inputs too, for a second derivative to be refused wherever it would pass through them.
+        ctx.save_for_backward(diff, distance, a, b)
+        return distance
+
+    @staticmethod
+    @differentiable_once
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        diff, distance, _a, _b = ctx.saved_tensors
+        pull = diff * (grad / F.threshold(distance, 0, torch.inf))
+        return pull, pull.neg() if ctx.needs_input_grad[1] else None
