@@ -79,7 +79,7 @@ def test_a_step_is_told_as_a_share_of_the_attainable():
 def test_what_spoils_a_run_is_told_once():
     busy = replace(record().environment, cores=2, conditions=Conditions(load=3.0))
     disturbed = replace(timed("fused", 1e-3, elsewhere=0.8, throttled=3), environment=busy)
-    lines = warnings([disturbed, disturbed, timed("vectorized", 1e-3)])
+    lines = warnings([disturbed, disturbed, replace(timed("vectorized", 1e-3), environment=busy)])
     assert lines[1:] == [
         "2 of 3 cells were timed while other processes kept more than 0.25 of a processor busy, "
         "0.8 at most",
