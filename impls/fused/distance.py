@@ -104,7 +104,7 @@ class _VectorDistance(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         diff = a - b
-        distance = torch.linalg.vector_norm(torch.linalg.vector_norm(diff, dim=-1))
+        distance: Tensor = torch.linalg.vector_norm(torch.linalg.vector_norm(diff, dim=-1))
         # The inputs too, for a second derivative to be refused wherever it would pass through them.
         ctx.save_for_backward(diff, distance, a, b)
         return distance
