@@ -96,10 +96,8 @@ def oracle(case: Case) -> tuple[dict[str, Tensor], ...]:
 @lru_cache(maxsize=2)
 def reference_errors(case: Case) -> tuple[Mapping[str, Errors], ...]:
     """Return the reference's own errors in the Case's dtype, by quantity, a draw each."""
-    reference, workload = impls.implementation(case.loss, "reference"), workload_of(case)
-    errors = _larger(
-        _errors(case, steps(workload, reference)), _errors(case, _mirrored_steps(case, reference))
-    )
+    reference = impls.implementation(case.loss, "reference")
+    errors = _larger(_plain_errors(case), _errors(case, _mirrored_steps(case, reference)))
     if case.dtype == "float64":
         return _larger(errors, _scaled_from_float32(case))
     if case.dtype == "float32" or all(map(_tells, errors)):
@@ -108,6 +106,12 @@ def reference_errors(case: Case) -> tuple[Mapping[str, Errors], ...]:
         own if _tells(own) else scaled
         for own, scaled in zip(errors, _scaled_from_float32(case), strict=True)
     )
+
+
+@lru_cache(maxsize=2)
+def _plain_errors(case: Case) -> tuple[dict[str, Errors], ...]:
+    """Return the errors of the reference itself, a draw each; its steps may take seconds."""
+    return _errors(case, steps(workload_of(case), impls.implementation(case.loss, "reference")))
 
 
 def _mirrored_steps(
@@ -184,7 +188,10 @@ def measure_agreement(case: Case, implementation: impls.Implementation) -> tuple
         ValueError: where it computes no loss, or a quantity that the Loss does not have.
     """
     own = reference_errors(case)
-    errors = _errors(case, steps(workload_of(case), implementation))
+    if implementation == impls.implementation(case.loss, "reference"):
+        errors = _plain_errors(case)
+    else:
+        errors = _errors(case, steps(workload_of(case), implementation))
     band = rounding_band(case.torch_dtype)
     return tuple(
         max(

@@ -1,6 +1,6 @@
 """The plan of a run: which variants of which Cases, chosen by options, kept beside the Records."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,18 @@ def choose_variants(case: Case, variants: tuple[str, ...], *, compiled: bool) ->
             and (compiled or not implementation.mode)
         )
     )
+
+
+def check_variants(loss: str, variants: Iterable[str]) -> None:
+    """Refuse the name of a variant that a Loss does not have.
+
+    Raises:
+        UsageError: where there is one; the message lists those there are.
+    """
+    known = [implementation.variant for implementation in impls.implementations(loss)]
+    for name in variants:
+        if name not in known:
+            raise UsageError(f"{loss} has no variant {name!r}; it has: {', '.join(known)}")
 
 
 def choose_device(device: str) -> str:

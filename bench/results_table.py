@@ -25,8 +25,8 @@ COLUMNS = {
     "samples/s": 9,
     "peak": 8,
     "saved": 8,
-    "ops": 5,
-    "of limit": 13,
+    "ops": 7,
+    "of limit": 15,
     "error": 6,
 }
 

@@ -13,7 +13,7 @@ from bench.conformance import Conformance
 from bench.degenerate import DEGENERATE
 from bench.intervals import Interval
 
-LEAST_WIDTH = 156
+LEAST_WIDTH = 160
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from bench.ceilings import Ceilings
+from bench.ceilings import Ceilings, limit
 from bench.cli import main
 from bench.compilation import Compilation, WarmCompilation
 from bench.conditions import Conditions
@@ -63,11 +63,19 @@ def test_the_notes_tell_of_compiling_and_waiting():
 
 def test_every_column_of_the_table_is_whole():
     name = "vectorized+compile[reduce-overhead]"
-    longest = replace(compiled(1.234567e-3), variant=name, counters=Counters(12345, 0))
-    text = text_of([longest])
+    # 100% of the largest figures that a run has shown.
+    ceilings = Ceilings({"float32": 1e-3}, 1e12, {"forward": 1e-6, "step": 1e-6})
+    longest = replace(
+        compiled(1.234567e-3), variant=name, counters=Counters(1466245, 0), ceilings=ceilings
+    )
+    bounded = replace(longest, case=replace(longest.case, batch=64))
+    rate = limit(bounded.case, "step", ceilings).seconds * 1e-3 / 1.234567e-3
+    bounded = replace(bounded, ceilings=replace(ceilings, flops_per_second={"float32": rate}))
+    text = text_of([bounded])
     assert "…" not in text
     assert name in text
-    assert "12345" in text
+    assert "1466245" in text
+    assert "100% arithmetic" in text
 
 
 def test_a_step_is_told_as_a_share_of_the_attainable():

@@ -12,9 +12,8 @@ import impls
 from bench.agreement import Agreement, measure_agreement
 from bench.agreement_table import LEGEND, agreement_table
 from bench.cases import AUTOCAST_DTYPES, DTYPES, Case
-from bench.cli.options import LOSSES, VARIANTS, device_option
-from bench.errors import UsageError
-from bench.plan import choose_device, choose_variants
+from bench.cli.options import LOSSES, VARIANTS, device_option, size_options
+from bench.plan import check_variants, choose_device, choose_variants
 from bench.table import console
 from bench.trajectory import Trajectory, measure_trajectory
 from bench.worker import Lost, Worker
@@ -27,9 +26,7 @@ TIMEOUT_SECONDS = 600
 @click.command()
 @click.argument("loss", type=click.Choice(LOSSES))
 @click.option("--variant", "variants", type=click.Choice(VARIANTS), multiple=True)
-@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--dim", type=click.IntRange(1), default=128, show_default=True)
-@click.option("--classes", type=click.IntRange(1), default=10, show_default=True)
+@size_options(batch=64, dim=128, classes=10)
 @click.option("--all", "every", is_flag=True, help="Every quantity, not the nearest to its budget.")
 @device_option
 def agreement(
@@ -47,7 +44,8 @@ def agreement(
     are shown where --variant names them.
     """
     case = Case(loss, batch, dim, classes, device=choose_device(device))
-    cases, chosen = precisions(case), _chosen(case, variants)
+    check_variants(loss, variants)
+    cases, chosen = precisions(case), choose_variants(case, variants, compiled=False)
     found: dict[str, dict[str, Sequence[Agreement] | str]] = {variant: {} for variant in chosen}
     worker = Worker(torch.get_num_threads())
     try:
@@ -72,15 +70,6 @@ def precisions(case: Case) -> dict[str, Case]:
         f"{name} autocast": replace(case, dtype=name, autocast=True) for name in AUTOCAST_DTYPES
     }
     return {**plain, **lowered}
-
-
-def _chosen(case: Case, variants: tuple[str, ...]) -> tuple[str, ...]:
-    chosen = choose_variants(case, variants, compiled=False)
-    for variant in variants:
-        if variant not in chosen:
-            there = ", ".join(i.variant for i in impls.implementations(case.loss))
-            raise UsageError(f"{case.loss} has no variant {variant!r}; it has: {there}")
-    return chosen
 
 
 def agreement_of(case: Case, variant: str) -> tuple[Agreement, ...]:

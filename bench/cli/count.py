@@ -7,22 +7,18 @@ from rich.text import Text
 
 import impls
 from bench.cases import DTYPES, Case
-from bench.cli.options import LOSSES, VARIANTS, device_option
+from bench.cli.options import LOSSES, VARIANTS, device_option, size_options
 from bench.counters import Counters, count_instructions, measure_counters
 from bench.memory import Memory, measure_memory
-from bench.plan import choose_device, choose_variants
+from bench.plan import check_variants, choose_device, choose_variants
 from bench.table import binary, console
 from bench.worker import Lost, Worker
-
-Counts = tuple[Counters, Memory]
 
 
 @click.command()
 @click.argument("loss", type=click.Choice(LOSSES))
 @click.option("--variant", "variants", type=click.Choice(VARIANTS), multiple=True)
-@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--dim", type=click.IntRange(1), default=128, show_default=True)
-@click.option("--classes", type=click.IntRange(1), default=10, show_default=True)
+@size_options(batch=64, dim=128, classes=10)
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
 @click.option("--instructions", is_flag=True, help="By valgrind, a minute or two a variant.")
 @device_option
@@ -41,6 +37,7 @@ def count(
     The figures are the same at every run of one build, so that they can be compared across
     commits on the noisiest machine.
     """
+    check_variants(loss, variants)
     case = Case(loss, batch, dim, classes, dtype, choose_device(device))
     table = Table("variant", box=None, pad_edge=False, header_style="bold")
     for column in ("operators", "waits", "buffers", "peak", "saved", "instructions"):
@@ -54,7 +51,7 @@ def count(
     console().print(Text.assemble((loss, "bold"), f"  {case}"), table)
 
 
-def counted(case: Case, variant: str) -> Counts:
+def counted(case: Case, variant: str) -> tuple[Counters, Memory]:
     """Return the counts of one step of a variant."""
     implementation = impls.implementation(case.loss, variant)
     return measure_counters(case, implementation), measure_memory(case, implementation)

@@ -1,7 +1,8 @@
 """What several commands take, and the values that it may have."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import psutil
@@ -11,6 +12,8 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 import impls
 from bench.errors import UsageError
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 LOSSES = [loss.name for loss in impls.losses()]
 VARIANTS = sorted({i.variant for name in LOSSES for i in impls.implementations(name)})
 
@@ -19,6 +22,20 @@ Folder = click.Path(path_type=Path, file_okay=False)
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
+
+
+def size_options(**defaults: int) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command one option a size, with its default."""
+
+    def decorate(command: Command) -> Command:
+        for name, default in reversed(defaults.items()):
+            option = click.option(
+                f"--{name}", type=click.IntRange(1), default=default, show_default=True
+            )
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def refuse_beside(option: str) -> None:

@@ -1,6 +1,5 @@
 """``scaling``: exponents, and the largest batch."""
 
-from collections.abc import Sequence
 from typing import IO
 
 import click
@@ -9,12 +8,10 @@ from pydantic import ConfigDict, RootModel
 from pydantic.dataclasses import dataclass
 from rich.text import Text
 
-import impls
 from bench.cases import Case
-from bench.cli.options import LOSSES, VARIANTS, Bytes, device_option
+from bench.cli.options import LOSSES, VARIANTS, Bytes, device_option, size_options
 from bench.environment import Environment, current_environment
-from bench.errors import UsageError
-from bench.plan import choose_device
+from bench.plan import check_variants, choose_device, choose_variants
 from bench.sampling import Sampling
 from bench.scaling.largest import LargestBatch, find_largest, free_memory
 from bench.scaling.laws import FEWEST_POINTS, Scaling, axes_of, sweep
@@ -46,11 +43,7 @@ class ScalingReport:
 @click.option(
     "--variant", "variants", type=click.Choice(VARIANTS), multiple=True, help="All by default."
 )
-@click.option("--batch", type=click.IntRange(1), default=512, show_default=True, help="Centre, B.")
-@click.option("--dim", type=click.IntRange(1), default=128, show_default=True, help="Centre, D.")
-@click.option(
-    "--classes", type=click.IntRange(1), default=1000, show_default=True, help="Centre, C."
-)
+@size_options(batch=512, dim=128, classes=1000)
 @click.option(
     "--points", type=click.IntRange(FEWEST_POINTS), default=5, show_default=True,
     help="Sizes an axis, by factors of 2 around the centre.",
@@ -89,7 +82,8 @@ def scaling(
     that between the last two sizes. Where the two differ, fixed costs bend the curve.
     """
     centre = Case(loss, batch, dim, classes, device=choose_device(device))
-    names = choose_eager(loss, variants, centre.device)
+    check_variants(loss, variants)
+    names = tuple(dict.fromkeys(variants)) or choose_variants(centre, (), compiled=False)
     sweeps = {axis: sweep(centre, axis, points) for axis in axes_of(loss)}
     threads = threads or torch.get_num_threads()
     memory = memory or free_memory(centre.device)
@@ -115,17 +109,3 @@ def scaling(
         environment = current_environment(threads=threads)
         report = ScalingReport(centre, environment, tuple(found), tuple(largest))
         file.write(RootModel[ScalingReport](report).model_dump_json(indent=1) + "\n")
-
-
-def choose_eager(loss: str, variants: Sequence[str], device: str) -> list[str]:
-    """Return the variants that are asked for, or all that need no compiling.
-
-    Raises:
-        UsageError: where the Loss has none of that name.
-    """
-    known = {entry.variant: entry for entry in impls.implementations(loss)}
-    for name in variants:
-        if name not in known:
-            raise UsageError(f"{loss} has no variant {name!r}; it has: {', '.join(known)}")
-    eager = [name for name, entry in known.items() if device in entry.devices and not entry.mode]
-    return list(dict.fromkeys(variants)) or eager
