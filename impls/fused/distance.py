@@ -20,36 +20,35 @@ HELD = 1.000001e-6
 class PairwiseDistance(nn.Module):
     """The root of the clamped expanded square, in place."""
 
-    @without_autocast
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return ``distances [M, N]``."""
-        wide = widened(a.dtype)
-        distances: Tensor = _Distance.apply(a.to(wide), b.to(wide))  # type: ignore[no-untyped-call]
-        return Distances(distances.to(a.dtype))
+        return _applied(_Distance, a, b)
 
 
 @register("pairwise_squared_distance", "fused", compiles=True)
 class PairwiseSquaredDistance(nn.Module):
     """The expanded square, unclamped; nothing is kept but the rows."""
 
-    @without_autocast
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return squared ``distances [M, N]``."""
-        wide = widened(a.dtype)
-        squared: Tensor = _SquaredDistance.apply(a.to(wide), b.to(wide))  # type: ignore[no-untyped-call]
-        return Distances(squared.to(a.dtype))
+        return _applied(_SquaredDistance, a, b)
 
 
 @register("vector_distance", "fused", compiles=True)
 class VectorDistance(nn.Module):
     """The norm of the rows' norms; one factor for the gradient, which is 0 at 0."""
 
-    @without_autocast
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return the one distance, 0-d."""
-        wide = widened(a.dtype)
-        distance: Tensor = _VectorDistance.apply(a.to(wide), b.to(wide))  # type: ignore[no-untyped-call]
-        return Distances(distance.to(a.dtype))
+        return _applied(_VectorDistance, a, b)
+
+
+@without_autocast
+def _applied(function: type[torch.autograd.Function], a: Tensor, b: Tensor) -> Distances:
+    """Return what a Function of the rows gives, computed wide and rounded to their dtype."""
+    wide = widened(a.dtype)
+    distances: Tensor = function.apply(a.to(wide), b.to(wide))  # type: ignore[no-untyped-call]
+    return Distances(distances.to(a.dtype))
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Softmax and a centre loss side by side: the tiled cross-entropy, and one gather of centres."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from impls.catalogue import LossAndLogits
@@ -20,7 +21,7 @@ class SoftmaxCenterUnsquared(WeightsAndCenters):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss; its logits are never formed."""
         loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
-        diff = embeddings - self.centers.index_select(0, labels)
+        diff = embeddings - F.embedding(labels, self.centers)
         distance = torch.linalg.vector_norm(diff, dtype=widened(diff.dtype))
         total = loss + self.center_weight / (2 * len(labels)) * distance
         return LossAndLogits(total.to(loss.dtype), None)
@@ -35,7 +36,7 @@ class SoftmaxCenter(MovingCentersAndWeights):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having moved the centres; its logits are never formed."""
         loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
-        diff = embeddings - self._centers_in_loss.index_select(0, labels)
+        diff = embeddings - F.embedding(labels, self._centers_in_loss)
         self._move_centers(diff, labels)
         total = loss + self.center_weight * (diff.to(widened(diff.dtype)).square().sum() / 2)
         return LossAndLogits(total.to(loss.dtype), None)

@@ -16,7 +16,7 @@ class SoftmaxCenterUnsquared(WeightsAndCenters):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``."""
         labels = labels.long()
-        diff = embeddings - self.centers.index_select(0, labels)
+        diff = embeddings - F.embedding(labels, self.centers)
         distance = torch.linalg.vector_norm(diff)
         logits = embeddings @ self.weight
         loss = F.cross_entropy(logits, labels)
@@ -33,7 +33,7 @@ class CenterAllPairs(AveragingCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, having moved the centres."""
-        centers = self.centers.index_select(0, labels)
+        centers = F.embedding(labels, self.centers)
         lengths = embeddings.square().sum(1, keepdim=True) + centers.square().sum(1)
         squared = torch.addmm(lengths, embeddings, centers.t(), alpha=-2)
         own = (embeddings - centers).square().sum(1, keepdim=True)
@@ -51,7 +51,7 @@ class CenterMse(ClassCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""
-        return LossOnly(F.mse_loss(embeddings, self.centers.index_select(0, labels)))
+        return LossOnly(F.mse_loss(embeddings, F.embedding(labels, self.centers)))
 
 
 @register("island", "vectorized", compiles=True)
@@ -63,7 +63,7 @@ class Island(IslandCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""
-        diff = embeddings - self.centers.index_select(0, labels)
+        diff = embeddings - F.embedding(labels, self.centers)
         unit = self.centers / torch.linalg.vector_norm(self.centers, dim=1, keepdim=True)
         count = len(self.centers)
         pairs = (unit.sum(0).square().sum() - count) / 2 + count * (count - 1) / 2

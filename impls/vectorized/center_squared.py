@@ -15,7 +15,7 @@ class Center(MovingCenters):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, having moved the centres where they have a rate."""
         labels = labels.long()
-        diff = embeddings - self._centers_in_loss.index_select(0, labels)
+        diff = embeddings - F.embedding(labels, self._centers_in_loss)
         self._move_centers(diff, labels)
         return LossOnly(diff.square().sum() / 2)
 
@@ -29,6 +29,6 @@ class SoftmaxCenter(MovingCentersAndWeights):
         labels = labels.long()
         logits = embeddings @ self.weight
         loss = F.cross_entropy(logits, labels, reduction="sum")
-        diff = embeddings - self._centers_in_loss.index_select(0, labels)
+        diff = embeddings - F.embedding(labels, self._centers_in_loss)
         self._move_centers(diff, labels)
         return LossAndLogits(loss + self.center_weight * (diff.square().sum() / 2), logits)
