@@ -13,14 +13,15 @@ kind is granted.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import cast
 
 import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 import impls
 from bench.cases import Case
@@ -87,31 +88,43 @@ def workload_of(case: Case) -> Workload:
     return Workload.of(case)
 
 
+Reference = Callable[..., nn.Module] | None
+"""Whose word is taken: the class of another catalogue's reference, or ``None`` for this one's."""
+
+
 @lru_cache(maxsize=2)
-def oracle(case: Case) -> tuple[dict[str, Tensor], ...]:
+def oracle(case: Case, reference: Reference = None) -> tuple[dict[str, Tensor], ...]:
     """Return what the reference gives in float64 on the CPU, a draw each."""
-    return steps(workload_of(case).exact(), impls.implementation(case.loss, "reference"))
+    return steps(workload_of(case).exact(), _implementation(case, reference))
 
 
 @lru_cache(maxsize=2)
-def reference_errors(case: Case) -> tuple[Mapping[str, Errors], ...]:
+def reference_errors(case: Case, reference: Reference = None) -> tuple[Mapping[str, Errors], ...]:
     """Return the reference's own errors in the Case's dtype, by quantity, a draw each."""
-    reference = impls.implementation(case.loss, "reference")
-    errors = _larger(_plain_errors(case), _errors(case, _mirrored_steps(case, reference)))
+    mirrored_steps = _mirrored_steps(case, _implementation(case, reference))
+    errors = _larger(_plain_errors(case, reference), _errors(case, mirrored_steps, reference))
     if case.dtype == "float64":
-        return _larger(errors, _scaled_from_float32(case))
+        return _larger(errors, _scaled_from_float32(case, reference))
     if case.dtype == "float32" or all(map(_tells, errors)):
         return errors
     return tuple(
         own if _tells(own) else scaled
-        for own, scaled in zip(errors, _scaled_from_float32(case), strict=True)
+        for own, scaled in zip(errors, _scaled_from_float32(case, reference), strict=True)
     )
 
 
 @lru_cache(maxsize=2)
-def _plain_errors(case: Case) -> tuple[dict[str, Errors], ...]:
+def _plain_errors(case: Case, reference: Reference) -> tuple[dict[str, Errors], ...]:
     """Return the errors of the reference itself, a draw each; its steps may take seconds."""
-    return _errors(case, steps(workload_of(case), impls.implementation(case.loss, "reference")))
+    return _errors(case, steps(workload_of(case), _implementation(case, reference)), reference)
+
+
+def _implementation(case: Case, reference: Reference) -> impls.Implementation:
+    if reference is None:
+        return impls.implementation(case.loss, "reference")
+    # Not a class to the type checker, which takes no class of modules to be hashable.
+    entry = replace(impls.loss(case.loss), reference=cast(type[nn.Module], reference))
+    return impls.Implementation(entry, "reference", reference)
 
 
 def _mirrored_steps(
@@ -137,12 +150,12 @@ def _tells(errors: Mapping[str, Errors]) -> bool:
     return all(math.isfinite(error.relative) for error in errors.values())
 
 
-def _scaled_from_float32(case: Case) -> tuple[Mapping[str, Errors], ...]:
+def _scaled_from_float32(case: Case, reference: Reference) -> tuple[Mapping[str, Errors], ...]:
     """Return the reference's errors in float32 times the ratio of the epsilons, as many ulps."""
     scale = torch.finfo(case.torch_dtype).eps / torch.finfo(torch.float32).eps
     return tuple(
         {name: Errors(scale * error.relative, error.ulps) for name, error in errors.items()}
-        for errors in reference_errors(replace(case, dtype="float32", autocast=False))
+        for errors in reference_errors(replace(case, dtype="float32", autocast=False), reference)
     )
 
 
@@ -158,13 +171,15 @@ def steps(
     return tuple(results)
 
 
-def _errors(case: Case, values: tuple[dict[str, Tensor], ...]) -> tuple[dict[str, Errors], ...]:
+def _errors(
+    case: Case, values: tuple[dict[str, Tensor], ...], reference: Reference
+) -> tuple[dict[str, Errors], ...]:
     """Return the errors of every quantity that was computed, a draw each.
 
     Raises:
         ValueError: where there is no loss, or a quantity that the Loss does not have.
     """
-    exact = oracle(case)
+    exact = oracle(case, reference)
     missing = {name for name in exact[0] if not name.startswith("out.")} - set(values[0])
     surplus = set(values[0]) - set(exact[0])
     if missing or surplus or next(iter(exact[0])) not in values[0]:
@@ -181,17 +196,19 @@ def rounding_band(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps + BAND * accumulated
 
 
-def measure_agreement(case: Case, implementation: impls.Implementation) -> tuple[Agreement, ...]:
+def measure_agreement(
+    case: Case, implementation: impls.Implementation, reference: Reference = None
+) -> tuple[Agreement, ...]:
     """Return how an implementation agrees with the oracle, a quantity each.
 
     Raises:
         ValueError: where it computes no loss, or a quantity that the Loss does not have.
     """
-    own = reference_errors(case)
-    if implementation == impls.implementation(case.loss, "reference"):
-        errors = _plain_errors(case)
+    own = reference_errors(case, reference)
+    if implementation.builder is _implementation(case, reference).builder:
+        errors = _plain_errors(case, reference)
     else:
-        errors = _errors(case, steps(workload_of(case), implementation))
+        errors = _errors(case, steps(workload_of(case), implementation), reference)
     band = rounding_band(case.torch_dtype)
     return tuple(
         max(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from typing import Literal
 
 import torch
@@ -104,7 +104,7 @@ def limit(case: Case, phase: Phase, ceilings: Ceilings) -> Limit:
     return Limit(seconds[bound], bound)
 
 
-@lru_cache
+@cache
 def sizes_of(case: Case) -> Sizes:
     """Return what the symbols of a cost stand for in a Case."""
     # On the CPU, so that what was measured on a GPU can be read without one.

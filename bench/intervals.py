@@ -1,8 +1,10 @@
 """Confidence intervals of a median: over the rounds of a process, and over processes."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +35,13 @@ def ratio_interval(processes: Sequence[NDArray[np.float64]]) -> Interval:
     As few medians may lie close together by accident, it is widened to hold the interval of all
     rounds, each less its process's median, taken as one series.
     """
-    medians = np.array([np.median(logs) for logs in processes])
+    medians = np.array([statistics.median(logs.tolist()) for logs in processes])
     within = np.concatenate([logs - own for logs, own in zip(processes, medians, strict=True)])
     _, low, high = float(np.mean(medians)) + np.array(median_interval(within))
     if len(processes) > 1:
         between = _student_interval(medians)
         low, high = min(low, between[0]), max(high, between[1])
-    median = float(np.median(np.concatenate(processes)))
+    median = statistics.median(np.concatenate(processes).tolist())
     return Interval(*(math.exp(x) for x in (median, min(low, median), max(high, median))))
 
 
@@ -54,11 +56,9 @@ def median_interval(samples: NDArray[np.float64]) -> tuple[float, float, float]:
     median with 95% confidence, and the interval is infinite. Under drift it covers less than it
     says: at 60 samples of a first-order autocorrelation of 0.6, about 91%.
     """
-    from scipy.stats import binom
-
-    count, median = len(samples), float(np.median(samples))
+    count, median = len(samples), statistics.median(samples.tolist())
     independent = int(count / _samples_worth_one(samples - median))
-    rank = int(binom.ppf((1 - CONFIDENCE) / 2, independent, 0.5))
+    rank = _rank(independent)
     if rank < 1:
         return median, -math.inf, math.inf
     outer = max(rank * count // independent, 1) - 1
@@ -71,7 +71,7 @@ def _samples_worth_one(deviations: NDArray[np.float64]) -> float:
     signs = np.sign(deviations)
     tau = 1.0
     for lag in range(1, len(signs) // 4):
-        rho = float(np.mean(signs[lag:] * signs[:-lag]))
+        rho = float(signs[lag:] @ signs[:-lag]) / (len(signs) - lag)
         if rho <= 0:
             break
         tau += 2 * rho
@@ -80,9 +80,22 @@ def _samples_worth_one(deviations: NDArray[np.float64]) -> float:
 
 def _student_interval(medians: NDArray[np.float64]) -> tuple[float, float]:
     """Return the interval of the mean of independent, roughly normal observations."""
+    center, count = float(np.mean(medians)), len(medians)
+    reach = _student_quantile(count - 1) * float(np.std(medians, ddof=1)) / math.sqrt(count)
+    return center - reach, center + reach
+
+
+# Kept, since of thousands of records few have counts of their own.
+@cache
+def _rank(samples: int) -> int:
+    """Return how many of so many independent samples lie below the interval of their median."""
+    from scipy.stats import binom
+
+    return int(binom.ppf((1 - CONFIDENCE) / 2, samples, 0.5))
+
+
+@cache
+def _student_quantile(degrees: int) -> float:
     from scipy.stats import t
 
-    center, count = float(np.mean(medians)), len(medians)
-    error = float(np.std(medians, ddof=1)) / math.sqrt(count)
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
-    return center - reach, center + reach
+    return float(t.ppf((1 + CONFIDENCE) / 2, degrees))

@@ -1,10 +1,11 @@
 """What a worker is asked to do: judge one variant of a Case, or time several of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import torch
+from torch import nn
 
 import impls
 from bench.agreement import Agreement, measure_agreement, workload_of
@@ -21,6 +22,7 @@ from bench.counters import Counters, measure_counters
 from bench.memory import Memory, measure_memory
 from bench.sampling import Sampling, interleave
 from bench.timing import Timing
+from bench.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,18 @@ def measure_times(case: Case, variants: tuple[str, ...], sampling: Sampling) -> 
         for variant, module in modules.items()
         if entries[variant].mode
     }
-    inputs = workload.leaves()
+    forward, step = sample_modules(workload, modules, sampling)
+    return {name: Times(forward[name], step[name], compilations.get(name)) for name in modules}
+
+
+def sample_modules(
+    workload: Workload, modules: Mapping[str, nn.Module], sampling: Sampling
+) -> tuple[dict[str, Timing], dict[str, Timing]]:
+    """Return the times of modules by name, interleaved: of the forward, and of the step."""
+    inputs, device = workload.leaves(), workload.case.device
     calls = {name: prepare_calls(workload, module, inputs) for name, module in modules.items()}
     resets = {name: call.reset for name, call in calls.items()}
     forwards = {name: call.forward for name, call in calls.items()}
     steps = {name: call.step for name, call in calls.items()}
-    forward = interleave(forwards, REFERENCE, sampling, resets, case.device)
-    step = interleave(steps, REFERENCE, sampling, resets, case.device)
-    return {name: Times(forward[name], step[name], compilations.get(name)) for name in modules}
+    forward = interleave(forwards, REFERENCE, sampling, resets, device)
+    return forward, interleave(steps, REFERENCE, sampling, resets, device)

@@ -109,17 +109,41 @@ def read_records(folder: Path) -> list[Record]:
     Raises:
         UsageError: where the file cannot be read, or another line is no Record of this schema.
     """
+    return list(each_record(folder))
+
+
+def each_record(folder: Path) -> Iterator[Record]:
+    """Yield what ``read_records`` returns, one after the other.
+
+    Raises:
+        UsageError: likewise.
+    """
     path = folder / RECORDS
     try:
-        text = path.read_bytes()
+        file = path.open("rb")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; expected the records of a run") from error
-    *lines, _torn = text.split(b"\n")
-    return [_parse(path, number, line) for number, line in enumerate(lines, 1)]
+    with file:
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n"):
+                yield _parse(f"{path}, line {number}", line)
 
 
-def _parse(path: Path, number: int, line: bytes) -> Record:
-    place = f"{path}, line {number}"
+def _parse(place: str, line: bytes) -> Record:
+    try:
+        record = RecordLine.model_validate_json(line).root
+    except ValidationError as error:
+        # In another schema any field may be wrong, and tells nothing.
+        _check_schema(place, line)
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{place}: {field}: {first['msg']}. Delete the line to go on") from None
+    if record.schema != SCHEMA:
+        _check_schema(place, line)
+    return record
+
+
+def _check_schema(place: str, line: bytes) -> None:
     try:
         schema = json.loads(line).get("schema")
     except (ValueError, AttributeError):
@@ -129,12 +153,6 @@ def _parse(path: Path, number: int, line: bytes) -> Record:
             f"{place}: schema {schema}; this version reads schema {SCHEMA}. Measure anew, or read "
             "it with the commit that its records name"
         )
-    try:
-        return RecordLine.model_validate_json(line).root
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{place}: {field}: {first['msg']}. Delete the line to go on") from None
 
 
 class RecordFile:

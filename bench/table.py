@@ -42,7 +42,7 @@ def binary(count: int) -> str:
     value = float(count)
     for prefix in ("", "Ki", "Mi"):
         if value < 1024:
-            return f"{value:.3g} {prefix}B"
+            return f"{value:.0f} {prefix}B" if value >= 1000 else f"{value:.3g} {prefix}B"
         value /= 1024
     return f"{value:.3g} GiB"
 

@@ -1,5 +1,6 @@
 """Times as they were sampled, and what can be said of their ratio to the reference's."""
 
+import statistics
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Literal, Self
@@ -64,7 +65,7 @@ class Timing:
     @cached_property
     def median_seconds(self) -> float:
         """The median time of one call."""
-        return float(np.median(self.seconds))
+        return statistics.median(self.seconds)
 
     @cached_property
     def speedup(self) -> Interval | None:

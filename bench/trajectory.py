@@ -102,7 +102,7 @@ def course_of(loss: str, device: str) -> Course:
 
 def compare(path: Path, reference: Path, exact: Path) -> Trajectory:
     """Return how a path and the reference's in float32 part from the exact one."""
-    gaps, own = (_gaps(p.losses, exact.losses) for p in (path, reference))
+    gaps, own = (loss_gaps(p.losses, exact.losses) for p in (path, reference))
     allowed = FACTOR * own.max() + rounding_band(torch.float32)
     parted = (gaps > allowed).nonzero()
     return Trajectory(
@@ -119,7 +119,7 @@ def _drift(path: Path, exact: Path) -> float:
     return max(relative_error(path.ends[name], end) for name, end in exact.ends.items())
 
 
-def _gaps(losses: Tensor, exact: Tensor) -> Tensor:
+def loss_gaps(losses: Tensor, exact: Tensor) -> Tensor:
     """Return how far the losses are off at every step, ``[STEPS]``: inf where one is not finite."""
     gaps = (losses - exact).abs() / exact.abs().max()
     return gaps.nan_to_num(nan=torch.inf)

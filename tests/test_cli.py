@@ -90,6 +90,9 @@ def test_seconds_are_shown_with_their_unit(value, text):
     assert si(value, "s") == text
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1536, "1.5 KiB"), (3 * 2**30, "3 GiB")])
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1536, "1.5 KiB"), (1000 * 2**10, "1000 KiB"), (3 * 2**30, "3 GiB")],
+)
 def test_bytes_are_shown_with_their_unit(count, text):
     assert binary(count) == text

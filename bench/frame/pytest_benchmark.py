@@ -1,0 +1,100 @@
+"""Rows of the files that pytest-benchmark saves for ``tests/perf``."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from bench.errors import UsageError
+from bench.frame.columns import CASE_COLUMNS
+from bench.frame.runs import record_row
+from bench.records import Record
+
+SOURCE = "pytest-benchmark"
+# Its files begin with it; other tools' files stand beside them.
+FIRST_KEY = b'"machine_info"'
+REQUIRED = ("machine", "commit", "made", *CASE_COLUMNS, "variant")
+
+
+class Stats(BaseModel):
+    """What pytest-benchmark says of the times that it took itself; seconds."""
+
+    median: float
+
+
+class Benchmark(BaseModel):
+    """One test: its times, and beside them the columns of ``extra_info``."""
+
+    fullname: str
+    stats: Stats
+    extra_info: dict[str, str | int | float | bool | None]
+
+
+class Document(BaseModel):
+    """A file."""
+
+    benchmarks: list[Benchmark]
+
+
+def extra_info(record: Record) -> dict[str, Any]:
+    """Return what a benchmark keeps of a Record beside its own times, under names of columns."""
+    own = ("source", "step_seconds")
+    return {name: value for name, value in record_row(record).items() if name not in own}
+
+
+def find(path: Path) -> Iterator[Path]:
+    """Yield the files of pytest-benchmark at a path, or below it."""
+    files = [path] if path.is_file() else sorted(path.rglob("*.json"))
+    for each in files:
+        with each.open("rb") as file:
+            if FIRST_KEY in file.read(100):
+                yield each
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """Return a row a benchmark of a file.
+
+    Raises:
+        UsageError: where it cannot be read, or is of other tests.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError:
+        raise UsageError(f"{path}: damaged; expected a file of pytest-benchmark") from None
+    return benchmark_rows(document, str(path))
+
+
+def benchmark_rows(document: Mapping[str, Any], run: str) -> list[dict[str, Any]]:
+    """Return a row a benchmark: pytest-benchmark's own median of the step, and the rest beside it.
+
+    Args:
+        document: what a file holds.
+        run: where it stands.
+
+    Raises:
+        UsageError: where it is of other tests.
+    """
+    try:
+        benchmarks = Document.model_validate(document).benchmarks
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{run}: {field}: {first['msg']}; expected pytest-benchmark's") from None
+    return [_row(benchmark, run) for benchmark in benchmarks]
+
+
+def _row(benchmark: Benchmark, run: str) -> dict[str, Any]:
+    missing = [name for name in REQUIRED if name not in benchmark.extra_info]
+    if missing:
+        raise UsageError(
+            f"{run}: {benchmark.fullname}: expected a benchmark of tests/perf, whose extra_info "
+            f"has {', '.join(missing)}"
+        )
+    return {
+        **benchmark.extra_info,
+        "source": SOURCE,
+        "run": run,
+        "step_seconds": benchmark.stats.median,
+    }

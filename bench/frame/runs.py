@@ -1,0 +1,88 @@
+"""Rows of the runs of ``python -m bench run``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.ceilings import limit
+from bench.frame.columns import case_row
+from bench.records import RECORDS, Record, each_record
+from bench.timing import Timing
+
+
+def find(path: Path) -> Iterator[Path]:
+    """Yield the runs in a folder, itself included, by path; or the one whose record file it is."""
+    if path.name == RECORDS and path.is_file():
+        yield path.parent
+    yield from sorted(each.parent for each in path.rglob(RECORDS))
+
+
+def rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield a row a Record of a run, without holding more than one Record.
+
+    Raises:
+        UsageError: where its records cannot be read.
+    """
+    for record in each_record(folder):
+        yield {"run": str(folder), **record_row(record)}
+
+
+def record_row(record: Record) -> dict[str, Any]:
+    """Return the columns that a Record has."""
+    environment, worst = record.environment, record.worst
+    row: dict[str, Any] = {
+        "source": "run",
+        "machine": environment.machine,
+        "commit": environment.commit,
+        "dirty": environment.dirty,
+        "made": record.made,
+        "threads": environment.threads,
+        "cpu": environment.cpu,
+        "gpu": environment.gpu,
+        "torch": environment.torch,
+        **case_row(record.case),
+        "variant": record.variant,
+        "status": record.status,
+        "reason": record.reason,
+    }
+    if worst:
+        row["error"] = max(part.error for part in record.agreement)
+        row["budget_share"] = worst.error / worst.budget
+        row["worst_quantity"] = worst.quantity
+    if record.memory:
+        row["step_peak_bytes"] = record.memory.step_peak_bytes
+        row["forward_peak_bytes"] = record.memory.forward_peak_bytes
+        row["saved_bytes"] = record.memory.saved_bytes
+        row["allocations"] = record.memory.allocations
+    if record.counters:
+        row["operators"] = record.counters.operators
+        row["synchronisations"] = record.counters.synchronisations
+    if record.compilation:
+        row["compile_seconds"] = record.compilation.compile_seconds
+    if record.warm_compilation:
+        row["warm_compile_seconds"] = record.warm_compilation.compile_seconds
+    return row | _times(record)
+
+
+def _times(record: Record) -> dict[str, Any]:
+    if record.step is None or record.forward is None:
+        return {}
+    row = {
+        "verdict": "reference" if record.variant == "reference" else record.step.verdict,
+        "processes": len(record.step.processes),
+        **_timing("step", record.step),
+        **_timing("forward", record.forward),
+    }
+    if record.ceilings:
+        least = limit(record.case, "step", record.ceilings)
+        row |= {"limit_seconds": least.seconds, "bound": least.bound}
+    return row
+
+
+def _timing(phase: str, timing: Timing) -> dict[str, float]:
+    row = {f"{phase}_seconds": timing.median_seconds}
+    if timing.speedup:
+        row[f"{phase}_speedup"] = timing.speedup.median
+        row[f"{phase}_speedup_low"] = timing.speedup.low
+        row[f"{phase}_speedup_high"] = timing.speedup.high
+    return row
