@@ -1,12 +1,14 @@
 """Every implementation of every loss in the catalogue, behind one registry.
 
 ``impls.losses()``, ``impls.implementations("arcface")`` and
-``impls.implementation("arcface", "vectorized").build(num_classes=1000, embedding_dim=512)``.
+``impls.implementation("arcface", "vectorized").build(num_classes=1000, embedding_dim=512)``;
+``impls.build("arcface", num_classes=1000, embedding_dim=512)`` takes the one that is recommended.
 """
 
 import importlib
 import pkgutil
 
+from impls.auto import Choice, build
 from impls.loss import Loss
 from impls.registry import (
     Implementation,
@@ -18,8 +20,10 @@ from impls.registry import (
 )
 
 __all__ = [
+    "Choice",
     "Implementation",
     "Loss",
+    "build",
     "implementation",
     "implementations",
     "loss",

@@ -36,6 +36,7 @@ class Implementation:
         departs: why its values cannot be the Loss's, where they are not; empty where they are.
         mode: torch.compile's, of a ``+compile`` variant; empty of any other.
         since: the first torch release that it runs on.
+        sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
     """
 
     loss: Loss
@@ -47,6 +48,7 @@ class Implementation:
     departs: str = ""
     mode: str = ""
     since: tuple[int, int] = OLDEST_TORCH
+    sparse: bool = False
 
     def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
         """Return why it cannot run here on a device type in a dtype, or ``None`` where it can."""
@@ -106,6 +108,7 @@ def register(
     compiles: bool = False,
     departs: str = "",
     since: tuple[int, int] = OLDEST_TORCH,
+    sparse: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Enter the decorated class, or function that returns a module, as an Implementation.
 
@@ -119,6 +122,7 @@ def register(
             variants are entered too.
         departs: why its values cannot be the Loss's, where they are not.
         since: the first torch release that it runs on.
+        sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
 
     Raises:
         ValueError: where the Loss is unknown, or has an Implementation of that variant.
@@ -129,7 +133,15 @@ def register(
 
     def enter(builder: Builder) -> Builder:
         entered = Implementation(
-            _losses[loss], variant, builder, requires, devices, dtypes, departs, since=since
+            _losses[loss],
+            variant,
+            builder,
+            requires=requires,
+            devices=devices,
+            dtypes=dtypes,
+            departs=departs,
+            since=since,
+            sparse=sparse,
         )
         variants[variant] = entered
         for suffix, (mode, where) in MODES.items() if compiles else ():

@@ -18,7 +18,7 @@ class _CenterMse(ClassCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""
-        chosen = _rows(self.centers, labels, self.sparse)
+        chosen = F.embedding(labels, self.centers, sparse=self.sparse)
         loss = F.mse_loss(_wide(embeddings), _wide(chosen))
         return LossOnly(loss.to(torch.promote_types(embeddings.dtype, chosen.dtype)))
 
@@ -28,7 +28,7 @@ class CenterMse(_CenterMse):
     """The gradient to the centres is one scatter into zeros, ``[C, D]``."""
 
 
-@register("center_mse", "sparse")
+@register("center_mse", "sparse", sparse=True)
 class CenterMseSparse(_CenterMse):
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
@@ -40,7 +40,7 @@ class _Center(MovingCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, having moved the centres where they have a rate."""
-        chosen = _rows(self._centers_in_loss, labels, self.sparse)
+        chosen = F.embedding(labels, self._centers_in_loss, sparse=self.sparse)
         loss = F.mse_loss(_wide(embeddings), _wide(chosen), reduction="sum") / 2
         if self._moves:
             self._move_centers(_wide(embeddings.detach()) - _wide(chosen.detach()), labels)
@@ -52,7 +52,7 @@ class Center(_Center):
     """The gradient to the centres is one scatter into zeros, ``[C, D]``."""
 
 
-@register("center", "sparse")
+@register("center", "sparse", sparse=True)
 class CenterSparse(_Center):
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
@@ -61,8 +61,3 @@ class CenterSparse(_Center):
 
 def _wide(tensor: Tensor) -> Tensor:
     return tensor.to(widened(tensor.dtype))
-
-
-def _rows(centers: Tensor, labels: Tensor, sparse: bool) -> Tensor:
-    """Return the class centres of ``labels [B]``, ``[B, D]``."""
-    return F.embedding(labels, centers, sparse=True) if sparse else centers.index_select(0, labels)

@@ -1,0 +1,166 @@
+"""The answer to a Request: one variant, the evidence, and what would change it."""
+
+import shlex
+from collections.abc import Sequence
+
+from pydantic import ConfigDict, RootModel
+from pydantic.dataclasses import dataclass
+
+import impls
+from bench.cases import Case
+from bench.choose.candidates import Candidate, Excluded
+from bench.choose.changes import Change, changes
+from bench.choose.ranking import Ranking, RunnerUp, Verdict, rank
+from bench.choose.request import Request, outputs_of
+from bench.choose.sources import Host, NotMeasured, Pool
+
+# Of the measurement that is proposed where the data cannot tell.
+PROPOSED_BUDGET, PROPOSED_PROCESSES = 10, 5
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an answer rests on.
+
+    Attributes:
+        host: the machine.
+        commits: of the implementations that were measured.
+        first: when the oldest Record was made, ISO 8601 in UTC.
+        last: when the newest was.
+    """
+
+    host: Host
+    commits: tuple[str, ...]
+    first: str
+    last: str
+
+
+@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
+class Answer:
+    """One variant, and why.
+
+    Attributes:
+        request: what was asked.
+        best: the variant, and what it costs.
+        verdict: how sure that is: ``clear``; the ``same`` time as the rival; ``unclear``; or the
+            ``only one`` that is eligible.
+        rival: the runner-up that may be the best after all, if any.
+        measurement: where it is unclear, the command that would tell.
+        runners_up: the other eligible variants, the fastest first.
+        excluded: the others.
+        changes: what would change the answer.
+        code: that uses the variant, three lines.
+        source: what it rests on.
+        interpolated: whether it rests on other sizes than the one that is asked for.
+        schema: the version of this layout. 1: the first.
+    """
+
+    request: Request
+    best: Candidate
+    verdict: Verdict
+    rival: str
+    measurement: str
+    runners_up: tuple[RunnerUp, ...]
+    excluded: tuple[Excluded, ...]
+    changes: tuple[Change, ...]
+    code: str
+    source: Source
+    interpolated: bool
+    schema: int = SCHEMA
+
+
+class AnswerFile(RootModel[Answer]):
+    """An Answer as JSON."""
+
+
+def answer(pools: list[Pool], request: Request) -> Answer:
+    """Return the answer that pools give.
+
+    Raises:
+        NotMeasured: where none of them tells.
+        UsageError: where no variant meets the constraints.
+    """
+    return _answer(*first_ranking(pools, request), request)
+
+
+def first_ranking(pools: list[Pool], request: Request) -> tuple[Pool, Ranking]:
+    """Return the ranking by the first pool that has the very size, or else sizes around it.
+
+    Raises:
+        NotMeasured: where none has.
+        UsageError: where no variant meets the constraints.
+    """
+    exact = [pool for pool in pools if request.case in {record.case for record in pool.records}]
+    unmeasured = None
+    for pool in [*exact, *(pool for pool in pools if pool not in exact)]:
+        try:
+            return pool, rank(pool, request)
+        except NotMeasured as error:
+            unmeasured = unmeasured or error
+    raise unmeasured or NotMeasured(f"no records of `{request.case.loss}`")
+
+
+def _answer(pool: Pool, ranking: Ranking, request: Request) -> Answer:
+    rival = ranking.rival
+    unclear = rival is not None and ranking.verdict == "unclear"
+    return Answer(
+        request=request,
+        best=ranking.best,
+        verdict=ranking.verdict,
+        rival=rival.candidate.variant if rival else "",
+        measurement=_measurement(pool.host, request.case, ranking) if unclear else "",
+        runners_up=ranking.runners_up,
+        excluded=ranking.excluded,
+        changes=tuple(changes(pool, request, ranking)),
+        code=code_of(request.case, ranking.best.variant),
+        source=_source(pool.host, ranking),
+        interpolated=ranking.best.interpolated,
+    )
+
+
+def _source(host: Host, ranking: Ranking) -> Source:
+    candidates = [ranking.best, *(runner.candidate for runner in ranking.runners_up)]
+    records = [share.record for candidate in candidates for share in candidate.shares]
+    made = sorted(record.made for record in records)
+    commits = sorted({record.environment.commit for record in records})
+    return Source(host, tuple(commits), made[0], made[-1])
+
+
+def _measurement(host: Host, case: Case, ranking: Ranking) -> str:
+    """Return the command that would tell the best from its rivals."""
+    rivals = [r.candidate.variant for r in ranking.runners_up if r.ratio.low <= 1]
+    options: dict[str, Sequence[str | int]] = {
+        "loss": [case.loss],
+        "variant": [ranking.best.variant, *rivals],
+        "batch": [case.batch],
+        "dim": [case.dim],
+        "classes": [case.classes],
+        "dtype": [case.dtype],
+        "data": [case.data],
+        "device": [case.device],
+        "budget": [PROPOSED_BUDGET],
+        "processes": [PROPOSED_PROCESSES],
+        "machine": [host.machine],
+    }
+    words = [f"--{name}={value}" for name, values in options.items() for value in values]
+    flags = ["--autocast"] if case.autocast else []
+    return shlex.join(["python", "-m", "bench", "run", *words, *flags])
+
+
+def code_of(case: Case, variant: str) -> str:
+    """Return three lines that use a variant at the size and in the dtype of a Case."""
+    loss = impls.loss(case.loss)
+    dtype = "" if case.dtype == "float32" or case.autocast else f", dtype=torch.{case.dtype}"
+    arguments = "".join(f", {name}={value}" for name, value in case.arguments.items())
+    inputs = ", ".join(f"{name}={name}" for name in loss.input_names)
+    output = outputs_of(case.loss)[0]
+    device = f'device="{case.device}"'
+    lines = [
+        "import torch, impls" if dtype or case.autocast else "import impls",
+        f'module = impls.build("{loss.name}", "{variant}", {device}{dtype}{arguments})',
+        f"{output} = module({inputs}).{output}",
+    ]
+    if case.autocast:
+        lines[2] = f'with torch.autocast("{case.device}", torch.{case.dtype}): {lines[2]}'
+    return "\n".join(lines)

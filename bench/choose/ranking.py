@@ -1,0 +1,160 @@
+"""The ranking: the eligible variants, the least time first, and how sure the first place is."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from bench.choose.candidates import Candidate, Excluded, candidates_at, ratio_of
+from bench.choose.constraints import admitted
+from bench.choose.request import Request
+from bench.choose.sources import NotMeasured, Pool
+from bench.intervals import Interval
+from bench.scaling.laws import axes_of
+from bench.timing import SAME_MARGIN
+
+Verdict = Literal["clear", "same", "unclear", "only one"]
+
+
+@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
+class RunnerUp:
+    """A variant that would do as well, but takes longer.
+
+    Attributes:
+        candidate: what it costs.
+        ratio: its time over the best one's, all steps and compiling where these are counted.
+    """
+
+    candidate: Candidate
+    ratio: Interval
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The eligible variants, the best first, and why others are not.
+
+    Attributes:
+        best: of the least time; a compiled one only where it is clearly faster than the eager.
+        runners_up: the others, the least time first.
+        excluded: those that are not eligible.
+    """
+
+    best: Candidate
+    runners_up: tuple[RunnerUp, ...]
+    excluded: tuple[Excluded, ...]
+
+    @property
+    def rival(self) -> RunnerUp | None:
+        """The runner-up that may be the best after all, if any."""
+        return min(self.runners_up, key=lambda runner: runner.ratio.low, default=None)
+
+    @property
+    def verdict(self) -> Verdict:
+        """How sure the first place is: ``same`` where a rival's time is within 2% of it."""
+        if self.rival is None:
+            return "only one"
+        low, high = self.rival.ratio.low, self.rival.ratio.high
+        if low >= 1 / (1 + SAME_MARGIN) and high <= 1 + SAME_MARGIN:
+            return "same"
+        return "clear" if low > 1 else "unclear"
+
+
+def rank(pool: Pool, request: Request) -> Ranking:
+    """Return the ranking of a Request by what a pool tells.
+
+    Raises:
+        NotMeasured: where it tells of no variant at that size.
+        UsageError: where no variant meets the constraints.
+    """
+    order, excluded = _eligible(pool, request, *candidates_at(pool, request.case))
+    best, *others = order
+    runners_up = [_runner_up(best, other, request) for other in others]
+    runners_up.sort(key=lambda runner: runner.ratio.median)
+    return Ranking(best, tuple(runners_up), tuple(excluded))
+
+
+def _runner_up(best: Candidate, other: Candidate, request: Request) -> RunnerUp:
+    """Return a runner-up, with its time beside the best one's, where they were timed together."""
+    seconds = best.step_seconds * ratio_of(best, other).median
+    return RunnerUp(replace(other, step_seconds=seconds), _total_ratio(best, other, request))
+
+
+def winner(
+    pool: Pool, request: Request, among: Collection[str] = (), beside: str = ""
+) -> Candidate:
+    """Return the best variant alone.
+
+    Args:
+        pool: the records.
+        request: what is asked.
+        among: the variants to choose from; empty for all.
+        beside: a variant that must have been measured there, whether it is eligible or not.
+
+    Raises:
+        NotMeasured: where the pool tells of no variant at that size, or not of ``beside``.
+        UsageError: where no variant meets the constraints.
+    """
+    candidates, excluded = candidates_at(pool, request.case)
+    left = [each for each in candidates if not among or each.variant in among]
+    if beside and beside not in {each.variant for each in left}:
+        raise NotMeasured(_unmeasured(pool, request, excluded))
+    return _eligible(pool, request, left, excluded)[0][0]
+
+
+def _eligible(
+    pool: Pool, request: Request, candidates: list[Candidate], excluded: list[Excluded]
+) -> tuple[list[Candidate], list[Excluded]]:
+    """Return the candidates that meet the constraints, the least time first, and all others."""
+    if not candidates:
+        raise NotMeasured(_unmeasured(pool, request, excluded))
+    left, refused = admitted(request, candidates)
+    order = sorted(left, key=lambda candidate: candidate.total_seconds(request.steps))
+    return _proven(order, request), [
+        *excluded,
+        *(Excluded(name, "constraint", why) for name, why in refused.items()),
+    ]
+
+
+def _proven(order: list[Candidate], request: Request) -> list[Candidate]:
+    """Put a compiled variant first only where it is clearly faster than every eager one.
+
+    It costs a compiler, a wait at every start, and degenerate inputs that were not tried.
+    """
+    eager = next((each for each in order if not each.compile_seconds), order[0])
+    faster = order[: order.index(eager)]
+    proven = [each for each in faster if _total_ratio(each, eager, request).low > 1]
+    best = proven[0] if proven else eager
+    return [best, *(each for each in order if each is not best)]
+
+
+def _unmeasured(pool: Pool, request: Request, excluded: Sequence[Excluded]) -> str:
+    case = request.case
+    failed = [each for each in excluded if each.kind == "no times"]
+    if failed:
+        reasons = "; ".join(f"{each.variant} {each.reason}" for each in failed)
+        return f"no variant of `{case.loss}` was timed at {case} on {pool.host.machine}: {reasons}"
+    cases = {record.case for record in pool.records}
+    spans = (
+        f"{axis} {min(sizes)} to {max(sizes)}"
+        for axis in axes_of(case.loss)
+        if (sizes := {getattr(each, axis) for each in cases})
+    )
+    return (
+        f"`{case.loss}` was not measured at {case} on {pool.host.machine}, nor at sizes all around "
+        f"it; measured were {', '.join(spans)}. --measure measures it"
+    )
+
+
+def _total_ratio(best: Candidate, other: Candidate, request: Request) -> Interval:
+    """Return the other's total time over the best one's: of the ratio of steps by known totals."""
+    ratio = ratio_of(best, other)
+    if request.steps is None:
+        return ratio
+    stepping, total = request.steps * best.step_seconds, best.total_seconds(request.steps)
+    ends = (
+        (other.compile_seconds + stepping * x) / total
+        for x in (ratio.median, ratio.low, ratio.high)
+    )
+    return Interval(*ends)

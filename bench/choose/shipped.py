@@ -1,0 +1,148 @@
+"""The shipped table of recommendations, ``impls/recommended.json``, written from records.
+
+A line a measured size: the variants that are faster than the reference, the fastest first, then the
+reference itself. Only what every user of torch alone can take is named: no third party, nothing
+compiled, no sparse gradient, and nothing that does worse than the reference on degenerate inputs.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+import impls
+from bench.cases import DTYPES, Case
+from bench.choose.sources import Host
+from bench.environment import ROOT
+from bench.errors import UsageError
+from bench.measure import REFERENCE
+from bench.records import Record
+
+SHIPPED = ROOT / "impls" / "recommended.json"
+SCHEMA = 1
+
+
+def table_text(records: Iterable[Record]) -> str:
+    """Return the table as JSON, a line a size, in an order that keeps differences small.
+
+    Raises:
+        UsageError: where no record recommends anything, or records of one machine do not agree on
+            what it is.
+    """
+    used = list(_newest(record for record in records if _plain(record)))
+    lines = {
+        loss.name: [
+            _line(case, list(group))
+            for (case, _), group in groupby(
+                (record for record in used if record.case.loss == loss.name),
+                key=lambda record: (record.case, record.environment.machine),
+            )
+        ]
+        for loss in impls.losses()
+    }
+    losses = {name: [line for line in found if line] for name, found in lines.items()}
+    if not any(losses.values()):
+        raise UsageError("no record that was timed beside its reference; measure with `run`")
+    return _json(_machines(used), {name: found for name, found in losses.items() if found})
+
+
+def _plain(record: Record) -> bool:
+    """Return whether a Record is of plain data in a dtype of its own, and was timed."""
+    case = record.case
+    return bool(record.step) and case.data == "gaussian" and not case.autocast and case.seed == 0
+
+
+def _newest(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield the newest Record of every cell of every machine, by Case, machine and variant."""
+    cells = {
+        (record.cell, record.environment.machine): record
+        for record in sorted(records, key=lambda record: record.made)
+    }
+    yield from sorted(cells.values(), key=_order)
+
+
+def _order(record: Record) -> tuple[Any, ...]:
+    case = record.case
+    kind = case.loss, case.device, list(DTYPES).index(case.dtype)
+    sizes = case.dim, case.classes, case.batch
+    return *kind, *sizes, record.environment.machine, record.variant
+
+
+def _line(case: Case, records: list[Record]) -> dict[str, Any] | None:
+    """Return the line of one size on one machine, or ``None`` without the reference."""
+    if all(record.variant != REFERENCE for record in records):
+        return None
+    faster = {
+        record.variant: record.step.speedup.median
+        for record in records
+        if _for_everyone(record)
+        and record.step
+        and record.step.speedup
+        and record.step.verdict == "faster"
+    }
+    order = sorted(faster, key=lambda variant: -faster[variant])
+    return {
+        "machine": records[0].environment.machine,
+        "measured": max(record.made for record in records)[:10],
+        "device": case.device,
+        "dtype": case.dtype,
+        "batch": case.batch,
+        "dim": case.dim,
+        "classes": case.classes,
+        "variants": [*order, REFERENCE],
+        "speedups": [*(float(f"{faster[variant]:.2g}") for variant in order), 1.0],
+    }
+
+
+def _for_everyone(record: Record) -> bool:
+    known = {each.variant: each for each in impls.implementations(record.case.loss)}
+    found = known.get(record.variant)
+    if found is None or record.variant == REFERENCE:
+        return False
+    special = bool(found.requires or found.mode or found.departs or found.sparse)
+    return not special and all(part.grade != "worse" for part in record.conformance)
+
+
+def _machines(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
+    """Return what the lines rest on, by machine.
+
+    Raises:
+        UsageError: where one name stands for several processors.
+    """
+    machines: dict[str, dict[str, Any]] = {}
+    for name, group in groupby(sorted(records, key=_machine_of), key=_machine_of):
+        together = list(group)
+        hosts = {Host.of(record.environment, record.case.device) for record in together}
+        processors = sorted({host.processor for host in hosts})
+        if len({record.environment.cpu for record in together}) > 1:
+            raise UsageError(
+                f"the machine {name!r} has records of several processors: {processors}"
+            )
+        made = sorted(record.made for record in together)
+        machines[name] = {
+            "processors": processors,
+            "cores": sorted({host.cores for host in hosts}),
+            "threads": sorted({host.threads for host in hosts}),
+            "torch": sorted({host.torch for host in hosts}),
+            "commits": sorted({record.environment.commit for record in together}),
+            "first": made[0],
+            "last": made[-1],
+        }
+    return machines
+
+
+def _machine_of(record: Record) -> str:
+    return record.environment.machine
+
+
+def _json(machines: Mapping[str, Any], losses: Mapping[str, list[dict[str, Any]]]) -> str:
+    """Return JSON with a line a machine and a line a size."""
+    blocks = [
+        f'  "{name}": [\n' + ",\n".join(f"   {json.dumps(line)}" for line in losses[name]) + "\n  ]"
+        for name in sorted(losses)
+    ]
+    hosts = [f'  "{name}": {json.dumps(machines[name])}' for name in sorted(machines)]
+    return (
+        f'{{\n "schema": {SCHEMA},\n "machines": {{\n' + ",\n".join(hosts) + "\n },\n"
+        ' "losses": {\n' + ",\n".join(blocks) + "\n }\n}\n"
+    )

@@ -1,0 +1,139 @@
+"""An answer as it is printed."""
+
+import math
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bench.choose.answer import Answer
+from bench.choose.candidates import Candidate
+from bench.choose.changes import break_even
+from bench.table import binary, si, spread
+
+INDENT = (0, 0, 0, 2)
+
+
+def answer_text(answer: Answer) -> Group:
+    """Return an answer: the variant, why, how sure, the others, what would change it, the code."""
+    case = answer.request.case
+    parts: list[RenderableType] = [
+        Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")),
+        Text.assemble("take ", (answer.best.variant, "bold green")),
+    ]
+    sections = {
+        "why": _facts(_why(answer)),
+        "how sure": Text("\n".join(_sureness(answer))),
+        "runners-up": _runners_up(answer) if answer.runners_up else None,
+        "left out": Text("\n".join(_left_out(answer))),
+        "what would change it": Text("\n".join(change.text for change in answer.changes)),
+        "in production": Text(answer.code),
+        "it rests on": Text("\n".join(_grounds(answer))),
+    }
+    for title, body in sections.items():
+        if body is not None and not (isinstance(body, Text) and not body.plain):
+            parts += [Text(f"\n{title}", "bold"), Padding(body, INDENT, expand=False)]
+    return Group(*parts)
+
+
+def _facts(rows: Iterator[tuple[str, str]]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, fact in rows:
+        table.add_row(Text(name), Text(fact))
+    return table
+
+
+def _why(answer: Answer) -> Iterator[tuple[str, str]]:
+    best, steps = answer.best, answer.request.steps
+    about = "about " if best.interpolated else ""
+    faster = f", {spread(best.speedup)} the reference's speed" if best.speedup else ""
+    yield "time", f"{about}{si(best.step_seconds, 's')} a step{faster}"
+    if steps is not None:
+        yield "in all", f"{about}{si(best.total_seconds(steps), 's')} for {steps:,} steps"
+    yield "memory", f"{about}{binary(best.peak_bytes)} at the peak of a step"
+    yield "error", f"{best.error:.0e} at most, relative to the reference in float64"
+    yield "compiling", _compiling(answer)
+    yield "degenerate inputs", _degenerate(best)
+
+
+def _compiling(answer: Answer) -> str:
+    best = answer.best
+    if not best.compile_seconds:
+        return "none"
+    eager = [r.candidate for r in answer.runners_up if not r.candidate.compile_seconds]
+    against = min(eager, key=lambda candidate: candidate.step_seconds, default=None)
+    cost = f"{best.compile_seconds:.3g} s"
+    steps = break_even(best, against) if against else math.inf
+    if against is None or steps == math.inf:
+        return cost
+    return f"{cost}, paid after {steps:,.0f} steps against {against.variant}, the fastest eager one"
+
+
+def _degenerate(best: Candidate) -> str:
+    if best.variant == "reference":
+        return "it is the reference"
+    if not best.tried:
+        return "not tried on compiled variants"
+    parts = [f"worse on {', '.join(best.worse)}"] if best.worse else []
+    parts += [f"better on {', '.join(best.better)}"] if best.better else []
+    return "; ".join(parts) or "as the reference does"
+
+
+def _sureness(answer: Answer) -> Iterator[str]:
+    if not answer.rival:
+        yield "it is the only one that is eligible"
+        return
+    ratio = next(r.ratio for r in answer.runners_up if r.candidate.variant == answer.rival)
+    figures = f"`{answer.rival}` takes {spread(ratio)} its time"
+    if answer.verdict == "clear":
+        yield f"clear: {figures}"
+    elif answer.verdict == "same":
+        yield f"the same: {figures}, either will do"
+    else:
+        yield f"unclear: {figures}; the data cannot tell which is faster. This would:"
+        yield answer.measurement
+
+
+def _runners_up(answer: Answer) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(
+        ("variant", "step", "its time [95%]", "peak", "error", "compiling")
+    ):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for runner in answer.runners_up:
+        other = runner.candidate
+        compiling = f"{other.compile_seconds:.3g} s" if other.compile_seconds else ""
+        table.add_row(
+            Text(other.variant),
+            si(other.step_seconds, "s"),
+            Text(spread(runner.ratio)),
+            binary(other.peak_bytes),
+            f"{other.error:.0e}",
+            compiling,
+        )
+    return table
+
+
+def _left_out(answer: Answer) -> Iterator[str]:
+    by_reason: dict[str, list[str]] = {}
+    for each in answer.excluded:
+        by_reason.setdefault(each.reason, []).append(each.variant)
+    for reason, variants in by_reason.items():
+        yield f"{', '.join(variants)}: {reason}"
+
+
+def _grounds(answer: Answer) -> Iterator[str]:
+    source, best = answer.source, answer.best
+    first, last = source.first[:10], source.last[:10]
+    when = f"on {last}" if first == last else f"from {first} to {last}"
+    commits = ", ".join(commit[:7] or "none" for commit in source.commits)
+    yield f"records of {source.host}, made {when} at commit {commits}"
+    sizes = ", ".join(
+        f"{size.batch}x{size.dim}, C={size.classes} ({size.share:.0%})" for size in best.sizes
+    )
+    if answer.interpolated:
+        yield f"interpolated in log space between {sizes}; --measure measures the very size"
+    else:
+        yield f"measured at {sizes.removesuffix(' (100%)')}"

@@ -1,0 +1,89 @@
+"""``choose-check``: the choice on trial."""
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import torch
+
+from bench.choose.sources import Host
+from bench.choose.trial import TrialFile, TrialReport, plan_of, predict, trial_of
+from bench.choose.trial_table import trial_table, trial_text
+from bench.cli.choose import load_runs, machine_option, records_option
+from bench.cli.options import device_option
+from bench.cli.selftest import FOLDER
+from bench.environment import current_environment
+from bench.errors import UsageError
+from bench.plan import choose_device, start_run
+from bench.progress import watching
+from bench.records import read_records
+from bench.run import run
+from bench.table import console
+
+
+@click.command("choose-check")
+@click.option(
+    "--held-out", "count", type=click.IntRange(1), default=30, show_default=True, help="Sizes."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sizes.")
+@click.option(
+    "--budget", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True,
+    help="Seconds to sample a phase of a size.",
+)  # fmt: skip
+@records_option
+@machine_option
+@device_option
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=FOLDER,
+    help="Where to put the machine's folder; by default results/selftest.",
+)  # fmt: skip
+@click.pass_context
+def choose_check(
+    context: click.Context,
+    count: int,
+    seed: int,
+    budget: float,
+    runs: tuple[Path, ...],
+    machine: str,
+    device: str,
+    out: Path,
+) -> None:
+    """Put `choose` on trial: random sizes between recorded ones, chosen for and then measured.
+
+    A choice is right where the variant's step takes at most 10% longer than the best one's. The
+    exit code is 1 where fewer than nine in ten are.
+    """
+    device = choose_device(device)
+    here = Host.of(current_environment(machine), device)
+    predictions = predict(load_runs(runs), device, machine, here, count, seed)
+    plan = plan_of(predictions, budget, torch.get_num_threads(), machine)
+    # Not kept among the records: the next trial would find its sizes there.
+    with tempfile.TemporaryDirectory(prefix="lossbench-") as folder:
+        start_run(Path(folder), plan)
+        with watching(plan, Path(folder)) as watcher:
+            run(Path(folder), plan, watcher)
+        records = read_records(Path(folder))
+    report = TrialReport(
+        environment=records[0].environment,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=seed,
+        budget_seconds=budget,
+        trials=tuple(trial_of(prediction, records) for prediction in predictions),
+    )
+    where = _write(report, out / report.environment.machine)
+    console().print(trial_table(report))
+    for warning in report.environment.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"figures: {where}/choose.json", err=True)
+    context.exit(int(report.outcome == "fails"))
+
+
+def _write(report: TrialReport, folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "choose.txt").write_text(trial_text(report))
+        (folder / "choose.json").write_text(TrialFile(report).model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
+    return folder

@@ -1,0 +1,88 @@
+"""Records for the tests of ``choose``, made in code."""
+
+import math
+from dataclasses import replace
+
+from bench.agreement import Agreement
+from bench.cases import Case
+from bench.choose.answer import answer
+from bench.choose.request import Request
+from bench.choose.sources import pools_of
+from bench.compilation import Compilation
+from bench.memory import Memory
+from bench.timing import Samples, Timing
+from tests.test_records import FIGURES, record
+
+ISLAND = Case("island", batch=64, dim=128, classes=100)
+ROUNDS = 60
+
+
+def timing(seconds, *, drift=0.0, noise=0.002, reference=1e-3):
+    """Times in rounds that a drifting machine disturbs alike."""
+    load = [math.exp(drift * math.sin(i)) for i in range(ROUNDS)]
+    own = tuple(seconds * x * math.exp(noise * (-1) ** i) for i, x in enumerate(load))
+    return Timing((Samples(own, tuple(reference * x for x in load), 1),))
+
+
+def seen(variant, seconds, case=ISLAND, **changes):
+    options = {"peak": 1000, "error": 1e-8, "outputs": ("loss",), "compile_seconds": None}
+    options |= {key: changes.pop(key) for key in list(changes) if key in options}
+    taken = timing(
+        seconds,
+        **{k: changes.pop(k) for k in list(changes) if k in ("noise", "drift", "reference")},
+    )
+    cost = options["compile_seconds"]
+    return record(
+        case=case,
+        variant=variant,
+        agreement=tuple(
+            Agreement(f"out.{name}", error=options["error"], **FIGURES)
+            for name in options["outputs"]
+        ),
+        memory=Memory(options["peak"], options["peak"], 1, 1),
+        compilation=Compilation(cost, 1, 0, cached=False, sweep=(), recompiles=0) if cost else None,
+        forward=taken,
+        step=taken,
+        **changes,
+    )
+
+
+def lost(variant, case=ISLAND, status="oom", reason="no memory"):
+    nothing = {"agreement": (), "memory": None, "forward": None, "step": None}
+    return record(case=case, variant=variant, status=status, reason=reason, **nothing)
+
+
+def ask(records, case=ISLAND, **constraints):
+    return answer(pools_of(records, case), Request(case, **constraints))
+
+
+THREE = [seen("reference", 1e-3), seen("vectorized", 5e-4), seen("fused", 2e-4)]
+
+
+ARC = Case("arcface", 64, 128, 100)
+HEADS = [
+    seen("reference", 1e-3, ARC, outputs=("loss", "logits"), peak=4000),
+    seen("vectorized", 5e-4, ARC, outputs=("loss", "logits"), peak=2000, error=2e-8),
+    seen("fused", 2e-4, ARC, peak=3000, error=5e-8),
+    seen("vectorized+compile", 1e-4, ARC, peak=5000, error=9e-8, compile_seconds=6.0),
+]
+
+
+def power(variant, seconds, exponent):
+    """Records whose time is a power of the batch, beside a reference of 10 ms at batch 64."""
+    return [
+        seen(
+            variant,
+            seconds * growth**exponent,
+            replace(ISLAND, batch=64 * growth),
+            reference=1e-2 * growth,
+        )
+        for growth in (1, 16)
+    ]
+
+
+CROSSING = [
+    *power("reference", 1e-2, 1),
+    *power("fused", 1e-3, 1),
+    *power("vectorized", 2e-3, 0.5),
+]

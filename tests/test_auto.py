@@ -1,0 +1,182 @@
+"""``impls.build``: the recommended variant, or the one that is asked for, and why."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import impls
+from bench.cases import Case
+from bench.workload import Workload
+from impls import auto
+from impls.auto import Choice, Recommendation, recommendations
+from tests.conftest import name_of, supported
+
+ROOT = Path(__file__).parent.parent
+SIZES = {"num_classes": 5, "embedding_dim": 4}
+
+
+def line(*variants, batch=64, dim=128, classes=1000, **changes):
+    speedups = tuple(float(len(variants) - i) for i in range(len(variants)))
+    kind = {"machine": "here", "measured": "2026-01-02", "device": "cpu", "dtype": "float32"}
+    return Recommendation(
+        **{**kind, **changes},
+        batch=batch,
+        dim=dim,
+        classes=classes,
+        variants=variants,
+        speedups=speedups,
+    )
+
+
+@pytest.fixture
+def table(monkeypatch):
+    def put(*lines, loss="arcface"):
+        monkeypatch.setattr(auto, "recommendations", lambda: {loss: lines})
+
+    return put
+
+
+def test_an_explicit_variant_is_built_and_says_so():
+    module = impls.build("arcface", "vectorized", **SIZES)
+    assert module.choice == Choice("arcface", "vectorized", "as asked for", "", "", {})
+    assert str(module.choice) == "arcface: vectorized, as asked for"
+
+
+def test_auto_takes_the_line_of_the_very_size_and_explains_it(table):
+    table(line("vectorized", "reference"), line("fused", "reference", batch=256))
+    module = impls.build("arcface", batch=256, num_classes=1000, embedding_dim=128)
+    choice = module.choice
+    assert (choice.variant, choice.machine, choice.measured) == ("fused", "here", "2026-01-02")
+    assert choice.size == {"batch": 256, "dim": 128, "classes": 1000}
+    assert choice.reason == (
+        "2 times as fast as the reference at batch 256, dim 128, classes 1000 on here"
+    )
+
+
+def test_another_size_takes_the_nearest_and_says_so(table):
+    table(line("vectorized", "reference"), line("fused", "reference", batch=256))
+    choice = impls.build("arcface", batch=129, num_classes=900, embedding_dim=64).choice
+    assert choice.variant == "fused"
+    assert "the measured size nearest to batch 129, dim 64, classes 900" in choice.reason
+    assert impls.build("arcface", batch=127, **SIZES).choice.variant == "vectorized"
+
+
+def test_without_a_batch_the_largest_is_taken_and_told(table):
+    table(line("vectorized", "reference"), line("fused", "reference", batch=256))
+    choice = impls.build("arcface", num_classes=1000, embedding_dim=128).choice
+    assert choice.variant == "fused"
+    assert choice.reason.endswith("no batch was given")
+
+
+def test_what_cannot_run_here_is_passed_over_and_told(table, monkeypatch):
+    table(line("fused", "vectorized", "reference"))
+    fused = impls.implementation("arcface", "fused")
+    monkeypatch.setitem(vars(fused), "since", (99, 0))
+    choice = impls.build("arcface", batch=64, **SIZES).choice
+    assert choice.variant == "vectorized"
+    assert "fused passed over: it needs torch 99.0 or later" in choice.reason
+    with pytest.raises(ValueError, match=r"arcface: fused needs torch 99\.0 or later"):
+        impls.build("arcface", "fused", **SIZES)
+
+
+def test_where_nothing_is_faster_the_reference_is_taken(table):
+    table(line("reference"))
+    assert "nothing was clearly faster" in impls.build("arcface", **SIZES).choice.reason
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"device": "cuda"},
+            r"nothing is recommended for cuda float32, only for cpu float32; name",
+        ),
+        ({"dtype": torch.bfloat16}, "--dtype bfloat16` finds"),
+        ({"batch": 0}, "batch must be 1 or more, got 0"),
+        ({"variant": "fuesd"}, "arcface has no variant 'fuesd'; it has: reference"),
+        ({"margni": 1}, "arcface: unknown argument 'margni'; it takes: num_classes"),
+        ({"variant": "fused", "device": "mps"}, "arcface: fused runs on cpu, cuda, not on mps"),
+    ],
+)
+def test_what_cannot_be_built_is_told_with_the_choices(table, arguments, message):
+    table(line("fused", "reference"))
+    with pytest.raises(ValueError, match=message):
+        impls.build("arcface", **arguments, **SIZES)
+
+
+def test_an_unknown_loss_is_told():
+    for variant in ("auto", "fused"):
+        with pytest.raises(ValueError, match="unknown loss 'arcfaec'; the losses are: softmax"):
+            impls.build("arcfaec", variant)
+
+
+def test_the_module_has_the_references_values_in_its_dtype():
+    torch.manual_seed(0)
+    module = impls.build("arcface", "auto", batch=8, **SIZES)
+    torch.manual_seed(0)
+    reference = impls.build("arcface", "reference", **SIZES)
+    x, labels = torch.randn(8, 4), torch.randint(5, (8,))
+    torch.testing.assert_close(module(x, labels).loss, reference(x, labels).loss)
+    double = impls.build("arcface", "fused", dtype=torch.float64, **SIZES)
+    assert double(x.double(), labels).loss.dtype == torch.float64
+    with pytest.raises(ValueError, match="embeddings must be"):
+        module(x[:, :3], labels)
+
+
+def test_the_shipped_table_names_what_everyone_can_take():
+    shipped = recommendations()
+    assert set(shipped) == {loss.name for loss in impls.losses()}
+    for loss, lines in shipped.items():
+        for each in lines:
+            assert each.variants[-1] == "reference"
+            assert len(each.speedups) == len(each.variants)
+            assert list(each.speedups[:-1]) == sorted(each.speedups[:-1], reverse=True)
+            assert min(each.size.values()) > 0
+            for variant in each.variants:
+                found = impls.implementation(loss, variant)
+                special = found.requires or found.mode or found.departs or found.sparse
+                assert not special, f"{loss}: {variant}"
+
+
+def test_the_shipped_table_says_what_it_rests_on():
+    table = json.loads((ROOT / "impls" / auto.TABLE).read_text())
+    named = {each.machine for lines in recommendations().values() for each in lines}
+    assert named == set(table["machines"])
+    for machine in table["machines"].values():
+        assert all(machine[name] for name in ("processors", "torch", "commits", "first", "last"))
+
+
+@pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
+def test_auto_builds_every_loss_and_steps(loss):
+    case = Case(loss, batch=8, dim=4, classes=5)
+    module = impls.build(loss, batch=8, **case.arguments)
+    assert module.choice.loss == loss
+    outcome = Workload.of(case).step(module)
+    assert all(tensor.isfinite().all() for tensor in outcome.gradients.values())
+
+
+@pytest.mark.parametrize("implementation", supported(), ids=name_of)
+def test_what_has_sparse_gradients_says_so(implementation):
+    case = Case(implementation.loss.name, batch=8, dim=4, classes=5)
+    module = implementation.build(**case.arguments)
+    out = module(**Workload.of(case).leaves())
+    out[0].sum().backward()
+    sparse = [p.grad.is_sparse for p in module.parameters() if p.grad is not None]
+    assert any(sparse) == implementation.sparse
+
+
+def test_the_wheel_holds_the_table(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("impls", "reference"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "."]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert f"impls/{auto.TABLE}" in zipfile.ZipFile(wheel).namelist()

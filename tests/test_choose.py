@@ -1,0 +1,208 @@
+"""``choose`` takes the variant that the records, and the reader's constraints, point to."""
+
+import math
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from bench.cases import Case
+from bench.choose.candidates import candidates_at
+from bench.choose.ratios import quotient, step_ratio
+from bench.choose.request import Request
+from bench.choose.sources import NotMeasured, pools_of
+from bench.cli.run import run_cases
+from bench.conformance import Conformance
+from bench.errors import UsageError
+from bench.intervals import Interval
+from bench.timing import Samples, Timing
+from tests.choosing import ARC, HEADS, ISLAND, THREE, ask, lost, seen
+
+
+def test_the_fastest_is_chosen_and_the_others_follow():
+    found = ask(THREE)
+    assert found.best.variant == "fused"
+    assert [runner.candidate.variant for runner in found.runners_up] == ["vectorized", "reference"]
+    assert found.runners_up[0].ratio.median == pytest.approx(2.5)
+    assert (found.verdict, found.rival, found.measurement) == ("clear", "vectorized", "")
+    assert found.best.step_seconds == pytest.approx(2e-4, rel=1e-4)
+    assert not found.interpolated
+
+
+@pytest.mark.parametrize(
+    ("constraints", "expected"),
+    [
+        ({}, "vectorized+compile"),
+        ({"max_memory": 3000}, "fused"),
+        ({"max_memory": 2999}, "vectorized"),
+        ({"max_error": 6e-8}, "fused"),
+        ({"max_error": 1e-8}, "reference"),
+        ({"needs": ("logits",)}, "vectorized"),
+        ({"needs": ("logits",), "max_error": 1e-8}, "reference"),
+        ({"steps": 59_000}, "fused"),
+        ({"steps": 61_000}, "vectorized+compile"),
+    ],
+)
+def test_a_constraint_changes_the_answer(constraints, expected):
+    assert ask(HEADS, ARC, **constraints).best.variant == expected
+
+
+def test_third_parties_can_be_left_out():
+    case = Case("normface", 64, 128, 100)
+    records = [seen("reference", 1e-3, case), seen("pml", 2e-4, case), seen("fused", 4e-4, case)]
+    assert ask(records, case).best.variant == "pml"
+    found = ask(records, case, third_party=False)
+    assert found.best.variant == "fused"
+    assert ("pml", "needs pytorch_metric_learning") in [
+        (e.variant, e.reason) for e in found.excluded
+    ]
+    assert ("third_party", "pml") in [(c.what, c.variant) for c in found.changes]
+
+
+def test_sparse_gradients_are_chosen_for_who_takes_them():
+    case = Case("center", 64, 128, 100)
+    records = [seen("reference", 1e-3, case), seen("sparse", 2e-4, case)]
+    found = ask(records, case)
+    assert found.best.variant == "reference"
+    assert "with --sparse: `sparse`" in [change.text for change in found.changes]
+    assert ask(records, case, sparse=True).best.variant == "sparse"
+
+
+def test_an_impossible_limit_of_memory_names_the_smallest():
+    case = Case("triplet_weighted", 4096, 128, 100)
+    records = [
+        seen("reference", 1e-3, case, peak=9 * 2**20),
+        seen("fused", 2e-4, case, peak=int(2.1 * 2**20)),
+    ]
+    with pytest.raises(UsageError) as error:
+        ask(records, case, max_memory=2**20)
+    assert str(error.value) == (
+        "no variant of `triplet_weighted` stays under 1 MiB at batch 4096; "
+        "the smallest is `fused` at 2.1 MiB"
+    )
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        ({"max_error": 1e-9}, "the most exact is `reference` at 1.0e-08"),
+        ({"needs": ("logits",), "max_memory": 9}, "of those that meet the rest stays under 9 B"),
+    ],
+)
+def test_what_cannot_be_names_the_nearest(constraints, message):
+    with pytest.raises(UsageError, match=message):
+        ask(HEADS, ARC, **constraints)
+
+
+def test_an_output_that_there_is_not_is_refused():
+    with pytest.raises(UsageError, match="arcface has no output 'logit'; it has: loss, logits"):
+        Request(ARC, needs=("logit",))
+
+
+def test_what_the_data_cannot_tell_is_unclear_and_a_measurement_would():
+    records = [*THREE, seen("fused+compile", 2.02e-4, noise=0.3, compile_seconds=1.0)]
+    found = ask(records)
+    assert (found.verdict, found.rival) == ("unclear", "fused+compile")
+    words = shlex.split(found.measurement)
+    assert words[:4] == ["python", "-m", "bench", "run"]
+    context = run_cases.make_context("run", words[4:])
+    assert context.params["losses"] == ("island",)
+    assert set(context.params["variants"]) == {"fused", "fused+compile"}
+    assert context.params["batch"] == (64,)
+    assert context.params["machine"] == "here"
+
+
+def test_two_that_differ_by_less_than_two_per_cent_are_the_same():
+    found = ask([THREE[0], seen("vectorized", 2.001e-4), seen("fused", 2e-4)])
+    assert (found.verdict, found.rival) == ("same", "vectorized")
+
+
+def test_the_only_one_needs_no_rival():
+    assert ask(THREE[:1]).verdict == "only one"
+
+
+def test_variants_of_the_same_rounds_are_compared_in_pairs():
+    one, other = (seen(name, s, drift=0.5, noise=0.01) for name, s in (("a", 1e-4), ("b", 1.1e-4)))
+    ratio = step_ratio(one, other)
+    assert ratio.median == pytest.approx(1.1)
+    assert 1.05 < ratio.low < ratio.high < 1.15
+
+
+def test_variants_of_different_rounds_are_compared_by_their_speedups():
+    slow_day = Timing((Samples((4e-4,) * 40, (2e-3,) * 40, 1),))
+    other = replace(seen("fused", 1e-4), step=slow_day)
+    assert step_ratio(seen("vectorized", 5e-4), other).median == pytest.approx(0.4)
+
+
+def test_without_the_reference_only_medians_are_known():
+    alone = Timing((Samples((4e-4,) * 40, (), 1),))
+    more = Timing((Samples((2e-4,) * 50, (), 1),))
+    records = [replace(seen("fused", 1), step=alone), replace(seen("vectorized", 1), step=more)]
+    found = ask([lost("reference"), *records])
+    assert (found.best.variant, found.best.speedup, found.verdict) == (
+        "vectorized",
+        None,
+        "unclear",
+    )
+    assert found.runners_up[0].ratio == Interval(pytest.approx(2), 0, math.inf)
+
+
+def test_the_errors_of_a_quotient_add_as_squares_do():
+    wide = Interval(2.0, 2 * math.exp(-0.3), 2 * math.exp(0.3))
+    found = quotient(wide, Interval(1.0, math.exp(-0.4), math.exp(0.4)))
+    assert found.median == pytest.approx(2)
+    assert found.low == pytest.approx(2 * math.exp(-0.5))
+    assert found.high == pytest.approx(2 * math.exp(0.5))
+
+
+def test_where_nothing_was_timed_the_reasons_are_told():
+    with pytest.raises(NotMeasured, match=r"was timed at 64x128.*fused oom at .*: no memory"):
+        ask([lost("reference"), lost("fused")])
+
+
+def test_the_limits_of_memory_at_which_another_wins_are_told():
+    found = [c for c in ask(HEADS, ARC).changes if c.what == "max_memory"]
+    assert [(c.at, c.variant) for c in found] == [
+        (5000, "fused"),
+        (3000, "vectorized"),
+        (2000, ""),
+    ]
+    limited = ask(HEADS, ARC, max_memory=2500).changes
+    assert (5000, "vectorized+compile") in [(c.at, c.variant) for c in limited]
+
+
+def test_the_steps_that_pay_for_compiling_are_told():
+    (few,) = [c for c in ask(HEADS, ARC).changes if c.what == "steps"]
+    assert (few.variant, few.at) == ("fused", pytest.approx(60_000, rel=0.02))
+    (many,) = [c for c in ask(HEADS, ARC, steps=100).changes if c.what == "steps"]
+    assert (many.variant, many.at) == ("vectorized+compile", few.at)
+    assert "from 6" in many.text
+
+
+def test_degenerate_inputs_are_among_the_evidence():
+    parts = (
+        Conformance("zero row", "finite", "finite", "same"),
+        Conformance("NaN", "finite", "finite", "worse", "out.loss"),
+    )
+    (found, *_), _ = candidates_at(
+        pools_of([seen("fused", 1e-4, conformance=parts)], ISLAND)[0], ISLAND
+    )
+    assert (found.worse, found.better, found.tried) == (("NaN",), (), True)
+
+
+def test_compiling_must_prove_that_it_pays():
+    doubtful = seen("fused+compile", 1.9e-4, noise=0.3, compile_seconds=1.0)
+    found = ask([*THREE, doubtful])
+    assert (found.best.variant, found.rival, found.verdict) == ("fused", "fused+compile", "unclear")
+    assert not [change for change in found.changes if change.what == "steps"]
+    assert ask([*THREE, seen("fused+compile", 1.9e-4, compile_seconds=1.0)]).best.compile_seconds
+
+
+def test_a_run_that_timed_both_tells_more_than_two_that_did_not():
+    load = {"drift": 0.5, "noise": 0.01}
+    older = [seen(name, s, **load) for name, s in (("vectorized", 1.05e-4), ("fused", 1e-4))]
+    newer = seen("fused", 1e-4, noise=0.2, made="2026-02-01T00:00:00+00:00")
+    assert ask([THREE[0], *older, newer]).verdict == "clear"
+    changed = seen("fused", 5e-5, made="2026-02-01T00:00:00+00:00")
+    found = ask([THREE[0], *older, changed])
+    assert found.runners_up[0].ratio.median == pytest.approx(2.1, rel=0.01)
