@@ -1,0 +1,179 @@
+"""A cell: one variant of one Case, measured once for all the figures that asv asks for.
+
+asv takes every figure in a process of its own. The first that is asked for measures all of them,
+and leaves the others in a file in the working directory, which asv keeps for one run over one
+commit. A figure is taken out of the file: asked for again, as in asv's next round, it is measured
+anew.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from bench.suites.parameters import COMPILED_BY_DEFAULT
+
+if TYPE_CHECKING:
+    import impls
+    from bench.workload import Workload
+
+REFERENCE = "reference"
+COMPILE = "+compile"
+# Which of the compiled variants are measured: "all", or those of COMPILED_BY_DEFAULT.
+CHOICE = "LOSSBENCH_COMPILED"
+# Of each phase, in each round.
+BUDGET_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A variant of a Case, as asv's parameters have it."""
+
+    loss: str
+    variant: str
+    dtype: str
+    dim: int
+    classes: int
+    device: str
+    batch: int
+
+    @property
+    def path(self) -> Path:
+        """The file of its findings."""
+        return Path("-".join(map(str, asdict(self).values())) + ".json")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was measured of a cell.
+
+    Attributes:
+        values: the figures by name that nobody has taken yet.
+        reason: why there are no others; empty where nothing is left out.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
+def metric_of(cell: Cell, name: str) -> Any:
+    """Return one figure of a cell: a number, or samples as asv takes them.
+
+    Raises:
+        SkipNotImplemented: where this commit, this machine or this variant has none.
+    """
+    if (cell.variant, name) == (REFERENCE, "step_ratio"):
+        skip("it is the reference itself that the others are held against")
+    found = _read(cell)
+    if name not in found.values and not found.reason:
+        # Found by the next, where this process does not live to tell: a hang costs its time once.
+        _write(cell, Findings(reason="an earlier attempt failed, or did not end"))
+        found = measure_cell(cell)
+    value = found.values.pop(name, None)
+    _write(cell, found)
+    if value is None:
+        skip(found.reason)
+    return value
+
+
+def _read(cell: Cell) -> Findings:
+    return Findings(**json.loads(cell.path.read_text())) if cell.path.exists() else Findings()
+
+
+def _write(cell: Cell, found: Findings) -> None:
+    cell.path.write_text(json.dumps(asdict(found)))
+
+
+def measure_cell(cell: Cell) -> Findings:
+    """Measure a cell, or tell why it cannot be."""
+    try:
+        found = _look_up(cell)
+    except (AttributeError, ImportError) as error:
+        return Findings(reason=f"this commit lacks what the harness measures: {error}")
+    return Findings(reason=found) if isinstance(found, str) else _measure(cell, found)
+
+
+def _look_up(cell: Cell) -> "impls.Implementation | str":
+    """Return what this commit has registered, or why it is not measured here."""
+    import torch
+
+    import impls
+
+    if cell.loss not in {loss.name for loss in impls.losses()}:
+        return f"this commit has no loss {cell.loss}"
+    registered = {found.variant: found for found in impls.implementations(cell.loss)}
+    if cell.variant not in registered:
+        return f"{cell.loss} has no variant {cell.variant} at this commit"
+    if cell.device == "cuda" and not torch.cuda.is_available():
+        return "there is no CUDA device here"
+    implementation = registered[cell.variant]
+    chosen = (cell.loss, cell.variant) in COMPILED_BY_DEFAULT or os.environ.get(CHOICE) == "all"
+    if COMPILE in cell.variant and not chosen:
+        return f"left out, as compiling takes its time; {CHOICE}=all measures it"
+    reason = implementation.unsupported(cell.device, getattr(torch, cell.dtype))
+    # The first commits knew of no departures.
+    return reason or getattr(implementation, "departs", "") or implementation
+
+
+def _measure(cell: Cell, implementation: "impls.Implementation") -> Findings:
+    from bench.agreement import measure_agreement, workload_of
+    from bench.cases import Case
+    from bench.memory import measure_memory
+
+    case = Case(cell.loss, cell.batch, cell.dim, cell.classes, cell.dtype, cell.device)
+    workload = workload_of(case)
+    compiled = _compile(workload, implementation) if COMPILE in cell.variant else {}
+    agreement = measure_agreement(case, implementation)
+    error = {"error": max(part.error for part in agreement)}
+    refused = "; ".join(str(part) for part in agreement if not part.passed)
+    if refused:
+        return Findings(error, refused)
+    memory = measure_memory(case, implementation)
+    weights = {"peak_bytes": memory.step_peak_bytes, "saved_bytes": memory.saved_bytes}
+    return Findings({**compiled, **error, **weights, **_sample(workload, implementation)})
+
+
+def _compile(workload: "Workload", implementation: "impls.Implementation") -> dict[str, Any]:
+    """Return what compiling costs where no earlier process has left any code."""
+    # Empty, and read at each use. asv removes the working directory in the end.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=Path.cwd())
+    from bench.compilation import measure_warm_compilation
+
+    found = measure_warm_compilation(workload, workload.module(implementation))
+    return {"compile_seconds": found.compile_seconds}
+
+
+def _sample(workload: "Workload", implementation: "impls.Implementation") -> dict[str, Any]:
+    """Return the times beside the reference's, in rounds of both."""
+    import impls
+    from bench.measure import sample_modules
+    from bench.sampling import Sampling
+
+    reference = impls.implementation(workload.case.loss, REFERENCE)
+    modules = {entry.variant: workload.module(entry) for entry in (reference, implementation)}
+    phases = sample_modules(workload, modules, Sampling(BUDGET_SECONDS))
+    forward, step = (phase[implementation.variant].processes[0] for phase in phases)
+    found = {
+        "forward_seconds": {"samples": forward.seconds, "number": forward.calls},
+        "step_seconds": {"samples": step.seconds, "number": step.calls},
+    }
+    if implementation.variant != REFERENCE:
+        pairs = zip(step.seconds, step.reference_seconds, strict=True)
+        ratios = [own / reference for own, reference in pairs]
+        found["step_ratio"] = {"samples": ratios, "number": step.calls}
+    return found
+
+
+def skip(reason: str) -> NoReturn:
+    """Have asv skip a benchmark.
+
+    Raises:
+        SkipNotImplemented: always.
+    """
+    from asv_runner.benchmarks.mark import SkipNotImplemented
+
+    # asv keeps no reason; `asv run --show-stderr` shows what is printed.
+    print(f"skipped: {reason}")
+    raise SkipNotImplemented(reason)

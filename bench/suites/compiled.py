@@ -1,0 +1,16 @@
+"""A suite a Loss, ``suites.compiled.arcface``: its ``+compile`` variants, at one size."""
+
+from bench.suites.parameters import COMPILED, COMPILED_BATCHES, MODES
+from bench.suites.suite import COMPILED_METRICS, make_suite
+
+globals().update(
+    {
+        loss: make_suite(
+            loss,
+            tuple(variant + mode for variant in variants for mode in MODES),
+            COMPILED_BATCHES,
+            COMPILED_METRICS,
+        )
+        for loss, variants in COMPILED.items()
+    }
+)

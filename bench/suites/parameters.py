@@ -1,0 +1,83 @@
+"""What asv measures, by name.
+
+Written out and never derived from the registry: asv gives a benchmark the place of a parameter in
+its list, so that at a commit with other variants, or on a machine without CUDA, the figure of one
+variant would go under the name of another. What a commit or a machine lacks is skipped.
+``tests/test_asv.py`` holds the lists to the registry.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+DEVICES = ("cpu", "cuda")
+DTYPES = ("float32",)
+BATCHES = (64, 256)
+DIMS = (128,)
+CLASSES = (1000,)
+
+EAGER: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "softmax": ("reference", "fused", "liger", "torch", "torch_chunked", "vectorized"),
+        "modified_softmax": ("reference", "fused", "pml", "vectorized"),
+        "normface": ("reference", "fused", "pml", "vectorized"),
+        "sphereface": ("reference", "fused", "pml", "vectorized"),
+        "arcface": ("reference", "fused", "pml", "vectorized"),
+        "arcface_guarded": ("reference", "fused", "pml", "vectorized"),
+        "softmax_center_unsquared": ("reference", "fused", "vectorized"),
+        "softmax_center": ("reference", "fused", "vectorized"),
+        "center_all_pairs": ("reference", "fused", "vectorized"),
+        "center": ("reference", "fused", "sparse", "vectorized"),
+        "center_mse": ("reference", "fused", "sparse", "torch", "vectorized"),
+        "island": ("reference", "fused", "vectorized"),
+        "triplet_batch_hard": ("reference", "fused", "otl", "pml", "torch", "vectorized"),
+        "triplet_weighted_unshifted": ("reference", "fused", "vectorized"),
+        "triplet_weighted": ("reference", "fused", "vectorized"),
+        "contrastive_whole_batch": ("reference", "fused", "vectorized"),
+        "contrastive": ("reference", "fused", "pml", "torch", "vectorized"),
+        "pairwise_distance": ("reference", "fused", "torch", "vectorized"),
+        "pairwise_squared_distance": ("reference", "fused", "vectorized"),
+        "vector_distance": ("reference", "fused", "torch", "vectorized"),
+    }
+)
+"""The variants of a Loss that are not compiled."""
+
+COMPILED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "softmax": ("torch", "vectorized"),
+        "modified_softmax": ("vectorized",),
+        "normface": ("vectorized",),
+        "sphereface": ("vectorized",),
+        "arcface": ("vectorized",),
+        "arcface_guarded": ("vectorized",),
+        "softmax_center_unsquared": ("vectorized",),
+        "softmax_center": ("vectorized",),
+        "center_all_pairs": ("vectorized",),
+        "center": ("fused", "vectorized"),
+        "center_mse": ("fused", "torch", "vectorized"),
+        "island": ("fused", "vectorized"),
+        "triplet_batch_hard": ("fused", "torch", "vectorized"),
+        "triplet_weighted_unshifted": ("fused", "vectorized"),
+        "triplet_weighted": ("fused", "vectorized"),
+        "contrastive_whole_batch": ("fused", "vectorized"),
+        "contrastive": ("fused", "torch", "vectorized"),
+        "pairwise_distance": ("fused", "torch", "vectorized"),
+        "pairwise_squared_distance": ("fused", "vectorized"),
+        "vector_distance": ("fused", "torch", "vectorized"),
+    }
+)
+"""The variants of a Loss that have a compiled one in each of ``MODES``."""
+
+MODES = ("+compile", "+compile[max-autotune]", "+compile[reduce-overhead]")
+
+COMPILED_BATCHES = (256,)
+
+COMPILED_BY_DEFAULT = frozenset(
+    {
+        ("arcface", "vectorized+compile"),
+        ("triplet_batch_hard", "vectorized+compile"),
+    }
+)
+"""Those that are compiled unless all are asked for: a loss over classes, and one over pairs."""
+
+RETIRED: frozenset[tuple[str, str]] = frozenset()
+"""Losses and variants that older commits alone have, kept for the sake of their series."""

@@ -1,0 +1,4 @@
+"""What asv imports once, before it forks, as each of its processes would import it anew."""
+
+import scipy.stats  # noqa: F401 - the intervals of the samples
+import torch._inductor  # noqa: F401 - the profiler looks for it
