@@ -1,0 +1,36 @@
+"""``report``: a page to look at."""
+
+from pathlib import Path
+
+import click
+
+from bench.cli.options import Folder
+from bench.errors import UsageError
+from bench.report import write_report
+from bench.report.data import RUNS, default_runs
+from bench.report.readme import renew
+
+
+@click.command()
+@click.argument("runs", type=Folder, nargs=-1)
+@click.option("--out", type=Folder, help="Folder to write to; `report` in the run's by default.")
+@click.option(
+    "--readme", type=click.Path(path_type=Path, dir_okay=False),
+    help="Renew the winners in this Markdown file, in place of a page.",
+)  # fmt: skip
+def report(runs: tuple[Path, ...], out: Path | None, readme: Path | None) -> None:
+    """Make one page of RUNS that needs no network, and its plots as SVG and PNG beside it.
+
+    RUNS are folders of `run`, or such that hold some, or results of asv and pytest-benchmark; by
+    default the latest of your own, or where you have none those that come with lossbench. Several
+    are shown side by side, each against the reference of its own.
+    """
+    if readme is not None:
+        if out is not None:
+            raise UsageError("--readme writes no page: give it or --out")
+        renew(readme, runs)
+        click.echo(f"renewed: {readme}", err=True)
+        return
+    chosen = list(runs) or default_runs()
+    alone = chosen[0] / "report" if len(chosen) == 1 else RUNS / "report"
+    click.echo(f"page: {write_report(chosen, out or alone)}", err=True)

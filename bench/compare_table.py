@@ -1,0 +1,177 @@
+"""What has changed between two measurements, as tables and as plain data."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.cases import Case
+from bench.compare import BYTES, CELL, KINDS, Comparison
+from bench.frame.columns import CASE_COLUMNS
+from bench.intervals import Interval
+from bench.table import binary, si, spread
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_ROWS = 50
+SIDES = ("first", "second")
+
+
+def changes(found: Comparison, names: tuple[str, str]) -> Group:
+    """Return a table a kind of change, and what the intervals say as a whole.
+
+    Args:
+        found: what was compared.
+        names: what to call the first and the second.
+    """
+    blocks: list[RenderableType] = []
+    for kind, words in KINDS.items():
+        rows = found.cells[found.cells[kind]]
+        if len(rows):
+            blocks += [Text.assemble((kind, "bold"), f", {len(rows)}: {words}", overflow="fold")]
+            blocks += [
+                _counts(rows) if kind in ("vanished", "appeared") else _table(kind, rows, names)
+            ]
+            blocks += [""]
+    blocks += [f"not the same in both: {line}" for line in _differences(found)]
+    timed = found.timed
+    if not found.machines:
+        blocks += ["measured on different machines, whose times and speed-ups are not judged:"]
+        blocks += [_side_by_side(timed, names)]
+    elif len(timed):
+        count = int(found.overlapping.sum())
+        share = count / len(timed)
+        blocks += [f"the intervals of {count} of {len(timed)} cells overlap: {share:.1%}"]
+    both = int((found.cells["side"] == "both").sum())
+    changed = int(found.cells[list(KINDS)].any(axis=1).sum())
+    return Group(*blocks, f"{both} cells are in both, {changed} in all have changed")
+
+
+def _table(kind: str, rows: "pd.DataFrame", names: tuple[str, str]) -> Table:
+    """Return a row a cell, with what the kind is about on either side."""
+    about = {
+        "slower": _speedup, "faster": _speedup, "bigger": _bytes, "smaller": _bytes,
+        "less-exact": _error, "more-exact": _error,
+    }.get(kind, _status)  # fmt: skip
+    timed = about is _speedup
+    table = _headed("case", "variant", *names, *["second over first"] * timed)
+    for row in _rows(rows):
+        ratio = _interval(row, "ratio", "") if timed else None
+        table.add_row(
+            *_cell(row), *(about(row, side) for side in SIDES), *([spread(ratio)] if ratio else [])
+        )
+    return _with_rest(table, rows)
+
+
+def _side_by_side(rows: "pd.DataFrame", names: tuple[str, str]) -> Table:
+    table = _headed(
+        "case", "variant", *(f"{name}: {what}" for what in ("step", "speed-up") for name in names)
+    )
+    for row in _rows(rows):
+        times = (si(row[f"step_seconds_{side}"], "s") for side in SIDES)
+        table.add_row(*_cell(row), *times, *(_speedup(row, side) for side in SIDES))
+    return _with_rest(table, rows)
+
+
+def _differences(found: Comparison) -> Iterator[str]:
+    """Yield what else differs between the cells of both, and may explain the changes."""
+    both = found.cells[found.cells["side"] == "both"]
+    for name in ("torch", "threads", "cpu", "gpu"):
+        first, second = (
+            ", ".join(sorted(map(str, both[f"{name}_{side}"].dropna().unique()))) for side in SIDES
+        )
+        if first != second:
+            yield f"{name}, {first or 'none'} and {second or 'none'}"
+
+
+def _counts(rows: "pd.DataFrame") -> Table:
+    """Return how many cells of each Loss and variant there are."""
+    table = _headed("loss", "variant", "cells")
+    counts = rows.groupby(["loss", "variant"], sort=False).size().reset_index(name="cells")
+    for loss, variant, count in counts.head(MOST_ROWS).itertuples(index=False):
+        table.add_row(str(loss), Text(str(variant)), str(count))
+    return _with_rest(table, counts)
+
+
+def _headed(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(Text(column), overflow="fold")
+    return table
+
+
+def _with_rest(table: Table, rows: "pd.DataFrame") -> Table:
+    if len(rows) > MOST_ROWS:
+        table.add_row(Text(f"and {len(rows) - MOST_ROWS} more, which --json has", "dim"))
+    return table
+
+
+def _rows(rows: "pd.DataFrame") -> Iterator[dict[Any, Any]]:
+    yield from rows.head(MOST_ROWS).to_dict("records")
+
+
+def _cell(row: dict[str, Any]) -> tuple[Text, Text]:
+    case = Case(**{name: row[name] for name in CASE_COLUMNS})
+    return Text(f"{case.loss} {case}"), Text(row["variant"])
+
+
+def _interval(row: dict[str, Any], name: str, side: str) -> Interval:
+    return Interval(*(float(row[f"{name}{end}{side}"]) for end in ("", "_low", "_high")))
+
+
+def _speedup(row: dict[str, Any], side: str) -> str:
+    return spread(_interval(row, "step_speedup", f"_{side}"))
+
+
+def _bytes(row: dict[str, Any], side: str) -> str:
+    return ", ".join(
+        f"{name.removesuffix('_bytes').removeprefix('step_')} {binary(row[f'{name}_{side}'])}"
+        for name in BYTES
+    )
+
+
+def _error(row: dict[str, Any], side: str) -> str:
+    return f"{row[f'error_{side}']:.1e}"
+
+
+def _status(row: dict[str, Any], side: str) -> str:
+    reason = row[f"reason_{side}"]
+    return f"{row[f'status_{side}']}{f': {reason}' if isinstance(reason, str) and reason else ''}"
+
+
+def as_plain(found: Comparison) -> dict[str, Any]:
+    """Return the comparison as JSON takes it: every cell that changed, with its kinds of change."""
+    cells = found.cells
+    both = [str(name) for name in cells if str(name).endswith(("_first", "_second"))]
+    changed = cells[cells[list(KINDS)].any(axis=1)]
+    return {
+        "machines": sorted(found.machines),
+        "cells_in_both": int((cells["side"] == "both").sum()),
+        "cells_timed_in_both": len(found.timed),
+        "intervals_that_overlap": int(found.overlapping.sum()),
+        "changes": [
+            {
+                "kinds": [kind for kind in KINDS if row[kind]],
+                **{name: _plain(row[name]) for name in (*CELL, *both)},
+                **{name: _plain(row[name]) for name in ("ratio", "ratio_low", "ratio_high")},
+            }
+            for row in changed.to_dict("records")
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of the frame as JSON has it, a missing one as ``None``."""
+    import pandas as pd
+
+    if pd.isna(value):
+        return None
+    if isinstance(value, float) and math.isinf(value):
+        # JSON has no number for it.
+        return str(value)
+    to_python: Callable[[], Any] = getattr(value, "item", lambda: value)
+    return value.isoformat() if isinstance(value, pd.Timestamp) else to_python()

@@ -1,0 +1,109 @@
+"""What a report is made of: the frame of its runs, and what the records hold beside it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass as plain_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
+
+import bench.frame
+from bench.conformance import Conformance
+from bench.environment import ROOT, Environment
+from bench.errors import UsageError
+from bench.frame.runs import find
+from bench.records import RECORDS
+from bench.report.order import ordered
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESULTS = ROOT / "results"
+RUNS = RESULTS / "runs"
+
+
+@plain_dataclass(frozen=True)
+class Evidence:
+    """All that a report shows.
+
+    Attributes:
+        frame: a row a variant in a Case, as ``bench.load`` gives it, in the order of the catalogue;
+            also ``label``, the run's short name; ``precision``, the dtype and whether it is
+            autocast's; ``size``, the Case's sizes in words; ``case``, a number a Case of a run.
+        conformance: by label, then by Loss and variant, what it does with degenerate inputs.
+        environments: by label, those that its records were made in.
+    """
+
+    frame: "pd.DataFrame"
+    conformance: dict[str, dict[tuple[str, str], tuple[Conformance, ...]]]
+    environments: dict[str, list[Environment]]
+
+    @property
+    def labels(self) -> list[str]:
+        """The short names of the runs, in order."""
+        return list(self.frame["label"].unique())
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The name of a Case's Loss."""
+
+    loss: str
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """The part of a record's line that the frame has no column for."""
+
+    case: _Named
+    variant: str
+    environment: Environment
+    conformance: tuple[Conformance, ...]
+
+
+def default_runs() -> list[Path]:
+    """Return the latest of one's own runs, or where there is none those that are committed.
+
+    Raises:
+        UsageError: where there is neither.
+    """
+    own = sorted(find(RUNS), key=lambda run: (run / RECORDS).stat().st_mtime)
+    committed = [run for run in find(RESULTS) if RUNS not in run.parents]
+    if not own and not committed:
+        raise UsageError(f"{RESULTS} holds no run; measure one: python -m bench run")
+    return own[-1:] or committed
+
+
+def load_evidence(paths: Sequence[Path]) -> Evidence:
+    """Return what runs have found.
+
+    Args:
+        paths: runs, or folders that hold some; or whatever else ``bench.load`` reads.
+
+    Raises:
+        UsageError: where a path holds nothing, no record, or what cannot be read.
+    """
+    frame = bench.frame.load(*paths)
+    if frame.empty:
+        raise UsageError(f"{', '.join(map(str, paths))}: expected records; there are none yet")
+    frame = ordered(frame)
+    label_of = frame.drop_duplicates(["run", "machine"]).set_index(["run", "machine"])["label"]
+    conformance: dict[str, dict[tuple[str, str], tuple[Conformance, ...]]] = {}
+    environments: dict[str, list[Environment]] = {}
+    for run in dict.fromkeys(run for path in paths for run in find(path)):
+        for part in _beside(run):
+            label = label_of[str(run), part.environment.machine]
+            seen = environments.setdefault(label, [])
+            if part.environment not in seen:
+                seen.append(part.environment)
+            if part.conformance:
+                inputs = conformance.setdefault(label, {})
+                inputs[part.case.loss, part.variant] = part.conformance
+    return Evidence(frame, conformance, environments)
+
+
+def _beside(run: Path) -> Iterator[_Beside]:
+    adapter = TypeAdapter(_Beside)
+    with (run / RECORDS).open("rb") as file:
+        yield from (adapter.validate_json(line) for line in file if line.endswith(b"\n"))

@@ -1,0 +1,114 @@
+"""What a frame says: the winners, when compiling has paid, how the variants agree.
+
+Every comparison is between rows of one Case of one label, which one run measured on one machine.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPEEDUP = ["step_speedup", "step_speedup_low", "step_speedup_high"]
+
+
+def winners(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the fastest variant of each Case, by the median of its paired speed-up.
+
+    Beside its row's own columns: ``rivals``, the variants whose interval overlaps with its own, in
+    words; ``eager``, the fastest that is not compiled; ``leanest``, the one of the least peak, and
+    ``leanest_bytes``, that peak.
+    """
+    timed = _timed(frame)
+    won = timed.loc[timed.groupby("case")["step_speedup"].idxmax()].set_index("case")
+    low = timed["case"].map(won["step_speedup_low"])
+    winner = timed["case"].map(won["variant"])
+    close = timed[(timed["step_speedup_high"] >= low) & (timed["variant"] != winner)]
+    eager = timed[~timed["variant"].str.contains("+", regex=False)]
+    eager = eager.loc[eager.groupby("case")["step_speedup"].idxmax()].set_index("case")
+    weighed = timed.dropna(subset="step_peak_bytes")
+    lean = weighed.loc[weighed.groupby("case")["step_peak_bytes"].idxmin()].set_index("case")
+    return won.assign(
+        rivals=close.groupby("case")["variant"].agg(", ".join).reindex(won.index, fill_value=""),
+        eager=eager["variant"],
+        leanest=lean["variant"],
+        leanest_bytes=lean["step_peak_bytes"],
+    ).reset_index()
+
+
+def _timed(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows that have a step's time; the reference's own speed-up is 1."""
+    timed = frame[(frame["status"] == "passed") & frame["step_seconds"].notna()]
+    own = timed["variant"] == "reference"
+    return timed.assign(**{name: timed[name].mask(own, 1.0) for name in SPEEDUP}).dropna(
+        subset="step_speedup"
+    )
+
+
+def break_even(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return what was compiled beside the fastest eager variant of its Case.
+
+    Beside its row's own columns: ``eager`` and ``eager_seconds``, that variant and its step;
+    ``steps``, after how many steps the compiled one has taken less time, what it cost to compile
+    included, infinite where it never does; ``warm_steps``, the same with the code on the disk.
+    """
+    timed = _timed(frame)
+    eager = timed[~timed["variant"].str.contains("+", regex=False)]
+    best = eager.loc[eager.groupby("case")["step_seconds"].idxmin()].set_index("case")
+    compiled = timed[timed["compile_seconds"].notna() & timed["case"].isin(best.index)]
+    against = compiled["case"].map(best["step_seconds"])
+    saved = (against - compiled["step_seconds"]).clip(lower=0)
+    return compiled.assign(
+        eager=compiled["case"].map(best["variant"]),
+        eager_seconds=against,
+        steps=compiled["compile_seconds"] / saved,
+        warm_steps=compiled["warm_compile_seconds"] / saved,
+    )
+
+
+def agreement(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the worst of each variant in each precision: the row nearest to its budget.
+
+    Beside its columns ``cells``, in how many it was judged, and ``passed``, in how many of them it
+    agreed.
+    """
+    keys = ["label", "loss", "variant", "device", "precision"]
+    judged = frame.dropna(subset="worst_quantity").fillna({"budget_share": math.inf})
+    groups = judged.groupby(keys, sort=False)
+    worst = judged.loc[groups["budget_share"].idxmax()].set_index(keys)
+    counts = groups["status"].agg(cells="size", passed=lambda status: (status == "passed").sum())
+    return worst.join(counts).reset_index()
+
+
+def untimed(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return why cells have no times: a row a label, Loss, variant, status and reason."""
+    keys = ["label", "loss", "variant", "device", "precision", "status", "reason"]
+    missing = frame[frame["status"] != "passed"]
+    return missing.groupby(keys, sort=False, dropna=False).size().rename("cells").reset_index()
+
+
+def growth(rows: "pd.DataFrame", axis: str) -> "pd.DataFrame":
+    """Return the rows that differ along an axis alone: those with the most values of it.
+
+    Args:
+        rows: of one Loss in one setting.
+        axis: ``batch`` or ``classes``.
+    """
+    others = [name for name in ("batch", "dim", "classes", "seed") if name != axis]
+    held = rows.groupby(others, sort=False, dropna=False).ngroup()
+    spread = rows.groupby(held)[axis].nunique()
+    most = held.value_counts()[spread[spread == spread.max()].index]
+    return rows[held == most.idxmax()].sort_values(axis)
+
+
+def front(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows of one Case that no other beats in both time and memory, by time."""
+    by_time = rows.sort_values(["step_seconds", "step_peak_bytes"])
+    least = by_time["step_peak_bytes"].cummin().shift()
+    return by_time[least.isna() | (by_time["step_peak_bytes"] < least)]
+
+
+def main_case(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows of the Case in which the most variants were timed, the first of equals."""
+    counts = rows[rows["step_seconds"].notna()].groupby("case", sort=False).size()
+    return rows[rows["case"] == counts.idxmax()] if len(counts) else rows.iloc[:0]

@@ -1,0 +1,173 @@
+"""The page: what the templates are given, and how they show figures."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import impls
+from bench.degenerate import DEGENERATE
+from bench.environment import Environment
+from bench.report import findings, legend
+from bench.report.data import Evidence
+from bench.report.gallery import Plot
+from bench.report.overview import grids
+from bench.table import binary, si
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from jinja2 import Environment as Templates
+
+# More rows than this a browser is slow to sort; the file of all cells has the rest.
+MOST_ROWS = 2000
+
+
+WORDS: dict[str, Callable[[Any], object]] = {
+    "seconds": lambda value: si(value, "s"),
+    "count": lambda value: si(value, ""),
+    "bytes": lambda value: binary(int(value)),
+    "ratio": lambda value: f"{value:.0f}" if value >= 1000 else f"{value:.3g}",
+    "small": "{:.0e}".format,
+    "percent": "{:.0%}".format,
+    "steps": lambda value: "never" if value == math.inf else f"{value:,.0f}",
+    "shade": lambda speedup: _shade(speedup),
+}
+
+
+def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
+    """Return the page of a report, whole in itself."""
+    frame = evidence.frame
+    names = list(frame["loss"].unique())
+    shown = {
+        "labels": evidence.labels,
+        "losses": names,
+        "devices": list(frame["device"].unique()),
+        "precisions": list(frame["precision"].unique()),
+        "runs": [_run(str(label), rows) for label, rows in frame.groupby("label", sort=False)],
+        "total": len(frame),
+        "cells": _few(frame, names),
+        "winners": _few(findings.winners(frame), names),
+        "compiled": _few(findings.break_even(frame), names),
+        "agreement": _few(findings.agreement(frame), names),
+        "untimed": _few(findings.untimed(frame), names),
+        "grids": [_grid(grid.words, grid.variants, grid.rows) for grid in grids(frame)],
+        "catalogue": [loss for loss in impls.losses() if loss.name in names],
+        "departing": _departing(),
+        "plots": plots,
+        "conformance": evidence.conformance,
+        "environments": evidence.environments,
+        "degenerate": DEGENERATE,
+        "legend": legend,
+    }
+    return _templates().get_template("page.html.j2").render(shown)
+
+
+def _templates() -> "Templates":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("bench.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    templates.filters |= {name: _or_nothing(words) for name, words in WORDS.items()}
+    templates.filters |= {
+        "ticked": _ticked,
+        "breakable": _breakable,
+        "specification": _specification,
+    }
+    return templates
+
+
+def _or_nothing(words: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Return a filter that shows nothing where there is no value."""
+    return lambda value: "" if value is None else words(value)
+
+
+def _few(frame: "pd.DataFrame", losses: list[str]) -> list[dict[str, Any]]:
+    """Return the rows as dictionaries, missing values ``None``; of too many some of each Loss."""
+    if len(frame) > MOST_ROWS:
+        frame = frame.groupby("loss", sort=False).head(MOST_ROWS // len(losses))
+    plain = frame.astype(object)
+    rows: list[dict[Any, Any]] = plain.where(plain.notna(), None).to_dict("records")
+    return rows
+
+
+def _run(label: str, rows: "pd.DataFrame") -> dict[str, Any]:
+    first = rows.iloc[0]
+    return {
+        "label": label,
+        "machine": first["machine"],
+        "processor": first["gpu"] if (rows["device"] == "cuda").all() else first["cpu"],
+        "made": rows["made"].max(),
+        "commits": sorted({commit[:12] for commit in rows["commit"].dropna()}),
+        "torch": ", ".join(sorted(set(rows["torch"].dropna()))),
+        "cells": len(rows),
+        "statuses": rows["status"].value_counts().to_dict(),
+    }
+
+
+def _grid(words: str, variants: list[str], rows: "pd.DataFrame") -> dict[str, Any]:
+    """Return a heat map as its columns and, by label and Loss, its rows' cells by variant."""
+    tables: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in _few(rows, list(rows["loss"].unique())):
+        tables.setdefault(row["label"], {}).setdefault(row["loss"], {})[row["variant"]] = row
+    first = rows.iloc[0]
+    return {
+        "words": words,
+        "variants": variants,
+        "tables": tables,
+        "device": first["device"],
+        "precision": first["precision"],
+    }
+
+
+def _departing() -> list[impls.Implementation]:
+    """Return the variants that depart by their own word from the Loss they stand under."""
+    every = (each for loss in impls.losses() for each in impls.implementations(loss.name))
+    return [each for each in every if each.departs and not each.mode]
+
+
+def _shade(speedup: float) -> int:
+    """Return how strongly a cell is coloured, in per cent: full at eightfold."""
+    return round(15 + 45 * min(1.0, abs(math.log(max(speedup, 1e-9))) / math.log(8)))
+
+
+def _breakable(name: str) -> Any:
+    """Return the name of a Loss or variant, which a narrow column may break between its parts."""
+    from markupsafe import Markup, escape
+
+    parts = re.sub(r"(?<=_)|(?=[+\[])", "\0", name).split("\0")
+    return Markup("<wbr>").join(map(escape, parts))
+
+
+def _ticked(text: str) -> Any:
+    """Return text whose words between backticks stand in ``code``."""
+    from markupsafe import Markup, escape
+
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
+
+
+def _specification(environment: Environment) -> dict[str, str]:
+    """Return what a reader wants to know of an environment, by name."""
+    packages = (f"{name} {version}" for name, version in environment.packages.items())
+    variables = (f"{name}={value}" for name, value in environment.variables.items())
+    memory = f"{binary(environment.memory_bytes)}"
+    processors = ", ".join(map(str, environment.affinity))
+    return {
+        "machine": environment.machine,
+        "processor": f"{environment.cpu}, {environment.cores} cores, {memory}",
+        "GPU": f"{environment.gpu}, CUDA {environment.cuda}" if environment.gpu else "none",
+        "threads": f"{environment.threads} on processors {processors}",
+        "torch": environment.torch,
+        "packages": ", ".join(packages) or "none",
+        "Python": environment.python,
+        "system": environment.system,
+        "commit": environment.commit + " with local changes" * environment.dirty,
+        "variables": ", ".join(variables) or "none",
+        "load at the start": f"{environment.conditions.load:g}",
+        "warnings": "; ".join(environment.warnings) or "none",
+    }

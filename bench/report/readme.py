@@ -1,0 +1,80 @@
+"""The winners of runs as Markdown, in a file that is otherwise written by hand."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import bench.frame
+from bench.errors import UsageError
+from bench.report.findings import winners
+from bench.report.legend import SYMBOLS
+from bench.report.order import ordered
+from bench.table import binary, si
+
+# The first mark names the runs, so that the part can be made again without being told of them.
+_PART = re.compile(r"<!-- winners: (?P<runs>.+) -->\n.*?<!-- end of winners -->\n", re.DOTALL)
+
+
+def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
+    """Put the winners of runs between the marks of a file.
+
+    Args:
+        path: a file with a line ``<!-- winners: RUN ... -->``, runs as seen from its folder, and a
+            later one ``<!-- end of winners -->``.
+        runs: in place of those that the file names.
+
+    Raises:
+        UsageError: where the file cannot be read, has no such lines, or a run cannot be read.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; expected a file to renew") from error
+    path.write_text(renewed(text, path.parent, runs))
+
+
+def renewed(text: str, folder: Path, runs: tuple[Path, ...] = ()) -> str:
+    """Return the text of a file with its winners renewed.
+
+    Raises:
+        UsageError: where it has no marks, or a run cannot be read.
+    """
+    found = _PART.search(text)
+    if found is None:
+        raise UsageError(
+            "expected the lines <!-- winners: RUN ... --> and <!-- end of winners -->, found none"
+        )
+    named = [os.path.relpath(run, folder) for run in runs]
+    names = named or found["runs"].split()
+    parts = [_section(name, folder / name) for name in names]
+    part = f"<!-- winners: {' '.join(names)} -->\n\n{''.join(parts)}<!-- end of winners -->\n"
+    return text[: found.start()] + part + text[found.end() :]
+
+
+def _section(name: str, run: Path) -> str:
+    won = winners(ordered(bench.frame.load(run)))
+    rows = "".join(map(_row, won.to_dict("records")))
+    return (
+        f"### {name}\n\n"
+        "| loss | case | fastest | speed-up [95%] | verdict | step | as fast | least peak |\n"
+        f"| --- | --- | --- | --- | --- | --- | --- | --- |\n{rows}\n"
+    )
+
+
+def _row(row: dict[Any, Any]) -> str:
+    speedup = "1"
+    if row["variant"] != "reference":
+        figures = (row[f"step_speedup{end}"] for end in ("", "_low", "_high"))
+        speedup = "{:.3g}x [{:.3g}, {:.3g}]".format(*figures)
+    cells = (
+        row["loss"],
+        f"{row['size']}, {row['precision']}, {row['device']}, {row['data']}",
+        f"`{row['variant']}`",
+        speedup,
+        f"{SYMBOLS[row['verdict']]} {row['verdict']}",
+        si(row["step_seconds"], "s"),
+        row["rivals"],
+        f"`{row['leanest']}` {binary(row['leanest_bytes'])}",
+    )
+    return f"| {' | '.join(cells)} |\n"

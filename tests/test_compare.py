@@ -1,0 +1,163 @@
+"""What has changed between two runs, and what noise may not be taken for."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import bench
+from bench.cli import main
+from bench.compare import KINDS, compare
+from bench.records import record_file
+from bench.timing import Samples, Timing
+from tests.test_records import BAD, ENVIRONMENT, GOOD, record
+
+ELSEWHERE = replace(ENVIRONMENT, machine="elsewhere")
+
+
+def timed(variant, factor, **changes):
+    """Return a record of a variant that takes a factor of the reference's time, give or take 1%."""
+    seconds = tuple(factor * (1 + 0.01 * (-1) ** i) for i in range(40))
+    timing = Timing((Samples(seconds, (1.0,) * 40, 1),))
+    return replace(record(), variant=variant, step=timing, **changes)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Return a function that writes records as a run and returns its folder."""
+
+    def write(name, *records):
+        (tmp_path / name).mkdir()
+        with record_file(tmp_path / name) as file:
+            for each in records:
+                file.append(each)
+        return tmp_path / name
+
+    return write
+
+
+def kinds(first, second, **options):
+    """Return the kinds of change of each variant."""
+    cells = compare(bench.load(first), bench.load(second), **options).cells
+    return {row["variant"]: {k for k in KINDS if row[k]} for row in cells.to_dict("records")}
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"), [(0.5, set()), (0.505, set()), (0.6, {"slower"}), (0.4, {"faster"})]
+)
+def test_a_speed_up_has_changed_where_the_intervals_lie_apart(runs, factor, expected):
+    first = runs("a", timed("reference", 1), timed("fused", 0.5))
+    second = runs("b", timed("reference", 2), timed("fused", factor))
+    assert kinds(first, second) == {"reference": set(), "fused": expected}
+
+
+def test_within_the_margin_nothing_has_changed(runs):
+    first, second = runs("a", timed("fused", 0.5)), runs("b", timed("fused", 0.6))
+    assert kinds(first, second, margin=0.3) == {"fused": set()}
+    assert kinds(first, second, margin=0.1) == {"fused": {"slower"}}
+
+
+def test_the_ratio_is_that_of_the_speed_ups_with_the_furthest_ends(runs):
+    first, second = runs("a", timed("fused", 0.5)), runs("b", timed("fused", 0.25))
+    (row,) = compare(bench.load(first), bench.load(second)).cells.to_dict("records")
+    assert row["ratio"] == pytest.approx(2, rel=1e-3)
+    assert row["ratio_low"] == row["step_speedup_low_second"] / row["step_speedup_high_first"]
+    assert row["ratio_high"] == row["step_speedup_high_second"] / row["step_speedup_low_first"]
+
+
+def test_bytes_and_errors_are_counted(runs):
+    memory = replace(record().memory, saved_bytes=record().memory.saved_bytes + 1)
+    coarse = replace(GOOD, error=1e-5, budget=1e-4)
+    first = runs("a", timed("fused", 0.5), timed("vectorized", 0.5))
+    second = runs(
+        "b", timed("fused", 0.5, memory=memory), timed("vectorized", 0.5, agreement=(coarse,))
+    )
+    assert kinds(first, second) == {"fused": {"bigger"}, "vectorized": {"less-exact"}}
+    assert kinds(second, first) == {"fused": {"smaller"}, "vectorized": {"more-exact"}}
+
+
+def test_what_came_went_broke_or_was_mended_is_told(runs):
+    refused = {"status": "refused", "agreement": (BAD,), "step": None, "forward": None}
+    first = runs("a", record(), record(variant="fused"), record(variant="otl", **refused))
+    lost = {**refused, "status": "oom"}
+    second = runs("b", record(**refused), record(variant="pml"), record(variant="otl", **lost))
+    expected = {"vectorized": "broken", "fused": "vanished", "pml": "appeared", "otl": "status"}
+    found = kinds(first, second)
+    assert {v: k - {"less-exact"} for v, k in found.items()} == {
+        v: {k} for v, k in expected.items()
+    }
+    assert "mended" in kinds(second, first)["vectorized"]
+
+
+def test_times_of_two_machines_are_shown_and_not_judged(runs, capsys):
+    first = runs("a", timed("fused", 0.5))
+    second = runs("b", timed("fused", 0.9, environment=ELSEWHERE))
+    assert kinds(first, second) == {"fused": set()}
+    assert main(["compare", str(first), str(second)]) == 0
+    assert (
+        "on different machines, whose times and speed-ups are not judged" in capsys.readouterr().out
+    )
+    assert main(["compare", str(first), str(second), "--fail-on", "slower"]) == 2
+    assert "are of different machines" in capsys.readouterr().err
+
+
+def test_a_machine_is_only_held_against_itself(runs):
+    both = (timed("fused", 0.5), timed("fused", 0.9, environment=ELSEWHERE))
+    assert kinds(runs("a", *both), runs("b", *both[::-1])) == {"fused": set()}
+
+
+def test_what_is_to_fail_fails(runs, capsys):
+    first, second = str(runs("a", timed("fused", 0.5))), str(runs("b", timed("fused", 0.7)))
+    assert main(["compare", first, second]) == 0
+    assert main(["compare", first, second, "--fail-on", "bigger,vanished"]) == 0
+    assert main(["compare", first, second, "--fail-on", "bigger,slower"]) == 1
+    assert "failed on: slower" in capsys.readouterr().err
+    assert main(["compare", first, second, "--fail-on", "dearer"]) == 2
+    assert "expected some of slower, faster" in capsys.readouterr().err
+
+
+def test_the_table_shows_what_changed_and_how_many_intervals_overlap(runs, capsys):
+    first = runs("a", timed("vectorized", 0.5), timed("fused", 0.5), timed("pml", 1))
+    second = runs("b", timed("vectorized", 0.5), timed("fused", 0.9), timed("otl", 1))
+    assert main(["compare", str(first), str(second)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "slower, 1: its speed-up fell" in text
+    assert "the intervals of 1 of 2 cells overlap: 50.0%" in text
+    assert "2 cells are in both, 3 in all have changed" in text
+
+
+def test_json_has_every_change_with_both_sides(runs, capsys):
+    first, second = runs("a", timed("fused", 0.5)), runs("b", timed("fused", 0.9))
+    assert main(["compare", str(first), str(second), "--json", "--fail-on", "slower"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["cells_in_both"] == found["cells_timed_in_both"] == 1
+    assert found["intervals_that_overlap"] == 0
+    assert found["failed_on"] == ["slower"]
+    (change,) = found["changes"]
+    assert change["kinds"] == ["slower"]
+    assert change["ratio"] < 1
+    assert change["step_seconds_first"] == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(("by", "names"), [("commit", ("aaa", "bbb")), ("machine", ("a1", "b1"))])
+def test_commits_and_machines_are_found_in_runs(runs, tmp_path, capsys, by, names):
+    sides = [
+        replace(ENVIRONMENT, commit=commit * 10, machine=machine if by == "machine" else "here")
+        for commit, machine in (("aaab", "a1"), ("bbba", "b1"))
+    ]
+    for name, factor, side in zip("ab", (0.5, 0.9), sides, strict=True):
+        runs(name, timed("fused", factor, environment=side))
+    assert main(["compare", *names, "--by", by, "--in", str(tmp_path)]) == 0
+    assert ("slower, 1" in capsys.readouterr().out) == (by == "commit")
+    assert main(["compare", names[0], "ccc", "--by", by, "--in", str(tmp_path)]) == 2
+    assert f"no record of the {by} 'ccc'; there are: " in capsys.readouterr().err
+
+
+def test_two_without_a_common_cell_or_a_record_are_told(runs, capsys):
+    first, second, empty = runs("a", timed("fused", 1)), runs("b", timed("pml", 1)), runs("c")
+    assert main(["compare", str(first), str(second)]) == 2
+    assert "share no cell" in capsys.readouterr().err
+    assert main(["compare", str(empty), str(empty)]) == 2
+    assert "expected records; there are none yet" in capsys.readouterr().err
+    assert main(["compare", str(first / "none"), str(second)]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
