@@ -15,7 +15,7 @@ from bench.environment import ROOT
 from bench.errors import UsageError
 from bench.plan import choose_device
 from bench.selftest import Plan, Tell, run_selftest
-from bench.selftest.report import FEWEST_TRIALS, Report, ReportFile
+from bench.selftest.report import FEWEST_TRIALS, ReportFile
 from bench.selftest.tables import report_table, report_text
 from bench.table import console
 
@@ -96,7 +96,9 @@ def selftest(
     except KeyboardInterrupt:
         click.echo("stopped; a part of the figures tells nothing, so none are written", err=True)
         raise
-    folder = _write(report, place)
+    folder = place / report.environment.machine
+    figures = ReportFile(report).model_dump_json(indent=1)
+    write_figures(folder, "selftest", report_text(report), figures)
     console().print(report_table(report))
     for warning in report.environment.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -104,15 +106,17 @@ def selftest(
     context.exit(report.exit_code)
 
 
-def _write(report: Report, out: Path) -> Path:
-    """Write a whole report, in place of an earlier one of this machine."""
-    folder = out / report.environment.machine
+def write_figures(folder: Path, name: str, text: str, figures: str) -> None:
+    """Write a whole report as text and as JSON, in place of an earlier one.
+
+    Raises:
+        UsageError: where the folder cannot be made.
+    """
     _make(folder)
-    (folder / "selftest.txt").write_text(report_text(report))
-    part = folder / "selftest.json.part"
-    part.write_text(ReportFile(report).model_dump_json(indent=1) + "\n")
-    os.replace(part, folder / "selftest.json")
-    return folder
+    (folder / f"{name}.txt").write_text(text)
+    part = folder / f"{name}.json.part"
+    part.write_text(figures + "\n")
+    os.replace(part, folder / f"{name}.json")
 
 
 def _make(folder: Path) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.selftest.gates import Alarm
-from bench.selftest.report import PLANTED, Report, Share, share_of
+from bench.selftest.report import PLANTED, Check, Report, Share, share_of
 from bench.selftest.trials import Trial
 from bench.table import LEAST_WIDTH
 
@@ -24,7 +24,7 @@ def report_table(report: Report) -> Group:
             "Shares of trials, each with its exact 95% interval in per cent. A planted copy spins, "
             "after each call, for the effect times what the call took.\n"
         ),
-        _checks(report),
+        checks_table(report.checks),
         Text("\nVerdicts against the planted effect", "bold"),
         _curve(report),
         Text("\nAlarms on the same pairs: called slower", "bold"),
@@ -56,9 +56,10 @@ def _words_table(*columns: str) -> Table:
     return table
 
 
-def _checks(report: Report) -> Table:
+def checks_table(checks: Sequence[Check]) -> Table:
+    """Return promises, and whether each holds."""
     table = _words_table("promise", "outcome", "found")
-    for check in report.checks:
+    for check in checks:
         outcome = Text(check.outcome, OUTCOME_STYLES[check.outcome])
         table.add_row(Text(check.promise), outcome, Text(check.found))
     return table

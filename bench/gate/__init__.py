@@ -1,0 +1,1 @@
+"""The gate for CI: one commit held against another, their code side by side in one process."""

@@ -1,0 +1,115 @@
+"""Suspicions tried in fresh processes.
+
+The luck of a memory layout makes equal code differ by some per cent for as long as a process lives,
+and of a hundred ratios some lie far out. So the first process only raises suspicions, and does not
+count where they are tried: one is confirmed where the interval over three fresh processes or more
+lies beyond the margin, and cleared where the ratio over two or more does not.
+"""
+
+import random
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+from bench.gate.compare import sample_trees
+from bench.gate.plan import MOST_PROCESSES, Plan
+from bench.gate.report import Comparison
+from bench.gate.trees import Tree
+from bench.sampling import Sampling
+from bench.timing import Timing
+from bench.worker import Lost, Worker
+
+TIMEOUT_SECONDS = 120.0
+
+
+@dataclass
+class Suspicion:
+    """A phase of a cell in which the head may be slower, or faster.
+
+    Attributes:
+        number: of the comparison.
+        phase: ``forward`` or ``step``.
+        timings: what the fresh processes gave.
+        lost: why one gave none.
+    """
+
+    number: int
+    phase: str
+    timings: list[Timing] = field(default_factory=list)
+    lost: str = ""
+
+    def pending(self, plan: Plan) -> bool:
+        """Return whether it is to be tried in another process."""
+        return not self.lost and not plan.settles(Timing.joined(self.timings))
+
+
+def confirm(
+    comparisons: list[Comparison],
+    trees: tuple[Tree, Tree],
+    plan: Plan,
+    tell: Callable[[str], None],
+) -> list[Comparison]:
+    """Return the comparisons, what is suspect in them tried in fresh processes."""
+    suspicions = [
+        Suspicion(number, phase)
+        for number, comparison in enumerate(comparisons)
+        for phase, timing in comparison.screened.items()
+        if plan.suspects(timing)
+    ]
+    pending = suspicions
+    for turn in range(MOST_PROCESSES):
+        if not pending:
+            break
+        tell(f"{len(pending)} suspected, tried in fresh process {turn + 1}")
+        with closing(Worker(plan.threads)) as worker:
+            for suspicion in random.Random(turn).sample(pending, len(pending)):
+                _try(worker, trees, suspicion, comparisons[suspicion.number], plan, turn)
+        pending = [suspicion for suspicion in pending if suspicion.pending(plan)]
+    return _tried(comparisons, suspicions)
+
+
+def _try(
+    worker: Worker,
+    trees: tuple[Tree, Tree],
+    suspicion: Suspicion,
+    comparison: Comparison,
+    plan: Plan,
+    turn: int,
+) -> None:
+    phase, sampling = suspicion.phase, Sampling(2 * plan.budget_seconds, seed=turn)
+    try:
+        times = ask_times(worker, trees, comparison, (phase,), sampling)
+    except Lost as lost:
+        suspicion.lost = str(lost)
+    else:
+        suspicion.timings.append(times[phase])
+
+
+def ask_times(
+    worker: Worker,
+    trees: tuple[Tree, Tree],
+    comparison: Comparison,
+    phases: tuple[str, ...],
+    sampling: Sampling,
+) -> dict[str, Timing]:
+    """Return the times of a comparison's variant; in turns the other tree's module is made first.
+
+    Raises:
+        Lost: where the worker gives none.
+    """
+    ordered = trees if sampling.seed % 2 else trees[::-1]
+    timeout = TIMEOUT_SECONDS + 20 * sampling.budget_seconds
+    case, variant = comparison.case, comparison.variant
+    return worker.ask(timeout, sample_trees, ordered, case, variant, phases, sampling)
+
+
+def _tried(comparisons: list[Comparison], suspicions: list[Suspicion]) -> list[Comparison]:
+    found = list(comparisons)
+    for suspicion in suspicions:
+        before = found[suspicion.number]
+        if suspicion.lost:
+            found[suspicion.number] = replace(before, lost=suspicion.lost)
+        else:
+            tried = {**before.confirmed, suspicion.phase: Timing.joined(suspicion.timings)}
+            found[suspicion.number] = replace(before, confirmed=tried)
+    return found

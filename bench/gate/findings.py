@@ -1,0 +1,139 @@
+"""What differs between two trees in one cell, and whether it fails the gate."""
+
+from collections.abc import Iterator, Mapping
+
+from bench.gate.compare import Seen
+from bench.gate.report import Comparison, Finding, Kind, slowdown
+from bench.memory import Memory
+from bench.table import binary, spread
+from bench.timing import Timing
+
+# Counts are exact, but a buffer may be a few elements longer for no harm; and CUDA's caching
+# allocator deals out multiples of 512.
+BYTES_MARGIN, LEAST_BYTES = 0.01, 512
+BYTES = {
+    "forward peak": "forward_peak_bytes",
+    "step peak": "step_peak_bytes",
+    "saved": "saved_bytes",
+}
+# What a broken head gives; any other end of a question may be the machine's own fault.
+BROKEN = ("refused", "failed")
+LOST = ("crashed", "oom", "timeout")
+
+
+def findings_of(comparison: Comparison, margin: float) -> Iterator[Finding]:
+    """Yield what differs in one cell.
+
+    Args:
+        comparison: of the cell.
+        margin: how much slower is let pass, as a share.
+    """
+    base, head = comparison.base, comparison.head
+    if base.status == head.status == "passed":
+        yield from _bytes(comparison)
+        yield from _counts(comparison)
+        for phase, timing in comparison.confirmed.items():
+            yield from _times(comparison, phase, timing, margin)
+        if comparison.lost:
+            yield _finding(comparison, "lost", "times", comparison.lost)
+    elif (base.status, base.reason) != (head.status, head.reason) or head.status in LOST:
+        yield _status(comparison)
+
+
+def _status(comparison: Comparison) -> Finding:
+    base, head = comparison.base, comparison.head
+    kind: Kind = "note"
+    if head.status in LOST:
+        kind = "lost"
+    elif base.status == "passed" and head.status in BROKEN:
+        kind = "regression"
+    text = f"{_standing(base)} in the base, {_standing(head)} in the head"
+    return _finding(comparison, kind, "agreement", text)
+
+
+def _standing(seen: Seen) -> str:
+    return f"{seen.status}{seen.reason and f' ({seen.reason})'}"
+
+
+def _bytes(comparison: Comparison) -> Iterator[Finding]:
+    base, head = _memories(comparison)
+    for quantity, name in BYTES.items():
+        before, after = getattr(base, name), getattr(head, name)
+        if abs(after - before) <= max(LEAST_BYTES, BYTES_MARGIN * before):
+            continue
+        factor = after / before if before else None
+        change = f" ({factor - 1:+.1%})" if factor else ""
+        text = f"{binary(before)} to {binary(after)}{change}"
+        kind: Kind = "regression" if after > before else "improvement"
+        yield _finding(comparison, kind, quantity, text, factor=factor)
+
+
+def _counts(comparison: Comparison) -> Iterator[Finding]:
+    counts = zip(*map(_count, (comparison.base, comparison.head)), strict=True)
+    for (quantity, before), (_, after) in counts:
+        if before == after:
+            continue
+        kind: Kind = "note"
+        if quantity == "waits for the device":
+            # No clock on the CPU sees it, and on a GPU one may cost more than the loss.
+            kind = "regression" if after > before else "improvement"
+        yield _finding(comparison, kind, quantity, f"{before} to {after}")
+
+
+def _count(seen: Seen) -> list[tuple[str, int]]:
+    assert seen.memory
+    assert seen.counters
+    return [
+        ("operators", seen.counters.operators),
+        ("allocations", seen.memory.allocations),
+        ("waits for the device", seen.counters.synchronisations),
+    ]
+
+
+def _memories(comparison: Comparison) -> tuple[Memory, Memory]:
+    assert comparison.base.memory
+    assert comparison.head.memory
+    return comparison.base.memory, comparison.head.memory
+
+
+def _times(comparison: Comparison, phase: str, timing: Timing, margin: float) -> Iterator[Finding]:
+    interval, processes = slowdown(timing), len(timing.processes)
+    if 1 / (1 + margin) <= interval.median <= 1 + margin:
+        return
+    kind: Kind = "note"
+    if interval.low > 1 + margin:
+        kind = "regression"
+    elif interval.high < 1 / (1 + margin):
+        kind = "improvement"
+    doubt = "perhaps " * (kind == "note")
+    text = f"{doubt}{spread(interval)} the base's time, in {processes} fresh processes"
+    yield _finding(
+        comparison,
+        kind,
+        phase,
+        text,
+        factor=interval.median,
+        interval=interval,
+        processes=processes,
+    )
+
+
+def _finding(
+    comparison: Comparison, kind: Kind, quantity: str, text: str, **figures: object
+) -> Finding:
+    case, variant = comparison.case, comparison.variant
+    return Finding(kind, case.loss, variant, case, quantity, text, **figures)  # type: ignore[arg-type]
+
+
+def coverage_findings(
+    base: Mapping[str, tuple[str, ...]], head: Mapping[str, tuple[str, ...]]
+) -> Iterator[Finding]:
+    """Yield which losses and variants one tree has and the other has not."""
+    for loss in dict.fromkeys([*base, *head]):
+        for word, here, there in (("new", head, base), ("vanished", base, head)):
+            if loss not in here:
+                continue
+            if loss not in there:
+                yield Finding("note", loss, "", None, "loss", word)
+            elif only := [variant for variant in here[loss] if variant not in there[loss]]:
+                yield Finding("note", loss, ", ".join(only), None, "variant", word)

@@ -1,0 +1,87 @@
+"""The gate: every cell judged, weighed and timed in both trees."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from bench.environment import current_environment
+from bench.errors import UsageError
+from bench.gate.compare import PHASES, Seen, list_variants, see
+from bench.gate.confirm import ask_times, confirm
+from bench.gate.findings import coverage_findings, findings_of
+from bench.gate.plan import Cell, Plan, Variants, choose_cells
+from bench.gate.report import Comparison, Report
+from bench.gate.trees import Tree
+from bench.sampling import Sampling
+from bench.worker import Lost, Worker
+
+TIMEOUT_SECONDS = 120.0
+
+Tell = Callable[[str], None]
+
+
+def hold_gate(base: Tree, head: Tree, plan: Plan, tell: Tell) -> Report:
+    """Compare two trees.
+
+    Args:
+        base: named ``base``.
+        head: named ``head``.
+        plan: what to compare, and how closely.
+        tell: told what begins, in a line.
+
+    Raises:
+        UsageError: where a tree cannot be imported, or nothing is left to compare.
+    """
+    start, environment = time.perf_counter(), current_environment(plan.machine, plan.threads)
+    with closing(Worker(plan.threads)) as worker:
+        variants = [plan.narrowed(_ask_variants(worker, tree)) for tree in (base, head)]
+        cells = choose_cells(plan, *variants)
+        comparisons = list(_compare_all(worker, (base, head), cells, plan, tell))
+    comparisons = confirm(comparisons, (base, head), plan, tell)
+    found = [finding for each in comparisons for finding in findings_of(each, plan.margin)]
+    return Report(
+        environment=environment,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        base=base.label,
+        head=head.label,
+        margin=plan.margin,
+        budget_seconds=plan.budget_seconds,
+        seconds=round(time.perf_counter() - start, 1),
+        comparisons=tuple(comparisons),
+        findings=(*found, *coverage_findings(*variants)),
+    )
+
+
+def _ask_variants(worker: Worker, tree: Tree) -> Variants:
+    try:
+        return worker.ask(TIMEOUT_SECONDS, list_variants, tree)
+    except Lost as lost:
+        raise UsageError(str(lost).removeprefix("UsageError: ")) from None
+
+
+def _compare_all(
+    worker: Worker, trees: tuple[Tree, Tree], cells: list[Cell], plan: Plan, tell: Tell
+) -> Iterator[Comparison]:
+    for number, cell in enumerate(cells, 1):
+        tell(f"[{number}/{len(cells)}] {cell.case.loss} {cell.variant}, {cell.case}")
+        base, head = (_see(worker, tree, cell) for tree in trees)
+        comparison = Comparison(cell.case, cell.variant, base, head, {}, {})
+        times = cell.judged and not plan.counts_only
+        if times and base.status == head.status == "passed":
+            sampling = Sampling(plan.budget_seconds, seed=number)
+            try:
+                screened = ask_times(worker, trees, comparison, PHASES, sampling)
+                comparison = replace(comparison, screened=screened)
+            except Lost as lost:
+                comparison = replace(comparison, lost=str(lost))
+        yield comparison
+
+
+def _see(worker: Worker, tree: Tree, cell: Cell) -> Seen:
+    case, variant = cell.case, cell.variant
+    try:
+        return worker.ask(TIMEOUT_SECONDS, see, tree, case, variant, judged=cell.judged)
+    except Lost as lost:
+        return Seen(lost.status, str(lost))

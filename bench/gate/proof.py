@@ -1,0 +1,184 @@
+"""The gate on trial: on identical code, on a planted slowdown, and on a planted buffer."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+from pydantic import ConfigDict, RootModel
+from pydantic.dataclasses import dataclass
+
+import impls
+from bench.environment import Environment, current_environment
+from bench.gate.compare import BASE, HEAD
+from bench.gate.hold import hold_gate
+from bench.gate.plan import Plan
+from bench.gate.plant import SLOWER, VARIANT, Effect, plant, plantable, source_of
+from bench.gate.report import Finding
+from bench.gate.trees import copy_files
+from bench.selftest.report import Check, Outcome, Share
+
+SCHEMA = 1
+MOST_FALSE_ALARMS = 0.05
+LEAST_FOUND = 0.95
+# Of fewer, one alarm alone would be more than one in twenty.
+FEWEST_RUNS = 20
+
+
+@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings", extra="forbid"))
+class Run:
+    """One run of the gate, of which the truth is known.
+
+    Attributes:
+        effect: what was planted in the fused variant of a Loss.
+        loss: which.
+        cells: how many were compared.
+        suspected: how many ratios the first process suspected.
+        findings: regressions, and what was lost.
+        seconds: that it took.
+    """
+
+    effect: Effect
+    loss: str
+    cells: int
+    suspected: int
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def caught(self) -> bool:
+        """Whether the planted variant was called worse."""
+        return any(f.kind == "regression" and f.variant == VARIANT for f in self.findings)
+
+    @property
+    def alarmed(self) -> bool:
+        """Whether code was called worse in which nothing was planted."""
+        return any(
+            f.kind == "regression" and (self.effect == "identical" or f.variant != VARIANT)
+            for f in self.findings
+        )
+
+
+@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings", extra="forbid"))
+class Proof:
+    """All runs of a proof.
+
+    Attributes:
+        environment: where and with what.
+        made: when, ISO 8601 in UTC.
+        margin: how much slower is let pass, as a share.
+        budget_seconds: how long each phase of a cell could be sampled at first.
+        runs: in the order that they were made in.
+        schema: the version of this layout. 1: the first.
+    """
+
+    environment: Environment
+    made: str
+    margin: float
+    budget_seconds: float
+    runs: tuple[Run, ...]
+    schema: int = SCHEMA
+
+    def select(self, effect: Effect) -> list[Run]:
+        """Return the runs of one effect."""
+        return [run for run in self.runs if run.effect == effect]
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Every promise of the gate, and whether it holds."""
+        same, slower = self.select("identical"), self.select("slower")
+        buffer = self.select("buffer")
+        quiet, found = f"at most {MOST_FALSE_ALARMS:.0%}", f"at least {LEAST_FOUND:.0%}"
+        beside = Share(sum(run.alarmed for run in slower + buffer), len(slower + buffer))
+        return (
+            _check(f"identical code: an alarm in {quiet}", _share(same, "alarmed"), _few),
+            _check(f"untouched variants: an alarm in {quiet}", beside, _few),
+            _check(f"a forward {SLOWER:.0%} slower: found in {found}", _share(slower), _most),
+            _check("an extra [B, B] buffer: found always", _share(buffer), _all),
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a promise fails, else 0."""
+        return int(any(check.outcome == "fails" for check in self.checks))
+
+
+class ProofFile(RootModel[Proof]):
+    """A Proof as JSON."""
+
+
+def hold_proof(plan: Plan, count: int, tell: Callable[[str], None]) -> Proof:
+    """Run the gate on trees of which the truth is known.
+
+    Identical code is compared in all eager variants of a Loss, the Losses in turn, so that twenty
+    runs compare as much as one whole gate. A planted variant stands beside the vectorized one.
+
+    Args:
+        plan: of the gate; what is compared is put in its place.
+        count: of runs, of each effect.
+        tell: told what begins, in a line.
+    """
+    environment = current_environment(plan.machine, plan.threads)
+    every = [loss.name for loss in impls.losses()]
+    runs = []
+    for turn in range(count):
+        for effect in get_args(Effect):
+            losses = every if effect == "identical" else plantable()
+            loss = losses[turn % len(losses)]
+            tell(f"[{turn + 1}/{count}] {loss}, {effect}")
+            runs.append(_run(plan, effect, loss))
+    return Proof(
+        environment=environment,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        margin=plan.margin,
+        budget_seconds=plan.budget_seconds,
+        runs=tuple(runs),
+    )
+
+
+def _run(plan: Plan, effect: Effect, loss: str) -> Run:
+    chosen = replace(
+        plan,
+        losses=(loss,),
+        variants=() if effect == "identical" else (VARIANT, "vectorized"),
+        counted=plan.counted if effect == "identical" else (),
+        counts_only=effect == "buffer",
+    )
+    with tempfile.TemporaryDirectory(prefix="lossbench-") as folder:
+        base, head = (copy_files(name, Path(folder)) for name in (BASE, HEAD))
+        if effect != "identical":
+            plant(head.file(source_of(loss)), loss, effect)
+        report = hold_gate(base, head, chosen, lambda _: None)
+    return Run(
+        effect=effect,
+        loss=loss,
+        cells=len(report.comparisons),
+        suspected=sum(len(comparison.confirmed) for comparison in report.comparisons),
+        findings=report.of_kind("regression") + report.of_kind("lost"),
+        seconds=report.seconds,
+    )
+
+
+def _share(runs: Sequence[Run], what: str = "caught") -> Share:
+    return Share(sum(getattr(run, what) for run in runs), len(runs))
+
+
+def _few(share: Share) -> bool:
+    return share.value <= MOST_FALSE_ALARMS
+
+
+def _most(share: Share) -> bool:
+    return share.value >= LEAST_FOUND
+
+
+def _all(share: Share) -> bool:
+    return share.count == share.total
+
+
+def _check(promise: str, share: Share, holds: Callable[[Share], bool]) -> Check:
+    outcome: Outcome = "holds" if holds(share) else "fails"
+    if share.total < FEWEST_RUNS:
+        outcome = "too few trials to judge"
+    return Check(promise, str(share), outcome)
