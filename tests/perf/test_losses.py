@@ -1,0 +1,49 @@
+"""The step of every variant of every loss, timed by pytest-benchmark."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.utils.benchmark
+
+import impls
+from bench.agreement import workload_of
+from bench.calls import Calls, prepare_calls
+from bench.frame.pytest_benchmark import extra_info
+from bench.records import Record
+
+# Its clock waits for the device.
+pytestmark = pytest.mark.benchmark(timer=torch.utils.benchmark.timer)
+
+WARM_UP_ROUNDS = 2
+
+
+def test_step(benchmark: Any, record: Record, pytestconfig: pytest.Config) -> None:
+    if record.status in ("unsupported", "departs", "refused"):
+        pytest.skip(f"{record.status}: {record.reason}")
+    if record.step is None:
+        pytest.fail(f"{record.status}: {record.reason}")
+    calls = ready(record)
+    # As long as the harness's own, so that no state moves further in a round than in its blocks.
+    block = record.step.processes[0].calls
+    wanted = float(pytestconfig.getoption("benchmark_max_time"))
+    rounds = math.ceil(wanted / (block * record.step.median_seconds))
+    benchmark.group = f"{record.case.loss} {record.case}"
+    benchmark.extra_info.update(extra_info(record))
+    benchmark.pedantic(
+        calls.step,
+        teardown=calls.reset,
+        rounds=max(rounds, pytestconfig.getoption("benchmark_min_rounds")),
+        iterations=block,
+        warmup_rounds=WARM_UP_ROUNDS,
+    )
+
+
+def ready(record: Record) -> Calls:
+    """Return the calls of a variant, compiled where it is to be."""
+    # Code made for other cases would count towards the recompilations that torch puts up with.
+    torch.compiler.reset()
+    workload = workload_of(record.case)
+    module = workload.module(impls.implementation(record.case.loss, record.variant))
+    return prepare_calls(workload, module, workload.leaves())
