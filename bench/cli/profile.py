@@ -1,0 +1,102 @@
+"""``profile``: traces, operators, memory over a step, flame graphs, and TensorBoard."""
+
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+from rich.text import Text
+
+import impls
+from bench.cases import DTYPES, Case
+from bench.cli.options import LOSSES, Folder, device_option, size_options
+from bench.environment import ROOT
+from bench.errors import UsageError
+from bench.plan import check_variants, choose_device, choose_variants
+from bench.profile.profiling import Profile, profile_folder, profile_variant
+from bench.profile.serving import check_servable, serve
+from bench.profile.table import operator_table
+from bench.table import binary, console
+from bench.worker import Lost, Worker
+
+PROFILES = ROOT / "results" / "runs" / "profiles"
+
+
+@click.command()
+@click.argument("loss", type=click.Choice(LOSSES))
+@click.argument("variants", nargs=-1, metavar="[VARIANT]...")
+@size_options(batch=64, dim=128, classes=10)
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
+@device_option
+@click.option("--steps", type=click.IntRange(1), default=5, show_default=True, help="To profile.")
+@click.option(
+    "--rows", type=click.IntRange(1), default=12, show_default=True, help="Operators to name."
+)
+@click.option("--out", type=Folder, default=PROFILES, help="Folder of all profiles.")
+@click.option("--serve", "serving", is_flag=True, help="Show them in TensorBoard until Ctrl-C.")
+@click.option("--port", type=click.IntRange(1, 65535), default=6006, show_default=True)
+def profile(
+    loss: str,
+    variants: tuple[str, ...],
+    batch: int,
+    dim: int,
+    classes: int,
+    dtype: str,
+    device: str,
+    steps: int,
+    rows: int,
+    out: Path,
+    serving: bool,
+    port: int,
+) -> None:
+    """Show where time and memory go in a step of LOSS, for each VARIANT; by default all eager ones.
+
+    Each leaves a trace for TensorBoard and Perfetto, a plot of what is live over a step, and a
+    flame graph. The profiler slows small operators down: times to go by are those of `run`.
+    """
+    check_variants(loss, variants)
+    case = Case(loss, batch, dim, classes, dtype, choose_device(device))
+    chosen = tuple(dict.fromkeys(variants)) or choose_variants(case, (), compiled=False)
+    if serving:
+        check_servable(port)
+    folder, shown, worker = profile_folder(out, case), console(), Worker(torch.get_num_threads())
+    reasons = []
+    try:
+        for variant in chosen:
+            found = _profile(worker, case, variant, steps, folder)
+            if isinstance(found, Profile):
+                _show(shown, variant, found, case, steps, rows)
+            else:
+                reasons.append(f"{variant}: {found}")
+    finally:
+        worker.close()
+    if len(reasons) == len(chosen):
+        raise UsageError("; ".join(reasons))
+    for reason in reasons:
+        shown.print(Text(reason, "dim"))
+    if serving:
+        serve(out, port)
+    shown.print(Text(f"to look at the traces: tensorboard --logdir {out}", "dim"))
+
+
+def _profile(worker: Worker, case: Case, variant: str, steps: int, folder: Path) -> Profile | str:
+    reason = impls.implementation(case.loss, variant).unsupported(case.device, case.held_dtype)
+    if reason:
+        return f"unsupported: {reason}"
+    try:
+        return profile_variant(worker, case, variant, steps, folder)
+    except Lost as lost:
+        return f"{lost.status}: {lost}"
+
+
+def _show(shown: Console, variant: str, found: Profile, case: Case, steps: int, rows: int) -> None:
+    shown.print(Text.assemble((f"{case.loss} {variant}", "bold"), f"  {case}, per step"))
+    shown.print(operator_table(found.operators, steps, rows, device=case.device == "cuda"))
+    peak = found.peak
+    most = ", ".join(f"{name} {binary(count)}" for name, count in list(peak.holders.items())[:4])
+    shown.print(
+        Text(f"peak {binary(peak.bytes)} in {peak.operator} of the {peak.phase}; most by {most}")
+    )
+    for file in found.files:
+        shown.print(Text(f"  {file}", "dim"))
+    shown.print()

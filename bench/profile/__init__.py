@@ -1,0 +1,1 @@
+"""Profiles of steps: traces, the operators in them, what they hold in memory, flame graphs."""

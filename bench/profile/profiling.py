@@ -1,0 +1,63 @@
+"""A variant profiled: its steps taken in a worker, and what is made of the trace they left."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cases import Case
+from bench.errors import UsageError
+from bench.profile.flame import merge, write_flame_graph
+from bench.profile.live import Peak, live_bytes, peak_of, plot_live
+from bench.profile.recording import Operator, record_steps, trace_path
+from bench.profile.trace import read_trace
+from bench.worker import Worker
+
+TIMEOUT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known of the profiled steps of a variant.
+
+    Attributes:
+        operators: of all steps, the most time of their own first.
+        peak: of what is live over the first step.
+        files: the trace, the plot of what is live, and the flame graph.
+    """
+
+    operators: tuple[Operator, ...]
+    peak: Peak
+    files: tuple[Path, ...]
+
+
+def profile_folder(out: Path, case: Case) -> Path:
+    """Make and return the folder of a Case, which TensorBoard calls a run.
+
+    Raises:
+        UsageError: where it cannot be made.
+    """
+    autocast = "-autocast" * case.autocast
+    sizes = f"{case.batch}x{case.dim}-C{case.classes}"
+    folder = out / f"{case.loss}-{sizes}-{case.dtype}{autocast}-{case.device}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
+    return folder
+
+
+def profile_variant(worker: Worker, case: Case, variant: str, steps: int, folder: Path) -> Profile:
+    """Profile steps of a variant, and keep the trace and its pictures in a folder.
+
+    Raises:
+        Lost: where the steps cannot be taken.
+    """
+    operators = worker.ask(TIMEOUT_SECONDS, record_steps, case, variant, steps, folder)
+    file = trace_path(folder, variant)
+    trace = read_trace(file, case.device)
+    step = trace.steps[0]
+    live = live_bytes(trace, step)
+    plot, flame = folder / f"{variant}.memory.svg", folder / f"{variant}.flame.html"
+    title = f"{case.loss} {variant}, {case}"
+    plot_live(live, step, title, plot)
+    write_flame_graph(merge(trace.steps), title, flame)
+    return Profile(operators, peak_of(live, step), (file, plot, flame))

@@ -1,0 +1,58 @@
+"""The operators of profiled steps as a table."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from bench.profile.recording import Operator
+from bench.profile.trace import short_name
+from bench.table import binary, si
+
+
+def operator_table(operators: Sequence[Operator], steps: int, rows: int, *, device: bool) -> Table:
+    """Return the operators that take most time of their own, the rest of them, and the total.
+
+    Args:
+        operators: the most time of their own first.
+        steps: over which they were added up; the figures shown are of one.
+        rows: how many to name.
+        device: whether to show the time of kernels too.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("operator", max_width=72, no_wrap=True, overflow="ellipsis")
+    for name in ("calls", "self", "share", "with callees", "self memory", "kernels")[: 5 + device]:
+        table.add_column(name, justify="right")
+    total, rest = summed("all", operators), operators[rows:]
+    others = [summed(f"{len(rest)} others", rest)] if rest else []
+    for row in (*operators[:rows], *others, total):
+        cells = _cells(row, steps, total.self_seconds)[: 5 + device]
+        table.add_row(Text(short_name(row.name)), *cells, style="bold" if row is total else "")
+    return table
+
+
+def _cells(row: Operator, steps: int, total_seconds: float) -> list[str]:
+    return [
+        f"{row.calls / steps:g}",
+        si(row.self_seconds / steps, "s"),
+        f"{row.self_seconds / total_seconds:.1%}",
+        si(row.total_seconds / steps, "s") if row.total_seconds else "",
+        _signed(round(row.self_bytes / steps)),
+        si(row.device_seconds / steps, "s"),
+    ]
+
+
+def summed(name: str, operators: Sequence[Operator]) -> Operator:
+    """Return several operators as one; times that hold each other's are not added up."""
+    return Operator(
+        name=name,
+        calls=sum(row.calls for row in operators),
+        self_seconds=sum(row.self_seconds for row in operators),
+        total_seconds=0.0,
+        device_seconds=sum(row.device_seconds for row in operators),
+        self_bytes=sum(row.self_bytes for row in operators),
+    )
+
+
+def _signed(count: int) -> str:
+    return f"-{binary(-count)}" if count < 0 else binary(count)

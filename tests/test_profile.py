@@ -1,0 +1,244 @@
+"""Profiles: what their traces, tables and pictures hold."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+import torch
+from rich.console import Console
+
+import impls
+from bench.cases import Case
+from bench.cli import main
+from bench.memory import measure_memory
+from bench.profile import serving
+from bench.profile.flame import merge
+from bench.profile.live import BEFORE, live_bytes, peak_of
+from bench.profile.profiling import profile_folder, profile_variant
+from bench.profile.recording import operators_of, profile_steps
+from bench.profile.table import operator_table
+from bench.profile.trace import read_trace, short_name
+from bench.worker import Worker
+
+CASE = Case("arcface", batch=32, dim=16, classes=10)
+VARIANTS = ("reference", "fused")
+STEPS = 3
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def worker():
+    asked = Worker(threads=1)
+    yield asked
+    asked.close()
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("profiles")
+
+
+@pytest.fixture(scope="module")
+def profiles(worker, out):
+    folder = profile_folder(out, CASE)
+    return {name: profile_variant(worker, CASE, name, STEPS, folder) for name in VARIANTS}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_trace_has_every_step_with_its_phases(profiles, variant):
+    trace = read_trace(profiles[variant].files[0], "cpu")
+    assert len(trace.steps) == STEPS
+    for step in trace.steps:
+        assert [phase.name for phase in step.children] == ["forward", "backward"]
+        assert all(phase.children for phase in step.children)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_operators_are_those_of_the_trace(profiles, variant):
+    def names(span):
+        for child in span.children:
+            # The profiler counts an operator that does nothing but call itself once.
+            if [child.name] != [span.name] * len(span.children):
+                yield child.name
+            yield from names(child)
+
+    steps = read_trace(profiles[variant].files[0], "cpu").steps
+    operators = {row.name: row.calls for row in profiles[variant].operators}
+    assert operators.pop("ProfilerStep*") == STEPS
+    assert Counter(name for step in steps for name in names(step)) == operators
+    assert operators["aten::mm"] >= 3 * STEPS
+
+
+def test_the_operators_add_up_to_what_the_profiler_does():
+    profiler = profile_steps(lambda: torch.ones(MIB).square().sum(), 4, "cpu")
+    operators = operators_of(profiler, "cpu")
+    total = profiler.key_averages().self_cpu_time_total / 1e6
+    assert sum(row.self_seconds for row in operators) == pytest.approx(total, rel=1e-9)
+    assert {row.name: row.calls for row in operators}["aten::sum"] == 4
+    assert operators == tuple(sorted(operators, key=lambda row: -row.self_seconds))
+
+
+def test_the_table_names_so_many_and_adds_up_the_rest(profiles):
+    operators = profiles["fused"].operators
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(operator_table(operators, STEPS, 3, device=False))
+    lines = captured.get().splitlines()
+    assert [line.split("  ")[0].rstrip() for line in lines] == [
+        "operator",
+        *(row.name for row in operators[:3]),
+        f"{len(operators) - 3} others",
+        "all",
+    ]
+    shares = [float(share) for line in lines for share in re.findall(r"([\d.]+)%", line)]
+    assert sum(shares[:-1]) == pytest.approx(shares[-1], abs=0.3)
+    assert shares[-1] == 100
+
+
+@pytest.mark.parametrize(
+    ("loss", "variant"),
+    [
+        ("softmax", "reference"),
+        ("sphereface", "vectorized"),
+        ("center_mse", "fused"),
+        ("island", "reference"),
+        ("triplet_batch_hard", "fused"),
+        ("triplet_weighted", "reference"),
+    ],
+)
+def test_the_peak_is_the_one_that_is_measured(worker, out, loss, variant):
+    case = Case(loss, batch=32, dim=16, classes=10)
+    found = profile_variant(worker, case, variant, 1, profile_folder(out, case))
+    measured = measure_memory(case, impls.implementation(loss, variant))
+    assert found.peak.bytes == measured.step_peak_bytes
+    assert sum(found.peak.holders.values()) == found.peak.bytes
+
+
+def event(name, start, duration, thread=1, category="cpu_op"):
+    return {
+        "ph": "X", "cat": category, "name": name, "tid": thread, "ts": start, "dur": duration
+    }  # fmt: skip
+
+
+def memory(moment, address, size, device=0):
+    args = {"Addr": address, "Bytes": size, "Device Type": device}
+    return {"ph": "i", "cat": "cpu_instant_event", "name": "[memory]", "ts": moment, "args": args}
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A trace in which the backward of a step is another thread's."""
+    events = [
+        event("before", 0, 5),
+        event("ProfilerStep#1", 10, 90, category="user_annotation"),
+        event("forward", 10, 40, category="user_annotation"),
+        event("aten::mm", 12, 10),
+        event("aten::empty", 14, 2),
+        memory(15, 7, 300),
+        memory(16.001, 8, 100),
+        memory(16.001, 8, -100),
+        event("backward", 55, 40, category="user_annotation"),
+        event("aten::add", 60, 20, thread=2),
+        memory(65, 9, 50),
+        memory(66, 70, 1000, device=1),
+        memory(70, 3, -999),
+        memory(96, 7, -300),
+        event("kernel", 20, 5, category="kernel"),
+        event("after", 200, 5),
+    ]
+    file = tmp_path / "x.pt.trace.json"
+    file.write_text(json.dumps({"traceEvents": events}))
+    return read_trace(file, "cpu")
+
+
+def test_spans_stand_in_those_that_they_ran_in(written):
+    def names(span):
+        return {span.name: [names(child) for child in span.children]}
+
+    assert [names(step) for step in written.steps] == [
+        {
+            "ProfilerStep#1": [
+                {"forward": [{"aten::mm": [{"aten::empty": []}]}]},
+                {"backward": [{"aten::add": []}]},
+            ]
+        }
+    ]
+
+
+def test_what_is_live_is_told_by_who_took_it(written):
+    (step,) = written.steps
+    live = live_bytes(written, step)
+    assert list(live.index) == [0, 5000, 6001, 6001, 55_000, 60_000, 86_000]
+    assert live.to_dict("list") == {
+        BEFORE: [0, 0, 0, 0, 0, -999, -999],
+        "aten::mm": [0, 300, 400, 300, 300, 300, 0],
+        "aten::add": [0, 0, 0, 0, 50, 50, 50],
+    }
+    peak = peak_of(live, step)
+    assert (peak.bytes, peak.moment_ns, peak.phase) == (400, 6001, "forward")
+    assert peak.holders == {"aten::mm": 400}
+
+
+def test_a_compiled_graph_has_a_name_for_people():
+    assert short_name("## Call CompiledFxGraph favp6sgtw4z6 ##") == "compiled graph favp6sgt"
+    assert short_name("aten::mm") == "aten::mm"
+
+
+def test_a_flame_lays_steps_over_each_other(written):
+    root = merge(written.steps * 2)
+    assert (root.calls, root.nanoseconds) == (2, 180_000)
+    forward, backward = root.children.values()
+    assert (forward.name, forward.calls, forward.nanoseconds) == ("forward", 2, 80_000)
+    assert backward.children["aten::add"].nanoseconds == 40_000
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_flame_graph_is_one_page_with_the_operators(profiles, variant):
+    _, plot, flame = profiles[variant].files
+    page = flame.read_text()
+    assert not re.search(r"https?:|//|@import|src=|href=", page.split("</style>")[1])
+    assert not re.search(r"url\(|@import|http", page)
+    for row in profiles[variant].operators:
+        if row.name.startswith("aten::"):
+            assert f"{row.name}: " in page
+    assert "<svg" in plot.read_text()
+
+
+def test_the_command_shows_the_variants_and_what_is_unsupported(tmp_path, capsys):
+    arguments = ["softmax", "vectorized", "liger", "--batch", "16", "--steps", "1", "--rows", "2"]
+    assert main(["profile", *arguments, "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "softmax vectorized" in shown
+    assert "liger: unsupported: " in shown
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "vectorized.flame.html",
+        "vectorized.memory.svg",
+        "vectorized.pt.trace.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["arcfaec"], "'arcfaec' is not one of 'softmax'"),
+        (["arcface", "nope"], "arcface has no variant 'nope'; it has: reference, "),
+        (["softmax", "liger"], "liger: unsupported: "),
+        (["arcface", "--steps", "0"], "0 is not in the range x>=1"),
+        (["arcface", "--port", "70000"], "70000 is not in the range 1<=x<=65535"),
+        (["arcface", "--out", "/proc/nowhere"], "expected a folder to write to"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_a_line(arguments, message, tmp_path, capsys):
+    assert main(["profile", "--out", str(tmp_path), *arguments]) == 2
+    errors = capsys.readouterr().err
+    assert message in " ".join(errors.split())
+    assert "Traceback" not in errors
+
+
+def test_without_the_plugin_that_is_told_before_anything_runs(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(serving, "find_spec", lambda _name: None)
+    assert main(["profile", "arcface", "--serve", "--out", str(tmp_path)]) == 2
+    assert "pip install --group profile" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
