@@ -1,0 +1,131 @@
+"""``train``: the documents' experiment."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from bench.cli.options import VARIANTS, Folder, device_option
+from bench.environment import ROOT
+from bench.errors import UsageError
+from bench.plan import choose_device
+from bench.table import console
+from bench.train.data import DIGITS
+from bench.train.experiment import Experiment
+from bench.train.progress import watching
+from bench.train.recipes import LOSSES, PRESETS
+from bench.train.records import Training
+from bench.train.run import Plan, check_plan, experiments_of, run
+from bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, losses_table, variants_table
+
+
+@click.command()
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="A named experiment.")
+@click.option("--mnist", type=Folder, help="The folder of MNIST's IDX files, gzipped or not.")
+@click.option("--loss", "losses", type=click.Choice(LOSSES), multiple=True, help="All by default.")
+@click.option(
+    "--variant", "variants", type=click.Choice(VARIANTS), multiple=True,
+    help="All that are not compiled by default.",
+)  # fmt: skip
+@click.option("--epochs", type=click.IntRange(1), help="How often each image is seen.")
+@click.option("--batch", type=click.IntRange(8), help="Images a step.")
+@click.option(
+    "--lr", type=click.FloatRange(0, min_open=True), help="Learning rate; the recipe's by default."
+)
+@click.option("--center-lr", type=click.FloatRange(0), help="Of class centres; 0 leaves them.")
+@click.option(
+    "--compare", type=click.IntRange(1), metavar="STEPS",
+    help="How many steps of a variant are held against the reference's.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@device_option
+@click.option("--share/--no-share", default=True, help="Time the loss's share of a step.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True,
+    help="Threads of torch; the small networks gain nothing by more.",
+)  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(1), default=3600, help="Seconds for one training.")
+@click.option("--out", type=Folder, help="Folder of the figures and training.json.")
+def train(
+    preset: str | None,
+    mnist: Path | None,
+    losses: tuple[str, ...],
+    variants: tuple[str, ...],
+    epochs: int | None,
+    batch: int | None,
+    lr: float | None,
+    center_lr: float | None,
+    compare: int | None,
+    seed: int,
+    device: str,
+    share: bool,
+    threads: int,
+    timeout: float,
+    out: Path | None,
+) -> None:
+    """Train a small network with two features under each loss, and draw what comes of it.
+
+    Every variant is trained beside the reference, from the same weights on the same batches: their
+    curves coincide, or it is told where they part. Images are scikit-learn's digits, or MNIST from
+    a folder.
+    """
+    name = choose_preset(preset, mnist)
+    chosen = PRESETS[name]
+    common = Experiment(
+        loss=LOSSES[0],
+        source=DIGITS if mnist is None else str(mnist),
+        network=chosen.network,
+        epochs=epochs or chosen.epochs,
+        batch=batch or chosen.batch,
+        rate=lr,
+        center_rate=center_lr,
+        seed=seed,
+        device=choose_device(device),
+    )
+    plan = Plan(
+        preset=name,
+        experiments=experiments_of(losses or chosen.losses, common),
+        variants=variants,
+        compared_steps=compare or chosen.compared_steps,
+        share_seconds=0.3 if share else 0.0,
+        threads=threads,
+        timeout_seconds=timeout,
+    )
+    check_plan(plan)
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    folder = out or ROOT / "results" / "runs" / f"train-{stamp}"
+    try:
+        with watching(len(plan.experiments)) as watcher:
+            training = run(folder, plan, watcher)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; what was done is in {folder}", err=True)
+        raise
+    print_training(training)
+    click.echo(f"figures and training.json: {folder}", err=True)
+
+
+def choose_preset(preset: str | None, mnist: Path | None) -> str:
+    """Return the name of the preset that fits the images.
+
+    Raises:
+        UsageError: where the two contradict each other.
+    """
+    if preset == "mnist" and mnist is None:
+        raise UsageError("--preset mnist needs --mnist DIR, the folder of MNIST's IDX files")
+    if preset == "digits" and mnist is not None:
+        raise UsageError("--preset digits takes no --mnist; choose mnist or center-resnet with it")
+    return preset or ("digits" if mnist is None else "mnist")
+
+
+def print_training(training: Training) -> None:
+    """Print what a training found."""
+    out = console()
+    out.print(losses_table(training.lessons))
+    out.print(Text(LOSS_LEGEND, "dim"), Text(""))
+    if any(lesson.variants for lesson in training.lessons):
+        out.print(variants_table(training.lessons))
+        out.print(Text(VARIANT_LEGEND, "dim"))
+    for lesson in training.lessons:
+        for note in filter(None, (lesson.source, lesson.reason)):
+            out.print(Text(f"  {lesson.experiment.loss}: {note}", "dim"))

@@ -1,0 +1,1 @@
+"""The documents' experiment: a small network with features in the plane, trained with each loss."""

@@ -1,0 +1,117 @@
+"""What a trained network is worth: its features, and how well they tell the classes apart."""
+
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+import impls
+from bench.train.course import REFERENCE
+from bench.train.data import CLASSES
+from bench.train.experiment import Experiment, Model, deterministic
+from bench.trajectory import Path
+
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of the test images that are told rightly.
+
+    Attributes:
+        logits: by the largest product with the class weights, those of length 1 for angular
+            losses, without a margin; ``None`` where nothing has class weights.
+        nearest_mean: by the nearest class mean of the training features.
+        nearest_neighbour: by the nearest training feature.
+    """
+
+    logits: float | None
+    nearest_mean: float
+    nearest_neighbour: float
+
+
+@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
+class Features:
+    """The features of the test images, and where the classes lie.
+
+    Attributes:
+        points: of the test images, ``[N, 2]``.
+        labels: of them, ``[N]``.
+        means: of the training features by class, ``[C, 2]``.
+        centers: that the loss learned, ``[C, 2]``; empty where it has none.
+        weights: class weights, ``[C, 2]``; empty where nothing has any.
+    """
+
+    points: tuple[tuple[float, ...], ...]
+    labels: tuple[int, ...]
+    means: tuple[tuple[float, ...], ...]
+    centers: tuple[tuple[float, ...], ...] = ()
+    weights: tuple[tuple[float, ...], ...] = ()
+
+
+def evaluate(experiment: Experiment, path: Path) -> tuple[Accuracy, Features]:
+    """Return what the reference's training came to."""
+    with deterministic():
+        model = Model(experiment, impls.implementation(experiment.loss, REFERENCE))
+    model.load_state_dict(dict(path.ends))
+    model.to(experiment.device).eval()
+    dataset = experiment.dataset()
+    train, test = (_features(model, part.images) for part in (dataset.train, dataset.test))
+    labels, wanted = dataset.train.labels.cpu(), dataset.test.labels.cpu()
+    means = torch.stack([train[labels == c].mean(0) for c in range(CLASSES)])
+    state = {name: tensor.cpu() for name, tensor in path.ends.items()}
+    own = state.get("objective.loss.weight", state.get("objective.companion.weight"))
+    centers = state.get("objective.loss.centers")
+    angular = experiment.recipe.angular
+    features = Features(
+        _rows(test),
+        tuple(wanted.tolist()),
+        _rows(means),
+        () if centers is None else _rows(centers),
+        () if own is None else _rows(own.t()),
+    )
+    accuracy = Accuracy(
+        None if own is None else _by_logits(test, own, wanted, angular=angular),
+        *_by_distance(train, labels, test, wanted, angular=angular),
+    )
+    return accuracy, features
+
+
+@torch.no_grad()
+def _features(model: Model, images: Tensor) -> Tensor:
+    return torch.cat([model.network(part) for part in torch.split(images, CHUNK)]).cpu()
+
+
+def _by_logits(features: Tensor, weight: Tensor, labels: Tensor, *, angular: bool) -> float:
+    if angular:
+        weight = torch.nn.functional.normalize(weight, dim=0)
+    return _share(features.mm(weight).argmax(1), labels)
+
+
+def _by_distance(
+    train: Tensor, labels: Tensor, test: Tensor, wanted: Tensor, *, angular: bool
+) -> tuple[float, float]:
+    """Return the accuracy by the nearest class mean, and by the nearest neighbour.
+
+    Features that are told apart by angle are put on the unit circle first.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    if not (train.isfinite().all() and test.isfinite().all()):
+        return 0.0, 0.0
+    if angular:
+        train, test = (torch.nn.functional.normalize(x) for x in (train, test))
+    means = torch.stack([train[labels == c].mean(0) for c in range(CLASSES)])
+    by_mean = torch.cdist(test, means).argmin(1)
+    neighbours = KNeighborsClassifier(1).fit(train.numpy(), labels.numpy())
+    by_neighbour = torch.from_numpy(neighbours.predict(test.numpy()))
+    return _share(by_mean, wanted), _share(by_neighbour, wanted)
+
+
+def _share(predicted: Tensor, labels: Tensor) -> float:
+    return float((predicted == labels).double().mean())
+
+
+def _rows(points: Tensor) -> tuple[tuple[float, ...], ...]:
+    """Return rows of numbers with six digits, which is more than a figure shows."""
+    return tuple(tuple(float(f"{x:.6g}") for x in row) for row in points.tolist())

@@ -1,0 +1,165 @@
+"""Trainings of one experiment: the reference's, what rounding does to it, and a variant's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import impls
+from bench.agreement import FACTOR, rounding_band
+from bench.train.experiment import (
+    Experiment,
+    Model,
+    deterministic,
+    mirrored,
+    optimizer_of,
+    schedule,
+)
+from bench.trajectory import Path, loss_gaps
+
+REFERENCE = "reference"
+Gaps = TypeVar("Gaps", Tensor, NDArray[np.float64])
+
+
+@dataclass(frozen=True)
+class Control:
+    """In what the reference is changed, that its values be the same but for rounding.
+
+    Attributes:
+        dtype: what is computed in.
+        mirrored: whether the features are in reverse order.
+        turned: whether the samples of a batch are.
+    """
+
+    dtype: torch.dtype = torch.float32
+    mirrored: bool = False
+    turned: bool = False
+
+
+PLAIN = Control()
+EXACT = Control(torch.float64)
+CONTROLS = (PLAIN, Control(mirrored=True), Control(turned=True))
+
+
+@dataclass(frozen=True)
+class Course:
+    """What every variant of an experiment is held against.
+
+    Attributes:
+        exact: the reference's path in float64, over the steps that are compared.
+        reference: its path in float32 to the end.
+        rounding: the largest gap of the reference in float32 from the exact path so far, over three
+            orders of its sums, ``[steps]``, relative to the largest loss on the way.
+    """
+
+    exact: Path
+    reference: Path
+    rounding: Tensor
+
+    @property
+    def allowed(self) -> Tensor:
+        """The largest gap of a variant that rounding explains, ``[steps]``."""
+        return allowed_gaps(self.rounding)
+
+
+def allowed_gaps(rounding: Gaps) -> Gaps:
+    """Return the largest gap that rounding explains, where the reference's own is so large."""
+    return FACTOR * rounding + rounding_band(torch.float32)
+
+
+@lru_cache(maxsize=1)
+def course_of(experiment: Experiment, compared_steps: int) -> Course:
+    """Return the course of an experiment, made once a process for all of its variants.
+
+    Raises:
+        UsageError: where its images cannot be read.
+    """
+    reference = impls.implementation(experiment.loss, REFERENCE)
+    exact = train(experiment, reference, EXACT, compared_steps)
+    whole = train(experiment, reference, PLAIN)
+    others = [train(experiment, reference, c, compared_steps) for c in CONTROLS[1:]]
+    gaps = [gaps_beside(path, exact) for path in (whole, *others)]
+    return Course(exact, whole, torch.stack(gaps).amax(0).cummax(0).values)
+
+
+def gaps_beside(path: Path, exact: Path) -> Tensor:
+    """Return the gaps of a path from the exact one over the latter's steps, ``[steps]``."""
+    return loss_gaps(path.losses[: len(exact.losses)], exact.losses)
+
+
+def train(
+    experiment: Experiment,
+    implementation: impls.Implementation,
+    control: Control = PLAIN,
+    steps: int | None = None,
+) -> Path:
+    """Return the path of a training: the objective at each step, and the model's state at the end.
+
+    Args:
+        experiment: what is trained.
+        implementation: of its loss.
+        control: in what the computation is changed.
+        steps: how many are taken; by default all.
+
+    Raises:
+        UsageError: where its images cannot be read.
+    """
+    with deterministic():
+        walk = Walk(experiment, implementation, control)
+        losses = [walk.step() for _ in walk.rows[:steps]]
+        return Path(torch.tensor(losses, dtype=torch.float64), walk.state)
+
+
+class Walk:
+    """A training that is taken step by step, under ``deterministic``."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        implementation: impls.Implementation,
+        control: Control = PLAIN,
+    ) -> None:
+        """Start at the initial state, in which all implementations of a loss agree."""
+        self.control = control
+        self.model = Model(experiment, implementation)
+        self.model.load_state_dict(self._turned_round(self.model.state_dict()))
+        self.model.to(experiment.device, control.dtype)
+        self._data = experiment.dataset().train
+        self.rows = self._order(experiment, schedule(experiment))
+        self._optimizer = optimizer_of(experiment, self.model)
+        self._taken = 0
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return the images and labels of the step to come."""
+        rows = self.rows[self._taken]
+        return self._data.images[rows].to(self.control.dtype), self._data.labels[rows]
+
+    def step(self) -> float:
+        """Take a step, and return the objective before it."""
+        self._optimizer.zero_grad()
+        objective = self.model(*self.batch())
+        objective.backward()
+        self._optimizer.step()
+        self._taken += 1
+        return float(objective.detach())
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The model's state, copied, with the features in their own order."""
+        state = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
+        return self._turned_round(state)
+
+    def _turned_round(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return mirrored(state) if self.control.mirrored else dict(state)
+
+    def _order(self, experiment: Experiment, rows: Tensor) -> Tensor:
+        if self.control.turned:
+            # Halves by themselves, for pairs to stay together.
+            parts = 2 if experiment.pairs else 1
+            rows = torch.cat([part.flip(1) for part in rows.chunk(parts, 1)], 1)
+        return rows.to(experiment.device)

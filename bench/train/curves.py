@@ -1,0 +1,70 @@
+"""A variant's training beside the reference's: where the curves part, and whether by a fault."""
+
+import impls
+from bench.errors import UsageError
+from bench.train.accuracy import evaluate
+from bench.train.course import PLAIN, course_of, gaps_beside, train
+from bench.train.experiment import Experiment
+from bench.train.lockstep import first_fault
+from bench.train.records import TELLING, Curve, ReferenceRun
+
+
+def train_reference(experiment: Experiment, compared_steps: int) -> ReferenceRun:
+    """Return what the reference's training came to, and what rounding does to it.
+
+    Args:
+        experiment: what is trained.
+        compared_steps: how many steps, from the first, variants are held against.
+
+    Raises:
+        UsageError: where the images cannot be read, or the objective does not stay finite.
+    """
+    course = course_of(experiment, compared_steps)
+    odd = (~course.reference.losses.isfinite()).nonzero()
+    if len(odd):
+        step = int(odd[0])
+        raise UsageError(
+            f"the objective of {experiment.loss} is {course.reference.losses[step]} at step {step} "
+            f"with --lr {experiment.learning_rate:g}; a smaller one may keep it finite"
+        )
+    accuracy, features = evaluate(experiment, course.reference)
+    return ReferenceRun(
+        tuple(course.reference.losses.tolist()),
+        tuple(course.exact.losses.tolist()),
+        tuple(course.rounding.tolist()),
+        accuracy,
+        features,
+    )
+
+
+def train_variant(experiment: Experiment, variant: str, compared_steps: int) -> Curve:
+    """Return the curve of a variant by its name, as a worker is asked for it."""
+    return follow(experiment, impls.implementation(experiment.loss, variant), compared_steps)
+
+
+def follow(
+    experiment: Experiment, implementation: impls.Implementation, compared_steps: int
+) -> Curve:
+    """Return the curve of an implementation beside the reference's.
+
+    Raises:
+        UsageError: where the images cannot be read.
+    """
+    course = course_of(experiment, compared_steps)
+    path = train(experiment, implementation, PLAIN, compared_steps)
+    gaps = gaps_beside(path, course.exact)
+    losses, largest = tuple(path.losses.tolist()), float(gaps.max())
+    beyond = (gaps > course.allowed).nonzero()
+    told = int((course.allowed <= TELLING).sum())
+    if not len(beyond):
+        return Curve(losses, largest, allowed=float(course.allowed[-1]), told=told)
+    parted = int(beyond[0])
+    return Curve(
+        losses,
+        largest,
+        parted,
+        float(gaps[parted]),
+        float(course.allowed[parted]),
+        told,
+        first_fault(experiment, implementation, parted + 1),
+    )

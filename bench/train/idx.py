@@ -1,0 +1,61 @@
+"""Reads IDX files, the format in which MNIST is published, gzipped or not."""
+
+import gzip
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.errors import UsageError
+
+UNSIGNED_BYTES = 0x08
+GZIP = b"\x1f\x8b"
+
+
+def read_idx(path: Path, dimensions: int) -> Tensor:
+    """Return the array of an IDX file of unsigned bytes, uint8.
+
+    The format: two zero bytes, a code of the element type, the number of dimensions, each size as
+    four bytes with the highest first, then the elements in row-major order.
+
+    Args:
+        path: of the file; whether it is gzipped is seen from its content.
+        dimensions: how many it must have: 3 of images ``[N, H, W]``, 1 of labels ``[N]``.
+
+    Raises:
+        UsageError: where it cannot be read, or is no such array.
+    """
+    content = _read(path)
+    wanted = (UNSIGNED_BYTES << 8) + dimensions
+    magic = int.from_bytes(content[:4], "big")
+    header = 4 + 4 * dimensions
+    if magic != wanted or len(content) < header:
+        raise UsageError(
+            f"{path}: expected an IDX file of bytes in {dimensions} dimensions, which begins with "
+            f"0x{wanted:08x}; got {'0x' + content[:4].hex() if content else 'an empty file'}"
+        )
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
+    if len(content) - header != math.prod(shape):
+        raise UsageError(
+            f"{path}: expected {math.prod(shape)} bytes after the header, for {shape}; "
+            f"got {len(content) - header}"
+        )
+    if not math.prod(shape):
+        raise UsageError(f"{path}: expected at least one element, got {shape}")
+    return torch.frombuffer(bytearray(content[header:]), dtype=torch.uint8).reshape(shape)
+
+
+def _read(path: Path) -> bytes:
+    """Return what a file holds, unpacked.
+
+    Raises:
+        UsageError: where it cannot be read, or its compressed content is damaged.
+    """
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content.startswith(GZIP) else content
+    except (EOFError, gzip.zlib.error, gzip.BadGzipFile) as error:  # type: ignore[attr-defined]
+        raise UsageError(f"{path}: damaged gzip data ({error}); expected an IDX file") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; expected an IDX file") from error

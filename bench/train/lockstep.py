@@ -1,0 +1,121 @@
+"""Whether a curve left the reference's by a fault, or by rounding that training amplifies.
+
+Along the reference's training the variant is given the very features and state of each step. What
+it computes from them is held against the reference in float64, so that nothing adds up on the way.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as checked_dataclass
+from torch import Tensor
+
+import impls
+from bench.agreement import FACTOR, rounding_band
+from bench.deviation import relative_error
+from bench.train.course import REFERENCE, Walk
+from bench.train.experiment import Experiment, Objective, deterministic
+from bench.workload import dense, mirrored
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
+class Fault:
+    """What a variant computed otherwise than the reference, from the same numbers.
+
+    Attributes:
+        step: the first at which it did, from 0.
+        quantity: ``loss``, ``grad.features``, ``grad.weight``, ``after.centers``, ...
+        error: relative, from the reference in float64.
+        allowed: the largest that the reference's own rounding explains, up to that step.
+    """
+
+    step: int
+    quantity: str
+    error: float
+    allowed: float
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the loss is given at a step of the reference.
+
+    Attributes:
+        features: ``[B, 2]``.
+        labels: ``[B]``.
+        state: of the loss, before the step.
+    """
+
+    features: Tensor
+    labels: Tensor
+    state: Mapping[str, Tensor]
+
+    def mirrored(self) -> "Moment":
+        """Return it with the features in reverse order."""
+        state = {name: mirrored(name, tensor) for name, tensor in self.state.items()}
+        return Moment(self.features.flip(1), self.labels, state)
+
+
+def first_fault(
+    experiment: Experiment, implementation: impls.Implementation, steps: int
+) -> Fault | None:
+    """Return the first fault of an implementation over the reference's first steps."""
+    with deterministic():
+        reference = impls.implementation(experiment.loss, REFERENCE)
+        exact, own, given = (
+            Objective(experiment, entry.build(**experiment.arguments)).to(experiment.device, dtype)
+            for entry, dtype in (
+                (reference, torch.float64),
+                (reference, torch.float32),
+                (implementation, torch.float32),
+            )
+        )
+        largest: dict[str, float] = {}
+        for step, moment in enumerate(_moments(experiment, steps)):
+            truth = _outcome(exact, moment, torch.float64)
+            turned = _outcome(own, moment.mirrored())
+            straight = _outcome(own, moment)
+            found = _outcome(given, moment)
+            for name, value in truth.items():
+                last = name.split(".")[-1]
+                back = mirrored("embeddings" if last == "features" else last, turned[name])
+                errors = (relative_error(x, value) for x in (back, straight[name]))
+                largest[name] = max(largest.get(name, 0.0), *errors)
+                error = relative_error(found[name], value)
+                allowed = FACTOR * largest[name] + rounding_band(torch.float32)
+                if error > allowed:
+                    return Fault(step, name, error, allowed)
+    return None
+
+
+def _moments(experiment: Experiment, steps: int) -> Iterator[Moment]:
+    walk = Walk(experiment, impls.implementation(experiment.loss, REFERENCE))
+    seen: list[Tensor] = []
+    walk.model.network.register_forward_hook(lambda *call: seen.append(call[-1].detach()))
+    for _ in range(steps):
+        state = walk.model.objective.loss.state_dict()
+        copied = {name: tensor.detach().clone() for name, tensor in state.items()}
+        _, labels = walk.batch()
+        walk.step()
+        yield Moment(seen.pop(), labels, copied)
+
+
+def _outcome(
+    objective: Objective, moment: Moment, dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    """Return the loss, its gradients and its state afterwards, by name."""
+    module = objective.loss
+    module.load_state_dict(dict(moment.state))
+    features = moment.features.to(dtype, copy=True).requires_grad_()
+    targets = {"features": features} | dict(module.named_parameters())
+    loss = objective.output(features, moment.labels)[0]
+    gradients = torch.autograd.grad(loss, list(targets.values()), allow_unused=True)
+    return (
+        {"loss": loss.detach()}
+        | {
+            f"grad.{name}": dense(gradient, target)
+            for (name, target), gradient in zip(targets.items(), gradients, strict=True)
+        }
+        | {f"after.{name}": t.detach().clone() for name, t in module.state_dict().items()}
+    )

@@ -1,0 +1,139 @@
+"""How each loss is trained: alone or beside softmax, at which rates; and the named experiments."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import impls
+
+LOSSES = tuple(loss.name for loss in impls.losses() if loss.kind == "loss")
+
+# Wen et al.'s rate of the centres. A gradient is scaled by λ and the centres' move must not be, so
+# that the optimizer's rate is this over λ.
+CENTER_RATE = 0.5
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a loss is trained.
+
+    Attributes:
+        weight: λ, by which the loss is multiplied.
+        joined: whether softmax is added: alone the loss draws all features to one point.
+        summed: whether the loss is a sum over the batch, and so is divided by its size.
+        angular: whether the classes are told apart by angle alone, as under class weights of length
+            1.
+        rate: the learning rate; 002's by default.
+        center_rate: the learning rate of the loss's centres; ``None`` for that of the rest.
+        arguments: of the loss, where they are not the document's.
+        source: what the documents print of this, and what is chosen here.
+    """
+
+    weight: float = 1.0
+    joined: bool = False
+    summed: bool = False
+    angular: bool = False
+    rate: float = 0.01
+    center_rate: float | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    def objective(self, loss: str) -> str:
+        """Return what is minimised, in a line: ``softmax + 0.1/B · center``."""
+        factor = "" if self.weight == 1 else f"{self.weight:g}"
+        if self.summed:
+            factor = f"{self.weight:g}/B"
+        term = f"{factor} · {loss}" if factor else loss
+        return f"softmax + {term}" if self.joined else term
+
+
+ANGULAR = Recipe(angular=True)
+SCALED = "001 prints no rate; the scale makes the gradients steep, and a larger one is stuck early"
+TRIPLETS = "003 prints no rate; a larger one draws all features to a point"
+
+RECIPES: Mapping[str, Recipe] = {
+    "modified_softmax": ANGULAR,
+    "normface": replace(ANGULAR, rate=0.001, source=SCALED),
+    "sphereface": ANGULAR,
+    "arcface": replace(ANGULAR, rate=0.0001, source=SCALED),
+    "arcface_guarded": replace(ANGULAR, rate=0.0001, source=SCALED),
+    "triplet_batch_hard": Recipe(rate=0.0003, source=TRIPLETS),
+    "triplet_weighted_unshifted": Recipe(rate=0.001, source=TRIPLETS),
+    "triplet_weighted": Recipe(rate=0.001, source=TRIPLETS),
+    "softmax_center": Recipe(
+        summed=True,
+        center_rate=CENTER_RATE / 0.003,
+        source="both terms are sums; λ is the loss's own argument",
+    ),
+    "center_all_pairs": Recipe(
+        joined=True,
+        rate=0.001,
+        center_rate=0.001,
+        source="002, answer 1: softmax + loss, all at the rate 0.001, centres averaged besides",
+    ),
+    "center": Recipe(
+        weight=0.1,
+        joined=True,
+        summed=True,
+        center_rate=CENTER_RATE / 0.1,
+        source="softmax + λ · loss as in 002; λ and the centres' rate are chosen here",
+    ),
+    "center_mse": Recipe(
+        weight=0.1,
+        joined=True,
+        center_rate=CENTER_RATE / 0.1,
+        source="002, answer 3: softmax + λ · loss; λ is not printed, and the optimizer there has "
+        "the network alone, so that the centres would stay (--center-lr 0)",
+    ),
+    "island": Recipe(
+        weight=0.1,
+        joined=True,
+        center_rate=CENTER_RATE / 0.1,
+        source="000: softmax + λ · loss; λ and the rates are not printed",
+    ),
+    "contrastive_whole_batch": Recipe(
+        joined=True, source="one distance a batch; half of the pairs are of one class"
+    ),
+    "contrastive": Recipe(joined=True, source="half of the pairs are of one class"),
+}
+ALONE = Recipe()
+
+
+def recipe_of(loss: str) -> Recipe:
+    """Return how a loss is trained; one that is not listed alone, at the common rate."""
+    return RECIPES.get(loss, ALONE)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named experiment.
+
+    Attributes:
+        summary: what it is, in a line.
+        network: its name.
+        epochs: how often each image is seen.
+        batch: B.
+        losses: what is trained.
+        compared_steps: how many steps of a variant are held against the reference's.
+    """
+
+    summary: str
+    network: str
+    epochs: int
+    batch: int
+    losses: tuple[str, ...] = LOSSES
+    compared_steps: int = 300
+
+
+PRESETS: Mapping[str, Preset] = {
+    "digits": Preset("every loss on scikit-learn's digits", "lenet", 20, 64),
+    "mnist": Preset("every loss on MNIST, from --mnist DIR", "lenet", 5, 128),
+    "center-resnet": Preset(
+        "002's recipe: a small ResNet under softmax + λ · centre loss, beside softmax alone",
+        "resnet",
+        10,
+        64,
+        ("softmax", "center_all_pairs", "center", "center_mse"),
+        compared_steps=100,
+    ),
+}

@@ -1,0 +1,107 @@
+"""How much of a training step is the loss: whether the choice of a variant matters at all."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+import impls
+from bench.intervals import Interval
+from bench.sampling import Sampling, interleave
+from bench.train.course import PLAIN, REFERENCE, Walk
+from bench.train.experiment import Experiment, optimizer_of
+
+REST = "rest"
+
+
+@dataclass(frozen=True)
+class Share:
+    """The loss's part of a training step.
+
+    Attributes:
+        loss_seconds: median time of its forward and backward.
+        rest_seconds: median time of the network, of softmax beside the loss and of the optimizer.
+        share: of the loss in the whole step, with its 95% interval.
+    """
+
+    loss_seconds: float
+    rest_seconds: float
+    share: Interval
+
+
+def measure_shares(
+    experiment: Experiment, variants: Sequence[str], budget_seconds: float
+) -> dict[str, Share]:
+    """Return the share of each variant, all timed in the same rounds, at the initial state.
+
+    Raises:
+        UsageError: where the images cannot be read.
+    """
+    walk = Walk(experiment, impls.implementation(experiment.loss, REFERENCE), PLAIN)
+    images, labels = walk.batch()
+    features = walk.model.network(images).detach()
+    calls: dict[str, Callable[[], object]] = {REST: _rest(experiment, walk, images, labels)}
+    resets: dict[str, Callable[[], None]] = {}
+    for variant in variants:
+        calls[variant], resets[variant] = _loss(experiment, variant, features, labels)
+    timings = interleave(calls, REST, Sampling(budget_seconds), resets, experiment.device)
+    rest = timings[REST].median_seconds
+    shares = {}
+    for variant in variants:
+        ratio = timings[variant].speedup
+        if ratio is None:
+            raise AssertionError("the rest was timed in every round")
+        shares[variant] = Share(
+            timings[variant].median_seconds,
+            rest,
+            Interval(*(1 / (1 + r) for r in (ratio.median, ratio.high, ratio.low))),
+        )
+    return shares
+
+
+def _rest(
+    experiment: Experiment, walk: Walk, images: Tensor, labels: Tensor
+) -> Callable[[], object]:
+    """Return a step without the loss: in its place stands a fixed gradient to the features."""
+    model, optimizer = walk.model, optimizer_of(experiment, walk.model)
+    for group in optimizer.param_groups:
+        # What is timed must stay the same at every call.
+        group["lr"] = 0.0
+    model.objective(model.network(images), labels).backward()
+    upstream = torch.full((len(images), 2), 1 / len(images), device=images.device)
+    companion = model.objective.companion
+    network = list(model.network.parameters())
+    beside = [] if companion is None else list(companion.parameters())
+
+    def rest() -> None:
+        for parameter in (*network, *beside):
+            parameter.grad = None
+        features = model.network(images)
+        outputs, gradients = [features], [upstream]
+        if companion is not None:
+            outputs.append(companion(features, labels).loss)
+            gradients.append(torch.ones_like(outputs[-1]))
+        torch.autograd.backward(outputs, gradients)
+        optimizer.step()
+
+    return rest
+
+
+def _loss(
+    experiment: Experiment, variant: str, features: Tensor, labels: Tensor
+) -> tuple[Callable[[], object], Callable[[], None]]:
+    """Return forward and backward of a variant alone, and what puts back its state."""
+    implementation = impls.implementation(experiment.loss, variant)
+    objective = Walk(experiment, implementation, PLAIN).model.objective
+    leaf = features.clone().requires_grad_()
+    targets = [leaf, *(p for p in objective.loss.parameters() if p.requires_grad)]
+    before = {name: t.detach().clone() for name, t in objective.loss.state_dict().items()}
+
+    def step() -> object:
+        return torch.autograd.grad(objective.output(leaf, labels)[0], targets, allow_unused=True)
+
+    def reset() -> None:
+        objective.loss.load_state_dict(before)
+
+    return step, reset
