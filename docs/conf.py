@@ -1,0 +1,47 @@
+"""How the documentation is built; `nox -s docs` does it without the internet."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+project = "lossbench"
+author = "the lossbench authors"
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_format = "short"
+nitpicky = False
+
+html_theme = "furo"
+html_title = "lossbench"
+html_show_sphinx = False
+
+
+def setup(app):
+    """Write the pages that the code knows best before the pages are read."""
+    app.connect("builder-inited", write_pages)
+
+
+def write_pages(app):
+    """Fill in the templates, from the catalogue and from the columns of the frame."""
+    from jinja2 import Environment, FileSystemLoader
+
+    import impls
+    from bench.frame import COLUMNS
+
+    templates = Environment(loader=FileSystemLoader(app.srcdir), autoescape=False)
+    for name in templates.list_templates(extensions=["j2"]):
+        page = templates.get_template(name).render(impls=impls, columns=COLUMNS)
+        target = Path(app.srcdir) / name.removesuffix(".j2")
+        # Rewritten only where it changed, so that an unchanged page is not built anew.
+        if not target.exists() or target.read_text() != page:
+            target.write_text(page)
