@@ -41,7 +41,7 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 1
 @click.option(
     "--budget",
     type=click.FloatRange(0, min_open=True),
-    default=2.0,
+    default=3.0,
     show_default=True,
     help="Seconds to sample a trial, in each of its processes.",
 )
