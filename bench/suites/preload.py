@@ -1,4 +1,6 @@
 """What asv imports once, before it forks, as each of its processes would import it anew."""
 
+import pydantic  # noqa: F401 - the dataclasses of what is measured
 import scipy.stats  # noqa: F401 - the intervals of the samples
 import torch._inductor  # noqa: F401 - the profiler looks for it
+import torch.utils.benchmark  # noqa: F401 - the clock; it brings setuptools
