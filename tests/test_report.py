@@ -264,7 +264,9 @@ def test_the_legend_has_the_words_of_the_readme():
     assert dict(rows[2:]) == legend.COLUMNS
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "results" / "README.md"], ids=["ours", "results"])
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", ROOT / "results" / "README.md"], ids=["ours", "results"]
+)
 def test_the_committed_winners_are_those_of_the_committed_records(path):
     assert renewed(path.read_text(), path.parent) == path.read_text()
 
