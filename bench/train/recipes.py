@@ -48,8 +48,8 @@ class Recipe:
 
 
 ANGULAR = Recipe(angular=True)
-SCALED = "001 prints no rate; the scale makes the gradients steep, and a larger one is stuck early"
-TRIPLETS = "003 prints no rate; a larger one draws all features to a point"
+SCALED = "001 prints no rate; chosen here, smaller as the scale makes the gradients steep"
+TRIPLETS = "003 prints no rate; chosen here"
 
 RECIPES: Mapping[str, Recipe] = {
     "modified_softmax": ANGULAR,
