@@ -28,6 +28,8 @@ PR_SET_PDEATHSIG = 1
 SILENT_TRACKER = "ignore::UserWarning:multiprocessing.resource_tracker"
 MEMORY_SHARE = 0.9
 CLOSING_SECONDS = 5.0
+# How often it is looked whether there is anything left to wait for.
+LOOK_SECONDS = 1.0
 # After one of these every later call of the process fails as well.
 BROKEN_DEVICE = ("CUDA error", "device-side assert", "CUDNN_STATUS", "CUBLAS_STATUS_EXECUTION")
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
@@ -97,7 +99,7 @@ class Worker:
             self._replace()
         self._asked = True
         future = self._pool.schedule(question, args=args, kwargs=kwargs, timeout=timeout)
-        error = _wait(future)
+        error = _wait(future, self._pool)
         self._asked = False
         if error is not None:
             lost = _lost(error, timeout)
@@ -128,9 +130,19 @@ class Worker:
         self._pool.join()
 
 
-def _wait(future: Any) -> BaseException | None:
-    error: BaseException | None = future.exception()
-    return error
+def _wait(future: Any, pool: ProcessPool) -> BaseException | None:
+    """Return the exception that a future ends with, or ``None`` where it has a result.
+
+    Pebble forgets what is asked while it finds that the process has ended: that never ends.
+    """
+    while True:
+        try:
+            error: BaseException | None = future.exception(LOOK_SECONDS)
+        except FutureTimeoutError:
+            if not pool.active and not future.done():
+                return BrokenProcessPool()
+        else:
+            return error
 
 
 def _lost(error: BaseException, timeout: float) -> Lost:

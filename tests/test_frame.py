@@ -172,7 +172,7 @@ def test_no_rows_give_an_empty_frame_with_every_column():
 
 
 def test_the_kept_results_load():
-    folder = ROOT / "results" / "2-core-epyc" / "large"
+    folder = ROOT / "results" / "2-core-epyc" / "speeds"
     frame = bench.load(folder)
     assert len(frame) == len((folder / RECORDS).read_text().splitlines())
     timed = frame[frame.status == "passed"]
