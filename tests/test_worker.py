@@ -6,12 +6,14 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import psutil
 import pytest
 import torch
 
-from bench.worker import Lost, Worker
+from bench.worker import Lost, Worker, _wait
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,20 @@ def test_a_worker_killed_while_it_starts_is_replaced():
         assert lost.value.status == "crashed"
         killer.join()
         assert young.ask(60, abs, -3) == 3
+    finally:
+        young.close()
+
+
+def test_what_a_broken_pool_forgot_is_not_waited_for():
+    young, known = Worker(threads=1), set(psutil.Process().children())
+    killer = threading.Thread(target=kill_next_child, args=(known,))
+    killer.start()
+    try:
+        # Reading whether it is active starts it.
+        while young._pool.active:
+            time.sleep(0.01)
+        killer.join()
+        assert isinstance(_wait(Future(), young._pool), BrokenProcessPool)
     finally:
         young.close()
 
