@@ -71,17 +71,22 @@ def test_an_exception_is_a_failure_with_its_reason(worker):
     assert lost.value.status == "failed"
 
 
-def kill_next_child(known):
-    """Kill the first child process that there was not before."""
-    while not (new := set(psutil.Process().children()) - known):
+def workers():
+    """Return the processes of workers, and not Python's tracker of their semaphores."""
+    return {p for p in psutil.Process().children() if "spawn_main" in str(p.cmdline())}
+
+
+def kill_next_worker(known):
+    """Kill the first worker that there was not before."""
+    while not (new := workers() - known):
         time.sleep(0.01)
     for process in new:
         process.kill()
 
 
 def test_a_worker_killed_while_it_starts_is_replaced():
-    young, known = Worker(threads=1), set(psutil.Process().children())
-    killer = threading.Thread(target=kill_next_child, args=(known,))
+    young, known = Worker(threads=1), workers()
+    killer = threading.Thread(target=kill_next_worker, args=(known,))
     killer.start()
     try:
         with pytest.raises(Lost, match="the worker ended while it started") as lost:
@@ -94,8 +99,8 @@ def test_a_worker_killed_while_it_starts_is_replaced():
 
 
 def test_what_a_broken_pool_forgot_is_not_waited_for():
-    young, known = Worker(threads=1), set(psutil.Process().children())
-    killer = threading.Thread(target=kill_next_child, args=(known,))
+    young, known = Worker(threads=1), workers()
+    killer = threading.Thread(target=kill_next_worker, args=(known,))
     killer.start()
     try:
         # Reading whether it is active starts it.
