@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from bench.gate.compare import Seen
 from bench.gate.report import Comparison, Finding, Kind, slowdown
+from bench.intervals import Interval
 from bench.memory import Memory
 from bench.table import binary, spread
 from bench.timing import Timing
@@ -119,10 +120,16 @@ def _times(comparison: Comparison, phase: str, timing: Timing, margin: float) ->
 
 
 def _finding(
-    comparison: Comparison, kind: Kind, quantity: str, text: str, **figures: object
+    comparison: Comparison,
+    kind: Kind,
+    quantity: str,
+    text: str,
+    factor: float | None = None,
+    interval: Interval | None = None,
+    processes: int = 0,
 ) -> Finding:
     case, variant = comparison.case, comparison.variant
-    return Finding(kind, case.loss, variant, case, quantity, text, **figures)  # type: ignore[arg-type]
+    return Finding(kind, case.loss, variant, case, quantity, text, factor, interval, processes)
 
 
 def coverage_findings(

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import zlib
 from pathlib import Path
 
 import torch
@@ -55,7 +56,7 @@ def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
         return gzip.decompress(content) if content.startswith(GZIP) else content
-    except (EOFError, gzip.zlib.error, gzip.BadGzipFile) as error:  # type: ignore[attr-defined]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UsageError(f"{path}: damaged gzip data ({error}); expected an IDX file") from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; expected an IDX file") from error
