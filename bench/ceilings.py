@@ -104,11 +104,16 @@ def limit(case: Case, phase: Phase, ceilings: Ceilings) -> Limit:
     return Limit(seconds[bound], bound)
 
 
-@cache
 def sizes_of(case: Case) -> Sizes:
     """Return what the symbols of a cost stand for in a Case."""
-    # On the CPU, so that what was measured on a GPU can be read without one.
-    labels = make_inputs(replace(case, device="cpu")).get("labels")
+    # On the CPU, so that what was measured on a GPU can be read without one. Which classes are
+    # drawn depends on the seed, but not how many.
+    return _sizes_of(replace(case, device="cpu", seed=0))
+
+
+@cache
+def _sizes_of(case: Case) -> Sizes:
+    labels = make_inputs(case).get("labels")
     distinct = case.batch if labels is None else len(set(labels.tolist()))
     return {"B": case.batch, "D": case.dim, "C": case.classes, "U": distinct}
 
