@@ -2,7 +2,17 @@
 
 import sys
 
-from bench.cli import main
+
+def run() -> int:
+    """Run a command and return its exit code."""
+    try:
+        # It imports torch, which takes long enough to be stopped in.
+        from bench.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        return 130
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

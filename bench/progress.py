@@ -24,15 +24,20 @@ def watching(plan: Plan, folder: Path) -> Iterator[Watcher]:
     if not out.is_terminal:
         yield Lines(out, len(cells), len(cells & seen))
         return
+    with progress_bar(out, "cells") as progress:
+        yield Bar(progress, len(cells), len(cells & seen))
+
+
+def progress_bar(out: Console, counted: str) -> Progress:
+    """Return a bar over things of a name, which leaves nothing behind."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TextColumn("cells, left"),
+        TextColumn(f"{counted}, left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=out, transient=True) as progress:
-        yield Bar(progress, len(cells), len(cells & seen))
+    return Progress(*columns, console=out, transient=True)
 
 
 class Bar:

@@ -1,9 +1,10 @@
 """How figures and tables are printed."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 
 import torch
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -12,14 +13,39 @@ from bench.cases import DTYPES
 from bench.conformance import Conformance
 from bench.degenerate import DEGENERATE
 from bench.intervals import Interval
+from bench.promises import Check
 
 LEAST_WIDTH = 160
+OUTCOME_STYLES = {"holds": "green", "fails": "red", "too few trials to judge": "yellow"}
 
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console; one for tables is as wide as they are, which a terminal then wraps."""
     plain = Console(stderr=stderr)
     return plain if stderr else Console(width=max(plain.width, LEAST_WIDTH))
+
+
+def plain_text(shown: RenderableType) -> str:
+    """Return what is printed as text without colours, for a file."""
+    text = StringIO()
+    Console(file=text, width=LEAST_WIDTH).print(shown)
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+def figures_table(*columns: str) -> Table:
+    """Return an empty table of figures, the first column naming what they are of."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def words_table(*columns: str) -> Table:
+    """Return an empty table of words, of which the last column gives way."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(columns, 1):
+        table.add_column(name, no_wrap=number < len(columns))
+    return table
 
 
 def spread(interval: Interval) -> str:
@@ -75,6 +101,15 @@ def _grade(part: Conformance | None, variant: str) -> Text:
         return Text(part.reference)
     reason = f": {part.reason}" if part.reason else ""
     return Text(part.grade + reason, {"better": "green", "worse": "red"}.get(part.grade, ""))
+
+
+def checks_table(checks: Iterable[Check]) -> Table:
+    """Return promises, and whether each holds."""
+    table = words_table("promise", "outcome", "found")
+    for check in checks:
+        outcome = Text(check.outcome, OUTCOME_STYLES[check.outcome])
+        table.add_row(Text(check.promise), outcome, Text(check.found))
+    return table
 
 
 def losses_table() -> Table:

@@ -2,17 +2,21 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 from bench.agreement import Agreement
 from bench.cases import Case
 from bench.choose.answer import answer
 from bench.choose.request import Request
-from bench.choose.sources import pools_of
+from bench.choose.sources import Host, load_records, pools_of
 from bench.compilation import Compilation
+from bench.environment import ROOT
 from bench.memory import Memory
 from bench.timing import Samples, Timing
-from tests.test_records import FIGURES, record
+from tests.test_records import ENVIRONMENT, FIGURES, record
 
+FULL = ROOT / "results" / "2-core-epyc" / "full"
+HERE = Host.of(ENVIRONMENT, "cpu")
 ISLAND = Case("island", batch=64, dim=128, classes=100)
 ROUNDS = 60
 
@@ -52,12 +56,23 @@ def lost(variant, case=ISLAND, status="oom", reason="no memory"):
     return record(case=case, variant=variant, status=status, reason=reason, **nothing)
 
 
+@cache
+def full():
+    """Return the records of a whole run that were really measured."""
+    return load_records([FULL])
+
+
+def elsewhere(records, name="there", **changes):
+    """Return records as of another machine."""
+    environment = replace(ENVIRONMENT, machine=name, **changes)
+    return [replace(record, environment=environment) for record in records]
+
+
 def ask(records, case=ISLAND, **constraints):
     return answer(pools_of(records, case), Request(case, **constraints))
 
 
 THREE = [seen("reference", 1e-3), seen("vectorized", 5e-4), seen("fused", 2e-4)]
-
 
 ARC = Case("arcface", 64, 128, 100)
 HEADS = [

@@ -5,15 +5,16 @@ import torch
 
 import impls
 from bench.agreement import oracle, reference_errors, workload_of
+from bench.cli import main
 
 # Minutes, and of use only with benchmarks enabled: `pytest tests/perf --benchmark-enable`.
 collect_ignore = ["perf"]
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.browser", "tests.reported"]
 
 
-def pytest_configure() -> None:
-    torch.set_num_threads(2)
+# Here, since the plugins are imported next, and with them records of this process's environment.
+torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,6 +23,21 @@ def _fresh_caches():
     yield
     for cached in (workload_of, oracle, reference_errors):
         cached.cache_clear()
+
+
+@pytest.fixture
+def refused(capsys):
+    """Give what a command says, in one line, of what it cannot do."""
+
+    def ask(*arguments: str) -> str:
+        assert main(arguments) == 2
+        out, errors = capsys.readouterr()
+        (line,) = errors.splitlines()
+        assert line.startswith("error: ")
+        assert out == ""
+        return line
+
+    return ask
 
 
 def supported(device: str = "cpu") -> list[impls.Implementation]:

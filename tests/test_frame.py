@@ -12,19 +12,12 @@ from bench.frame import COLUMNS, tidy
 from bench.frame.columns import CASE_COLUMNS
 from bench.frame.pytest_benchmark import benchmark_rows, extra_info
 from bench.frame.runs import record_row
-from bench.records import RECORDS, each_record, record_file
+from bench.records import RECORDS, each_record
+from tests.kept import save_run
 from tests.test_records import BAD, record
 
 REFUSED = {"status": "refused", "reason": "off", "agreement": (BAD,), "forward": None, "step": None}
 ALL = (record(variant="reference"), record(), record(variant="fused", **REFUSED))
-
-
-def save_run(folder, records=ALL):
-    folder.mkdir(parents=True)
-    with record_file(folder) as file:
-        for each in records:
-            file.append(each)
-    return folder
 
 
 def document(*records, **changes):
@@ -94,7 +87,7 @@ def test_a_reader_gives_no_column_that_there_is_not():
 
 
 def test_what_was_refused_has_a_row_without_times(tmp_path):
-    frame = bench.load(save_run(tmp_path / "run"))
+    frame = bench.load(save_run(tmp_path / "run", ALL))
     (row,) = frame[frame.status == "refused"].itertuples()
     assert row.reason == "off"
     assert row.error == float("inf")
@@ -103,8 +96,8 @@ def test_what_was_refused_has_a_row_without_times(tmp_path):
 
 
 def test_everything_below_a_folder_is_found_and_what_is_foreign_passed_over(tmp_path):
-    save_run(tmp_path / "machine" / "one")
-    save_run(tmp_path / "machine" / "two")
+    save_run(tmp_path / "machine" / "one", ALL)
+    save_run(tmp_path / "machine" / "two", ALL)
     save_benchmarks(tmp_path / "saved" / "Linux", record())
     (tmp_path / "notes.json").write_text('{"benchmarks": "of another kind"}')
     frame = bench.load(tmp_path)
@@ -113,7 +106,7 @@ def test_everything_below_a_folder_is_found_and_what_is_foreign_passed_over(tmp_
 
 
 def test_overlapping_paths_double_no_row(tmp_path, monkeypatch):
-    save_run(tmp_path / "one")
+    save_run(tmp_path / "one", ALL)
     saved = save_benchmarks(tmp_path / "saved", record())
     monkeypatch.chdir(tmp_path)
     frame = bench.load(".", tmp_path, "one", tmp_path / "one" / RECORDS, saved)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 import bench.selftest
 from bench.cases import Case
@@ -17,19 +18,15 @@ from bench.selftest.buffers import Count, measure_counts
 from bench.selftest.cheaters import CHEATS, Refusal, measure_refusals
 from bench.selftest.gates import Alarm, asv_worsened, hold_gates
 from bench.selftest.planted import measure_pair, slowed
-from bench.selftest.report import Report, ReportFile, Share
-from bench.selftest.tables import report_text
+from bench.selftest.report import Report
+from bench.selftest.tables import report_table
 from bench.selftest.trials import Trial, cases
-from bench.timing import Samples, Timing
+from bench.table import plain_text
+from tests.gating import timing
 
 CASE = Case("center_mse", 16, 8, 5)
 # By this name the package has the command itself.
 COMMAND = importlib.import_module("bench.cli.selftest")
-
-
-def timing(factor):
-    noise = [0.999, 1.001] * 20
-    return Timing((Samples(tuple(factor * x for x in noise), (1.0,) * len(noise), 1),))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,14 +100,6 @@ def test_a_slowed_call_spins_for_its_share_of_the_call(monkeypatch):
     assert next(ticks) == 15
 
 
-@pytest.mark.parametrize(
-    ("count", "total", "low", "high"),
-    [(0, 60, 0, 0.0596), (3, 60, 0.0104, 0.1392), (60, 60, 0.9404, 1), (0, 0, 0, 1)],
-)
-def test_the_interval_of_a_share_is_clopper_and_pearsons(count, total, low, high):
-    assert Share(count, total).interval == pytest.approx((low, high), abs=1e-4)
-
-
 def test_a_harness_that_holds_its_promises_exits_with_0():
     held = report(false_alarms=3, missed=3, loaded_alarms=3)
     assert {check.outcome for check in held.checks} == {"holds"}
@@ -143,10 +132,10 @@ def test_too_few_trials_are_not_judged():
 
 def test_the_report_renders_and_is_read_back():
     made = report(false_alarms=3)
-    text = report_text(made)
+    text = plain_text(report_table(made))
     assert "3/60 5% [1, 14]" in text
     assert "asv continuous -f 1.1" in text
-    assert ReportFile.model_validate_json(ReportFile(made).model_dump_json()).root == made
+    assert TypeAdapter(Report).validate_json(made.to_json()) == made
 
 
 @pytest.mark.parametrize(("seconds", "worse"), [(1.0, False), (1.05, False), (1.3, True)])
@@ -239,3 +228,16 @@ def test_after_ctrl_c_nothing_is_written(tmp_path, monkeypatch, capsys):
     assert main(["selftest", "--out", str(tmp_path)]) == 130
     assert list(tmp_path.iterdir()) == []
     assert "stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trials", "0"], "0 is not in the range x>=1"),
+        (["--gate-pairs", "-1"], "-1 is not in the range x>=0"),
+        (["--out", "/proc/nowhere"], "expected a folder to write to"),
+        (["arcface"], "Got unexpected extra argument (arcface)"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_a_line(arguments, message, refused):
+    assert message in refused("selftest", *arguments)

@@ -3,9 +3,3 @@
 It is made from the records of one machine. Variants are compared by their paired speed-ups; a size
 between measured ones is interpolated in log space, and one outside of them is not extrapolated.
 """
-
-from bench.choose.answer import Answer, answer
-from bench.choose.request import Request
-from bench.choose.sources import NotMeasured, OtherMachine, Pool
-
-__all__ = ["Answer", "NotMeasured", "OtherMachine", "Pool", "Request", "answer"]

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from pydantic import ConfigDict, RootModel
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 import impls
@@ -13,6 +13,7 @@ from bench.choose.changes import Change, changes
 from bench.choose.ranking import Ranking, RunnerUp, Verdict, rank
 from bench.choose.request import Request, outputs_of
 from bench.choose.sources import Host, NotMeasured, Pool
+from bench.stamped import KEPT
 
 # Of the measurement that is proposed where the data cannot tell.
 PROPOSED_BUDGET, PROPOSED_PROCESSES = 10, 5
@@ -36,7 +37,7 @@ class Source:
     last: str
 
 
-@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
+@dataclass(frozen=True, config=KEPT)
 class Answer:
     """One variant, and why.
 
@@ -69,9 +70,9 @@ class Answer:
     interpolated: bool
     schema: int = SCHEMA
 
-
-class AnswerFile(RootModel[Answer]):
-    """An Answer as JSON."""
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        return TypeAdapter(Answer).dump_json(self, indent=1).decode()
 
 
 def answer(pools: list[Pool], request: Request) -> Answer:
@@ -121,7 +122,7 @@ def _answer(pool: Pool, ranking: Ranking, request: Request) -> Answer:
 
 def _source(host: Host, ranking: Ranking) -> Source:
     candidates = [ranking.best, *(runner.candidate for runner in ranking.runners_up)]
-    records = [share.record for candidate in candidates for share in candidate.shares]
+    records = [each.record for candidate in candidates for each in candidate.neighbours]
     made = sorted(record.made for record in records)
     commits = sorted({record.environment.commit for record in records})
     return Source(host, tuple(commits), made[0], made[-1])

@@ -1,24 +1,27 @@
 """What the records say of every variant at one size, measured there or between measured sizes."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 import impls
 from bench.cases import Case
-from bench.choose.ratios import UNKNOWN, mixed_interval, quotient, timing_of
-from bench.choose.shares import Share, ratio_at
-from bench.choose.sizes import at_size, weights_between
+from bench.choose.ratios import (
+    UNKNOWN,
+    Neighbour,
+    mixed_interval,
+    quotient,
+    ratio_at,
+    timing_of,
+)
+from bench.choose.sizes import at_size, mixed, weights_between
 from bench.choose.sources import Pool
 from bench.intervals import Interval
 from bench.measure import REFERENCE
 from bench.records import Record
-
-# Where a step takes no byte there is no logarithm.
-TINY = 1e-12
+from bench.stamped import KEPT
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Size:
     share: float
 
 
-@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
+@dataclass(frozen=True, config=KEPT)
 class Candidate:
     """A variant that agrees with the reference, and what it costs at the size that is asked for.
 
@@ -56,7 +59,7 @@ class Candidate:
         tried: whether degenerate inputs were tried; compiled variants are not.
         sizes: the measured sizes that this rests on.
         interpolated: whether they are others than the one that is asked for.
-        shares: the same as Records.
+        neighbours: the same with their Records.
     """
 
     variant: str
@@ -71,7 +74,7 @@ class Candidate:
     tried: bool
     sizes: tuple[Size, ...]
     interpolated: bool
-    shares: Annotated[tuple[Share, ...], Field(exclude=True, repr=False)] = ()
+    neighbours: Annotated[tuple[Neighbour, ...], Field(exclude=True, repr=False)] = ()
 
     def total_seconds(self, steps: int | None) -> float:
         """Return what is to be least: compiling and all steps, or where these are open one step."""
@@ -112,8 +115,8 @@ def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candi
     weights = weights_between(case, sorted(records, key=_sizes))
     if weights is None:
         return Excluded(variant, "unmeasured", "not measured at this size")
-    shares = tuple(
-        Share(
+    neighbours = tuple(
+        Neighbour(
             weight,
             records[near],
             references.get(near),
@@ -121,59 +124,51 @@ def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candi
         )
         for near, weight in weights.items()
     )
-    lost = _lost(shares)
-    return Excluded(variant, "no times", lost) if lost else _candidate(case, shares)
+    lost = _lost(neighbour.record for neighbour in neighbours)
+    return Excluded(variant, "no times", lost) if lost else _candidate(case, neighbours)
 
 
 def _sizes(case: Case) -> tuple[int, ...]:
     return case.batch, case.dim, case.classes
 
 
-def _lost(shares: tuple[Share, ...]) -> str:
+def _lost(records: Iterable[Record]) -> str:
     """Return why a variant has no times at one of the sizes, or nothing."""
-    for share in shares:
-        record = share.record
+    for record in records:
         if record.step is None or record.memory is None:
             return f"{record.status} at {record.case}: {record.reason}"
     return ""
 
 
-def _candidate(case: Case, shares: tuple[Share, ...]) -> Candidate:
-    records = [share.record for share in shares]
+def _candidate(case: Case, neighbours: tuple[Neighbour, ...]) -> Candidate:
+    weights = [neighbour.weight for neighbour in neighbours]
+    records = [neighbour.record for neighbour in neighbours]
     cases = [record.case for record in records]
-    nearest = max(shares, key=lambda share: share.weight).record
+    nearest = max(neighbours, key=lambda neighbour: neighbour.weight).record
     return Candidate(
         variant=nearest.variant,
-        step_seconds=_mixed(shares, [share.seconds for share in shares]),
-        speedup=_speedup(shares),
-        peak_bytes=round(_mixed(shares, [_peak_bytes(record) for record in records])),
+        step_seconds=mixed(weights, (neighbour.seconds for neighbour in neighbours)),
+        speedup=_speedup(weights, records),
+        peak_bytes=round(mixed(weights, map(_peak_bytes, records))),
         error=max(part.error for record in records for part in record.agreement),
         outputs=tuple(sorted(set.intersection(*map(_outputs, records)))),
-        compile_seconds=max(_compile_seconds(record) for record in records),
+        compile_seconds=max(map(_compile_seconds, records)),
         worse=tuple(part.input for part in nearest.conformance if part.grade == "worse"),
         better=tuple(part.input for part in nearest.conformance if part.grade == "better"),
         tried=bool(nearest.conformance),
         sizes=tuple(
-            Size(near.batch, near.dim, near.classes, share.weight)
-            for near, share in zip(cases, shares, strict=True)
+            Size(near.batch, near.dim, near.classes, weight)
+            for near, weight in zip(cases, weights, strict=True)
         ),
         interpolated=not at_size(case, cases),
-        shares=shares,
+        neighbours=neighbours,
     )
 
 
-def _mixed(shares: tuple[Share, ...], values: Sequence[float]) -> float:
-    """Return a positive quantity between sizes: a straight line in its and their logarithms."""
-    logs = [math.log(max(value, TINY)) for value in values]
-    return math.exp(sum(share.weight * x for share, x in zip(shares, logs, strict=True)))
-
-
-def _speedup(shares: tuple[Share, ...]) -> Interval | None:
-    intervals = [timing_of(share.record).speedup for share in shares]
+def _speedup(weights: list[float], records: list[Record]) -> Interval | None:
+    intervals = [timing_of(record).speedup for record in records]
     known = [interval for interval in intervals if interval is not None]
-    if len(known) < len(intervals):
-        return None
-    return mixed_interval([share.weight for share in shares], known)
+    return mixed_interval(weights, known) if len(known) == len(intervals) else None
 
 
 def _peak_bytes(record: Record) -> int:
@@ -192,12 +187,10 @@ def _outputs(record: Record) -> set[str]:
 
 def ratio_of(first: Candidate, second: Candidate) -> Interval:
     """Return the second's time of a step over the first's."""
-    sizes = [share.record.case for share in first.shares]
-    if sizes == [share.record.case for share in second.shares]:
-        ratios = [
-            ratio_at(one, other) for one, other in zip(first.shares, second.shares, strict=True)
-        ]
-        return mixed_interval([share.weight for share in first.shares], ratios)
+    mine, others = first.neighbours, second.neighbours
+    if [each.record.case for each in mine] == [each.record.case for each in others]:
+        ratios = [ratio_at(one, other) for one, other in zip(mine, others, strict=True)]
+        return mixed_interval([each.weight for each in mine], ratios)
     if first.speedup is None or second.speedup is None:
         return Interval(second.step_seconds / first.step_seconds, *UNKNOWN)
     return quotient(first.speedup, second.speedup)

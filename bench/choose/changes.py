@@ -8,9 +8,8 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 
 from bench.choose.candidates import Candidate, ratio_of
-from bench.choose.constraints import constraints_of
 from bench.choose.ranking import Ranking, winner
-from bench.choose.request import Request
+from bench.choose.request import Request, constraints_of
 from bench.choose.sources import Pool
 from bench.errors import UsageError
 from bench.scaling.laws import axes_of

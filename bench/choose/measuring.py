@@ -1,53 +1,56 @@
-"""Measuring what a choice lacks, as a run of its own, so that its records stay."""
+"""What a choice lacks, as the plan of a run that measures it."""
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from pathlib import Path
+from collections.abc import Iterable
 
 import torch
 
 from bench.cases import PRESETS, Case
+from bench.choose.sources import Host, alike, pools_of
+from bench.errors import UsageError
 from bench.measure import REFERENCE
-from bench.plan import Plan, choose_device, choose_variants, start_run
+from bench.plan import Plan, choose_device, choose_variants
 from bench.records import Record
-from bench.run import Watcher, run
 
 TIMEOUT_SECONDS = 300
-Watching = Callable[[Plan, Path], AbstractContextManager[Watcher]]
 
 
-def missing_variants(case: Case, records: Iterable[Record], *, compiled: bool) -> tuple[str, ...]:
-    """Return the variants of a Case of which there is no record, with the reference for pairs."""
-    seen = {record.variant for record in records if record.case == case}
-    wanted = choose_variants(case, (), compiled=compiled)
-    missing = [variant for variant in wanted if variant not in seen]
-    return tuple(dict.fromkeys([REFERENCE, *missing])) if missing else ()
-
-
-def measure_missing(
-    case: Case, variants: tuple[str, ...], folder: Path, machine: str, watching: Watching
-) -> None:
-    """Measure variants of a Case as ``run --preset full`` does, and keep the records.
+def plan_missing(
+    case: Case, records: Iterable[Record], machine: str, here: Host, *, compiled: bool
+) -> Plan | None:
+    """Return what measures a Case as ``run --preset full`` does, ``None`` where nothing is missing.
 
     Args:
         case: what is asked.
-        variants: which.
-        folder: of the run.
-        machine: the name that this machine goes by; empty for its host name.
-        watching: shows how it goes on.
+        records: what there is.
+        machine: whose are asked for; empty for those of a machine like this.
+        here: this machine.
+        compiled: whether to measure ``+compile`` variants too.
 
     Raises:
-        UsageError: where the device is not here, or the folder cannot be written.
+        UsageError: where this is not the machine, or has not the device.
     """
+    pools = pools_of(records, case)
+    mine = alike(pools, here)
+    if machine in {pool.host.machine for pool in pools if pool not in mine}:
+        raise UsageError(f"this is not the machine {machine!r}, so that --measure is of no use")
+    named = [pool for pool in mine if machine in ("", pool.host.machine)]
+    variants = _missing(case, named[0].records if named else (), compiled=compiled)
+    if not variants:
+        return None
     choose_device(case.device)
-    plan = Plan(
+    return Plan(
         tasks=((case, variants),),
         budget_seconds=PRESETS["full"].budget_seconds,
         timeout_seconds=TIMEOUT_SECONDS,
         threads=torch.get_num_threads(),
-        machine=machine,
+        machine=named[0].host.machine if named else machine,
         processes=PRESETS["full"].processes,
     )
-    start_run(folder, plan)
-    with watching(plan, folder) as watcher:
-        run(folder, plan, watcher)
+
+
+def _missing(case: Case, records: Iterable[Record], *, compiled: bool) -> tuple[str, ...]:
+    """Return the variants of which there is no record, with the reference for pairs."""
+    seen = {record.variant for record in records if record.case == case}
+    wanted = choose_variants(case, (), compiled=compiled)
+    missing = [variant for variant in wanted if variant not in seen]
+    return tuple(dict.fromkeys([REFERENCE, *missing])) if missing else ()

@@ -4,21 +4,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from bench.cases import Case
 from bench.choose.candidates import Candidate, Excluded, candidates_at, ratio_of
-from bench.choose.constraints import admitted
-from bench.choose.request import Request
+from bench.choose.request import Request, admitted
 from bench.choose.sources import NotMeasured, Pool
 from bench.intervals import Interval
 from bench.scaling.laws import axes_of
+from bench.stamped import KEPT
 from bench.timing import SAME_MARGIN
 
 Verdict = Literal["clear", "same", "unclear", "only one"]
 
 
-@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
+@dataclass(frozen=True, config=KEPT)
 class RunnerUp:
     """A variant that would do as well, but takes longer.
 
@@ -135,16 +135,18 @@ def _unmeasured(pool: Pool, request: Request, excluded: Sequence[Excluded]) -> s
     if failed:
         reasons = "; ".join(f"{each.variant} {each.reason}" for each in failed)
         return f"no variant of `{case.loss}` was timed at {case} on {pool.host.machine}: {reasons}"
-    cases = {record.case for record in pool.records}
-    spans = (
-        f"{axis} {min(sizes)} to {max(sizes)}"
-        for axis in axes_of(case.loss)
-        if (sizes := {getattr(each, axis) for each in cases})
-    )
+    cases = [record.case for record in pool.records]
+    spans = ", ".join(_span(axis, cases) for axis in axes_of(case.loss))
     return (
         f"`{case.loss}` was not measured at {case} on {pool.host.machine}, nor at sizes all around "
-        f"it; measured were {', '.join(spans)}. --measure measures it"
+        f"it; measured were {spans}. --measure measures it"
     )
+
+
+def _span(axis: str, cases: Sequence[Case]) -> str:
+    sizes = [getattr(case, axis) for case in cases]
+    low, high = min(sizes), max(sizes)
+    return f"{axis} {low}" if low == high else f"{axis} {low} to {high}"
 
 
 def _total_ratio(best: Candidate, other: Candidate, request: Request) -> Interval:

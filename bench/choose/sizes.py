@@ -1,6 +1,7 @@
 """Sizes between measured ones: as which mixture of these a size can be seen, in log space."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,8 @@ from bench.scaling.laws import AXES, axes_of
 
 # A share below this is the solver's rounding.
 LEAST_WEIGHT = 1e-6
+# Where a step takes no byte there is no logarithm.
+TINY = 1e-12
 
 
 def weights_between(case: Case, measured: Sequence[Case]) -> Mapping[Case, float] | None:
@@ -53,6 +56,12 @@ def _mixture(case: Case, measured: tuple[Case, ...]) -> Mapping[Case, float] | N
         for near, weight in zip(measured, found.x, strict=True)
         if weight > LEAST_WEIGHT
     }
+
+
+def mixed(weights: Iterable[float], values: Iterable[float]) -> float:
+    """Return a positive quantity between sizes: a straight line in its and their logarithms."""
+    pairs = zip(weights, values, strict=True)
+    return math.exp(sum(weight * math.log(max(value, TINY)) for weight, value in pairs))
 
 
 def at_size(case: Case, measured: Sequence[Case]) -> bool:

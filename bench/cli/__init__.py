@@ -4,11 +4,13 @@ import os
 from collections.abc import Sequence
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from bench.cli.agreement import agreement
 from bench.cli.catalogue import list_losses, show
-from bench.cli.choose import choose, choose_table
+from bench.cli.choose import choose
 from bench.cli.choose_check import choose_check
+from bench.cli.choose_table import choose_table
 from bench.cli.compare import compare_runs
 from bench.cli.conformance import conformance
 from bench.cli.count import count
@@ -29,8 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for what the user can mend, 130 for Ctrl-C."""
     try:
         code = commands.main(arguments, prog_name="python -m bench", standalone_mode=False)
-    except click.ClickException as error:
+    except NoArgsIsHelpError as error:
         error.show()
+        return 2
+    except click.ClickException as error:
+        click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
         return 2
     except UsageError as error:
         click.echo(f"error: {error}", err=True)

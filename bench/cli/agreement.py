@@ -12,7 +12,7 @@ import impls
 from bench.agreement import Agreement, measure_agreement
 from bench.agreement_table import LEGEND, agreement_table
 from bench.cases import AUTOCAST_DTYPES, DTYPES, Case
-from bench.cli.options import LOSSES, VARIANTS, device_option, size_options
+from bench.cli.options import VARIANTS, device_option, loss_argument, size_options
 from bench.plan import check_variants, choose_device, choose_variants
 from bench.table import console
 from bench.trajectory import Trajectory, measure_trajectory
@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 600
 
 
 @click.command()
-@click.argument("loss", type=click.Choice(LOSSES))
+@loss_argument
 @click.option("--variant", "variants", type=click.Choice(VARIANTS), multiple=True)
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--all", "every", is_flag=True, help="Every quantity, not the nearest to its budget.")

@@ -3,7 +3,7 @@
 import click
 
 import impls
-from bench.cli.options import LOSSES
+from bench.cli.options import loss_argument
 from bench.table import console, losses_table, support_table
 from impls.cost import SYMBOLS, Cost
 
@@ -15,7 +15,7 @@ def list_losses() -> None:
 
 
 @click.command()
-@click.argument("loss", type=click.Choice(LOSSES))
+@loss_argument
 def show(loss: str) -> None:
     """Show a loss: formula, document, paper, least cost, departures, and what runs here."""
     entry, out = impls.loss(loss), console()

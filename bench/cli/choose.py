@@ -1,4 +1,4 @@
-"""``choose``: one implementation, and why; ``choose-table`` and ``choose-check`` beside it."""
+"""``choose``: one implementation, and why."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -6,28 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 
 from bench.cases import DATA_KINDS, DTYPES, Case
-from bench.choose.answer import Answer, AnswerFile, answer
-from bench.choose.measuring import measure_missing, missing_variants
+from bench.choose.answer import Answer, answer
+from bench.choose.measuring import plan_missing
 from bench.choose.request import Request
-from bench.choose.shipped import SHIPPED, table_text
 from bench.choose.sources import (
     Host,
     NotMeasured,
-    alike,
     choose_pools,
     load_readable,
     load_records,
     pools_of,
 )
 from bench.choose.text import answer_text
-from bench.cli.options import LOSSES, Bytes, Folder, device_option, size_options
-from bench.cli.run import RUNS
+from bench.cli.options import Bytes, Folder, device_option, loss_argument, size_options
+from bench.cli.run import RUNS, run_shown
 from bench.environment import ROOT, current_environment
-from bench.errors import UsageError
-from bench.plan import choose_device
-from bench.progress import watching
+from bench.plan import choose_device, start_run
 from bench.records import Record
 from bench.table import console
 
@@ -43,7 +40,7 @@ machine_option = click.option(
 
 
 @click.command()
-@click.argument("loss", type=click.Choice(LOSSES))
+@loss_argument
 @size_options(batch=256, dim=128, classes=1000)
 @device_option
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
@@ -96,14 +93,14 @@ def choose(
     try:
         found = None if measure else _answer(request, records, machine)
     except NotMeasured:
-        if measure is False:
+        if measure is False or (where == "cuda" and not torch.cuda.is_available()):
             raise
         found = None
     if found is None:
         records += _measure(request, records, machine, compiled=compiled)
         found = _answer(request, records, machine)
     if as_json:
-        click.echo(AnswerFile(found).model_dump_json(indent=1))
+        click.echo(found.to_json())
     else:
         console().print(answer_text(found), soft_wrap=True)
 
@@ -131,36 +128,12 @@ def _measure(
     request: Request, records: Sequence[Record], machine: str, *, compiled: bool
 ) -> list[Record]:
     """Measure the variants that this machine has no record of, and return the new records."""
-    case, pools = request.case, pools_of(records, request.case)
-    like_this = alike(pools, _here(case.device))
-    if machine in {pool.host.machine for pool in pools if pool not in like_this}:
-        raise UsageError(f"this is not the machine {machine!r}, so that --measure is of no use")
-    mine = [pool for pool in like_this if machine in ("", pool.host.machine)]
-    known = mine[0].records if mine else ()
-    machine = mine[0].host.machine if mine else machine
-    variants = missing_variants(case, known, compiled=compiled)
-    if not variants:
+    here = _here(request.case.device)
+    plan = plan_missing(request.case, records, machine, here, compiled=compiled)
+    if plan is None:
         return []
     folder = RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    try:
-        measure_missing(case, variants, folder, machine, watching)
-    except KeyboardInterrupt:
-        click.echo(f"stopped; to go on: python -m bench run --resume {folder}", err=True)
-        raise
+    start_run(folder, plan)
+    run_shown(folder, plan)
     click.echo(f"records: {folder}/records.jsonl", err=True)
     return load_records([folder])
-
-
-@click.command("choose-table")
-@records_option
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), default=SHIPPED, show_default=True
-)
-def choose_table(runs: tuple[Path, ...], out: Path) -> None:
-    """Write the table that `impls.build(..., variant="auto")` takes, to be reviewed and shipped."""
-    text = table_text(load_runs(runs))
-    try:
-        out.write_text(text)
-    except OSError as error:
-        raise UsageError(f"{out}: {error.strerror}; expected a file to write") from error
-    click.echo(f"written: {out}", err=True)

@@ -1,25 +1,23 @@
 """``choose-check``: the choice on trial."""
 
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import torch
 
+from bench.choose.drawn import plan_of, predict
 from bench.choose.sources import Host
-from bench.choose.trial import TrialFile, TrialReport, plan_of, predict, trial_of
-from bench.choose.trial_table import trial_table, trial_text
+from bench.choose.trial import TrialReport, trial_of, trial_table
 from bench.cli.choose import load_runs, machine_option, records_option
+from bench.cli.figures import finish, make_folder, out_option
 from bench.cli.options import device_option
-from bench.cli.selftest import FOLDER
 from bench.environment import current_environment
-from bench.errors import UsageError
 from bench.plan import choose_device, start_run
 from bench.progress import watching
 from bench.records import read_records
 from bench.run import run
-from bench.table import console
+from bench.stamped import now
 
 
 @click.command("choose-check")
@@ -34,13 +32,8 @@ from bench.table import console
 @records_option
 @machine_option
 @device_option
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=FOLDER,
-    help="Where to put the machine's folder; by default results/selftest.",
-)  # fmt: skip
-@click.pass_context
+@out_option
 def choose_check(
-    context: click.Context,
     count: int,
     seed: int,
     budget: float,
@@ -58,6 +51,7 @@ def choose_check(
     here = Host.of(current_environment(machine), device)
     predictions = predict(load_runs(runs), device, machine, here, count, seed)
     plan = plan_of(predictions, budget, torch.get_num_threads(), machine)
+    make_folder(out)
     # Not kept among the records: the next trial would find its sizes there.
     with tempfile.TemporaryDirectory(prefix="lossbench-") as folder:
         start_run(Path(folder), plan)
@@ -66,24 +60,9 @@ def choose_check(
         records = read_records(Path(folder))
     report = TrialReport(
         environment=records[0].environment,
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        made=now(),
         seed=seed,
         budget_seconds=budget,
         trials=tuple(trial_of(prediction, records) for prediction in predictions),
     )
-    where = _write(report, out / report.environment.machine)
-    console().print(trial_table(report))
-    for warning in report.environment.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    click.echo(f"figures: {where}/choose.json", err=True)
-    context.exit(int(report.outcome == "fails"))
-
-
-def _write(report: TrialReport, folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "choose.txt").write_text(trial_text(report))
-        (folder / "choose.json").write_text(TrialFile(report).model_dump_json(indent=1) + "\n")
-    except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
-    return folder
+    finish(report, trial_table(report), out, "choose")

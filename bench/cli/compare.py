@@ -66,7 +66,7 @@ def compare_runs(
     Judged on one machine are the speed-ups over the reference, since a machine is not equally busy
     in two runs; of two machines times and speed-ups are shown side by side, and not judged.
     Kinds of change: slower, faster, bigger, smaller, less-exact, more-exact, broken, mended,
-    vanished, appeared.
+    status, vanished, appeared.
     """
     if by == "run" and places:
         raise UsageError("--in is where to look for commits or machines; --by run takes folders")
@@ -101,4 +101,7 @@ def _side(name: str, by: str, places: tuple[Path, ...]) -> "pd.DataFrame":
     if not name or not chosen.any():
         there = ", ".join(sorted(set(frame[by].dropna())))
         raise UsageError(f"no record of the {by} {name!r}; there are: {there or 'none'}")
+    named = sorted(set(frame.loc[chosen, by]))
+    if len(named) > 1:
+        raise UsageError(f"expected one {by}, {name!r} begins several: {', '.join(named)}")
     return frame[chosen]

@@ -7,7 +7,7 @@ from rich.text import Text
 
 import impls
 from bench.cases import DTYPES, Case
-from bench.cli.options import LOSSES, VARIANTS, device_option, size_options
+from bench.cli.options import VARIANTS, device_option, loss_argument, size_options
 from bench.counters import Counters, count_instructions, measure_counters
 from bench.memory import Memory, measure_memory
 from bench.plan import check_variants, choose_device, choose_variants
@@ -16,7 +16,7 @@ from bench.worker import Lost, Worker
 
 
 @click.command()
-@click.argument("loss", type=click.Choice(LOSSES))
+@loss_argument
 @click.option("--variant", "variants", type=click.Choice(VARIANTS), multiple=True)
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)

@@ -12,7 +12,7 @@ from bench.dashboard.serving import address
 @click.command()
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, dir_okay=False),
     default=Path("asv.conf.json"),
     show_default=True,
     help="asv's configuration: where the results are.",

@@ -10,12 +10,12 @@ from typing import Any
 import click
 from rich.markup import escape
 
+from bench.cli.figures import check_file
 from bench.cli.options import LOSSES, device_option
-from bench.errors import UsageError
+from bench.errors import writing
 from bench.gate.compare import BASE, HEAD
 from bench.gate.hold import Tell, hold_gate
 from bench.gate.plan import COUNTED, TIMED, Plan
-from bench.gate.report import Report, ReportFile
 from bench.gate.table import gate_table
 from bench.gate.trees import copy_files, copy_revision
 from bench.plan import choose_device
@@ -110,33 +110,29 @@ def gate(
     """
     given: dict[str, Any] = {axis: values for axis, values in sizes.items() if values}
     plan = Plan(
-        timed=(replace(TIMED, **given),),
-        counted=() if given else (COUNTED,),
-        losses=losses,
-        variants=variants,
-        counts_only=counts,
         margin=margin,
         budget_seconds=budget,
         threads=threads,
         device=choose_device(device),
         machine=machine,
+        losses=losses,
+        variants=variants,
+        timed=(replace(TIMED, **given),),
+        counted=() if given else (COUNTED,),
+        counts_only=counts,
     )
+    if file is not None:
+        check_file(file)
     with tempfile.TemporaryDirectory(prefix="lossbench-") as folder, telling() as tell:
         trees = Path(folder)
         old = copy_revision(BASE, trees, base)
         new = copy_revision(HEAD, trees, head) if head else copy_files(HEAD, trees)
         report = hold_gate(old, new, plan, tell)
     if file is not None:
-        _write(file, report)
+        with writing(file):
+            file.write_text(report.to_json())
     console().print(gate_table(report))
     click.get_current_context().exit(report.exit_code)
-
-
-def _write(file: Path, report: Report) -> None:
-    try:
-        file.write_text(ReportFile(report).model_dump_json(indent=1) + "\n")
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}; expected a file to write to") from error
 
 
 @contextmanager

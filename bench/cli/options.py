@@ -19,6 +19,8 @@ VARIANTS = sorted({i.variant for name in LOSSES for i in impls.implementations(n
 
 Folder = click.Path(path_type=Path, file_okay=False)
 
+loss_argument = click.argument("loss", type=click.Choice(LOSSES), metavar="LOSS")
+
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )

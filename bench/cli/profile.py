@@ -9,7 +9,7 @@ from rich.text import Text
 
 import impls
 from bench.cases import DTYPES, Case
-from bench.cli.options import LOSSES, Folder, device_option, size_options
+from bench.cli.options import Folder, device_option, loss_argument, size_options
 from bench.environment import ROOT
 from bench.errors import UsageError
 from bench.plan import check_variants, choose_device, choose_variants
@@ -23,7 +23,7 @@ PROFILES = ROOT / "results" / "runs" / "profiles"
 
 
 @click.command()
-@click.argument("loss", type=click.Choice(LOSSES))
+@loss_argument
 @click.argument("variants", nargs=-1, metavar="[VARIANT]...")
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)

@@ -101,11 +101,16 @@ def run_cases(
         )
         folder = out or RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
         start_run(folder, plan)
+    run_shown(folder, plan)
+    print_results(read_records(folder))
+    click.echo(f"records: {folder}/records.jsonl", err=True)
+
+
+def run_shown(folder: Path, plan: Plan) -> None:
+    """Show a run while it goes on, and say how to resume it where it is stopped."""
     try:
         with watching(plan, folder) as watcher:
             run(folder, plan, watcher)
     except KeyboardInterrupt:
         click.echo(f"stopped; to go on: python -m bench run --resume {folder}", err=True)
         raise
-    print_results(read_records(folder))
-    click.echo(f"records: {folder}/records.jsonl", err=True)

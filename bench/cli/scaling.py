@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from rich.text import Text
 
 from bench.cases import Case
-from bench.cli.options import LOSSES, VARIANTS, Bytes, device_option, size_options
+from bench.cli.options import VARIANTS, Bytes, device_option, loss_argument, size_options
 from bench.environment import Environment, current_environment
 from bench.plan import check_variants, choose_device, choose_variants
 from bench.sampling import Sampling
@@ -39,7 +39,7 @@ class ScalingReport:
 
 
 @click.command()
-@click.argument("loss", type=click.Choice(LOSSES))
+@loss_argument
 @click.option(
     "--variant", "variants", type=click.Choice(VARIANTS), multiple=True, help="All by default."
 )

@@ -1,25 +1,22 @@
 """``selftest``: the harness on trial."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bench.cli.figures import FOLDER, finish, make_folder
 from bench.cli.options import device_option
 from bench.cli.run import RUNS
-from bench.environment import ROOT
-from bench.errors import UsageError
 from bench.plan import choose_device
+from bench.progress import progress_bar
 from bench.selftest import Plan, Tell, run_selftest
-from bench.selftest.report import FEWEST_TRIALS, ReportFile
-from bench.selftest.tables import report_table, report_text
+from bench.selftest.report import FEWEST_TRIALS
+from bench.selftest.tables import report_table
 from bench.table import console
 
-FOLDER = ROOT / "results" / "selftest"
 QUICK_TRIALS, QUICK_PAIRS = 2, 1
 
 
@@ -61,9 +58,7 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 1
     help="Where to put the machine's folder; by default results/selftest, if quick results/runs.",
 )
 @device_option
-@click.pass_context
 def selftest(
-    context: click.Context,
     trials: int,
     gate_pairs: int,
     budget: float,
@@ -89,61 +84,25 @@ def selftest(
     )
     # A quick one must not take the place of a whole one's figures.
     place = out or (RUNS / "selftest" if quick else FOLDER)
-    _make(place)
+    make_folder(place)
     try:
         with _telling(plan.parts) as tell:
             report = run_selftest(plan, tell)
     except KeyboardInterrupt:
         click.echo("stopped; a part of the figures tells nothing, so none are written", err=True)
         raise
-    folder = place / report.environment.machine
-    figures = ReportFile(report).model_dump_json(indent=1)
-    write_figures(folder, "selftest", report_text(report), figures)
-    console().print(report_table(report))
-    for warning in report.environment.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    click.echo(f"figures: {folder}/selftest.json", err=True)
-    context.exit(report.exit_code)
-
-
-def write_figures(folder: Path, name: str, text: str, figures: str) -> None:
-    """Write a whole report as text and as JSON, in place of an earlier one.
-
-    Raises:
-        UsageError: where the folder cannot be made.
-    """
-    _make(folder)
-    (folder / f"{name}.txt").write_text(text)
-    part = folder / f"{name}.json.part"
-    part.write_text(figures + "\n")
-    os.replace(part, folder / f"{name}.json")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
+    finish(report, report_table(report), place, "selftest")
 
 
 @contextmanager
 def _telling(parts: int) -> Iterator[Tell]:
     """Show what goes on, a bar on a terminal, lines elsewhere."""
-    out = console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+    out, begun = console(stderr=True), iter(range(parts))
+    if not out.is_terminal:
+        yield lambda text: out.print(
+            f"[{next(begun) + 1}/{parts}] {text}", markup=False, soft_wrap=True
+        )
+        return
+    with progress_bar(out, "parts") as progress:
         task = progress.add_task("starting", total=parts)
-        begun = iter(range(1, parts + 1))
-
-        def tell(text: str) -> None:
-            number = next(begun)
-            progress.update(task, description=text, completed=number - 1)
-            if not out.is_terminal:
-                out.print(f"[{number}/{parts}] {text}", markup=False, soft_wrap=True)
-
-        yield tell
+        yield lambda text: progress.update(task, description=text, completed=next(begun))

@@ -21,7 +21,10 @@ from bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, losses_table, variant
 
 
 @click.command()
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="A named experiment.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)),
+    help=" ".join(f"{name}: {preset.summary}." for name, preset in PRESETS.items()),
+)  # fmt: skip
 @click.option("--mnist", type=Folder, help="The folder of MNIST's IDX files, gzipped or not.")
 @click.option("--loss", "losses", type=click.Choice(LOSSES), multiple=True, help="All by default.")
 @click.option(
@@ -43,7 +46,7 @@ from bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, losses_table, variant
 @click.option("--share/--no-share", default=True, help="Time the loss's share of a step.")
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True,
-    help="Threads of torch; the small networks gain nothing by more.",
+    help="Threads of torch; on digits the small networks gain nothing by more.",
 )  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(1), default=3600, help="Seconds for one training.")
 @click.option("--out", type=Folder, help="Folder of the figures and training.json.")

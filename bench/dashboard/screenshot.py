@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Thread
 
 from bench.dashboard.serving import address, open_server
-from bench.errors import UsageError
+from bench.errors import UsageError, writing
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # As root, Chromium starts in no sandbox.
@@ -21,12 +21,12 @@ def take_screenshot(site: Path, page: str, picture: Path) -> None:
     """Draw a page in a headless Chromium and keep it as a PNG, 1280 by 820 pixels.
 
     Args:
-        site: The published site.
-        page: What follows the # in the page's address; "" is the first page.
-        picture: The file to write.
+        site: the published site.
+        page: what follows the # in the page's address; "" is the first page.
+        picture: the file to write.
 
     Raises:
-        UsageError: There is no Chromium or no playwright.
+        UsageError: there is no Chromium or no playwright, or the picture cannot be written.
     """
     try:
         from playwright.sync_api import sync_playwright
@@ -37,12 +37,14 @@ def take_screenshot(site: Path, page: str, picture: Path) -> None:
         raise UsageError(
             f"a picture of the dashboard needs Chromium: expected one of {', '.join(CHROMIUMS)}"
         )
-    picture.parent.mkdir(parents=True, exist_ok=True)
     with open_server(site, 0) as server, sync_playwright() as driver:
         Thread(target=server.serve_forever, daemon=True).start()
         browser = driver.chromium.launch(executable_path=executable, args=list(FLAGS))
         view = browser.new_page(viewport={"width": 1280, "height": 820})
         view.goto(f"{address(server)}#{page}", wait_until="networkidle")
-        view.screenshot(path=picture)
+        drawn = view.screenshot()
         browser.close()
         server.shutdown()
+    with writing(picture):
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(drawn)

@@ -20,11 +20,11 @@ def open_server(folder: Path, port: int) -> ThreadingHTTPServer:
     """Return a server of a folder's files, on 127.0.0.1, ready for ``serve_forever``.
 
     Args:
-        folder: The site.
-        port: The port; 0 takes a free one, which ``server.server_port`` names.
+        folder: the site.
+        port: the port; 0 takes a free one, which ``server.server_port`` names.
 
     Raises:
-        UsageError: The port cannot be had.
+        UsageError: the port cannot be had.
     """
     handler = partial(_Quiet, directory=str(folder))
     try:

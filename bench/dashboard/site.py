@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.dashboard.tidying import drop_empty_rows, drop_unmeasured, name_machines
 from bench.dashboard.vendor import vendor
-from bench.errors import UsageError
+from bench.errors import UsageError, writing
 
 if TYPE_CHECKING:
     from asv.config import Config
@@ -23,12 +23,12 @@ class Site:
     """A published site, and what it shows.
 
     Attributes:
-        folder: Where it stands.
-        machines: The machines' names, in order.
-        benchmarks: How many benchmarks there are, each with its parameters.
-        commits: How many commits with results it shows.
-        left_out: The commits with results that are on none of the branches that asv shows.
-        regressions: How many series the regressions page lists.
+        folder: where it stands.
+        machines: the machines' names, in order.
+        benchmarks: how many benchmarks there are, each with its parameters.
+        commits: how many commits with results it shows.
+        left_out: the commits with results that are on none of the branches that asv shows.
+        regressions: how many series the regressions page lists.
     """
 
     folder: Path
@@ -44,11 +44,11 @@ def publish(config: Path, out: Path | None = None) -> Site:
 
     Args:
         config: asv's configuration; paths in it are relative to its folder.
-        out: The site's folder, ``html_dir`` of the configuration by default. A site that stands
+        out: the site's folder, ``html_dir`` of the configuration by default. A site that stands
             there is replaced once the new one is whole.
 
     Raises:
-        UsageError: There is no asv, configuration or result; the history is cut short; ``out``
+        UsageError: there is no asv, configuration or result; the history is cut short; ``out``
             holds something else; asv failed; or what the pages load could not be fetched.
     """
     settings = _settings(config)
@@ -57,8 +57,12 @@ def publish(config: Path, out: Path | None = None) -> Site:
     _check_history(root / settings.repo)
     folder = (out or root / settings.html_dir).resolve()
     _check_replaceable(folder)
-    with _scratch_beside(folder) as scratch:
-        built, left_out = _run_asv(settings, root, Path(scratch))
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside it, so that the whole site is moved there at once.
+        scratch = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".dashboard-")
+    with scratch as name:
+        built, left_out = _run_asv(settings, root, Path(name))
         drop_empty_rows(built)
         name_machines(built)
         vendor(built)
@@ -76,8 +80,8 @@ def _settings(config: Path) -> "Config":
         raise UsageError("the dashboard needs asv: expected the dependency group `asv`") from None
     try:
         return Config.load(str(config))
-    except UserError as error:
-        raise UsageError(f"no asv configuration: {error}") from None
+    except (UserError, ValueError) as error:
+        raise UsageError(f"{config}: no asv configuration: {error}") from None
 
 
 def _machine_folders(results: Path) -> list[Path]:
@@ -124,15 +128,6 @@ def _check_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir() or any(folder.iterdir()):
         raise UsageError(f"expected an empty folder or an earlier dashboard, found {folder}")
-
-
-def _scratch_beside(folder: Path) -> "tempfile.TemporaryDirectory[str]":
-    """Return a scratch folder from which a site can be moved to ``folder`` at once."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(dir=folder.parent, prefix=".dashboard-")
-    except OSError as error:
-        raise UsageError(f"expected a folder to write to, got {folder}: {error}") from None
 
 
 def _run_asv(settings: "Config", root: Path, scratch: Path) -> tuple[Path, tuple[str, ...]]:

@@ -15,7 +15,7 @@ def drop_unmeasured(results: Path) -> None:
     asv looks a result's values up by its parameters' own, so that none moves.
 
     Args:
-        results: A copy of asv's folder of results; its ``benchmarks.json`` is rewritten.
+        results: a copy of asv's folder of results; its ``benchmarks.json`` is rewritten.
     """
     from asv.benchmarks import Benchmarks
     from asv.results import iter_results

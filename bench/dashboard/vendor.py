@@ -36,7 +36,7 @@ def vendor(site: Path) -> None:
     """Make a published site independent of the internet.
 
     Args:
-        site: The folder that ``asv publish`` wrote; ``vendor/`` is added to it, with the packages'
+        site: the folder that ``asv publish`` wrote; ``vendor/`` is added to it, with the packages'
             licences, and its ``index.html`` is rewritten.
 
     Raises:
@@ -59,10 +59,10 @@ def localised(page: str) -> tuple[str, list[str]]:
     """Return a page that loads nothing from the internet, and the packages' files that it loads.
 
     Args:
-        page: The text of asv's ``index.html``.
+        page: the text of asv's ``index.html``.
 
     Raises:
-        UsageError: The page loads a file that no package here has.
+        UsageError: the page loads a file that no package here has.
     """
     wanted = []
 

@@ -47,7 +47,8 @@ def find(path: Path) -> Iterator[Path]:
 def rows(path: Path) -> list[dict[str, Any]]:
     """Return a row a cell of a file. What was skipped has none.
 
-    asv's intervals are of 99%, so that those columns, of 95%, are missing.
+    The columns of 95% intervals are missing: asv keeps those of 99%, of the samples of all its
+    processes as if they were of one, and no samples to take others from.
 
     Raises:
         UsageError: where it cannot be read.

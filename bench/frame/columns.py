@@ -7,7 +7,8 @@ from bench.cases import Case
 
 CASE_COLUMNS = tuple(field.name for field in fields(Case))
 
-# The dtype and the meaning of every column. What a source does not measure is missing there.
+# The dtype and the meaning of every column. What a source does not measure is missing there; of asv
+# so are the intervals, since it keeps those of 99% alone.
 COLUMNS: dict[str, tuple[str, str]] = {
     "source": ("string", "what measured it: run, asv or pytest-benchmark"),
     "run": ("string", "the folder or file that it stands in"),

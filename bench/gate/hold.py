@@ -4,20 +4,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from bench.environment import current_environment
 from bench.errors import UsageError
 from bench.gate.compare import PHASES, Seen, list_variants, see
-from bench.gate.confirm import ask_times, confirm
+from bench.gate.confirm import TIMEOUT_SECONDS, ask_times, confirm
 from bench.gate.findings import coverage_findings, findings_of
 from bench.gate.plan import Cell, Plan, Variants, choose_cells
 from bench.gate.report import Comparison, Report
 from bench.gate.trees import Tree
 from bench.sampling import Sampling
+from bench.stamped import now
 from bench.worker import Lost, Worker
-
-TIMEOUT_SECONDS = 120.0
 
 Tell = Callable[[str], None]
 
@@ -43,7 +41,7 @@ def hold_gate(base: Tree, head: Tree, plan: Plan, tell: Tell) -> Report:
     found = [finding for each in comparisons for finding in findings_of(each, plan.margin)]
     return Report(
         environment=environment,
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        made=now(),
         base=base.label,
         head=head.label,
         margin=plan.margin,

@@ -39,29 +39,29 @@ class Plan:
     """What the gate is to do.
 
     Attributes:
-        timed: the sizes at which variants are judged, weighed and timed.
-        counted: those at which they are only weighed.
-        losses: names that narrow what is compared; empty for all.
-        variants: names that narrow it further; empty for all that are not compiled.
-        counts_only: whether to leave out times, and judge and weigh alone.
         margin: how much slower is let pass, as a share.
         budget_seconds: how long each phase of a cell is sampled at first, and twice as long in each
             process that tries a suspicion.
         threads: that torch computes with.
         device: ``cpu`` or ``cuda``.
         machine: the name that this machine goes by.
+        losses: names that narrow what is compared; empty for all.
+        variants: names that narrow it further; empty for all that are not compiled.
+        timed: the sizes at which variants are judged, weighed and timed.
+        counted: those at which they are only weighed.
+        counts_only: whether to leave out times, and judge and weigh alone.
     """
 
-    timed: tuple[Sizes, ...]
-    counted: tuple[Sizes, ...]
-    losses: tuple[str, ...]
-    variants: tuple[str, ...]
-    counts_only: bool
     margin: float
     budget_seconds: float
     threads: int
     device: str
     machine: str = ""
+    losses: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    timed: tuple[Sizes, ...] = (TIMED,)
+    counted: tuple[Sizes, ...] = (COUNTED,)
+    counts_only: bool = False
 
     def suspects(self, timing: Timing) -> bool:
         """Return whether a ratio lies beyond the margin, on either side."""
@@ -96,7 +96,10 @@ def choose_cells(plan: Plan, base: Variants, head: Variants) -> list[Cell]:
     ]
     if not cells:
         known = sorted({name for names in plan.narrowed(head).values() for name in names})
-        raise UsageError(f"the trees share nothing to compare; the head has: {', '.join(known)}")
+        asked = (
+            f"no variant {' or '.join(map(repr, plan.variants))}" if plan.variants else "nothing"
+        )
+        raise UsageError(f"the trees share {asked} to compare; the head has: {', '.join(known)}")
     return cells
 
 

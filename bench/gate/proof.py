@@ -3,31 +3,27 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from pydantic import ConfigDict, RootModel
 from pydantic.dataclasses import dataclass
 
 import impls
-from bench.environment import Environment, current_environment
+from bench.environment import current_environment
 from bench.gate.compare import BASE, HEAD
 from bench.gate.hold import hold_gate
 from bench.gate.plan import Plan
 from bench.gate.plant import SLOWER, VARIANT, Effect, plant, plantable, source_of
 from bench.gate.report import Finding
 from bench.gate.trees import copy_files
-from bench.selftest.report import Check, Outcome, Share
+from bench.promises import LEAST_FOUND, MOST_FALSE_ALARMS, Check, Judged, Share, judge
+from bench.stamped import KEPT, now
 
-SCHEMA = 1
-MOST_FALSE_ALARMS = 0.05
-LEAST_FOUND = 0.95
 # Of fewer, one alarm alone would be more than one in twenty.
 FEWEST_RUNS = 20
 
 
-@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings", extra="forbid"))
+@dataclass(frozen=True, config=KEPT)
 class Run:
     """One run of the gate, of which the truth is known.
 
@@ -61,25 +57,17 @@ class Run:
         )
 
 
-@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings", extra="forbid"))
-class Proof:
-    """All runs of a proof.
+@dataclass(frozen=True, kw_only=True)
+class Proof(Judged):
+    """All runs of a proof; ``budget_seconds`` are those of a phase of a cell at first.
 
     Attributes:
-        environment: where and with what.
-        made: when, ISO 8601 in UTC.
         margin: how much slower is let pass, as a share.
-        budget_seconds: how long each phase of a cell could be sampled at first.
         runs: in the order that they were made in.
-        schema: the version of this layout. 1: the first.
     """
 
-    environment: Environment
-    made: str
     margin: float
-    budget_seconds: float
     runs: tuple[Run, ...]
-    schema: int = SCHEMA
 
     def select(self, effect: Effect) -> list[Run]:
         """Return the runs of one effect."""
@@ -91,22 +79,12 @@ class Proof:
         same, slower = self.select("identical"), self.select("slower")
         buffer = self.select("buffer")
         quiet, found = f"at most {MOST_FALSE_ALARMS:.0%}", f"at least {LEAST_FOUND:.0%}"
-        beside = Share(sum(run.alarmed for run in slower + buffer), len(slower + buffer))
         return (
-            _check(f"identical code: an alarm in {quiet}", _share(same, "alarmed"), _few),
-            _check(f"untouched variants: an alarm in {quiet}", beside, _few),
-            _check(f"a forward {SLOWER:.0%} slower: found in {found}", _share(slower), _most),
-            _check("an extra [B, B] buffer: found always", _share(buffer), _all),
+            _quiet(f"identical code: an alarm in {quiet}", same),
+            _quiet(f"untouched variants: an alarm in {quiet}", slower + buffer),
+            _caught(f"a forward {SLOWER:.0%} slower: found in {found}", slower, LEAST_FOUND),
+            _caught("an extra [B, B] buffer: found always", buffer, 1),
         )
-
-    @property
-    def exit_code(self) -> int:
-        """1 where a promise fails, else 0."""
-        return int(any(check.outcome == "fails" for check in self.checks))
-
-
-class ProofFile(RootModel[Proof]):
-    """A Proof as JSON."""
 
 
 def hold_proof(plan: Plan, count: int, tell: Callable[[str], None]) -> Proof:
@@ -131,7 +109,7 @@ def hold_proof(plan: Plan, count: int, tell: Callable[[str], None]) -> Proof:
             runs.append(_run(plan, effect, loss))
     return Proof(
         environment=environment,
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        made=now(),
         margin=plan.margin,
         budget_seconds=plan.budget_seconds,
         runs=tuple(runs),
@@ -161,24 +139,11 @@ def _run(plan: Plan, effect: Effect, loss: str) -> Run:
     )
 
 
-def _share(runs: Sequence[Run], what: str = "caught") -> Share:
-    return Share(sum(getattr(run, what) for run in runs), len(runs))
+def _quiet(promise: str, runs: Sequence[Run]) -> Check:
+    share = Share(sum(run.alarmed for run in runs), len(runs))
+    return judge(promise, share, holds=share.value <= MOST_FALSE_ALARMS, fewest=FEWEST_RUNS)
 
 
-def _few(share: Share) -> bool:
-    return share.value <= MOST_FALSE_ALARMS
-
-
-def _most(share: Share) -> bool:
-    return share.value >= LEAST_FOUND
-
-
-def _all(share: Share) -> bool:
-    return share.count == share.total
-
-
-def _check(promise: str, share: Share, holds: Callable[[Share], bool]) -> Check:
-    outcome: Outcome = "holds" if holds(share) else "fails"
-    if share.total < FEWEST_RUNS:
-        outcome = "too few trials to judge"
-    return Check(promise, str(share), outcome)
+def _caught(promise: str, runs: Sequence[Run], least: float) -> Check:
+    share = Share(sum(run.caught for run in runs), len(runs))
+    return judge(promise, share, holds=share.value >= least, fewest=FEWEST_RUNS)

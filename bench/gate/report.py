@@ -4,21 +4,18 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import ConfigDict, RootModel
 from pydantic.dataclasses import dataclass
 
 from bench.cases import Case
-from bench.environment import Environment
 from bench.gate.compare import Seen
 from bench.intervals import Interval
+from bench.stamped import KEPT, Stamped
 from bench.timing import Timing
-
-SCHEMA = 1
 
 Kind = Literal["regression", "lost", "improvement", "note"]
 
 
-@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings", extra="forbid"))
+@dataclass(frozen=True, config=KEPT)
 class Comparison:
     """A variant of one Case in both trees.
 
@@ -42,7 +39,7 @@ class Comparison:
     lost: str = ""
 
 
-@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings", extra="forbid"))
+@dataclass(frozen=True, config=KEPT)
 class Finding:
     """One thing that differs between the trees.
 
@@ -69,33 +66,25 @@ class Finding:
     processes: int = 0
 
 
-@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings", extra="forbid"))
-class Report:
-    """All that the gate saw.
+@dataclass(frozen=True, kw_only=True)
+class Report(Stamped):
+    """All that the gate saw; ``budget_seconds`` are those of a phase of a cell at first.
 
     Attributes:
-        environment: where and with what.
-        made: when, ISO 8601 in UTC.
         base: the commit that was compared with.
         head: the commit, or the working tree, that was held against it.
         margin: how much slower is let pass, as a share.
-        budget_seconds: how long each phase of a cell could be sampled at first.
         seconds: that all of it took.
         comparisons: a cell each.
         findings: what differs.
-        schema: the version of this layout. 1: the first.
     """
 
-    environment: Environment
-    made: str
     base: str
     head: str
     margin: float
-    budget_seconds: float
     seconds: float
     comparisons: tuple[Comparison, ...]
     findings: tuple[Finding, ...]
-    schema: int = SCHEMA
 
     def of_kind(self, kind: Kind) -> tuple[Finding, ...]:
         """Return the findings of a kind."""
@@ -107,10 +96,6 @@ class Report:
         if self.of_kind("regression"):
             return 1
         return 2 if self.of_kind("lost") else 0
-
-
-class ReportFile(RootModel[Report]):
-    """A Report as JSON."""
 
 
 def slowdown(timing: Timing) -> Interval:

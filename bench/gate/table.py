@@ -9,7 +9,7 @@ from rich.text import Text
 from bench.gate.plant import SLOWER, VARIANT, Effect
 from bench.gate.proof import Proof
 from bench.gate.report import Finding, Kind, Report
-from bench.selftest.tables import checks_table
+from bench.table import checks_table, figures_table
 
 HEADINGS: dict[Kind, tuple[str, str]] = {
     "regression": ("Worse", "bold red"),
@@ -65,9 +65,9 @@ def proof_table(proof: Proof) -> Group:
 
 
 def _runs(proof: Proof) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("planted", "runs", "cells", "suspected at first", "measured", "seconds a run"):
-        table.add_column(column, justify="right" if table.columns else "left")
+    table = figures_table(
+        "planted", "runs", "cells", "suspected at first", "measured", "seconds a run"
+    )
     for effect in get_args(Effect):
         runs = proof.select(effect)
         factors = [

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cases import Case
-from bench.errors import UsageError
+from bench.errors import writing
 from bench.profile.flame import merge, write_flame_graph
 from bench.profile.live import Peak, live_bytes, peak_of, plot_live
 from bench.profile.recording import Operator, record_steps, trace_path
@@ -38,10 +38,8 @@ def profile_folder(out: Path, case: Case) -> Path:
     autocast = "-autocast" * case.autocast
     sizes = f"{case.batch}x{case.dim}-C{case.classes}"
     folder = out / f"{case.loss}-{sizes}-{case.dtype}{autocast}-{case.device}"
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
     return folder
 
 

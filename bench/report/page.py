@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 # More rows than this a browser is slow to sort; the file of all cells has the rest.
 MOST_ROWS = 2000
-
-
 WORDS: dict[str, Callable[[Any], object]] = {
     "seconds": lambda value: si(value, "s"),
     "count": lambda value: si(value, ""),

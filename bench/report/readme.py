@@ -28,26 +28,28 @@ def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
         UsageError: where the file cannot be read, has no such lines, or a run cannot be read.
     """
     try:
-        text = path.read_text()
+        path.write_text(renewed(path, runs))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; expected a file to renew") from error
-    path.write_text(renewed(text, path.parent, runs))
 
 
-def renewed(text: str, folder: Path, runs: tuple[Path, ...] = ()) -> str:
-    """Return the text of a file with its winners renewed.
+def renewed(path: Path, runs: tuple[Path, ...] = ()) -> str:
+    """Return the text that a file has with its winners renewed.
 
     Raises:
+        OSError: where it cannot be read.
         UsageError: where it has no marks, or a run cannot be read.
     """
+    text = path.read_text()
     found = _PART.search(text)
     if found is None:
         raise UsageError(
-            "expected the lines <!-- winners: RUN ... --> and <!-- end of winners -->, found none"
+            f"{path}: expected the lines <!-- winners: RUN ... --> and <!-- end of winners -->, "
+            "found none"
         )
-    named = [os.path.relpath(run, folder) for run in runs]
+    named = [os.path.relpath(run, path.parent) for run in runs]
     names = named or found["runs"].split()
-    parts = [_section(name, folder / name) for name in names]
+    parts = [_section(name, path.parent / name) for name in names]
     part = f"<!-- winners: {' '.join(names)} -->\n\n{''.join(parts)}<!-- end of winners -->\n"
     return text[: found.start()] + part + text[found.end() :]
 

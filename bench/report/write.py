@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.errors import UsageError
+from bench.errors import UsageError, writing
 from bench.report.data import load_evidence
 from bench.report.gallery import draw
 from bench.report.page import render
@@ -30,22 +30,21 @@ def write_report(runs: Sequence[Path], folder: Path) -> Path:
     """
     _refuse_other(folder)
     evidence = load_evidence(runs)
-    plots = draw(evidence.frame)
-    try:
+    with writing(folder):
+        # Before the plots, which take their time.
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=".half-") as name:
-            half = Path(name)
-            (half / PLOTS).mkdir()
-            for plot in plots:
-                (half / PLOTS / f"{plot.name}.svg").write_text(plot.svg)
-                (half / PLOTS / f"{plot.name}.png").write_bytes(plot.png)
-            evidence.frame.drop(columns=["label", "case"]).to_csv(half / CELLS, index=False)
-            (half / PAGE).write_text(render(evidence, plots))
-            shutil.rmtree(folder / PLOTS, ignore_errors=True)
-            for part in (PLOTS, CELLS, PAGE):
-                os.replace(half / part, folder / part)
-    except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
+    plots = draw(evidence.frame)
+    with writing(folder), TemporaryDirectory(dir=folder, prefix=".half-") as name:
+        half = Path(name)
+        (half / PLOTS).mkdir()
+        for plot in plots:
+            (half / PLOTS / f"{plot.name}.svg").write_text(plot.svg)
+            (half / PLOTS / f"{plot.name}.png").write_bytes(plot.png)
+        evidence.frame.drop(columns=["label", "case"]).to_csv(half / CELLS, index=False)
+        (half / PAGE).write_text(render(evidence, plots))
+        shutil.rmtree(folder / PLOTS, ignore_errors=True)
+        for part in (PLOTS, CELLS, PAGE):
+            os.replace(half / part, folder / part)
     return folder / PAGE
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from bench.environment import current_environment
 from bench.sampling import Sampling
@@ -21,6 +20,7 @@ from bench.selftest.trials import (
     fresh_worker,
     hold_trial,
 )
+from bench.stamped import now
 
 Tell = Callable[[str], None]
 
@@ -89,7 +89,7 @@ def run_selftest(plan: Plan, tell: Tell, measure: Measure | None = None) -> Repo
         counts=counts,
         budget_seconds=plan.budget_seconds,
         processes=plan.processes,
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        made=now(),
     )
 
 

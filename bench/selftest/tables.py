@@ -1,20 +1,18 @@
-"""A self-test's report as tables, the same on the terminal and in its file."""
+"""A self-test's report as tables."""
 
 from collections.abc import Iterable, Sequence
-from io import StringIO
 from itertools import groupby
 
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from bench.promises import Share
 from bench.selftest.gates import Alarm
-from bench.selftest.report import PLANTED, Check, Report, Share, share_of
+from bench.selftest.report import PLANTED, Report, share_of
 from bench.selftest.trials import Trial
-from bench.table import LEAST_WIDTH
-
-OUTCOME_STYLES = {"holds": "green", "fails": "red", "too few trials to judge": "yellow"}
+from bench.table import checks_table, figures_table, words_table
 
 
 def report_table(report: Report) -> Group:
@@ -34,39 +32,8 @@ def report_table(report: Report) -> Group:
     )
 
 
-def report_text(report: Report) -> str:
-    """Return the same as plain text."""
-    text = StringIO()
-    Console(file=text, width=LEAST_WIDTH).print(report_table(report))
-    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
-
-
-def _figures_table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    return table
-
-
-def _words_table(*columns: str) -> Table:
-    """Return an empty table of which the last column gives way."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(columns, 1):
-        table.add_column(name, no_wrap=number < len(columns))
-    return table
-
-
-def checks_table(checks: Sequence[Check]) -> Table:
-    """Return promises, and whether each holds."""
-    table = _words_table("promise", "outcome", "found")
-    for check in checks:
-        outcome = Text(check.outcome, OUTCOME_STYLES[check.outcome])
-        table.add_row(Text(check.promise), outcome, Text(check.found))
-    return table
-
-
 def _curve(report: Report) -> Table:
-    table = _figures_table(
+    table = figures_table(
         "planted", "slower", "faster", "same", "unclear", "measured", "seconds", "elsewhere"
     )
     for loaded in (False, True):
@@ -87,7 +54,7 @@ def _figures(trials: Sequence[Trial]) -> Iterable[str]:
 
 
 def _gates(report: Report) -> Table:
-    table = _figures_table(
+    table = figures_table(
         "gate", "of the same", f"of one {PLANTED:.0%} slower", "measured", "seconds"
     )
     same, slower = report.select(0, loaded=False), report.select(PLANTED, loaded=False)
@@ -111,7 +78,7 @@ def _gate_cells(alarms: Sequence[Alarm]) -> Iterable[Text]:
 
 
 def _refusals(report: Report) -> Table:
-    table = _words_table("cheat", "loss", "", "reason")
+    table = words_table("cheat", "loss", "", "reason")
     for refusal in report.refusals:
         verdict = "refused" if refusal.reason else "passed"
         style = "green" if refusal.right else "red"

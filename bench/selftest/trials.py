@@ -9,13 +9,13 @@ from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 
 import torch
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from bench.cases import Case
 from bench.intervals import Interval
 from bench.sampling import Sampling
 from bench.selftest.planted import measure_pair
+from bench.stamped import KEPT
 from bench.timing import Timing, Verdict
 from bench.worker import Worker
 
@@ -36,7 +36,7 @@ SIZES = (
 )
 
 
-@dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
+@dataclass(frozen=True, config=KEPT)
 class Trial:
     """What the harness said of a pair.
 

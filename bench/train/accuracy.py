@@ -8,7 +8,8 @@ from torch import Tensor
 import impls
 from bench.train.course import REFERENCE
 from bench.train.data import CLASSES
-from bench.train.experiment import Experiment, Model, deterministic
+from bench.train.experiment import Experiment
+from bench.train.model import Model, deterministic
 from bench.trajectory import Path
 
 CHUNK = 1024

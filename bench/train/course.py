@@ -12,14 +12,9 @@ from torch import Tensor
 
 import impls
 from bench.agreement import FACTOR, rounding_band
-from bench.train.experiment import (
-    Experiment,
-    Model,
-    deterministic,
-    mirrored,
-    optimizer_of,
-    schedule,
-)
+from bench.train.batches import schedule
+from bench.train.experiment import Experiment
+from bench.train.model import Model, deterministic, mirrored, optimizer_of
 from bench.trajectory import Path, loss_gaps
 
 REFERENCE = "reference"

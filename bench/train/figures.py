@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.errors import UsageError
+from bench.errors import writing
 from bench.train.panels import draw_curve, draw_features, draw_gaps
 from bench.train.records import Lesson
 
@@ -88,9 +88,6 @@ def save(figure: "Figure", folder: Path, name: str) -> None:
     """
     import matplotlib as mpl
 
-    try:
-        with mpl.rc_context({"svg.hashsalt": "lossbench"}):
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-            figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
-    except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
+    with writing(folder), mpl.rc_context({"svg.hashsalt": "lossbench"}):
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})

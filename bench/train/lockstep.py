@@ -16,7 +16,8 @@ import impls
 from bench.agreement import FACTOR, rounding_band
 from bench.deviation import relative_error
 from bench.train.course import REFERENCE, Walk
-from bench.train.experiment import Experiment, Objective, deterministic
+from bench.train.experiment import Experiment
+from bench.train.model import Objective, deterministic
 from bench.workload import dense, mirrored
 
 

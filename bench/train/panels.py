@@ -167,7 +167,8 @@ def draw_gaps(ax: "Axes", lesson: Lesson, *, large: bool = False) -> None:
     ax.grid(alpha=0.25)
     if large:
         ax.set_xlabel("step", fontsize=9)
-    ax.legend(fontsize=8 if large else 5, framealpha=0.85, edgecolor="none", loc="lower right")
+    if any(trained.curve for trained in lesson.variants):
+        ax.legend(fontsize=8 if large else 5, framealpha=0.85, edgecolor="none", loc="lower right")
 
 
 def _shown(losses: tuple[float, ...]) -> NDArray[np.float64]:

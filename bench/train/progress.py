@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
+from bench.progress import progress_bar
 from bench.table import console
 from bench.train.records import Lesson
 from bench.train.run import Watcher
@@ -18,14 +19,7 @@ def watching(losses: int) -> Iterator[Watcher]:
     if not out.is_terminal:
         yield Lines(out, losses)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("losses, left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=out, transient=True) as progress:
+    with progress_bar(out, "losses") as progress:
         yield Bar(progress, losses)
 
 

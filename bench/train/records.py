@@ -9,7 +9,7 @@ from pydantic import ConfigDict, RootModel
 from pydantic.dataclasses import dataclass
 
 from bench.environment import Environment
-from bench.errors import UsageError
+from bench.errors import UsageError, writing
 from bench.train.accuracy import Accuracy, Features
 from bench.train.experiment import Experiment
 from bench.train.lockstep import Fault
@@ -153,10 +153,8 @@ def open_folder(folder: Path) -> None:
     """
     if (folder / TRAINING).exists():
         raise UsageError(f"{folder} holds a training already; choose another --out")
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
 
 
 def write_training(folder: Path, training: Training) -> None:
@@ -167,8 +165,6 @@ def write_training(folder: Path, training: Training) -> None:
     """
     path = folder / TRAINING
     partial = path.with_suffix(".partial")
-    try:
+    with writing(path):
         partial.write_text(TrainingFile(training).model_dump_json() + "\n")
         os.replace(partial, path)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected a folder to write to") from error

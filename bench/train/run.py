@@ -179,5 +179,9 @@ class Teacher:
 
 
 def experiments_of(losses: Iterable[str], common: Experiment) -> tuple[Experiment, ...]:
-    """Return the experiment of each loss, alike in everything else."""
-    return tuple(replace(common, loss=loss) for loss in losses)
+    """Return the experiment of each loss, with its rates in figures: a recipe's may change."""
+    named = [replace(common, loss=loss) for loss in losses]
+    return tuple(
+        replace(each, rate=each.learning_rate, center_rate=each.center_learning_rate)
+        for each in named
+    )

@@ -10,7 +10,8 @@ import impls
 from bench.intervals import Interval
 from bench.sampling import Sampling, interleave
 from bench.train.course import PLAIN, REFERENCE, Walk
-from bench.train.experiment import Experiment, optimizer_of
+from bench.train.experiment import Experiment
+from bench.train.model import optimizer_of
 
 REST = "rest"
 

@@ -1,0 +1,130 @@
+"""Random sizes between recorded ones, each with what is recommended there."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import impls
+from bench.cases import Case
+from bench.choose.answer import first_ranking
+from bench.choose.measuring import TIMEOUT_SECONDS
+from bench.choose.ranking import Ranking
+from bench.choose.request import Request
+from bench.choose.sizes import weights_between
+from bench.choose.sources import Host, NotMeasured, OtherMachine, Pool, alike, pools_of
+from bench.errors import UsageError
+from bench.measure import REFERENCE
+from bench.plan import Plan, choose_variants
+from bench.records import Record
+
+RANGES: Mapping[str, tuple[int, int]] = {
+    "batch": (64, 1024),
+    "dim": (128, 512),
+    "classes": (10, 10_000),
+}
+# A loss of which no size was found between recorded ones after so many draws is passed over.
+DRAWS = 300
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is recommended for a size between recorded ones."""
+
+    case: Case
+    ranking: Ranking
+
+
+def predict(
+    records: Sequence[Record], device: str, machine: str, here: Host, count: int, seed: int
+) -> list[Prediction]:
+    """Return recommendations for random sizes between recorded ones, the losses taking turns.
+
+    Sizes are drawn evenly in their logarithms from ``RANGES``, as far as a loss's records span
+    them, until one lies between recorded sizes and is none of them.
+
+    Args:
+        records: what there is.
+        device: ``cpu`` or ``cuda``.
+        machine: whose records to take; empty for those of a machine like this.
+        here: this machine, which is to measure the sizes.
+        count: of sizes.
+        seed: of the sizes.
+
+    Raises:
+        UsageError: where there are no records of this machine, or too few sizes in them.
+    """
+    generator = random.Random(seed)
+    losses = [loss.name for loss in impls.losses()]
+    generator.shuffle(losses)
+    found = dict[Case, Prediction]()
+    for turn in range(2 * count):
+        loss = losses[turn % len(losses)]
+        pools = _pools_here(records, loss, device, machine, here)
+        prediction = _draw(pools, loss, device, generator) if pools else None
+        if prediction is not None and len(found) < count:
+            found[prediction.case] = prediction
+    if len(found) < count:
+        raise UsageError(
+            f"expected records that hold {count} sizes to draw between, got {len(found)}; "
+            "a smaller --held-out asks for fewer, `python -m bench run --preset full` makes more"
+        )
+    return list(found.values())
+
+
+def _pools_here(
+    records: Sequence[Record], loss: str, device: str, machine: str, here: Host
+) -> list[Pool]:
+    """Return the pools of a Loss by machines like this one: others' choices cannot be measured."""
+    largest = {axis: high for axis, (_, high) in RANGES.items()}
+    pools = pools_of(records, _case(loss, device, largest))
+    mine = [pool for pool in alike(pools, here) if machine in ("", pool.host.machine)]
+    if pools and not mine:
+        others = ", ".join(sorted({str(pool.host) for pool in pools}))
+        raise OtherMachine(
+            f"expected records of a machine like {here}, got those of {others}; "
+            "`python -m bench run --preset full` makes some"
+        )
+    return mine
+
+
+def _draw(pools: list[Pool], loss: str, device: str, generator: random.Random) -> Prediction | None:
+    """Return a recommendation for one size of a Loss, or ``None`` where none is found."""
+    timed = sorted({case for pool in pools for case in pool.of(REFERENCE)}, key=str)
+    spans = {axis: _span(axis, timed) for axis in RANGES}
+    for _ in range(DRAWS):
+        sizes = {axis: _log_uniform(generator, *span) for axis, span in spans.items()}
+        request = Request(_case(loss, device, sizes), sparse=True)
+        if weights_between(request.case, timed) is None:
+            continue
+        with suppress(NotMeasured):
+            _, ranking = first_ranking(pools, request)
+            if ranking.best.interpolated:
+                return Prediction(request.case, ranking)
+    return None
+
+
+def _case(loss: str, device: str, sizes: Mapping[str, int]) -> Case:
+    return Case(loss, sizes["batch"], sizes["dim"], sizes["classes"], device=device)
+
+
+def _log_uniform(generator: random.Random, low: int, high: int) -> int:
+    return round(math.exp(generator.uniform(math.log(low), math.log(high))))
+
+
+def _span(axis: str, cases: Sequence[Case]) -> tuple[int, int]:
+    """Return the sizes of an axis that are both within its range and between recorded ones."""
+    low, high = RANGES[axis]
+    sizes = [size for case in cases if low <= (size := getattr(case, axis)) <= high]
+    return min(sizes, default=low), max(sizes, default=low)
+
+
+def plan_of(
+    predictions: Sequence[Prediction], budget_seconds: float, threads: int, machine: str
+) -> Plan:
+    """Return the plan that measures every eager variant at the sizes, in one process each."""
+    tasks = tuple(
+        (each.case, choose_variants(each.case, (), compiled=False)) for each in predictions
+    )
+    return Plan(tasks, budget_seconds, TIMEOUT_SECONDS, threads, machine)

@@ -1,0 +1,91 @@
+"""Promises judged by trials: the share that kept one, with its exact interval, and the outcome."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.stamped import Stamped
+
+MOST_FALSE_ALARMS = 0.05
+LEAST_FOUND = 0.95
+
+Outcome = Literal["holds", "fails", "too few trials to judge"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of trials.
+
+    Attributes:
+        count: how many did.
+        total: of how many.
+    """
+
+    count: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        """The share itself, not a number where there were no trials."""
+        return self.count / self.total if self.total else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its exact 95% confidence interval (Clopper and Pearson 1934)."""
+        from scipy.stats import binomtest
+
+        if not self.total:
+            return 0.0, 1.0
+        found = binomtest(self.count, self.total).proportion_ci(0.95, method="exact")
+        return float(found.low), float(found.high)
+
+    def __str__(self) -> str:
+        """Return it in per cent, ``3/60 5% [1, 14]``."""
+        if not self.total:
+            return "0/0"
+        low, high = self.interval
+        return f"{self.count}/{self.total} {self.value:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise, judged.
+
+    Attributes:
+        promise: what must hold.
+        found: what was found.
+        outcome: whether it holds.
+    """
+
+    promise: str
+    found: str
+    outcome: Outcome
+
+
+def judge(promise: str, share: Share, *, holds: bool, fewest: int = 1) -> Check:
+    """Return what becomes of a promise.
+
+    Args:
+        promise: what must hold.
+        share: what was found.
+        holds: whether that is enough.
+        fewest: trials below which it tells nothing either way.
+    """
+    outcome: Outcome = "holds" if holds else "fails"
+    if share.total < fewest:
+        outcome = "too few trials to judge"
+    return Check(promise, str(share), outcome)
+
+
+class Judged(Stamped, ABC):
+    """A report that tells whether promises hold."""
+
+    @property
+    @abstractmethod
+    def checks(self) -> tuple[Check, ...]:
+        """Every promise, and whether it holds."""
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a promise fails, else 0."""
+        return int(any(check.outcome == "fails" for check in self.checks))

@@ -1,0 +1,118 @@
+"""The model of an experiment: network, objective and optimizer."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import impls
+from bench.train.data import CLASSES
+from bench.train.experiment import Experiment
+from bench.train.networks import FEATURES, NETWORKS
+from bench.workload import FEATURE_AXES
+
+MOMENTUM = 0.9
+COMPANION = "softmax"
+
+
+class Objective(nn.Module):
+    """What is minimised: an implementation of the loss, with softmax beside it where it is joined.
+
+    Args:
+        experiment: whose loss and recipe.
+        loss: the implementation, built.
+    """
+
+    def __init__(self, experiment: Experiment, loss: nn.Module) -> None:
+        super().__init__()
+        recipe = experiment.recipe
+        self.pairs = experiment.pairs
+        self.factor = recipe.weight / (experiment.batch if recipe.summed else 1)
+        self.loss = loss
+        self.companion = None
+        if recipe.joined:
+            softmax = impls.implementation(COMPANION, "reference")
+            self.companion = softmax.build(num_classes=CLASSES, embedding_dim=FEATURES)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the objective of ``features [B, 2]`` and ``labels [B]``, 0-d."""
+        value: Tensor = self.factor * self.output(features, labels)[0]
+        if self.companion is not None:
+            value = value + self.companion(features, labels).loss
+        return value
+
+    def output(self, features: Tensor, labels: Tensor) -> Any:
+        """Return the named tuple that the loss alone gives."""
+        if not self.pairs:
+            return self.loss(embeddings=features, labels=labels)
+        (x0, x1), (first, second) = features.chunk(2), labels.chunk(2)
+        return self.loss(x0=x0, x1=x1, same=(first == second).to(features.dtype))
+
+
+class Model(nn.Module):
+    """A network and its objective."""
+
+    def __init__(self, experiment: Experiment, implementation: impls.Implementation) -> None:
+        super().__init__()
+        side = experiment.dataset().side
+        # Drawn in this order from one seed, and a loss's state is the reference's in any variant.
+        torch.manual_seed(experiment.seed)
+        self.network = NETWORKS[experiment.network](side)
+        loss = implementation.build(**experiment.arguments)
+        torch.manual_seed(experiment.seed)
+        self.objective = Objective(experiment, loss)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the objective of ``images [B, 1, H, W]`` and ``labels [B]``, 0-d."""
+        value: Tensor = self.objective(self.network(images), labels)
+        return value
+
+
+def mirrored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a model's state with the features in reverse: it computes the same, but for rounding.
+
+    Args:
+        state: of a ``Model``, by name.
+    """
+    axes = {
+        f"{part}.{name}": axis
+        for part in ("objective.loss", "objective.companion")
+        for name, axis in FEATURE_AXES.items()
+    } | {"network.features.weight": 0, "network.features.bias": 0}
+    return {
+        name: tensor.flip(axes[name]) if name in axes else tensor for name, tensor in state.items()
+    }
+
+
+def optimizer_of(experiment: Experiment, model: Model) -> torch.optim.SGD:
+    """Return the optimizer: the loss's centres, whose gradient may be sparse, have no momentum."""
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    centers = [p for name, p in named.items() if name.endswith(".centers")]
+    others = [p for name, p in named.items() if not name.endswith(".centers")]
+    groups: list[dict[str, Any]] = [{"params": others, "momentum": MOMENTUM}]
+    if centers:
+        rate = experiment.center_learning_rate
+        groups.append({"params": centers, "lr": rate, "momentum": 0.0})
+    return torch.optim.SGD(groups, lr=experiment.learning_rate)
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Have torch compute the same at every call, and in full float32, for as long as it lasts."""
+    # cuBLAS reads it when a process first calls it, and torch asks for it.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        with (
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            ),
+            torch.random.fork_rng(),
+        ):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)

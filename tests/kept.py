@@ -1,0 +1,21 @@
+"""Runs in folders, for the tests of what reads them."""
+
+from bench.records import record_file
+from bench.timing import Samples, Timing
+
+ROUNDS = 40
+
+
+def paired(factor):
+    """Return times of a variant that takes a factor of the reference's 1 ms, give or take 1%."""
+    noisy = tuple(1e-3 * factor * (1 + 0.01 * (-1) ** i) for i in range(ROUNDS))
+    return Timing((Samples(noisy, (1e-3,) * ROUNDS, 1),))
+
+
+def save_run(folder, records=()):
+    """Write records as a run, and return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with record_file(folder) as file:
+        for each in records:
+            file.append(each)
+    return folder

@@ -1,0 +1,51 @@
+"""Two runs of two machines and the report of both, as fixtures."""
+
+from dataclasses import replace
+
+import pytest
+
+from bench.cases import Case
+from bench.compilation import Compilation
+from bench.conformance import Conformance
+from bench.report import write_report
+from tests.kept import paired, save_run
+from tests.test_records import BAD, ENVIRONMENT, record
+
+REFUSED = {"status": "refused", "agreement": (BAD,), "step": None, "forward": None}
+
+
+def cell(loss, variant, factor, batch=64, classes=10, **changes):
+    """Return a record of a variant that takes a factor of the reference's time, give or take 1%."""
+    timing, case = paired(factor), Case(loss, batch, 8, classes)
+    return record(case=case, variant=variant, step=timing, forward=timing, **changes)
+
+
+def cells(**changes):
+    """Return the records of two losses over some sizes, one variant compiled, one refused."""
+    compilation = Compilation(6.0, 1, 0, cached=False, sweep=(3, 2, 8), recompiles=1)
+    input_ = Conformance("all zero", "not finite: out.loss", "finite", "better", "out.loss")
+    for loss in ("arcface", "center"):
+        for batch, classes in ((64, 10), (256, 10), (64, 100)):
+            yield cell(loss, "reference", 1, batch, classes, **changes)
+            yield cell(loss, "fused", 0.5, batch, classes, conformance=(input_,), **changes)
+            yield cell(loss, "vectorized", 0.8, batch, classes, **changes)
+        yield cell(loss, "vectorized+compile", 0.4, compilation=compilation, **changes)
+    yield replace(cell("arcface", "pml", 1, **changes), reason="<b> & co", **REFUSED)
+
+
+def cells_of(machine):
+    """Return the same records as of a machine."""
+    return cells(environment=replace(ENVIRONMENT, machine=machine))
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Two runs of the same cells, of two machines."""
+    folder = tmp_path_factory.mktemp("runs")
+    return [save_run(folder / name, cells_of(name)) for name in ("here", "elsewhere")]
+
+
+@pytest.fixture(scope="session")
+def site(runs, tmp_path_factory):
+    """The folder of a report of both."""
+    return write_report(runs, tmp_path_factory.mktemp("site") / "report").parent

@@ -1,0 +1,86 @@
+"""Where the figures of ``choose`` come from, and the table that is shipped of them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from bench.cases import Case
+from bench.choose.shipped import table_text
+from bench.choose.sources import (
+    NotMeasured,
+    OtherMachine,
+    choose_pools,
+    load_readable,
+    load_records,
+    pools_of,
+)
+from bench.conformance import Conformance
+from bench.errors import UsageError
+from bench.records import RECORDS
+from tests.choosing import ARC, HERE, ISLAND, THREE, ask, elsewhere, lost, seen
+from tests.kept import save_run
+
+
+def test_the_records_of_several_machines_are_never_mixed():
+    far = elsewhere([seen("vectorized", 1e-5)], cpu="another")
+    pools = pools_of([*THREE, *far], ISLAND)
+    assert [pool.host.machine for pool in choose_pools(pools, ISLAND, "", HERE)] == ["here"]
+    (named,) = choose_pools(pools, ISLAND, "there", HERE)
+    assert {record.variant for record in named.records} == {"vectorized"}
+    with pytest.raises(OtherMachine, match="expected one of: here, there"):
+        choose_pools(pools, ISLAND, "nowhere", HERE)
+
+
+@pytest.mark.parametrize("changes", [{"cpu": "another"}, {"cores": 64}, {"torch": "1.0"}])
+def test_another_machine_must_be_named(changes):
+    pools = pools_of(elsewhere(THREE, **changes), ISLAND)
+    with pytest.raises(OtherMachine, match=r"--machine there takes those of there .*--measure"):
+        choose_pools(pools, ISLAND, "", HERE)
+    with pytest.raises(NotMeasured, match="no records of island in float32 on cpu"):
+        choose_pools([], ISLAND, "", HERE)
+
+
+def test_the_newest_record_of_a_cell_counts():
+    newer = seen("vectorized", 1e-4, made="2026-02-01T00:00:00+00:00")
+    assert ask([newer, *THREE]).best.variant == "vectorized"
+
+
+def test_a_run_that_cannot_be_read_is_left_out_and_told(tmp_path):
+    save_run(tmp_path / "good", THREE[:1])
+    old = save_run(tmp_path / "old", THREE[:1])
+    (old / RECORDS).write_text('{"schema": 1}\n')
+    records, reasons = load_readable(tmp_path)
+    assert records == [THREE[0]]
+    assert "schema 1; this version reads schema 2" in reasons[0]
+    with pytest.raises(UsageError, match="schema 1"):
+        load_records([tmp_path])
+
+
+def test_the_table_names_what_everyone_can_take_and_is_clearly_faster():
+    worse = (Conformance("NaN", "finite", "finite", "worse", "out.loss"),)
+    case = Case("normface", 64, 128, 100)
+    records = [
+        seen("reference", 1e-3, case),
+        seen("pml", 1e-4, case),
+        seen("fused", 2e-4, case),
+        seen("vectorized", 9.9e-4, case, noise=0.1),
+        seen("fused+compile", 1e-4, case, compile_seconds=1.0),
+        seen("fused", 2e-4, replace(case, batch=256), conformance=worse),
+        seen("reference", 1e-3, replace(case, batch=256)),
+        seen("fused", 2e-4, replace(case, batch=512)),
+    ]
+    lines = json.loads(table_text(records))["losses"]["normface"]
+    assert [(line["batch"], line["variants"]) for line in lines] == [
+        (64, ["fused", "reference"]),
+        (256, ["reference"]),
+    ]
+    assert lines[0]["speedups"] == [5.0, 1.0]
+    assert table_text(reversed(records)) == table_text(records)
+
+
+def test_a_table_of_nothing_is_refused():
+    with pytest.raises(UsageError, match="no record that was timed beside its reference"):
+        table_text([lost("reference")])
+    with pytest.raises(UsageError, match="'here' has records of several processors"):
+        table_text([*THREE, *elsewhere([seen("fused", 1e-4, ARC)], "here", cpu="another")])

@@ -1,0 +1,69 @@
+"""The choice on trial: sizes are drawn, chosen for, and judged by what is then measured."""
+
+from dataclasses import replace
+
+import pytest
+
+import impls
+from bench.choose.drawn import plan_of, predict
+from bench.choose.sources import Host, OtherMachine
+from bench.choose.trial import TrialReport, trial_of, trial_table
+from bench.errors import UsageError
+from bench.table import plain_text
+from tests.choosing import HERE, THREE, full, lost, seen
+from tests.test_records import ENVIRONMENT
+
+MACHINE = "2-core-epyc"
+
+
+def drawn(count, seed=0, **changes):
+    """Return what is recommended between real records, on the machine that made them."""
+    host = replace(Host.of(full()[0].environment, "cpu"), **changes)
+    return predict(full(), "cpu", MACHINE, host, count, seed)
+
+
+def test_the_trial_draws_sizes_between_recorded_ones_and_again_the_same():
+    found = drawn(6, seed=3)
+    cases = {prediction.case for prediction in found}
+    assert len(cases) == 6
+    assert not cases & {record.case for record in full()}
+    assert all(prediction.ranking.best.interpolated for prediction in found)
+    assert [p.case for p in drawn(6, seed=3)] == [p.case for p in found]
+    assert all("+" not in variant for _, variant in plan_of(found, 1.0, 2, "here").cells)
+
+
+def test_a_choice_for_another_machine_is_not_put_on_trial():
+    with pytest.raises(OtherMachine, match=r"a machine like .* 99 threads.*, got those of 2-core"):
+        drawn(1, threads=99)
+
+
+def test_too_few_sizes_to_draw_between_are_told():
+    with pytest.raises(UsageError, match="hold 5 sizes to draw between, got 0; a smaller"):
+        predict(THREE, "cpu", "", HERE, count=5, seed=0)
+
+
+def report_of(trials):
+    stamp = {"environment": ENVIRONMENT, "made": "2026-01-01", "budget_seconds": 1.0}
+    return TrialReport(**stamp, seed=0, trials=tuple(trials))
+
+
+@pytest.mark.parametrize(("others", "within"), [(4.5e-4, True), (4e-4, False)])
+def test_a_choice_is_right_within_a_tenth_of_the_best(others, within):
+    (prediction,) = drawn(1)
+    chosen, case = prediction.ranking.best.variant, prediction.case
+    other = next(i.variant for i in impls.implementations(case.loss) if i.variant != chosen)
+    found = trial_of(prediction, [seen(chosen, 4.8e-4, case), seen(other, others, case)])
+    assert (found.within, found.best) == (within, other)
+    assert not trial_of(prediction, [lost(chosen, case)]).within
+    report = report_of([found] * 10)
+    assert [check.outcome for check in report.checks] == ["holds" if within else "fails"]
+    assert report.always(other).count == 10
+    assert f"always {other}: 10/10" in plain_text(trial_table(report))
+
+
+@pytest.mark.parametrize(("right", "code"), [(9, 0), (8, 1)])
+def test_nine_in_ten_must_be_right(right, code):
+    (prediction,) = drawn(1)
+    chosen, case = prediction.ranking.best.variant, prediction.case
+    good, bad = (trial_of(prediction, each) for each in ([seen(chosen, 1e-4, case)], []))
+    assert report_of([good] * right + [bad] * (10 - right)).exit_code == code

@@ -1,0 +1,115 @@
+"""Two trees live side by side in one process, and what both have is compared."""
+
+import pickle
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.gate.plan import choose_cells
+from bench.gate.trees import copy_files, redirect_imports
+from tests.gating import PLAN
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import impls\n", "import new_impls as impls\n"),
+        ("import impls as i, os\n", "import new_impls as i, os\n"),
+        ("import impls.a.b\n", "import new_impls.a.b, new_impls as impls\n"),
+        ("import impls.a as a\n", "import new_impls.a as a\n"),
+        ("from impls import x\n", "from new_impls import x\n"),
+        ("from reference.y import x as z  # θ\n", "from new_reference.y import x as z  # θ\n"),
+        (
+            "from impls.a import (\n    x,\n    y,\n)\nz\n",
+            "from new_impls.a import x, y\n\n\n\nz\n",
+        ),
+        ("def f():\n    '²'; import impls\n", "def f():\n    '²'; import new_impls as impls\n"),
+        ("import implsx\nfrom . import impls\n", "import implsx\nfrom . import impls\n"),
+        ("'import impls'  # import impls\n", "'import impls'  # import impls\n"),
+        ("from impls import (\n", "from impls import (\n"),
+    ],
+)
+def test_imports_are_redirected_and_lines_stay(source, expected):
+    assert redirect_imports(source.encode(), "new_").decode() == expected
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two copies of the working tree; the second's contrastive loss is twice as large."""
+    one, two = (copy_files(name, tmp_path) for name in ("one", "two"))
+    with two.file("impls/fused/contrastive.py").open("a") as file:
+        file.write(
+            "\nonce = Contrastive.forward\n"
+            "def twice(self, x0, x1, same):\n"
+            "    from impls.late import FACTOR\n"
+            "    return LossOnly(FACTOR * once(self, x0, x1, same).loss)\n"
+            "Contrastive.forward = twice\n"
+        )
+    # The edit comes after the copy, whose imports are redirected already.
+    path = two.file("impls/fused/contrastive.py")
+    path.write_text(path.read_text().replace("from impls.late", "from two_impls.late"))
+    two.file("impls/late.py").write_text("FACTOR = 2\n")
+    yield one, two
+    for name in [name for name in sys.modules if name.startswith(("one_", "two_"))]:
+        del sys.modules[name]
+    sys.path.remove(str(tmp_path))
+
+
+def inputs():
+    generator = torch.Generator().manual_seed(0)
+    x0, x1 = torch.randn(2, 6, 4, generator=generator)
+    return {"x0": x0, "x1": x1, "same": torch.tensor([1.0, 0, 1, 0, 1, 0])}
+
+
+def test_two_trees_live_side_by_side(pair):
+    one, two = (tree.load().implementation("contrastive", "fused") for tree in pair)
+    assert type(one) is not type(two)
+    first, second = one.build(), two.build()
+    assert type(first).__module__ == "one_impls.fused.contrastive"
+    assert type(second).__module__ == "two_impls.fused.contrastive"
+    assert second(**inputs()).loss == 2 * first(**inputs()).loss
+    for module in (first, second):
+        again = pickle.loads(pickle.dumps(module))
+        assert type(again) is type(module)
+        out = again(**inputs())
+        assert type(out).__module__.split("_")[0] == type(module).__module__.split("_")[0]
+
+
+def test_nothing_of_a_tree_is_the_harness_s_own_or_the_other_s(pair):
+    for tree in pair:
+        tree.load()
+    for name, module in list(sys.modules.items()):
+        prefix = name.split("_")[0]
+        if prefix not in ("one", "two"):
+            continue
+        for value in vars(module).values():
+            home = getattr(value, "__module__", None) or getattr(value, "__name__", "")
+            top = str(home).split(".")[0]
+            assert not top.endswith(("impls", "reference")) or top.startswith(prefix), home
+
+
+def test_torch_compile_keeps_the_trees_apart(pair):
+    outs = [
+        torch.compile(
+            tree.load().implementation("contrastive", "fused").build(validate=False),
+            backend="eager",
+            fullgraph=True,
+        )(**inputs())
+        for tree in pair
+    ]
+    assert outs[1].loss == 2 * outs[0].loss
+    assert [type(out).__module__ for out in outs] == [
+        "one_reference.outputs",
+        "two_reference.outputs",
+    ]
+
+
+def test_cells_are_what_both_trees_have_and_no_reference_is_weighed_at_large_sizes():
+    base = {"island": ("reference", "fused", "fused+compile"), "softmax": ("old",)}
+    head = {"island": ("reference", "fused", "fused+compile"), "softmax": ("new",)}
+    cells = [(c.case.batch, c.variant, c.judged) for c in choose_cells(PLAN, base, head)]
+    assert cells == [(128, "reference", True), (128, "fused", True), (1024, "fused", False)]
+    compiled = replace(PLAN, variants=("fused+compile",), counted=())
+    assert [c.variant for c in choose_cells(compiled, base, head)] == ["fused+compile"]

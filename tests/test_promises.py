@@ -1,0 +1,53 @@
+"""A promise is judged by its share of trials, and the committed figures hold theirs."""
+
+import json
+
+import pytest
+from pydantic import TypeAdapter
+
+from bench.choose.trial import TrialReport
+from bench.cli.figures import FOLDER
+from bench.gate.proof import Proof
+from bench.promises import Share, judge
+from bench.selftest.report import Report
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "low", "high"),
+    [(0, 60, 0, 0.0596), (3, 60, 0.0104, 0.1392), (60, 60, 0.9404, 1), (0, 0, 0, 1)],
+)
+def test_the_interval_of_a_share_is_clopper_and_pearsons(count, total, low, high):
+    assert Share(count, total).interval == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_share_is_told_in_per_cent():
+    assert str(Share(3, 60)) == "3/60 5% [1, 14]"
+    assert str(Share(0, 0)) == "0/0"
+
+
+@pytest.mark.parametrize(
+    ("total", "holds", "outcome"),
+    [
+        (20, True, "holds"),
+        (20, False, "fails"),
+        (19, True, "too few trials to judge"),
+        (19, False, "too few trials to judge"),
+    ],
+)
+def test_too_few_trials_tell_nothing_either_way(total, holds, outcome):
+    check = judge("it is quiet", Share(0, total), holds=holds, fewest=20)
+    assert (check.promise, check.outcome) == ("it is quiet", outcome)
+    assert check.found == str(Share(0, total))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("selftest", Report), ("gate", Proof), ("choose", TrialReport)]
+)
+def test_the_committed_figures_are_read_whole_and_hold_every_promise(name, kind):
+    files = list(FOLDER.glob(f"*/{name}.json"))
+    assert files
+    for file in files:
+        text = file.read_text()
+        report = TypeAdapter(kind).validate_json(text)
+        assert json.loads(report.to_json()) == json.loads(text)
+        assert {check.outcome for check in report.checks} == {"holds"}

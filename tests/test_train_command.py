@@ -1,0 +1,141 @@
+"""``train`` as it is called: what it refuses, prints and leaves in its folder."""
+
+import json
+
+import pytest
+
+import impls
+from bench.cli import main
+from bench.train.experiment import Experiment
+from bench.train.records import TrainingFile
+from bench.train.run import Plan, experiments_of
+from bench.train.run import run as run_plan
+from tests.mnist import write_mnist
+
+QUICK = ["--epochs", "1", "--compare", "20", "--threads", "1", "--device", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--loss", "softmaxx"], "'softmaxx' is not one of 'softmax'"),
+        (["--loss", "pairwise_distance"], "'pairwise_distance' is not one of 'softmax'"),
+        (["--preset", "huge"], "'huge' is not one of 'digits', 'mnist', 'center-resnet'"),
+        (["--preset", "mnist"], "--preset mnist needs --mnist DIR"),
+        (["--preset", "digits", "--mnist", "/x"], "--preset digits takes no --mnist"),
+        (["--mnist", "/nowhere"], "/nowhere: expected MNIST's train-images-idx3-ubyte"),
+        (
+            ["--loss", "island", "--variant", "pml"],
+            "island: no variant 'pml'; there are: reference",
+        ),
+        (["--batch", "4"], "4 is not in the range x>=8"),
+        (["--batch", "2000"], "batch must be at most 1347, the number of training images; got 200"),
+        (["--lr", "0"], "0.0 is not in the range x>0"),
+        (["--epochs", "0"], "0 is not in the range x>=1"),
+        (["--out", "/proc/nowhere"], "expected a folder to write to"),
+    ],
+)
+def test_a_wrong_option_is_told_in_a_line(arguments, message, capsys):
+    assert main(["train", *arguments]) == 2
+    out, errors = capsys.readouterr()
+    assert message in " ".join(errors.split())
+    assert "Traceback" not in errors
+    assert out == ""
+
+
+def run(folder, *arguments):
+    assert main(["train", "--out", str(folder), *QUICK, *arguments]) == 0
+    return TrainingFile.model_validate_json((folder / "training.json").read_bytes()).root
+
+
+def test_a_call_leaves_figures_and_figures_in_numbers_the_same_by_seed(tmp_path, capsys):
+    losses = ("--loss", "center_mse", "--loss", "contrastive", "--no-share")
+    one, again = (run(tmp_path / name, *losses) for name in "ab")
+    out = capsys.readouterr().out
+    for text in (
+        "softmax + 0.1 · center_mse",
+        "nearest mean",
+        "coincides over 20 of 20 steps",
+        "1-NN",
+    ):
+        assert text in out
+    assert one.lessons == again.lessons
+    files = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    names = ("center_mse", "contrastive", "features", "curves")
+    assert set(files) == {"training.json"} | {f"{n}.{e}" for n in names for e in ("svg", "png")}
+    for name in set(files) - {"training.json"}:
+        assert files[name] == (tmp_path / "b" / name).read_bytes()
+    for name in names:
+        assert b"http://www.w3.org/1999/xlink" in files[f"{name}.svg"]
+        assert b'href="http' not in files[f"{name}.svg"]
+    (lesson, _) = one.lessons
+    assert (lesson.experiment.rate, lesson.experiment.center_rate) == (0.01, 5)
+    assert {trained.variant for trained in lesson.variants} == {
+        i.variant for i in impls.implementations("center_mse") if not i.mode
+    } - {"reference"}
+
+
+class Impatient:
+    """Presses Ctrl-C when the second loss begins."""
+
+    def __init__(self):
+        self.finished = 0
+
+    def working(self, _loss, _task):
+        if self.finished:
+            raise KeyboardInterrupt
+
+    def done(self, _lesson):
+        self.finished += 1
+
+
+def test_what_was_done_before_it_is_stopped_is_kept(tmp_path):
+    experiments = experiments_of(("softmax", "normface"), Experiment("softmax", epochs=1))
+    plan = Plan("digits", experiments, ("vectorized",), 5, 0.0, 1, 60)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(tmp_path, plan, Impatient())
+    found = TrainingFile.model_validate_json((tmp_path / "training.json").read_bytes()).root
+    assert [lesson.experiment.loss for lesson in found.lessons] == ["softmax"]
+    assert (tmp_path / "softmax.svg").exists()
+    assert (tmp_path / "features.png").exists()
+
+
+def test_a_folder_with_a_training_is_not_written_over(tmp_path, capsys):
+    (tmp_path / "training.json").write_text("{}")
+    assert main(["train", "--out", str(tmp_path), *QUICK]) == 2
+    assert "holds a training already; choose another --out" in capsys.readouterr().err
+
+
+def test_mnist_is_trained_on_and_shares_are_kept(tmp_path):
+    folder = write_mnist(tmp_path / "mnist")
+    found = run(tmp_path / "out", "--mnist", str(folder), "--loss", "softmax", "--batch", "16")
+    (lesson,) = found.lessons
+    assert found.preset == "mnist"
+    assert len(lesson.reference.features.points) == 80
+    assert len(lesson.reference.losses) == 5
+    shares = [lesson.reference_share, *(t.share for t in lesson.variants if t.curve)]
+    assert all(0 < share.share.median < 1 for share in shares)
+
+
+def test_the_resnet_is_trained_as_002_has_it(tmp_path):
+    found = run(tmp_path, "--preset", "center-resnet", "--loss", "center_mse", "--no-share")
+    (lesson,) = found.lessons
+    assert lesson.experiment.network == "resnet"
+    assert lesson.objective == "softmax + 0.1 · center_mse"
+    assert {t.curve.verdict for t in lesson.variants if t.curve} == {"coincides"}
+
+
+def test_the_reference_can_be_trained_alone(tmp_path):
+    found = run(tmp_path, "--loss", "softmax", "--variant", "reference", "--no-share")
+    (lesson,) = found.lessons
+    assert lesson.variants == ()
+    assert lesson.reference.accuracy.nearest_mean > 0
+
+
+def test_what_is_not_trained_keeps_its_reason(tmp_path, capsys):
+    found = run(tmp_path, "--loss", "softmax", "--lr", "1e30", "--no-share")
+    (lesson,) = found.lessons
+    assert lesson.reference is None
+    assert "a smaller one may keep it finite" in lesson.reason
+    assert "a smaller one may keep it finite" in capsys.readouterr().out
+    assert json.loads((tmp_path / "training.json").read_text())["schema"] == 1
