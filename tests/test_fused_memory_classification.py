@@ -7,6 +7,7 @@ from torch.profiler import ProfilerActivity, profile
 import impls
 import impls.fused.class_tiles as class_tiles
 import impls.fused.logsumexp as logsumexp
+import impls.fused.products as products
 
 MIB = 2**20
 KEPT_BYTES = 4 * class_tiles.KEPT_ELEMENTS
@@ -196,6 +197,42 @@ def test_a_frozen_weight_is_never_given_room():
     module.weight.requires_grad_(False)
     peak, _ = peak_bytes(lambda: step(module, embeddings, labels))
     assert peak <= 16 * MIB + KEPT_BYTES < module.weight.nbytes
+
+
+ONEDNN = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+
+
+@EVERY
+@ONEDNN
+def test_the_products_of_every_tile_are_onednns(loss):
+    module, (embeddings, labels) = build(loss, 20_000, 128), inputs(64, 20_000, 128)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        step(module, embeddings, labels)
+    names = [event.name for event in profiler.events()]
+    tiles = -(-20_000 // (class_tiles.TILE_ELEMENTS // 128))
+    assert names.count("mkldnn::_linear_pointwise") == 3 * tiles
+    assert not {"aten::mm", "aten::addmm", "aten::addmm_"} & set(names)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda b: b,
+        lambda b: b.t().contiguous().t(),
+        lambda b: torch.stack([b, b], 2)[..., 0],
+        lambda b: b.to(torch.float64),
+    ],
+    ids=["rows", "columns", "strided", "float64"],
+)
+def test_a_product_is_right_in_every_layout(layout):
+    torch.manual_seed(0)
+    a, b = torch.randn(96, 200), layout(torch.randn(200, 512))
+    assert a.numel() * b.size(1) >= products.LEAST_MULTIPLICATIONS
+    a = a.to(b.dtype)
+    expected = a.double() @ b.double()
+    torch.testing.assert_close(products.product(a, b).double(), expected, rtol=1e-4, atol=1e-4)
+    total = products.add_product(torch.ones_like(expected, dtype=b.dtype), a, b)
+    torch.testing.assert_close(total.double(), expected + 1, rtol=1e-4, atol=1e-4)
 
 
 @EVERY

@@ -38,18 +38,19 @@ class ClassTiles:
         weight: in any dtype.
         labels: ``[B]``, int64.
         dtype: what to compute in.
-        keep: give the first tiles scores of their own, as ``kept``.
+
+    Attributes:
+        kept: how many tiles' scores may be kept.
     """
 
-    def __init__(self, weight: Tensor, labels: Tensor, dtype: torch.dtype, keep: bool) -> None:
+    def __init__(self, weight: Tensor, labels: Tensor, dtype: torch.dtype) -> None:
         self.weight = weight
         self.labels = labels.unsqueeze(1)
         self.dtype = dtype
         dim, classes = weight.shape
         width = TILE_ELEMENTS // max(1, dim, len(labels))
         self.width = min(classes, max(LEAST_WIDTH, width))
-        self.kept_tiles = KEPT_ELEMENTS // max(1, len(labels) * self.width) if keep else 0
-        self.kept: list[Tensor] = []
+        self.kept = KEPT_ELEMENTS // max(1, len(labels) * self.width)
         self._buffers: dict[str, Tensor] = {}
 
     def __iter__(self) -> Iterator[Tile]:
@@ -63,29 +64,22 @@ class ClassTiles:
 
     def buffer(self, name: str, tile: Tile) -> Tensor:
         """Return ``[D, T]``, contiguous, of the named buffer, its contents whatever they were."""
-        return self._room(name, self.weight.size(0), tile.stop - tile.start)
-
-    def _room(self, name: str, height: int, width: int) -> Tensor:
+        dim, width = self.weight.size(0), tile.stop - tile.start
         if name not in self._buffers:
-            self._buffers[name] = self.weight.new_empty(height * self.width, dtype=self.dtype)
-        return self._buffers[name][: height * width].view(height, width)
-
-    def scores(self, tile: Tile) -> Tensor:
-        """Return room for the scores, ``[B, T]`` and contiguous, which is kept for a first tile."""
-        batch, width = len(self.labels), tile.stop - tile.start
-        if len(self.kept) < self.kept_tiles:
-            self.kept.append(self.weight.new_empty(batch, width, dtype=self.dtype))
-            return self.kept[-1]
-        return self._room("scores", batch, width)
+            self._buffers[name] = self.weight.new_empty(dim * self.width, dtype=self.dtype)
+        return self._buffers[name][: dim * width].view(dim, width)
 
     def lengths(self, tile: Tile) -> Tensor:
         """Return the lengths of the tile's columns, ``[T]``."""
-        squares = self.buffer("columns", tile).copy_(self.weight[:, tile.start : tile.stop])
-        return squares.square_().sum(0).sqrt_()
+        weight = self._weight(tile)
+        return torch.mul(weight, weight, out=self.buffer("columns", tile)).sum(0).sqrt_()
 
     def columns(self, tile: Tile, scale: Tensor | None) -> Tensor:
-        """Return the tile's columns times their ``scale [T]``, ``[D, T]``."""
-        weight = self.weight[:, tile.start : tile.stop]
-        if scale is not None:
-            return torch.mul(weight, scale, out=self.buffer("columns", tile))
-        return weight if weight.dtype == self.dtype else self.buffer("columns", tile).copy_(weight)
+        """Return the tile's columns times their ``scale [T]``, ``[D, T]`` and contiguous."""
+        weight = self._weight(tile)
+        if scale is None:
+            return weight.contiguous()
+        return torch.mul(weight, scale, out=self.buffer("columns", tile))
+
+    def _weight(self, tile: Tile) -> Tensor:
+        return self.weight[:, tile.start : tile.stop].to(self.dtype)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from impls.fused.differentiable import differentiable_once
 from impls.fused.head import Columns, Head, Rows, Target
+from impls.fused.products import product
 from impls.precision import widened, without_autocast
 
 
@@ -33,7 +34,7 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, embeddings: Tensor, weight: Tensor) -> Tensor:
         ctx.dtype = widened(torch.promote_types(embeddings.dtype, weight.dtype))
         ctx.save_for_backward(embeddings, weight)
-        return embeddings.to(ctx.dtype).mm(weight.to(ctx.dtype))
+        return product(embeddings.to(ctx.dtype), weight.to(ctx.dtype))
 
     @staticmethod
     @differentiable_once
@@ -42,9 +43,9 @@ class _Products(torch.autograd.Function):
         embeddings, weight = ctx.saved_tensors
         grad_rows = grad_weight = None
         if ctx.needs_input_grad[0]:
-            grad_rows = grad.mm(weight.to(ctx.dtype).t()).to(embeddings.dtype)
+            grad_rows = product(grad, weight.to(ctx.dtype).t()).to(embeddings.dtype)
         if ctx.needs_input_grad[1]:
-            grad_weight = embeddings.to(ctx.dtype).t().mm(grad).to(weight.dtype)
+            grad_weight = product(embeddings.to(ctx.dtype).t(), grad).to(weight.dtype)
         return grad_rows, grad_weight
 
 
@@ -57,7 +58,7 @@ class _Logits(torch.autograd.Function):
         assert head.columns is not None
         rule = head.columns(torch.linalg.vector_norm(columns, dim=0))
         columns = columns * rule.scale
-        logits = rows.scaled.mm(columns)
+        logits = product(rows.scaled, columns)
         slope = stretch = None
         target = Target.of(rows, weight, labels, head)
         if target is not None:
@@ -82,7 +83,8 @@ class _Logits(torch.autograd.Function):
         grad_rows = grad_weight = None
         if ctx.needs_input_grad[0]:
             rows = Rows(embeddings.to(ctx.dtype), scaled, lengths, factor, ctx.head.scale)
-            grad_rows = rows.grad(grad.mm(columns.t()), stretch).to(embeddings.dtype)
+            grad_rows = rows.grad(product(grad, columns.t()), stretch).to(embeddings.dtype)
         if ctx.needs_input_grad[1]:
-            grad_weight = Columns(*rule).grad(scaled.t().mm(grad), columns).to(weight.dtype)
+            grad_scaled = product(scaled.t(), grad)
+            grad_weight = Columns(*rule).grad(grad_scaled, columns).to(weight.dtype)
         return grad_rows, grad_weight, None, None

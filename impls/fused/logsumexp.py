@@ -16,6 +16,7 @@ from impls.fused.class_tiles import TILE_ELEMENTS, ClassTiles, Tile
 from impls.fused.dense import dense_cross_entropy
 from impls.fused.differentiable import differentiable_once
 from impls.fused.head import Columns, Head, Rows, Target
+from impls.fused.products import add_product, product
 from impls.fused.samples import LN_2, Samples, Sum
 from impls.precision import widened, without_autocast
 
@@ -44,13 +45,14 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
         dtype = widened(torch.promote_types(embeddings.dtype, weight.dtype))
         rows, labels = Rows.of(embeddings, dtype, head), labels.long()
-        tiles = ClassTiles(weight, labels, dtype, keep=any(ctx.needs_input_grad))
-        parts, score, lengths = _sums_of_others(rows, tiles, head)
+        tiles = ClassTiles(weight, labels, dtype)
+        kept = tiles.kept if any(ctx.needs_input_grad) else 0
+        parts, powers, score, lengths = _sums_of_others(rows, tiles, head, kept)
         target = Target.of(rows, weight, labels, head)
         losses, samples = Samples.of(Sum.of(parts), score, target, head.gamma)
         ctx.head, ctx.dtype = head, dtype
-        shifts = [part.highest for part in parts[: len(tiles.kept)]]
-        ctx.save_for_backward(embeddings, weight, labels, lengths, *samples, *shifts, *tiles.kept)
+        shifts = [part.highest for part in parts[: len(powers)]]
+        ctx.save_for_backward(embeddings, weight, labels, lengths, *samples, *shifts, *powers)
         return losses.mean() if head.mean else losses.sum()
 
     @staticmethod
@@ -63,9 +65,9 @@ class _CrossEntropy(torch.autograd.Function):
         share = grad_loss.to(ctx.dtype) / (len(labels) if ctx.head.mean else 1)
         if samples.focus is not None:
             share = samples.focus * share
-        tiles = ClassTiles(weight, labels, ctx.dtype, keep=False)
+        tiles = ClassTiles(weight, labels, ctx.dtype)
         half = len(kept) // 2
-        scores = _Scores(rows, tiles, samples, list(zip(kept[:half], kept[half:], strict=True)))
+        scores = _Scores(rows, samples, list(zip(kept[:half], kept[half:], strict=True)))
         gradients = _Gradients(rows, tiles, share / samples.amount, ctx.needs_input_grad)
         for index, tile in enumerate(tiles):
             part = None if lengths is None else lengths[tile.start : tile.stop]
@@ -81,9 +83,12 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _sums_of_others(
-    rows: Rows, tiles: ClassTiles, head: Head
-) -> tuple[list[Sum], Tensor, Tensor | None]:
-    """Return each tile's sum but for the target, the target's score, and the columns' lengths.
+    rows: Rows, tiles: ClassTiles, head: Head, kept: int
+) -> tuple[list[Sum], list[Tensor], Tensor, Tensor | None]:
+    """Return each tile's sum but for the target, and what else the losses and the gradients need.
+
+    That is the powers of two of the first ``kept`` tiles, the target's score, and the columns'
+    lengths.
 
     The target is left out, and not subtracted later, so that no digits cancel where it dominates.
     """
@@ -91,18 +96,21 @@ def _sums_of_others(
     target = factors.new_zeros(len(factors), 1)
     least = torch.finfo(factors.dtype).min
     parts, lengths = [], []
+    powers: list[Tensor] = []
     for tile in tiles:
         scale = None
         if head.columns is not None:
             lengths.append(tiles.lengths(tile))
             scale = head.columns(lengths[-1]).scale
-        scores = torch.mm(factors, tiles.columns(tile, scale), out=tiles.scores(tile))
+        scores = product(factors, tiles.columns(tile, scale))
         picked = scores.gather(1, tile.column)
         target = torch.where(tile.inside, picked, target)
         scores.scatter_(1, tile.column, picked.masked_fill_(tile.inside, least))
         highest = scores.amax(1, keepdim=True)
         parts.append(Sum(highest, scores.sub_(highest).exp2_().sum(1, keepdim=True)))
-    return parts, target, torch.cat(lengths) if lengths else None
+        if len(powers) < kept:
+            powers.append(scores)
+    return parts, powers, target, torch.cat(lengths) if lengths else None
 
 
 class _Scores:
@@ -110,27 +118,23 @@ class _Scores:
 
     Args:
         rows: the embeddings.
-        tiles: of the classes.
         samples: what the forward pass found.
         kept: the highest score and the powers of two of each of the first tiles.
     """
 
-    def __init__(
-        self, rows: Rows, tiles: ClassTiles, samples: Samples, kept: list[tuple[Tensor, Tensor]]
-    ) -> None:
-        self.tiles, self.top, self.kept = tiles, samples.top, kept
+    def __init__(self, rows: Rows, samples: Samples, kept: list[tuple[Tensor, Tensor]]) -> None:
+        self.top, self.kept = samples.top, kept
         self.factors = rows.scaled / LN_2
         self.pulls = samples.pull * samples.amount
 
     def of(self, index: int, tile: Tile, columns: Tensor) -> Tensor:
         """Return those of a tile, ``[B, T]``, from what was kept or from a product."""
-        scores = self.tiles.scores(tile)
         if index < len(self.kept):
             highest, powers = self.kept[index]
-            torch.mul(powers, (highest - self.top).exp2_(), out=scores)
+            scores = powers * (highest - self.top).exp2_()
         else:
             # Subtracted after the product, as in the forward pass: the digits lost are the same.
-            torch.mm(self.factors, columns, out=scores).sub_(self.top).exp2_()
+            scores = product(self.factors, columns).sub_(self.top).exp2_()
         pulls = torch.where(tile.inside, self.pulls, scores.gather(1, tile.column))
         return scores.scatter_(1, tile.column, pulls)
 
@@ -154,15 +158,10 @@ class _Gradients:
     def add(self, tile: Tile, scores: Tensor, columns: Tensor, rule: Columns | None) -> None:
         """Add a tile's part, of its derivatives ``scores [B, T]`` and its ``columns [D, T]``."""
         if self.rows is not None:
-            torch.addmm(self.rows, scores, columns.t(), out=self.rows)
+            add_product(self.rows, scores, columns.t())
         if self.weight is None:
             return
-        out = self.weight[:, tile.start : tile.stop]
-        # torch.compile takes no strided out=.
-        direct = out.dtype == scores.dtype and not torch.compiler.is_compiling()
-        grad = out if direct else self.tiles.buffer("gradient", tile)
-        torch.mm(self.factors, scores, out=grad)
+        grad = product(self.factors, scores)
         if rule is not None:
             rule.grad(grad, columns, self.tiles.buffer("products", tile))
-        if not direct:
-            out.copy_(grad)
+        self.weight[:, tile.start : tile.stop] = grad

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from impls.fused.blocks import ALIGNMENT, block_rows, blocks
+from impls.fused.products import product
 
 
 def hardest(x: Tensor, labels: Tensor) -> Tensor:
@@ -28,23 +29,24 @@ def _hardest_in_blocks(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mine over the upper triangle: a block serves its rows, and the rows of its later columns."""
     labels, order = labels.sort()
     x = x.index_select(0, order)
-    squares = torch.linalg.vecdot(x, x)
+    halves = torch.linalg.vecdot(x, x) / 2
     batch = len(x)
-    buffer = x.new_empty(block_rows(batch) * batch)
     positive, negative = torch.zeros_like(order), torch.zeros_like(order)
-    closest = torch.full_like(squares, torch.inf)
+    closest = torch.full_like(halves, torch.inf)
     for start, stop, low, high in blocks(labels):
-        squared = buffer[: (stop - start) * (batch - low)].view(stop - start, batch - low)
-        torch.addmm(squares[low:], x[start:stop], x[low:].t(), alpha=-2, out=squared)
-        squared += squares[start:stop].unsqueeze(1)
-        band = squared[:, : high - low]
+        # Half the squared distances.
+        ranks = product(-x[start:stop], x[low:].t(), halves[low:])
+        ranks += halves[start:stop].unsqueeze(1)
+        band = ranks[:, : high - low]
         same = labels[start:stop].unsqueeze(1) == labels[low:high]
         positive[start:stop] = torch.where(same, band, -torch.inf).argmax(1) + low
         band.masked_fill_(same, torch.inf)
-        _keep_closer(closest[start:stop], negative[start:stop], *smallest(squared, 1), low)
+        _keep_closer(closest[start:stop], negative[start:stop], *smallest(ranks, 1), low)
         if stop < batch:
-            later = smallest(squared[:, stop - low :], 0)
+            later = smallest(ranks[:, stop - low :], 0)
             _keep_closer(closest[stop:], negative[stop:], *later, start)
+        # Before the next block is there.
+        del ranks, band
     original = torch.empty_like(order)
     positive = original.index_copy(0, order, order.index_select(0, positive))
     return positive, original.index_copy_(0, order, order.index_select(0, negative))

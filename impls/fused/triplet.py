@@ -52,5 +52,6 @@ def _gradient(diff: Tensor, lengths: Tensor, hinge: Tensor, partners: Tensor) ->
     inwards, outwards = pulls.unbind(0)
     gradient = outwards - inwards
     outwards.neg_()
-    # Without a factor: with one, index_add goes through the rows one by one.
-    return gradient.index_add_(0, partners, pulls.flatten(0, 1))
+    # Compiled for several threads, index_add would add each number atomically.
+    rows = partners.unsqueeze(1).expand(-1, gradient.size(1))
+    return gradient.scatter_add_(0, rows, pulls.flatten(0, 1))

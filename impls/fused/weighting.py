@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impls.fused.blocks import Block, block_rows, blocks
+from impls.fused.products import add_product, product
 
 LEAST_SQUARE = 1e-12
 # A distance at or below this was held, and has no gradient; the root of 1e-12 may round upwards.
@@ -119,8 +120,9 @@ class _Rows:
 
     def _measure(self, block: Block, distances: Tensor) -> None:
         rows = slice(block.start, block.stop)
-        torch.addmm(self.squares, self.x[rows], self.x.t(), alpha=-2, out=distances)
-        distances.add_(self.squares[rows].unsqueeze(1)).clamp_(min=LEAST_SQUARE).sqrt_()
+        squared = product(-2 * self.x[rows], self.x.t(), self.squares)
+        torch.add(squared, self.squares[rows].unsqueeze(1), out=distances)
+        distances.clamp_(min=LEAST_SQUARE).sqrt_()
         # Of a row to itself there is only rounding.
         distances.diagonal(block.start).fill_(LEAST_SQUARE**0.5)
 
@@ -137,8 +139,8 @@ class _Rows:
         rows = slice(block.start, block.stop)
         self.totals[rows].add_(pull.sum(1))
         self.totals += pull.sum(0)
-        self.pulls[rows].addmm_(pull, self.x)
-        self.pulls.addmm_(pull.t(), self.x[rows])
+        add_product(self.pulls[rows], pull, self.x)
+        add_product(self.pulls, pull.t(), self.x[rows])
 
     def gradient(self) -> Tensor:
         """Return the gradient ``[B, D]``, once all blocks are visited."""

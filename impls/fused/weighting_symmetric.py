@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impls.fused.blocks import Block, block_rows, blocks
+from impls.fused.products import add_product, product
 from impls.fused.weighting import HELD, LEAST_SQUARE, Weighted, mask_positives, weigh_positives
 
 # torch's exp2 is several times as fast as its exp on the CPU.
@@ -103,8 +104,9 @@ class _Triangle:
 
     def _distances(self, block: Block, out: Tensor) -> Tensor:
         rows, columns = slice(block.start, block.stop), slice(block.low, None)
-        torch.addmm(self.squares[columns], self.x[rows], self.x[columns].t(), alpha=-2, out=out)
-        out.add_(self.squares[rows].unsqueeze(1)).clamp_(min=LEAST_SQUARE).sqrt_()
+        squared = product(-2 * self.x[rows], self.x[columns].t(), self.squares[columns])
+        torch.add(squared, self.squares[rows].unsqueeze(1), out=out)
+        out.clamp_(min=LEAST_SQUARE).sqrt_()
         # Of a row to itself there is only rounding.
         out.diagonal(block.start - block.low).fill_(LEAST_SQUARE**0.5)
         return out
@@ -140,11 +142,11 @@ class _Triangle:
         pull[:, : high - start].add_(after)
         pull[:, :own].add_(after[:, :own].t())
         self._add(self.totals, block, pull)
-        self.pulls[rows].addmm_(pull, self.x[start:])
-        self.pulls[stop:].addmm_(pull[:, own:].t(), self.x[rows])
+        add_product(self.pulls[rows], pull, self.x[start:])
+        add_product(self.pulls[stop:], pull[:, own:].t(), self.x[rows])
         if start > low:
             earlier = slice(low, start)
             self.totals[rows].add_(before.sum(1))
             self.totals[earlier].add_(before.sum(0))
-            self.pulls[rows].addmm_(before, self.x[earlier])
-            self.pulls[earlier].addmm_(before.t(), self.x[rows])
+            add_product(self.pulls[rows], before, self.x[earlier])
+            add_product(self.pulls[earlier], before.t(), self.x[rows])
