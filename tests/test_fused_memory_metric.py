@@ -5,6 +5,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 import impls
+from impls.fused.weighting_dense import dense_triplet
+from impls.fused.weighting_symmetric import unshifted_triplet
 
 MIB = 2**20
 FLOAT_BYTES = 4
@@ -112,6 +114,25 @@ def test_blocks_agree_with_all_at_once_whatever_the_bands(loss, classes):
     x, labels = batch(700, 8, classes, torch.float64)
     (expected,) = step(build(loss, "vectorized"), x, labels)()
     (actual,) = step(build(loss), x, labels.int())()
+    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("classes", [2, 75])
+def test_batch_hard_mines_the_same_distances_in_float32(classes):
+    x, labels = batch(700, 8, classes)
+    exact = build("triplet_batch_hard", "vectorized")(x.double(), labels)
+    out = build("triplet_batch_hard")(x, labels)
+    assert out.correct == exact.correct
+    torch.testing.assert_close(out.loss.double(), exact.loss, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 75])
+def test_all_pairs_at_once_agree_with_half_of_them_in_blocks(classes):
+    x, labels = batch(300, 8, classes, torch.float64)
+    expected, actual = (
+        weigh(x.detach(), labels, epsilon=1e-6, wants_gradient=True)
+        for weigh in (unshifted_triplet, dense_triplet)
+    )
     torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-14)
 
 

@@ -9,9 +9,13 @@ from impls.catalogue import LossAndCorrect
 from impls.fused.blocks import has_bands
 from impls.fused.precomputed import wants_gradient, with_gradient
 from impls.fused.weighting import Weighted, weighted_triplet
+from impls.fused.weighting_dense import dense_triplet
 from impls.fused.weighting_symmetric import unshifted_triplet
 from impls.precision import widened, without_autocast
 from impls.registry import register
+
+# Up to this batch compiled code takes all pairs at once: fused, a pass over them costs little.
+DENSE_BATCH = 1024
 
 
 class _Weighted(nn.Module):
@@ -40,6 +44,8 @@ class TripletWeightedUnshifted(_Weighted):
     """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
 
     def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Weighted:
+        if torch.compiler.is_compiling() and len(x) <= DENSE_BATCH:
+            return dense_triplet(x, labels, epsilon=1e-6, wants_gradient=wants_gradient)
         if has_bands(labels):
             return unshifted_triplet(x, labels, epsilon=1e-6, wants_gradient=wants_gradient)
         return weighted_triplet(

@@ -1,0 +1,49 @@
+"""The document's weighted triplet loss over all pairs at once: few passes, where code is fused."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impls.fused.weighting import HELD, LEAST_SQUARE, Weighted, mask_positives
+
+
+def dense_triplet(x: Tensor, labels: Tensor, *, epsilon: float, wants_gradient: bool) -> Weighted:
+    """Return what ``weighted_triplet`` does of ``x [B, D]``, ``labels [B]``, unshifted.
+
+    With ``G`` the loss's derivatives by the distances over these, and ``H = G + Gᵀ``, the gradient
+    is ``(diag(H 1) - H) X``.
+    """
+    distances = _distances(x)
+    same = labels.unsqueeze(1) == labels
+    near = mask_positives(distances, same)
+    highest = near.amax(1, keepdim=True)
+    positive = torch.exp(near - highest)
+    negative = torch.exp(-distances).masked_fill(same, 0)
+    positive_sum = positive.sum(1, keepdim=True) + epsilon
+    negative_sum = negative.sum(1, keepdim=True) + epsilon
+    furthest = (positive * distances).sum(1, keepdim=True) / positive_sum
+    closest = (negative * distances).sum(1, keepdim=True) / negative_sum
+    # softplus turns linear past its threshold, by default too early for float64.
+    loss = F.softplus(furthest - closest, threshold=50).mean()
+    gradient = None
+    if wants_gradient:
+        slope = torch.sigmoid(furthest - closest) / len(x)
+        is_highest = near == highest
+        # Shifting by the maximum scales epsilon, which gives the maximum a gradient of its own.
+        share = epsilon * furthest / is_highest.sum(1, keepdim=True)
+        pull = positive * (1 + distances - furthest) - torch.where(is_highest, share, 0)
+        push = negative * (1 + closest - distances)
+        of_pairs = torch.where(same, pull / positive_sum, -push / negative_sum) * slope
+        of_pairs = of_pairs / F.threshold(distances, HELD, torch.inf)
+        both = of_pairs + of_pairs.t()
+        gradient = x * both.sum(1, keepdim=True) - both @ x
+    return Weighted(loss, (closest >= furthest).count_nonzero(), gradient)
+
+
+def _distances(x: Tensor) -> Tensor:
+    squares = torch.linalg.vecdot(x, x)
+    squared: Tensor = squares.unsqueeze(1) + squares - 2 * (x @ x.t())
+    # Of a row to itself there is only rounding.
+    places = torch.arange(len(x), device=x.device)
+    own = places.unsqueeze(1) == places
+    return squared.masked_fill(own, 0).clamp(min=LEAST_SQUARE).sqrt()
