@@ -77,7 +77,7 @@ def _conformance(name: str, case: Case, variant: str) -> Conformance:
 
 @cache
 def _truth(name: str, case: Case) -> tuple[Result, Result, Result]:
-    """Return what the reference gives, in float64, in the Case's dtype, and with features turned."""
+    """Return what the reference gives: in float64, in the Case's dtype, and that mirrored."""
     workload = _spoiled(name, case)
     exact, reference, turned = (
         _attempt(each, "reference") for each in (workload.exact(), workload, workload.mirrored())

@@ -7,6 +7,10 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+# Over so few features the differences of all pairs are about as small as their distances, which the
+# expanded square would round where points lie close together.
+FEW_FEATURES = 4
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

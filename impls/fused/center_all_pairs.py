@@ -7,7 +7,7 @@ from torch import Tensor
 
 from impls.catalogue import LossOnly
 from impls.fused.differentiable import differentiable_once
-from impls.precision import widened, without_autocast
+from impls.precision import FEW_FEATURES, widened, without_autocast
 from impls.registry import register
 from impls.state import AveragingCenters
 
@@ -19,7 +19,8 @@ class CenterAllPairs(AveragingCenters):
     """One column a distinct label, weighted by its count; own centres apart.
 
     The expanded square cancels where a sample lies on a centre, and training draws each to its
-    own: those ``B`` distances are taken by the difference.
+    own: those ``B`` distances are taken by the difference. So are all of few features, where a
+    sample comes close to any centre.
     """
 
     @without_autocast
@@ -27,8 +28,11 @@ class CenterAllPairs(AveragingCenters):
         """Return the loss, having moved the centres."""
         distinct, places, counts = _columns(labels)
         chosen = self.centers.index_select(0, distinct)
-        is_own = labels.unsqueeze(1) == distinct
-        loss = _AllPairs.apply(embeddings, chosen, is_own, places, counts)  # type: ignore[no-untyped-call]
+        if embeddings.size(1) <= FEW_FEATURES:
+            loss = _by_differences(embeddings, chosen, counts)
+        else:
+            is_own = labels.unsqueeze(1) == distinct
+            loss = _AllPairs.apply(embeddings, chosen, is_own, places, counts)  # type: ignore[no-untyped-call]
         self._move_centers(embeddings, labels)
         return LossOnly(loss)
 
@@ -44,6 +48,15 @@ def _columns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return labels, places, torch.ones_like(labels)
     distinct, places, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     return distinct, places, counts
+
+
+def _by_differences(x: Tensor, chosen: Tensor, counts: Tensor) -> Tensor:
+    """Return the loss of ``x [B, D]`` and ``chosen [U, D]``, formed as ``[B, U, D]``."""
+    dtype = torch.promote_types(x.dtype, chosen.dtype)
+    wide = widened(dtype)
+    diff = x.to(wide).unsqueeze(1) - chosen.to(wide)
+    distances = (diff.square().sum(2) + FLOOR).sqrt()
+    return ((distances @ counts.to(wide)).sum() / (2 * len(x))).to(dtype)
 
 
 class _AllPairs(torch.autograd.Function):

@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impls.catalogue import Distances
 from impls.fused.differentiable import differentiable_once
-from impls.precision import widened, without_autocast
+from impls.fused.products import add_product
+from impls.precision import widened
 from impls.registry import register
 
 LEAST_SQUARE = 1e-12
@@ -43,7 +43,6 @@ class VectorDistance(nn.Module):
         return _applied(_VectorDistance, a, b)
 
 
-@without_autocast
 def _applied(function: type[torch.autograd.Function], a: Tensor, b: Tensor) -> Distances:
     """Return what a Function of the rows gives, computed wide and rounded to their dtype."""
     wide = widened(a.dtype)
@@ -52,17 +51,22 @@ def _applied(function: type[torch.autograd.Function], a: Tensor, b: Tensor) -> D
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:
-    squared = torch.addmm(torch.linalg.vecdot(b, b), a, b.t(), alpha=-2)
-    return squared.add_(torch.linalg.vecdot(a, a).unsqueeze(1))
+    squared = (a * a).sum(1, keepdim=True) + (b * b).sum(1)
+    # In place, where autocast leaves a product alone.
+    return add_product(squared, a, b.t(), alpha=-2)
 
 
-def _pulls(ctx: Any, a: Tensor, b: Tensor, pull: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients ``Σ_j p_ij (a_i - b_j)`` to ``a``, and the like to ``b``."""
+def _pulls(
+    ctx: Any, a: Tensor, b: Tensor, pull: Tensor, scale: float
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients ``scale Σ_j p_ij (a_i - b_j)`` to ``a``, and the like to ``b``."""
     grad_a = grad_b = None
     if ctx.needs_input_grad[0]:
-        grad_a = (a * pull.sum(1, keepdim=True)).addmm_(pull, b, alpha=-1)
+        total = a * pull.sum(1, keepdim=True)
+        grad_a = add_product(total, pull, b, beta=scale, alpha=-scale)
     if ctx.needs_input_grad[1]:
-        grad_b = (b * pull.sum(0).unsqueeze(1)).addmm_(pull.t(), a, alpha=-1)
+        total = b * pull.sum(0).unsqueeze(1)
+        grad_b = add_product(total, pull.t(), a, beta=scale, alpha=-scale)
     return grad_a, grad_b
 
 
@@ -75,13 +79,11 @@ class _Distance(torch.autograd.Function):
 
     @staticmethod
     @differentiable_once
-    @without_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, b, distances = ctx.saved_tensors
         # A held distance counts as infinite, which leaves its pair no pull.
-        divisor = F.threshold(distances, HELD, torch.inf)
-        pull = torch.div(grad, divisor, out=divisor)
-        return _pulls(ctx, a, b, pull)
+        divisor = torch.threshold(distances, HELD, torch.inf)
+        return _pulls(ctx, a, b, torch.div(grad, divisor, out=divisor), 1)
 
 
 class _SquaredDistance(torch.autograd.Function):
@@ -92,11 +94,9 @@ class _SquaredDistance(torch.autograd.Function):
 
     @staticmethod
     @differentiable_once
-    @without_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, b = ctx.saved_tensors
-        # The factor of 2 goes to the rows, which are smaller than the pairs.
-        return _pulls(ctx, 2 * a, 2 * b, grad)
+        return _pulls(ctx, a, b, grad, 2)
 
 
 class _VectorDistance(torch.autograd.Function):
@@ -112,5 +112,5 @@ class _VectorDistance(torch.autograd.Function):
     @differentiable_once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         diff, distance, _a, _b = ctx.saved_tensors
-        pull = diff * (grad / F.threshold(distance, 0, torch.inf))
+        pull = diff * (grad / torch.threshold(distance, 0, torch.inf))
         return pull, pull.neg() if ctx.needs_input_grad[1] else None

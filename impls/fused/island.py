@@ -14,7 +14,7 @@ from impls.state import IslandCenters
 # Centres are read in slices that stay in the cache from one operator to the next.
 SLICE_ELEMENTS = 2**18
 # Products add up one by one: over more rows their sums would lose digits.
-MOST_ROWS = 2**10
+MOST_ROWS = 2**9
 
 
 @register("island", "fused", compiles=True)

@@ -36,7 +36,10 @@ class SoftmaxCenter(MovingCentersAndWeights):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having moved the centres; its logits are never formed."""
         loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
-        diff = embeddings - F.embedding(labels, self._centers_in_loss)
-        self._move_centers(diff, labels)
-        total = loss + self.center_weight * (diff.to(widened(diff.dtype)).square().sum() / 2)
+        centers = F.embedding(labels, self._centers_in_loss)
+        wide = widened(torch.promote_types(embeddings.dtype, centers.dtype))
+        distance = F.mse_loss(embeddings.to(wide), centers.to(wide), reduction="sum")
+        if self._moves:
+            self._move_centers(embeddings - centers, labels)
+        total = loss + self.center_weight / 2 * distance
         return LossAndLogits(total.to(loss.dtype), None)

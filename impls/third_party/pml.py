@@ -136,7 +136,12 @@ def sphereface(
     departs="has the guard that the document comments out: equal up to θ = π - m, not beyond",
 )
 def arcface(num_classes: int, embedding_dim: int, scale: float, margin: float) -> nn.Module:
-    """``ArcFaceLoss``, whose margin is in degrees; through arccos, so NaN gradients at cos ±1."""
+    """``ArcFaceLoss``, whose margin is in degrees.
+
+    Its arccos has no gradient at a cosine of ±1: one sample whose cosine to its class's weight
+    rounds to 1, as training brings about in two dimensions, turns all of its embedding's and its
+    class's gradients into NaN.
+    """
     from pytorch_metric_learning.losses import ArcFaceLoss
 
     criterion = ArcFaceLoss(

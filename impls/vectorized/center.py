@@ -5,8 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impls.catalogue import LossAndLogits, LossOnly
+from impls.precision import FEW_FEATURES
 from impls.registry import register
 from impls.state import AveragingCenters, ClassCenters, IslandCenters, WeightsAndCenters
+
+FLOOR = 1e-8
 
 
 @register("softmax_center_unsquared", "vectorized", compiles=True)
@@ -28,21 +31,29 @@ class CenterAllPairs(AveragingCenters):
     """All distances by the expanded square: ``[B, B]`` in place of ``[B, B, D]``.
 
     It cancels where a sample lies on a centre, and training draws each to its own: those distances
-    are taken by the difference.
+    are taken by the difference. So are all of few features, where a sample comes close to any
+    centre.
     """
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, having moved the centres."""
         centers = F.embedding(labels, self.centers)
-        lengths = embeddings.square().sum(1, keepdim=True) + centers.square().sum(1)
-        squared = torch.addmm(lengths, embeddings, centers.t(), alpha=-2)
-        own = (embeddings - centers).square().sum(1, keepdim=True)
-        squared = torch.where(labels.unsqueeze(1) == labels, own, squared)
-        # Rounding may leave a square below 0, where the root of the document's sum cannot be.
-        distances = (squared.clamp(min=0) + 1e-8).sqrt()
+        own = ((embeddings - centers).square().sum(1) + FLOOR).sqrt()
+        is_own = labels.unsqueeze(1) == labels
+        others = (_squared(embeddings, centers) + FLOOR).sqrt_().masked_fill(is_own, 0)
         self._move_centers(embeddings, labels)
         # Row by row first: the compiler adds up one term after the other, and loses digits over B².
-        return LossOnly(distances.sum(1).sum() / (2 * len(labels)))
+        total = (others.sum(1) + is_own.sum(1) * own).sum()
+        return LossOnly(total / (2 * len(labels)))
+
+
+def _squared(x: Tensor, centers: Tensor) -> Tensor:
+    """Return ``‖x_i - c_j‖²`` of ``x [B, D]`` and ``centers [B, D]``: ``[B, B]``."""
+    if x.size(1) <= FEW_FEATURES:
+        return (x.unsqueeze(1) - centers).square().sum(2)
+    lengths = x.square().sum(1, keepdim=True) + centers.square().sum(1)
+    # Rounding may leave a square below 0, where the root of the document's sum cannot be.
+    return torch.addmm(lengths, x, centers.t(), alpha=-2).relu_()
 
 
 @register("center_mse", "vectorized", compiles=True)

@@ -29,6 +29,8 @@ class SoftmaxCenter(MovingCentersAndWeights):
         labels = labels.long()
         logits = embeddings @ self.weight
         loss = F.cross_entropy(logits, labels, reduction="sum")
-        diff = embeddings - F.embedding(labels, self._centers_in_loss)
-        self._move_centers(diff, labels)
-        return LossAndLogits(loss + self.center_weight * (diff.square().sum() / 2), logits)
+        centers = F.embedding(labels, self._centers_in_loss)
+        distance = F.mse_loss(embeddings, centers, reduction="sum")
+        if self._moves:
+            self._move_centers(embeddings - centers, labels)
+        return LossAndLogits(loss + self.center_weight / 2 * distance, logits)
