@@ -5,8 +5,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 import impls
+from impls.fused.weighting import weighted_triplet
 from impls.fused.weighting_dense import dense_triplet
-from impls.fused.weighting_symmetric import unshifted_triplet
 
 MIB = 2**20
 FLOAT_BYTES = 4
@@ -127,13 +127,14 @@ def test_batch_hard_mines_the_same_distances_in_float32(classes):
 
 
 @pytest.mark.parametrize("classes", [1, 2, 75])
-def test_all_pairs_at_once_agree_with_half_of_them_in_blocks(classes):
+@pytest.mark.parametrize(("epsilon", "shifted"), [(1e-6, False), (0, True)])
+def test_all_pairs_at_once_agree_with_blocks_of_them(classes, epsilon, shifted):
     x, labels = batch(300, 8, classes, torch.float64)
+    weight = {"epsilon": epsilon, "shifted": shifted, "wants_gradient": True}
     expected, actual = (
-        weigh(x.detach(), labels, epsilon=1e-6, wants_gradient=True)
-        for weigh in (unshifted_triplet, dense_triplet)
+        weigh(x.detach(), labels, **weight) for weigh in (weighted_triplet, dense_triplet)
     )
-    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-14)
+    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-14, equal_nan=True)
 
 
 def test_island_takes_a_million_classes():

@@ -1,7 +1,5 @@
 """The softmax-weighted triplet losses: the document's, and the paper's with exact weights."""
 
-from abc import abstractmethod
-
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +17,15 @@ DENSE_BATCH = 1024
 
 
 class _Weighted(nn.Module):
-    """Blocks of rows; the gradient is made along with the loss, and alone is kept."""
+    """The gradient is made along with the loss, and alone is kept.
+
+    Attributes:
+        epsilon: added to the sums of the weights.
+        shifted: whether the closest negative's distance is taken off before the exponential.
+    """
+
+    epsilon: float
+    shifted: bool
 
     def __init__(self, normalize: bool) -> None:
         super().__init__()
@@ -35,27 +41,26 @@ class _Weighted(nn.Module):
         loss = with_gradient(result.loss, x, result.gradient)
         return LossAndCorrect(loss.to(embeddings.dtype), result.correct)
 
-    @abstractmethod
-    def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Weighted: ...
+    def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Weighted:
+        if has_bands(labels) and not self.shifted:
+            return unshifted_triplet(x, labels, epsilon=self.epsilon, wants_gradient=wants_gradient)
+        at_once = torch.compiler.is_compiling() and len(x) <= DENSE_BATCH
+        return (dense_triplet if at_once else weighted_triplet)(
+            x, labels, epsilon=self.epsilon, shifted=self.shifted, wants_gradient=wants_gradient
+        )
 
 
 @register("triplet_weighted_unshifted", "fused", compiles=True)
 class TripletWeightedUnshifted(_Weighted):
     """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
 
-    def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Weighted:
-        if torch.compiler.is_compiling() and len(x) <= DENSE_BATCH:
-            return dense_triplet(x, labels, epsilon=1e-6, wants_gradient=wants_gradient)
-        if has_bands(labels):
-            return unshifted_triplet(x, labels, epsilon=1e-6, wants_gradient=wants_gradient)
-        return weighted_triplet(
-            x, labels, epsilon=1e-6, shifted=False, wants_gradient=wants_gradient
-        )
+    epsilon = 1e-6
+    shifted = False
 
 
 @register("triplet_weighted", "fused", compiles=True)
 class TripletWeighted(_Weighted):
     """Exact weights at any distance."""
 
-    def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Weighted:
-        return weighted_triplet(x, labels, epsilon=0, shifted=True, wants_gradient=wants_gradient)
+    epsilon = 0
+    shifted = True

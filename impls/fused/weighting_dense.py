@@ -1,14 +1,16 @@
-"""The document's weighted triplet loss over all pairs at once: few passes, where code is fused."""
+"""The weighted triplet losses over all pairs at once: few passes, where code is fused."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.fused.weighting import HELD, LEAST_SQUARE, Weighted, mask_positives
+from impls.fused.weighting import FAR, HELD, LEAST_SQUARE, Weighted, mask_positives
 
 
-def dense_triplet(x: Tensor, labels: Tensor, *, epsilon: float, wants_gradient: bool) -> Weighted:
-    """Return what ``weighted_triplet`` does of ``x [B, D]``, ``labels [B]``, unshifted.
+def dense_triplet(
+    x: Tensor, labels: Tensor, *, epsilon: float, shifted: bool, wants_gradient: bool
+) -> Weighted:
+    """Return what ``weighted_triplet`` does of ``x [B, D]`` and ``labels [B]``.
 
     With ``G`` the loss's derivatives by the distances over these, and ``H = G + Gᵀ``, the gradient
     is ``(diag(H 1) - H) X``.
@@ -18,7 +20,10 @@ def dense_triplet(x: Tensor, labels: Tensor, *, epsilon: float, wants_gradient: 
     near = mask_positives(distances, same)
     highest = near.amax(1, keepdim=True)
     positive = torch.exp(near - highest)
-    negative = torch.exp(-distances).masked_fill(same, 0)
+    far = distances.masked_fill(same, FAR)
+    negative = torch.exp((far.amin(1, keepdim=True) if shifted else 0) - far)
+    # Where all are far there is no negative: no weight, and shifted no loss.
+    negative = negative.masked_fill(same, 0)
     positive_sum = positive.sum(1, keepdim=True) + epsilon
     negative_sum = negative.sum(1, keepdim=True) + epsilon
     furthest = (positive * distances).sum(1, keepdim=True) / positive_sum
@@ -44,6 +49,4 @@ def _distances(x: Tensor) -> Tensor:
     squares = torch.linalg.vecdot(x, x)
     squared: Tensor = squares.unsqueeze(1) + squares - 2 * (x @ x.t())
     # Of a row to itself there is only rounding.
-    places = torch.arange(len(x), device=x.device)
-    own = places.unsqueeze(1) == places
-    return squared.masked_fill(own, 0).clamp(min=LEAST_SQUARE).sqrt()
+    return squared.fill_diagonal_(0).clamp(min=LEAST_SQUARE).sqrt()
