@@ -14,8 +14,10 @@ def pairwise_distances(x: Tensor) -> Tensor:
     """Return ``√max(‖x_i - x_j‖², 1e-12)`` of ``x [B, D]``: ``[B, B]``."""
     squares = x.square().sum(1)
     squared = torch.addmm(squares.unsqueeze(1) + squares, x, x.t(), alpha=-2)
-    # Of a row to itself there is only rounding.
-    return squared.fill_diagonal_(0).clamp(min=1e-12).sqrt()
+    if torch.compiler.is_compiling():
+        # Of a row to itself there is only rounding, and more where the compiler sums the squares.
+        squared.fill_diagonal_(0)
+    return squared.clamp(min=1e-12).sqrt()
 
 
 @register("triplet_batch_hard", "vectorized", compiles=True)
