@@ -2,5 +2,5 @@
 
 import pydantic  # noqa: F401 - the dataclasses of what is measured
 import scipy.stats  # noqa: F401 - the intervals of the samples
-import torch._inductor
+import torch._inductor  # the profiler looks for it
 import torch.utils.benchmark  # noqa: F401 - the clock; it brings setuptools
