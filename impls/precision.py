@@ -20,6 +20,26 @@ def widened(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def without_noise(squared: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return expanded squares with 0, in compiled code, for those within their rounding.
+
+    Of equal rows an expanded square is what two ways to sum up the same products differ by. Eager
+    code sums as the reference does; the compiler has an order of its own, and fuses another look
+    at each element with what follows.
+
+    Args:
+        squared: ``‖a_i - b_j‖² = ‖a_i‖² + ‖b_j‖² - 2 a_i·b_j``, ``[M, N]``.
+        a: ``[M, D]``.
+        b: ``[N, D]``.
+    """
+    if not torch.compiler.is_compiling():
+        return squared
+    lengths = a.square().sum(1, keepdim=True) + b.square().sum(1)
+    # NaN and infinity stay what they are.
+    is_noise = squared < 2 * torch.finfo(squared.dtype).eps * lengths
+    return squared.masked_fill(is_noise, 0)
+
+
 def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a forward or a backward so that autocast does not lower its products.
 

@@ -5,6 +5,6 @@ IN_PLACE_PRODUCT = (
     "repaired: addmm_(1, -2, a, b) is written with today's beta and alpha; same values"
 )
 ROUNDED_SQUARES = (
-    "the expanded square cancels: between equal rows rounding leaves up to 0.018 in float32, and "
-    "another rest in compiled code, which adds up in another order"
+    "the expanded square cancels: between equal rows rounding leaves up to 0.018 in float32; "
+    "compiled code, which adds up in another order, takes what is within its rounding for 0"
 )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from impls.catalogue import Distances
 from impls.fused.differentiable import differentiable_once
 from impls.fused.products import add_product
-from impls.precision import widened
+from impls.precision import widened, without_noise
 from impls.registry import register
 
 LEAST_SQUARE = 1e-12
@@ -73,7 +73,7 @@ def _pulls(
 class _Distance(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        distances = _squared(a, b).clamp_(min=LEAST_SQUARE).sqrt_()
+        distances = without_noise(_squared(a, b), a, b).clamp_(min=LEAST_SQUARE).sqrt_()
         ctx.save_for_backward(a, b, distances)
         return distances
 

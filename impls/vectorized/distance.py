@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impls.catalogue import Distances
-from impls.precision import widened
+from impls.precision import widened, without_noise
 from impls.registry import register
 
 
@@ -21,7 +21,8 @@ class PairwiseDistance(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return ``distances [M, N]``."""
-        return Distances(squared_distances(a, b).clamp(min=1e-12).sqrt())
+        squared = without_noise(squared_distances(a, b), a, b)
+        return Distances(squared.clamp(min=1e-12).sqrt())
 
 
 @register("pairwise_squared_distance", "vectorized", compiles=True)

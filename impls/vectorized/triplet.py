@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impls.catalogue import LossAndCorrect
-from impls.precision import without_autocast
+from impls.precision import without_autocast, without_noise
 from impls.registry import register
 
 
@@ -16,7 +16,8 @@ def pairwise_distances(x: Tensor) -> Tensor:
     squared = torch.addmm(squares.unsqueeze(1) + squares, x, x.t(), alpha=-2)
     if torch.compiler.is_compiling():
         # Of a row to itself there is only rounding, and more where the compiler sums the squares.
-        squared.fill_diagonal_(0)
+        own = torch.eye(len(x), dtype=torch.bool, device=x.device)
+        squared = without_noise(squared, x, x).masked_fill(own, 0)
     return squared.clamp(min=1e-12).sqrt()
 
 
