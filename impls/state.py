@@ -129,11 +129,7 @@ class MovingCenters(ClassCenters):
         """
         if not self._moves:
             return
-        if torch.compiler.is_compiling():
-            # torch 2.13 gathers again in the compiled backward pass (pytorch #197039).
-            raise NotImplementedError(
-                "center_rate cannot be compiled: the gradient would see the moved centres"
-            )
+        refuse_to_compile("center_rate")
         wide = _widened(diff)
         counts = _counts(labels, len(self.centers)).index_select(0, labels) + 1
         moves = wide * (self.center_rate / counts.to(wide.dtype)).unsqueeze(1)
@@ -158,6 +154,21 @@ class WeightsAndCenters(ClassWeights):
         super().__init__(num_classes, embedding_dim)
         self.center_weight = center_weight
         self.centers = nn.Parameter(torch.empty(num_classes, embedding_dim))
+
+
+def refuse_to_compile(what: str) -> None:
+    """Raise, where code is compiled, since its gradient would be wrong.
+
+    torch 2.13 gathers centres again in the compiled backward pass, which have moved since
+    (pytorch #197039).
+
+    Raises:
+        NotImplementedError: while torch.compile traces.
+    """
+    if torch.compiler.is_compiling():
+        raise NotImplementedError(
+            f"{what} cannot be compiled: the gradient would see the moved centres"
+        )
 
 
 def _widened(tensor: Tensor) -> Tensor:

@@ -115,6 +115,14 @@ def test_vectorized_refuses_to_compile_centers_that_move(name):
         compiled(*batch())
 
 
+def test_fused_centres_of_all_pairs_refuse_to_be_compiled():
+    sizes = {"num_classes": 3, "embedding_dim": 4}
+    module = build("center_all_pairs", "fused", validate=False, **sizes)
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="center_all_pairs cannot be compiled"):
+        compiled(*batch())
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_softmax_center_is_two_sums(variant):
     module = build("softmax_center", variant, num_classes=2, embedding_dim=1, center_weight=0.5)

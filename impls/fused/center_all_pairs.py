@@ -9,7 +9,7 @@ from impls.catalogue import LossOnly
 from impls.fused.differentiable import differentiable_once
 from impls.precision import FEW_FEATURES, widened, without_autocast
 from impls.registry import register
-from impls.state import AveragingCenters
+from impls.state import AveragingCenters, refuse_to_compile
 
 FLOOR = 1e-8
 
@@ -26,6 +26,7 @@ class CenterAllPairs(AveragingCenters):
     @without_autocast
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, having moved the centres."""
+        refuse_to_compile("the variant 'fused' of center_all_pairs")
         distinct, places, counts = _columns(labels)
         chosen = self.centers.index_select(0, distinct)
         if embeddings.size(1) <= FEW_FEATURES:
@@ -43,7 +44,7 @@ def _columns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     How many they are is read on the CPU alone; elsewhere that would wait for the device, and
     each sample is a column.
     """
-    if not labels.is_cpu or torch.compiler.is_compiling():
+    if not labels.is_cpu:
         places = torch.arange(len(labels), device=labels.device)
         return labels, places, torch.ones_like(labels)
     distinct, places, counts = torch.unique(labels, return_inverse=True, return_counts=True)
