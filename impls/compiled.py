@@ -20,23 +20,25 @@ MODES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 
 
 def compiled(builder: Callable[..., nn.Module], mode: str) -> Callable[..., nn.Module]:
-    """Return a builder of the same module with its forward compiled as one graph.
+    """Return a builder of the same module whose forward is compiled as one graph.
 
-    The module keeps its parameters' names, and hooks stay outside of what is compiled. A batch of
-    another size makes the batch dynamic, after which sizes are no longer compiled for one by one.
+    Of a class that names a ``compiled_method`` that one alone is compiled. The module keeps its
+    parameters' names, and hooks stay outside of what is compiled. A batch of another size makes
+    the batch dynamic, after which sizes are no longer compiled for one by one.
     """
 
     def build(**arguments: Any) -> nn.Module:
         module = builder(**arguments)
         eager = type(module)
+        name = getattr(eager, "compiled_method", "forward")
         # fullgraph: a graph that breaks raises, and does not fall back in silence.
-        forward = torch.compile(eager.forward, fullgraph=True, mode=mode)
+        method: Callable[..., Any] = torch.compile(getattr(eager, name), fullgraph=True, mode=mode)
 
         def call(self: nn.Module, *inputs: Any, **named: Any) -> Any:
-            return forward(self, *inputs, **named)
+            return method(self, *inputs, **named)
 
         # On the class and not on the instance, where a copy would stay bound to the original.
-        module.__class__ = type(f"Compiled{eager.__name__}", (eager,), {"forward": call})
+        module.__class__ = type(f"Compiled{eager.__name__}", (eager,), {name: call})
         return module
 
     return build

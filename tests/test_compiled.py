@@ -9,6 +9,8 @@ import impls
 from bench.agreement import measure_agreement
 from bench.cases import Case
 from bench.compilation import measure_compilation
+from bench.conformance import measure_conformance
+from bench.degenerate import DEGENERATE
 from bench.workload import Workload
 from impls.compiled import MODES
 from tests.conftest import name_of
@@ -51,11 +53,24 @@ def test_agrees_in_one_graph_and_serves_other_batches_with_one_more(implementati
     done = measure_compilation(case, implementation)
     assert (done.graphs, done.graph_breaks) == (1, 0)
     assert done.sweep == (11, 6, 24)
-    assert done.recompiles <= len(done.sweep)
+    assert done.recompiles <= 1
     assert done.compile_seconds > 0
     for checked in (case, case_of(implementation, batch=11)):
         failures = [str(a) for a in measure_agreement(checked, implementation) if not a.passed]
         assert not failures
+
+
+# The compiler sums in an order of its own, and what it fuses may hide a NaN.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "implementation",
+    [i for i in COMPILED if i.variant in ("vectorized+compile", "fused+compile")],
+    ids=name_of,
+)
+def test_ours_are_never_worse_than_the_reference(implementation):
+    found = measure_conformance(implementation.loss.name, implementation.variant, "cpu")
+    assert [part.input for part in found] == list(DEGENERATE)
+    assert [f"{part.input}: {part.reason}" for part in found if part.grade == "worse"] == []
 
 
 def test_each_that_compiles_has_a_variant_a_mode():

@@ -235,6 +235,18 @@ def test_a_product_is_right_in_every_layout(layout):
     torch.testing.assert_close(total.double(), expected + 1, rtol=1e-4, atol=1e-4)
 
 
+@ONEDNN
+def test_a_compiled_product_is_onednns_too_at_any_size():
+    compiled = torch.compile(products.product, backend="eager", fullgraph=True, dynamic=True)
+    a, b, bias = torch.randn(96, 200), torch.randn(200, 512), torch.randn(512)
+    for rows in (96, 95):
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            result = compiled(a[:rows].contiguous(), b, bias)
+        assert "mkldnn::_linear_pointwise" in {event.name for event in profiler.events()}
+        torch.testing.assert_close(result, products.product(a, b, bias)[:rows])
+    torch.library.opcheck(products._opaque, (a, b.t(), bias))
+
+
 @EVERY
 @EITHER_WAY
 def test_without_gradients_nothing_is_kept(loss):

@@ -126,6 +126,22 @@ def test_batch_hard_mines_the_same_distances_in_float32(classes):
     torch.testing.assert_close(out.loss.double(), exact.loss, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("loss", ["triplet_weighted", "triplet_weighted_unshifted"])
+def test_directions_have_the_vectorized_gradient_down_to_no_length_at_all(loss):
+    x, labels = batch(40, 8, 5, torch.float64)
+    lengths = torch.ones(40, 1, dtype=torch.float64)
+    lengths[:3, 0] = torch.tensor([0, 1e-12, 1e-9])
+    x = (x.detach() * lengths).requires_grad_()
+    expected, actual = (
+        step(build(loss, variant, normalize=True), x, labels)()[0]
+        for variant in ("vectorized", "fused")
+    )
+    assert actual[0].norm() > 0
+    # The gradient to a short row is that much the larger.
+    for rows in (slice(1), slice(1, 2), slice(2, 3), slice(3, None)):
+        torch.testing.assert_close(actual[rows], expected[rows], rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("classes", [1, 2, 75])
 @pytest.mark.parametrize(("epsilon", "shifted"), [(1e-6, False), (0, True)])
 def test_all_pairs_at_once_agree_with_blocks_of_them(classes, epsilon, shifted):

@@ -12,14 +12,16 @@ def hardest(x: Tensor, labels: Tensor) -> Tensor:
 
     A row is among its own positives.
     """
-    mine = _hardest_at_once if block_rows(len(x)) == len(x) else _hardest_in_blocks
+    # Compiled, a pass over all pairs costs little, and a loop over blocks minutes of compiling.
+    at_once = torch.compiler.is_compiling() or block_rows(len(x)) == len(x)
+    mine = _hardest_at_once if at_once else _hardest_in_blocks
     return torch.cat(mine(x, labels))
 
 
 def _hardest_at_once(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    product = x @ x.t()
+    products = product(x, x.t())
     # ‖x_i‖² is the same along a row, and does not change its order.
-    ranks = torch.sub(product.diagonal(), product, alpha=2)
+    ranks = torch.sub(products.diagonal(), products, alpha=2)
     same = labels.unsqueeze(1) == labels
     positive = torch.where(same, ranks, -torch.inf).argmax(1)
     return positive, ranks.masked_fill_(same, torch.inf).argmin(1)

@@ -1,30 +1,49 @@
 """Losses whose gradient is made along with their value, and kept in place of what it is made of."""
 
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from impls.catalogue import LossAndCorrect
 from impls.fused.differentiable import differentiable_once
+from impls.precision import widened, without_autocast
 
 
-def wants_gradient(x: Tensor) -> bool:
-    """Return whether a gradient to ``x`` may be asked for."""
-    return torch.is_grad_enabled() and x.requires_grad
+class Evaluated(NamedTuple):
+    """The loss 0-d, how many anchors are correct, and the gradient ``[B, D]`` where asked for."""
+
+    loss: Tensor
+    correct: Tensor
+    gradient: Tensor | None
 
 
-def with_gradient(loss: Tensor, x: Tensor, gradient: Tensor | None) -> Tensor:
-    """Return ``loss``, computed of a detached ``x``, with its ``gradient`` to ``x`` if it has one.
+class Precomputed(nn.Module):
+    """A labelled loss of which ``evaluate`` makes the value and the gradient.
 
-    The loss is linear in what flows in from above, so that one ``gradient`` serves any.
+    The loss is linear in what flows in from above, so that one gradient serves any.
     """
-    if gradient is None:
-        return loss
-    attached: Tensor = _Precomputed.apply(x, loss, gradient)  # type: ignore[no-untyped-call]
-    return attached
+
+    # No backward pass is left for the compiler to derive, and its own autograd around the graph
+    # would take a small batch as long as the graph.
+    compiled_method: ClassVar[str] = "evaluate"
+
+    @without_autocast
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
+        """Return the loss and the number of correct anchors."""
+        x = embeddings.to(widened(embeddings.dtype))
+        wants_gradient = torch.is_grad_enabled() and x.requires_grad
+        loss, correct, gradient = self.evaluate(x.detach(), labels, wants_gradient)
+        if gradient is not None:
+            loss = _WithGradient.apply(x, loss, gradient)  # type: ignore[no-untyped-call]
+        return LossAndCorrect(loss.to(embeddings.dtype), correct)
+
+    def evaluate(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Evaluated:
+        """Evaluate ``x [B, D]``, detached and float32 or wider, with ``labels [B]``."""
+        raise NotImplementedError
 
 
-class _Precomputed(torch.autograd.Function):
+class _WithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
         # With x, for a second derivative to be refused wherever it would pass through it.

@@ -1,12 +1,10 @@
 """The batch-hard triplet loss: mined without a gradient, then two distances an anchor."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from impls.catalogue import LossAndCorrect
 from impls.fused.mining import hardest
-from impls.fused.precomputed import wants_gradient, with_gradient
-from impls.precision import widened, without_autocast
+from impls.fused.precomputed import Evaluated, Precomputed
 from impls.registry import register
 
 # The root of the document's 1e-12, below which a distance is held and has no gradient.
@@ -14,7 +12,7 @@ LEAST_DISTANCE = 1e-6
 
 
 @register("triplet_batch_hard", "fused", compiles=True)
-class TripletBatchHard(nn.Module):
+class TripletBatchHard(Precomputed):
     """Mine by one product in blocks, then take the chosen pairs by their difference.
 
     The gradient reaches each anchor and its two partners: ``O(B D)`` work and memory beyond the
@@ -26,21 +24,18 @@ class TripletBatchHard(nn.Module):
         super().__init__()
         self.margin = margin
 
-    @without_autocast
-    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
-        """Return the loss and the number of correct anchors."""
-        x = embeddings.to(widened(embeddings.dtype))
-        values = x.detach()
-        partners = hardest(values, labels)
-        diff = values.index_select(0, partners).view(2, *x.shape).sub_(values)
+    def evaluate(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Evaluated:
+        """Mine by one product, then take the chosen pairs by their difference."""
+        partners = hardest(x, labels)
+        diff = x.index_select(0, partners).view(2, *x.shape).sub_(x)
         lengths = torch.linalg.vector_norm(diff, dim=2)
         furthest, closest = lengths.clamp(min=LEAST_DISTANCE).unbind(0)
         # Where a batch has no negative, another of the class was mined.
-        closest.masked_fill_(labels.index_select(0, partners[len(x) :]) == labels, torch.inf)
+        same = labels.index_select(0, partners[len(x) :]) == labels
+        closest = closest.masked_fill(same, torch.inf)
         hinge = (furthest - closest).add_(self.margin)
-        gradient = _gradient(diff, lengths, hinge, partners) if wants_gradient(x) else None
-        loss = with_gradient(hinge.relu().mean(), x, gradient)
-        return LossAndCorrect(loss.to(embeddings.dtype), (closest >= furthest).count_nonzero())
+        gradient = _gradient(diff, lengths, hinge, partners) if wants_gradient else None
+        return Evaluated(hinge.relu().mean(), (closest >= furthest).count_nonzero(), gradient)
 
 
 def _gradient(diff: Tensor, lengths: Tensor, hinge: Tensor, partners: Tensor) -> Tensor:
@@ -48,10 +43,9 @@ def _gradient(diff: Tensor, lengths: Tensor, hinge: Tensor, partners: Tensor) ->
     # A held distance, or one of a triplet that is far enough, counts as infinite: it has no pull.
     divisor = torch.threshold(lengths, LEAST_DISTANCE, torch.inf)
     divisor.masked_fill_(hinge < 0, torch.inf)
-    pulls = diff.div_(divisor.mul_(len(hinge)).unsqueeze(2))
-    inwards, outwards = pulls.unbind(0)
-    gradient = outwards - inwards
-    outwards.neg_()
+    pulls = diff.div_((divisor * len(hinge)).unsqueeze(2))
+    gradient = pulls[1] - pulls[0]
+    pulls[1].neg_()
     # Compiled for several threads, index_add would add each number atomically.
     rows = partners.unsqueeze(1).expand(-1, gradient.size(1))
     return gradient.scatter_add_(0, rows, pulls.flatten(0, 1))

@@ -1,22 +1,17 @@
 """The softmax-weighted triplet losses: the document's, and the paper's with exact weights."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from impls.catalogue import LossAndCorrect
 from impls.fused.blocks import has_bands
-from impls.fused.precomputed import wants_gradient, with_gradient
-from impls.fused.weighting import Weighted, weighted_triplet
+from impls.fused.precomputed import Evaluated, Precomputed
+from impls.fused.weighting import weighted_triplet
 from impls.fused.weighting_dense import dense_triplet
 from impls.fused.weighting_symmetric import unshifted_triplet
-from impls.precision import widened, without_autocast
 from impls.registry import register
 
-# Up to this batch compiled code takes all pairs at once: fused, a pass over them costs little.
-DENSE_BATCH = 1024
 
-
-class _Weighted(nn.Module):
+class _Weighted(Precomputed):
     """The gradient is made along with the loss, and alone is kept.
 
     Attributes:
@@ -31,21 +26,25 @@ class _Weighted(nn.Module):
         super().__init__()
         self.normalize = normalize
 
-    @without_autocast
-    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
-        """Return the loss and the number of correct anchors."""
-        x = embeddings.to(widened(embeddings.dtype))
-        if self.normalize:
-            x = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-12)
-        result = self._weighted(x.detach(), labels, wants_gradient(x))
-        loss = with_gradient(result.loss, x, result.gradient)
-        return LossAndCorrect(loss.to(embeddings.dtype), result.correct)
+    def evaluate(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Evaluated:
+        """Evaluate the rows, or their directions."""
+        if not self.normalize:
+            return self._weighted(x, labels, wants_gradient)
+        lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        divisor = lengths + 1e-12
+        unit = x / divisor
+        result = self._weighted(unit, labels, wants_gradient)
+        if result.gradient is None:
+            return result
+        # A row of zeros has no direction, and its length no gradient.
+        radial = x / lengths.masked_fill(lengths == 0, 1)
+        along = (unit * result.gradient).sum(1, keepdim=True)
+        return result._replace(gradient=(result.gradient - radial * along) / divisor)
 
-    def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Weighted:
+    def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Evaluated:
         if has_bands(labels) and not self.shifted:
             return unshifted_triplet(x, labels, epsilon=self.epsilon, wants_gradient=wants_gradient)
-        at_once = torch.compiler.is_compiling() and len(x) <= DENSE_BATCH
-        return (dense_triplet if at_once else weighted_triplet)(
+        return (dense_triplet if torch.compiler.is_compiling() else weighted_triplet)(
             x, labels, epsilon=self.epsilon, shifted=self.shifted, wants_gradient=wants_gradient
         )
 

@@ -1,12 +1,11 @@
 """The weighted triplet losses in blocks of rows: softmax weights, and their gradient, in a pass."""
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from impls.fused.blocks import Block, block_rows, blocks
+from impls.fused.precomputed import Evaluated
 from impls.fused.products import add_product, product
 
 LEAST_SQUARE = 1e-12
@@ -14,14 +13,6 @@ LEAST_SQUARE = 1e-12
 HELD = 1.000001e-6
 # Stands for the distance of what is no negative: its weight is 0, and so is their product.
 FAR = 1e30
-
-
-class Weighted(NamedTuple):
-    """The loss 0-d, how many anchors are correct, and the gradient ``[B, D]`` where asked for."""
-
-    loss: Tensor
-    correct: Tensor
-    gradient: Tensor | None
 
 
 def mask_positives(distances: Tensor, same: Tensor) -> Tensor:
@@ -43,7 +34,7 @@ def weigh_positives(near: Tensor, epsilon: float) -> tuple[Tensor, tuple[Tensor,
 
 def weighted_triplet(
     x: Tensor, labels: Tensor, *, epsilon: float, shifted: bool, wants_gradient: bool
-) -> Weighted:
+) -> Evaluated:
     """Return the soft-margin triplet loss over softmax-weighted distances.
 
     Args:
@@ -66,7 +57,7 @@ def weighted_triplet(
     gradient = rows.gradient() if wants_gradient else None
     if gradient is not None and order is not None:
         gradient = torch.empty_like(gradient).index_copy_(0, order, gradient)
-    return Weighted(loss, (closest >= furthest).count_nonzero(), gradient)
+    return Evaluated(loss, (closest >= furthest).count_nonzero(), gradient)
 
 
 class _Rows:

@@ -4,12 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.fused.weighting import FAR, HELD, LEAST_SQUARE, Weighted, mask_positives
+from impls.fused.precomputed import Evaluated
+from impls.fused.products import product
+from impls.fused.weighting import FAR, HELD, LEAST_SQUARE, mask_positives
+from impls.precision import without_noise
 
 
 def dense_triplet(
     x: Tensor, labels: Tensor, *, epsilon: float, shifted: bool, wants_gradient: bool
-) -> Weighted:
+) -> Evaluated:
     """Return what ``weighted_triplet`` does of ``x [B, D]`` and ``labels [B]``.
 
     With ``G`` the loss's derivatives by the distances over these, and ``H = G + Gᵀ``, the gradient
@@ -41,12 +44,14 @@ def dense_triplet(
         of_pairs = torch.where(same, pull / positive_sum, -push / negative_sum) * slope
         of_pairs = of_pairs / F.threshold(distances, HELD, torch.inf)
         both = of_pairs + of_pairs.t()
-        gradient = x * both.sum(1, keepdim=True) - both @ x
-    return Weighted(loss, (closest >= furthest).count_nonzero(), gradient)
+        gradient = x * both.sum(1, keepdim=True) - product(both, x)
+    return Evaluated(loss, (closest >= furthest).count_nonzero(), gradient)
 
 
 def _distances(x: Tensor) -> Tensor:
     squares = torch.linalg.vecdot(x, x)
-    squared: Tensor = squares.unsqueeze(1) + squares - 2 * (x @ x.t())
+    squared = squares.unsqueeze(1) + squares - 2 * product(x, x.t())
     # Of a row to itself there is only rounding.
-    return squared.fill_diagonal_(0).clamp(min=LEAST_SQUARE).sqrt()
+    own = torch.eye(len(x), dtype=torch.bool, device=x.device)
+    squared = without_noise(squared, x, x).masked_fill(own, 0)
+    return squared.clamp(min=LEAST_SQUARE).sqrt()

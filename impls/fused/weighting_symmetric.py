@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impls.fused.blocks import Block, block_rows, blocks
+from impls.fused.precomputed import Evaluated
 from impls.fused.products import add_product, product
-from impls.fused.weighting import HELD, LEAST_SQUARE, Weighted, mask_positives, weigh_positives
+from impls.fused.weighting import HELD, LEAST_SQUARE, mask_positives, weigh_positives
 
 # torch's exp2 is several times as fast as its exp on the CPU.
 LN_2 = math.log(2)
@@ -19,7 +20,7 @@ KEPT_BATCH = 1024
 
 def unshifted_triplet(
     x: Tensor, labels: Tensor, *, epsilon: float, wants_gradient: bool
-) -> Weighted:
+) -> Evaluated:
     """Return what ``weighted_triplet`` does of ``x [B, D]``, ``labels [B]``, unshifted.
 
     One pass gathers the sums of the weights, at both ends of each pair; another the gradient.
@@ -61,7 +62,7 @@ class _Triangle:
         self.pulls = torch.zeros_like(x)
         self.totals = torch.zeros_like(self.squares)
 
-    def step(self, wants_gradient: bool) -> Weighted:
+    def step(self, wants_gradient: bool) -> Evaluated:
         """Return the loss, and the gradient of the sorted rows where it is asked for."""
         weights, products = torch.zeros_like(self.squares), torch.zeros_like(self.squares)
         kept: list[_Pairs | None] = []
@@ -84,7 +85,7 @@ class _Triangle:
                 again = self._measure(number) if known is None else known
                 self._pull(self.blocks[number], again, slope, sigma, tau)
             gradient = torch.addcmul(self.pulls.neg_(), self.x, self.totals.unsqueeze(1))
-        return Weighted(loss, (closest >= self.furthest).count_nonzero(), gradient)
+        return Evaluated(loss, (closest >= self.furthest).count_nonzero(), gradient)
 
     def _view(self, number: int, block: Block, first: int) -> Tensor:
         """Return a buffer as the block's rows, from the column ``first``."""
