@@ -34,11 +34,9 @@ def block_rows(batch: int) -> int:
 def has_bands(labels: Tensor) -> bool:
     """Return whether the ``blocks`` of ``labels [B]``, once sorted, have bands narrower than B.
 
-    Their ends are read on the CPU alone: elsewhere that would wait for the device, and a compiled
-    graph cannot depend on them.
+    Their ends are read on the CPU alone: elsewhere that would wait for the device.
     """
-    several = block_rows(len(labels)) < len(labels)
-    return several and labels.is_cpu and not torch.compiler.is_compiling()
+    return labels.is_cpu and block_rows(len(labels)) < len(labels)
 
 
 def blocks(sorted_labels: Tensor) -> Iterator[Block]:

@@ -42,9 +42,11 @@ class _Weighted(Precomputed):
         return result._replace(gradient=(result.gradient - radial * along) / divisor)
 
     def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Evaluated:
-        if has_bands(labels) and not self.shifted:
+        # Compiled, a pass over all pairs costs little, and a loop over blocks minutes of compiling.
+        at_once = torch.compiler.is_compiling()
+        if not at_once and not self.shifted and has_bands(labels):
             return unshifted_triplet(x, labels, epsilon=self.epsilon, wants_gradient=wants_gradient)
-        return (dense_triplet if torch.compiler.is_compiling() else weighted_triplet)(
+        return (dense_triplet if at_once else weighted_triplet)(
             x, labels, epsilon=self.epsilon, shifted=self.shifted, wants_gradient=wants_gradient
         )
 
