@@ -141,6 +141,20 @@ def test_several_tiles_agree_with_the_reference(loss, kept_elements, monkeypatch
     torch.testing.assert_close(results[1], results[0], rtol=1e-11, atol=1e-14)
 
 
+@WITH_TILES
+@KEPT_AND_RECOMPUTED
+@pytest.mark.parametrize("loss", ["normface", "arcface"])
+@pytest.mark.parametrize("scale", [64, 65, 1000])
+def test_no_scale_is_too_large_for_the_powers(loss, scale, kept_elements, monkeypatch):
+    monkeypatch.setattr(class_tiles, "KEPT_ELEMENTS", kept_elements)
+    monkeypatch.setattr(class_tiles, "TILE_ELEMENTS", 128 * 24)
+    exact = build(loss, 300, 12, "reference", torch.float64, scale=scale)
+    module, (embeddings, labels) = build(loss, 300, 12, scale=scale), inputs(24, 300, 12)
+    expected = step_of(exact, embeddings.detach().double().requires_grad_(), labels)
+    for value, wanted in zip(step_of(module, embeddings, labels), expected, strict=True):
+        assert (value.double() - wanted).norm() <= 1e-6 * scale * wanted.norm()
+
+
 @EVERY
 @WITH_TILES
 @KEPT_AND_RECOMPUTED

@@ -8,9 +8,9 @@ from torch import Tensor
 
 # The larger of a tile's scores and of its weights: 4 MiB in float32.
 TILE_ELEMENTS = 2**20
-# So many scores, 40 MiB in float32, are kept for the backward pass: those of the first tiles. The
+# So many scores, 44 MiB in float32, are kept for the backward pass: those of the first tiles. The
 # others are computed there once more.
-KEPT_ELEMENTS = 10 * 2**20
+KEPT_ELEMENTS = 11 * 2**20
 # Narrower tiles, which very large batches would ask for, are slow to multiply.
 LEAST_WIDTH = 128
 
@@ -45,22 +45,22 @@ class ClassTiles:
 
     def __init__(self, weight: Tensor, labels: Tensor, dtype: torch.dtype) -> None:
         self.weight = weight
-        self.labels = labels.unsqueeze(1)
         self.dtype = dtype
         dim, classes = weight.shape
         width = TILE_ELEMENTS // max(1, dim, len(labels))
         self.width = min(classes, max(LEAST_WIDTH, width))
         self.kept = KEPT_ELEMENTS // max(1, len(labels) * self.width)
+        self._homes = labels.div(self.width, rounding_mode="floor").unsqueeze(1)
+        self._columns = labels.remainder(self.width).unsqueeze(1)
         self._buffers: dict[str, Tensor] = {}
 
     def __iter__(self) -> Iterator[Tile]:
         """Yield the tiles in order; the buffers of one are those of the next."""
         classes = self.weight.size(1)
-        for start in range(0, classes, self.width):
+        for index, start in enumerate(range(0, classes, self.width)):
             stop = min(start + self.width, classes)
-            column = self.labels - start
-            inside = (column >= 0).logical_and_(column < stop - start)
-            yield Tile(start, stop, column.clamp_(0, stop - start - 1), inside)
+            column = self._columns.clamp(max=stop - start - 1)
+            yield Tile(start, stop, column, self._homes == index)
 
     def buffer(self, name: str, tile: Tile) -> Tensor:
         """Return ``[D, T]``, contiguous, of the named buffer, its contents whatever they were."""

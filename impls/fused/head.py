@@ -29,16 +29,28 @@ class Columns(NamedTuple):
     scale: Tensor
     radial: Tensor
 
-    def grad(self, grad: Tensor, columns: Tensor, products: Tensor | None = None) -> Tensor:
-        """Turn the gradient of the scaled ``columns [D, C]``, in place, into the weight's.
+    def of(self, start: int, stop: int) -> "Columns":
+        """Return those of the columns ``start:stop``."""
+        return Columns(self.scale[start:stop], self.radial[start:stop])
+
+    def grad(
+        self,
+        grad: Tensor,
+        columns: Tensor,
+        products: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Turn the gradient of the scaled ``columns [D, C]``, overwritten, into the weight's.
 
         Args:
             grad: ``[D, C]``.
             columns: as scaled.
             products: room for ``[D, C]``, where there is some.
+            out: where the result goes, ``[D, C]`` of any dtype; else in place.
         """
         along = torch.mul(columns, grad, out=products).sum(0).mul_(self.radial)
-        return grad.addcmul_(columns, along, value=-1).mul_(self.scale)
+        grad.addcmul_(columns, along, value=-1)
+        return torch.mul(grad, self.scale, out=grad if out is None else out)
 
 
 def unit_columns(lengths: Tensor) -> Columns:
@@ -77,6 +89,11 @@ class Head:
     margin: Callable[[Tensor], Margin] | None = None
     gamma: float = 0
     mean: bool = True
+
+    @property
+    def bounded(self) -> bool:
+        """Whether no product is beyond ±64: then the exponents of float32 hold their powers."""
+        return self.columns is not None and self.scale is not None and abs(self.scale) <= 64
 
 
 class Rows(NamedTuple):

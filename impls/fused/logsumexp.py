@@ -3,8 +3,9 @@
 Scores are kept in units of log 2: torch's ``exp2`` is several times as fast as its ``exp`` on the
 CPU, and stays so where the result underflows.
 
-Its losses have no compiled variants: over a batch of symbolic size the loop over tiles takes the
-compiler longer than five minutes.
+Compiled, all logits are made at once: over a batch of symbolic size the loop over tiles takes the
+compiler longer than five minutes. That takes the memory of the logits, and at some thousand classes
+is often the faster way.
 """
 
 from typing import Any
@@ -29,10 +30,11 @@ def fused_cross_entropy(embeddings: Tensor, weight: Tensor, labels: Tensor, head
 
     Both passes go over the class tiles: the forward pass keeps ``O(B + C)`` beside its inputs, and
     the scores of the first tiles; the backward pass computes those of the others once more. No
-    gradient is made in the forward pass. Few logits are all made at once.
+    gradient is made in the forward pass. Few logits are all made at once, and any when compiled.
     """
     dim, classes = weight.shape
-    if max(len(labels), dim) * classes <= DENSE_ELEMENTS:
+    few = max(len(labels), dim) * classes <= DENSE_ELEMENTS
+    if few or torch.compiler.is_compiling():
         loss = dense_cross_entropy(embeddings, weight, labels, head)
     else:
         loss = _CrossEntropy.apply(embeddings, weight, labels, head)  # type: ignore[no-untyped-call]
@@ -49,7 +51,7 @@ class _CrossEntropy(torch.autograd.Function):
         kept = tiles.kept if any(ctx.needs_input_grad) else 0
         parts, powers, score, lengths = _sums_of_others(rows, tiles, head, kept)
         target = Target.of(rows, weight, labels, head)
-        losses, samples = Samples.of(Sum.of(parts), score, target, head.gamma)
+        losses, samples = Samples.of(Sum.of(parts), score, target, head)
         ctx.head, ctx.dtype = head, dtype
         shifts = [part.highest for part in parts[: len(powers)]]
         ctx.save_for_backward(embeddings, weight, labels, lengths, *samples, *shifts, *powers)
@@ -67,11 +69,12 @@ class _CrossEntropy(torch.autograd.Function):
             share = samples.focus * share
         tiles = ClassTiles(weight, labels, ctx.dtype)
         half = len(kept) // 2
-        scores = _Scores(rows, samples, list(zip(kept[:half], kept[half:], strict=True)))
+        sums = [Sum(*part) for part in zip(kept[:half], kept[half:], strict=True)]
+        scores = _Scores(rows, samples, sums, bounded=ctx.head.bounded)
         gradients = _Gradients(rows, tiles, share / samples.amount, ctx.needs_input_grad)
+        rules = None if lengths is None else ctx.head.columns(lengths)
         for index, tile in enumerate(tiles):
-            part = None if lengths is None else lengths[tile.start : tile.stop]
-            rule = None if part is None else ctx.head.columns(part)
+            rule = None if rules is None else rules.of(tile.start, tile.stop)
             columns = tiles.columns(tile, None if rule is None else rule.scale)
             gradients.add(tile, scores.of(index, tile, columns), columns, rule)
         grad_rows = gradients.rows
@@ -106,8 +109,7 @@ def _sums_of_others(
         picked = scores.gather(1, tile.column)
         target = torch.where(tile.inside, picked, target)
         scores.scatter_(1, tile.column, picked.masked_fill_(tile.inside, least))
-        highest = scores.amax(1, keepdim=True)
-        parts.append(Sum(highest, scores.sub_(highest).exp2_().sum(1, keepdim=True)))
+        parts.append(Sum.over(scores, bounded=head.bounded))
         if len(powers) < kept:
             powers.append(scores)
     return parts, powers, target, torch.cat(lengths) if lengths else None
@@ -119,11 +121,12 @@ class _Scores:
     Args:
         rows: the embeddings.
         samples: what the forward pass found.
-        kept: the highest score and the powers of two of each of the first tiles.
+        kept: of each of the first tiles the highest score, and the powers before their sum.
+        bounded: whether the powers are those of the scores as they are.
     """
 
-    def __init__(self, rows: Rows, samples: Samples, kept: list[tuple[Tensor, Tensor]]) -> None:
-        self.top, self.kept = samples.top, kept
+    def __init__(self, rows: Rows, samples: Samples, kept: list[Sum], *, bounded: bool) -> None:
+        self.top, self.kept, self.bounded = samples.top, kept, bounded
         self.factors = rows.scaled / LN_2
         self.pulls = samples.pull * samples.amount
 
@@ -131,10 +134,14 @@ class _Scores:
         """Return those of a tile, ``[B, T]``, from what was kept or from a product."""
         if index < len(self.kept):
             highest, powers = self.kept[index]
-            scores = powers * (highest - self.top).exp2_()
+            # In place, which autograd need not know: another backward pass writes the same.
+            scores = powers.data if self.bounded else powers * (highest - self.top).exp2_()
         else:
-            # Subtracted after the product, as in the forward pass: the digits lost are the same.
-            scores = product(self.factors, columns).sub_(self.top).exp2_()
+            scores = product(self.factors, columns)
+            if not self.bounded:
+                # After the product, as in the forward pass: the digits lost are the same.
+                scores.sub_(self.top)
+            scores.exp2_()
         pulls = torch.where(tile.inside, self.pulls, scores.gather(1, tile.column))
         return scores.scatter_(1, tile.column, pulls)
 
@@ -153,7 +160,7 @@ class _Gradients:
         self.tiles = tiles
         self.rows = torch.zeros_like(rows.given) if needed[0] else None
         self.weight = torch.empty_like(tiles.weight) if needed[1] else None
-        self.factors = (rows.scaled * share).t()
+        self.factors = (rows.scaled * share).t().contiguous()
 
     def add(self, tile: Tile, scores: Tensor, columns: Tensor, rule: Columns | None) -> None:
         """Add a tile's part, of its derivatives ``scores [B, T]`` and its ``columns [D, T]``."""
@@ -162,6 +169,8 @@ class _Gradients:
         if self.weight is None:
             return
         grad = product(self.factors, scores)
-        if rule is not None:
-            rule.grad(grad, columns, self.tiles.buffer("products", tile))
-        self.weight[:, tile.start : tile.stop] = grad
+        part = self.weight[:, tile.start : tile.stop]
+        if rule is None:
+            part.copy_(grad)
+        else:
+            rule.grad(grad, columns, self.tiles.buffer("products", tile), part)

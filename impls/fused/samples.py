@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.fused.head import Target
+from impls.fused.head import Head, Target
 
 LN_2 = math.log(2)
 
@@ -20,6 +20,21 @@ class Sum(NamedTuple):
 
     highest: Tensor
     amount: Tensor
+
+    @classmethod
+    def over(cls, scores: Tensor, *, bounded: bool) -> "Sum":
+        """Return the sum of the powers of ``scores [B, T]``, whose place its terms take.
+
+        Args:
+            scores: what to raise two to.
+            bounded: whether the powers are summed as they are.
+        """
+        if bounded:
+            highest = scores.new_zeros(len(scores), 1)
+        else:
+            highest = scores.amax(1, keepdim=True)
+            scores.sub_(highest)
+        return cls(highest, scores.exp2_().sum(1, keepdim=True))
 
     @classmethod
     def of(cls, parts: "list[Sum]") -> "Sum":
@@ -50,7 +65,7 @@ class Samples(NamedTuple):
 
     @classmethod
     def of(
-        cls, others: Sum, score: Tensor, target: Target | None, gamma: float
+        cls, others: Sum, score: Tensor, target: Target | None, head: Head
     ) -> tuple[Tensor, "Samples"]:
         """Return each sample's loss, ``[B, 1]``, and what its gradient needs.
 
@@ -58,17 +73,19 @@ class Samples(NamedTuple):
             others: the sum over all classes but the target.
             score: the target's score before the margin, ``[B, 1]``.
             target: what the margin makes of it.
-            gamma: the power of the focal factor.
+            head: what made the logits.
         """
         if target is not None:
             score = target.logit / LN_2
-        gap = (others.highest - score).add_(others.amount.log2()).mul_(LN_2)
+        # In float64, so that neither of two large numbers is rounded.
+        gap = (others.highest - score) + others.amount.double().log2()
+        gap = gap.mul_(LN_2).to(score.dtype)
         # softplus turns linear past its threshold, by default too early for float64.
         losses = F.softplus(gap, threshold=50)
         miss = gap.sigmoid_()
-        focus = None if gamma == 0 else miss.pow(gamma)
+        focus = None if head.gamma == 0 else miss.pow(head.gamma)
         pull = -miss if target is None else miss * -target.slope
         stretch = None if target is None or target.stretch is None else miss * -target.stretch
-        total = Sum.of([others, Sum(score, torch.ones_like(score))])
+        total = Sum.of([others, Sum.over(score.clone(), bounded=head.bounded)])
         samples = cls(*total, pull, stretch, focus)
         return losses if focus is None else losses * focus, samples
