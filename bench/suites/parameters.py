@@ -43,14 +43,14 @@ EAGER: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 COMPILED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "softmax": ("torch", "vectorized"),
-        "modified_softmax": ("vectorized",),
-        "normface": ("vectorized",),
-        "sphereface": ("vectorized",),
-        "arcface": ("vectorized",),
-        "arcface_guarded": ("vectorized",),
-        "softmax_center_unsquared": ("vectorized",),
-        "softmax_center": ("vectorized",),
+        "softmax": ("torch", "vectorized", "fused"),
+        "modified_softmax": ("vectorized", "fused"),
+        "normface": ("vectorized", "fused"),
+        "sphereface": ("vectorized", "fused"),
+        "arcface": ("vectorized", "fused"),
+        "arcface_guarded": ("vectorized", "fused"),
+        "softmax_center_unsquared": ("vectorized", "fused"),
+        "softmax_center": ("vectorized", "fused"),
         "center_all_pairs": ("vectorized",),
         "center": ("fused", "vectorized"),
         "center_mse": ("fused", "torch", "vectorized"),

@@ -1,4 +1,4 @@
-"""Few logits, all at once: torch's own cross-entropy over products with a backward of their own."""
+"""All logits at once: torch's own cross-entropy over products with a backward of their own."""
 
 from typing import Any
 

@@ -12,12 +12,12 @@ from impls.registry import register
 from impls.state import ArcFaceWeights, SphereFaceWeights
 
 
-@register("sphereface", "fused")
+@register("sphereface", "fused", compiles=True)
 class SphereFace(SphereFaceWeights):
     """The target's cosine gives way to its blend with ψ, times the embedding's length."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss, having advanced the annealing; its logits are never formed."""
+        """Return the loss, having advanced the annealing, and no logits."""
         blend = partial(self._blend, lam=self._anneal())
         head = Head(columns=unit_columns, margin=blend, gamma=self.gamma)
         loss = fused_cross_entropy(embeddings, self.weight, labels, head)
@@ -45,12 +45,12 @@ def cosine_of_multiple(cosine: Tensor, multiple: int) -> tuple[Tensor, Tensor]:
     return value, slope
 
 
-@register("arcface", "fused")
+@register("arcface", "fused", compiles=True)
 class ArcFace(ArcFaceWeights):
     """The target's cosine gives way to ``cos(θ + m)``."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss; its logits are never formed."""
+        """Return the loss, and no logits."""
         head = Head(columns=unit_columns, scale=self.scale, margin=self._add_margin)
         loss = fused_cross_entropy(embeddings, self.weight, labels, head)
         return LossAndLogits(loss, None)
@@ -64,7 +64,7 @@ class ArcFace(ArcFaceWeights):
         return Margin(cosine * self.cos_m - sine * self.sin_m, slope)
 
 
-@register("arcface_guarded", "fused")
+@register("arcface_guarded", "fused", compiles=True)
 class ArcFaceGuarded(ArcFace):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
 

@@ -9,26 +9,26 @@ from impls.registry import register
 from impls.state import ClassWeights
 
 
-@register("softmax", "fused")
+@register("softmax", "fused", compiles=True)
 class Softmax(ClassWeights):
     """The products are the logits."""
 
     head = Head()
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss; its logits are never formed."""
+        """Return the loss, and no logits."""
         loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
         return LossAndLogits(loss, None)
 
 
-@register("modified_softmax", "fused")
+@register("modified_softmax", "fused", compiles=True)
 class ModifiedSoftmax(Softmax):
     """The columns are scaled, tile by tile."""
 
     head = Head(columns=max_norm_columns)
 
 
-@register("normface", "fused")
+@register("normface", "fused", compiles=True)
 class NormFace(Softmax):
     """Rows and columns are scaled, the rows once."""
 

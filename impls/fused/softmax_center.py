@@ -12,14 +12,14 @@ from impls.registry import register
 from impls.state import MovingCentersAndWeights, WeightsAndCenters
 
 
-@register("softmax_center_unsquared", "fused")
+@register("softmax_center_unsquared", "fused", compiles=True)
 class SoftmaxCenterUnsquared(WeightsAndCenters):
     """One norm over the batch's differences from its centres."""
 
     head = Head()
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss; its logits are never formed."""
+        """Return the loss, and no logits."""
         loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
         diff = embeddings - F.embedding(labels, self.centers)
         distance = torch.linalg.vector_norm(diff, dtype=widened(diff.dtype))
@@ -27,14 +27,14 @@ class SoftmaxCenterUnsquared(WeightsAndCenters):
         return LossAndLogits(total.to(loss.dtype), None)
 
 
-@register("softmax_center", "fused")
+@register("softmax_center", "fused", compiles=True)
 class SoftmaxCenter(MovingCentersAndWeights):
     """The two sums; centres with a rate of their own move by one scatter."""
 
     head = Head(mean=False)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss, having moved the centres; its logits are never formed."""
+        """Return the loss, having moved the centres, and no logits."""
         loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
         centers = F.embedding(labels, self._centers_in_loss)
         wide = widened(torch.promote_types(embeddings.dtype, centers.dtype))
