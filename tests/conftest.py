@@ -13,8 +13,9 @@ collect_ignore = ["perf"]
 pytest_plugins = ["tests.browser", "tests.reported"]
 
 
-# Here, since the plugins are imported next, and with them records of this process's environment.
-torch.set_num_threads(2)
+# Tensors of tests are small, and a second thread waits for more than it computes. Here, since the
+# plugins are imported next, and with them records of this process's environment.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module", autouse=True)

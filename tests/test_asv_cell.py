@@ -28,12 +28,8 @@ OLD = "26988c8"
 
 @pytest.fixture(autouse=True)
 def _folder_of_asvs_own(tmp_path, monkeypatch):
-    """In which nothing is measured yet; on one thread, whatever else the machine does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """In which nothing is measured yet."""
     monkeypatch.chdir(tmp_path)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_one_measurement_answers_for_every_figure(monkeypatch):
