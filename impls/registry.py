@@ -118,8 +118,8 @@ def register(
         requires: the packages, by import name, that it needs beyond torch.
         devices: the device types that it runs on.
         dtypes: the floating dtypes that it takes.
-        compiles: whether torch.compile takes its forward as one graph; if so its ``+compile``
-            variants are entered too.
+        compiles: whether torch.compile takes its forward, or the method that its class names as
+            ``compiled_method``, as one graph; if so its ``+compile`` variants are entered too.
         departs: why its values cannot be the Loss's, where they are not.
         since: the first torch release that it runs on.
         sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
