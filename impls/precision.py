@@ -21,23 +21,23 @@ def widened(dtype: torch.dtype) -> torch.dtype:
 
 
 def without_noise(squared: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Return expanded squares with 0, in compiled code, for those within their rounding.
+    """Return expanded squares with 0 for those within their rounding, as those of a row to itself.
 
     Of equal rows an expanded square is what two ways to sum up the same products differ by. Eager
-    code sums as the reference does; the compiler has an order of its own, and fuses another look
-    at each element with what follows.
+    code sums as the reference does, and would pay for another pass; the compiler has an order of
+    its own, and fuses it.
 
     Args:
         squared: ``‖a_i - b_j‖² = ‖a_i‖² + ‖b_j‖² - 2 a_i·b_j``, ``[M, N]``.
         a: ``[M, D]``.
-        b: ``[N, D]``.
+        b: ``[N, D]``, which may be ``a`` itself.
     """
-    if not torch.compiler.is_compiling():
-        return squared
     lengths = a.square().sum(1, keepdim=True) + b.square().sum(1)
     # NaN and infinity stay what they are.
-    is_noise = squared < 2 * torch.finfo(squared.dtype).eps * lengths
-    return squared.masked_fill(is_noise, 0)
+    noise = squared < 2 * torch.finfo(squared.dtype).eps * lengths
+    if a is b:
+        noise = noise | torch.eye(len(a), dtype=torch.bool, device=a.device)
+    return squared.masked_fill(noise, 0)
 
 
 def without_autocast(function: Callable[P, R]) -> Callable[P, R]:

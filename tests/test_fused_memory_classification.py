@@ -8,6 +8,7 @@ import impls
 import impls.fused.class_tiles as class_tiles
 import impls.fused.logsumexp as logsumexp
 import impls.fused.products as products
+from tests.allocated import peak_bytes, saved_bytes
 
 MIB = 2**20
 KEPT_BYTES = 4 * class_tiles.KEPT_ELEMENTS
@@ -66,34 +67,11 @@ def step(module, embeddings, labels, upstream=1.0):
     return loss, torch.autograd.grad(loss, wanted, torch.full_like(loss, upstream))
 
 
-def peak_bytes(function):
-    """Return the most bytes that the function holds at once beyond what it finds."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        result = function()
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    assert peak > 0
-    return peak, result
-
-
-def saved_bytes(module, embeddings, labels):
+def kept_bytes(module, embeddings, labels):
     """Return the bytes kept for the backward pass beside the inputs and the parameters."""
-    given = {t.untyped_storage().data_ptr() for t in (*leaves(module, embeddings), labels)}
-    kept = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in given:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = module(embeddings, labels)
-    assert result.loss.requires_grad
-    return sum(kept.values())
+    kept, out = saved_bytes(lambda: module(embeddings, labels), labels, *leaves(module, embeddings))
+    assert out.loss.requires_grad
+    return kept
 
 
 def test_100_000_classes_fit_in_the_gradient_and_64_mib():
@@ -115,15 +93,15 @@ def test_keeps_a_few_numbers_a_sample_and_a_class(loss):
     batch, classes, dim = 512, 40_000, 16
     module, (embeddings, labels) = build(loss, classes, dim), inputs(batch, classes, dim)
     center_difference = 4 * batch * dim if "center" in loss else 0
-    kept = saved_bytes(module, embeddings, labels)
+    kept = kept_bytes(module, embeddings, labels)
     assert kept <= KEPT_BYTES + 4 * (10 * batch + 2 * classes) + center_difference
 
 
 @EVERY
 def test_keeps_the_scores_of_the_first_tiles(loss):
-    few = saved_bytes(build(loss, 2000, 8), *inputs(256, 2000, 8))
+    few = kept_bytes(build(loss, 2000, 8), *inputs(256, 2000, 8))
     assert few >= 4 * 256 * 2000
-    many = saved_bytes(build(loss, 50_000, 8), *inputs(512, 50_000, 8))
+    many = kept_bytes(build(loss, 50_000, 8), *inputs(512, 50_000, 8))
     assert KEPT_BYTES * 0.8 <= many <= KEPT_BYTES + 4 * (50 * 512 + 2 * 50_000)
 
 
@@ -213,11 +191,8 @@ def test_a_frozen_weight_is_never_given_room():
     assert peak <= 16 * MIB + KEPT_BYTES < module.weight.nbytes
 
 
-ONEDNN = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
-
-
 @EVERY
-@ONEDNN
+@pytest.mark.skipif(not products.HAS_ONEDNN, reason="needs oneDNN")
 def test_the_products_of_every_tile_are_onednns(loss):
     module, (embeddings, labels) = build(loss, 20_000, 128), inputs(64, 20_000, 128)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
@@ -226,39 +201,6 @@ def test_the_products_of_every_tile_are_onednns(loss):
     tiles = -(-20_000 // (class_tiles.TILE_ELEMENTS // 128))
     assert names.count("mkldnn::_linear_pointwise") == 3 * tiles
     assert not {"aten::mm", "aten::addmm", "aten::addmm_"} & set(names)
-
-
-@pytest.mark.parametrize(
-    "layout",
-    [
-        lambda b: b,
-        lambda b: b.t().contiguous().t(),
-        lambda b: torch.stack([b, b], 2)[..., 0],
-        lambda b: b.to(torch.float64),
-    ],
-    ids=["rows", "columns", "strided", "float64"],
-)
-def test_a_product_is_right_in_every_layout(layout):
-    torch.manual_seed(0)
-    a, b = torch.randn(96, 200), layout(torch.randn(200, 512))
-    assert a.numel() * b.size(1) >= products.LEAST_MULTIPLICATIONS
-    a = a.to(b.dtype)
-    expected = a.double() @ b.double()
-    torch.testing.assert_close(products.product(a, b).double(), expected, rtol=1e-4, atol=1e-4)
-    total = products.add_product(torch.ones_like(expected, dtype=b.dtype), a, b)
-    torch.testing.assert_close(total.double(), expected + 1, rtol=1e-4, atol=1e-4)
-
-
-@ONEDNN
-def test_a_compiled_product_is_onednns_too_at_any_size():
-    compiled = torch.compile(products.product, backend="eager", fullgraph=True, dynamic=True)
-    a, b, bias = torch.randn(96, 200), torch.randn(200, 512), torch.randn(512)
-    for rows in (96, 95):
-        with profile(activities=[ProfilerActivity.CPU]) as profiler:
-            result = compiled(a[:rows].contiguous(), b, bias)
-        assert "mkldnn::_linear_pointwise" in {event.name for event in profiler.events()}
-        torch.testing.assert_close(result, products.product(a, b, bias)[:rows])
-    torch.library.opcheck(products._opaque, (a, b.t(), bias))
 
 
 @EVERY

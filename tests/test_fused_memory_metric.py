@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 import impls
 from impls.fused.weighting import weighted_triplet
 from impls.fused.weighting_dense import dense_triplet
+from tests.allocated import peak_bytes, saved_bytes
 
 MIB = 2**20
 FLOAT_BYTES = 4
@@ -49,33 +49,6 @@ def inputs_of(loss, dtype=torch.float32):
         values = (x, other.requires_grad_(), (labels % 2).to(dtype))
         inputs = dict(zip(names, values, strict=False))
     return inputs, CENTRES if impls.loss(loss).has_classes else {}
-
-
-def peak_bytes(function):
-    """Return the most that was allocated at once while ``function`` ran, and its result."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        result = function()
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak, result
-
-
-def saved_bytes(function, *known):
-    """Return the bytes kept for backward beside the ``known`` tensors."""
-    storages = {}
-
-    def pack(tensor):
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = function()
-    for tensor in known:
-        storages.pop(tensor.untyped_storage().data_ptr(), None)
-    return sum(storages.values()), result
 
 
 def step(module, *inputs):

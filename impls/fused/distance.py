@@ -73,7 +73,10 @@ def _pulls(
 class _Distance(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        distances = without_noise(_squared(a, b), a, b).clamp_(min=LEAST_SQUARE).sqrt_()
+        squared = _squared(a, b)
+        if torch.compiler.is_compiling():
+            squared = without_noise(squared, a, b)
+        distances = squared.clamp_(min=LEAST_SQUARE).sqrt_()
         ctx.save_for_backward(a, b, distances)
         return distances
 

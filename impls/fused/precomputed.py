@@ -1,5 +1,6 @@
 """Losses whose gradient is made along with their value, and kept in place of what it is made of."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -18,14 +19,14 @@ class Evaluated(NamedTuple):
     gradient: Tensor | None
 
 
-class Precomputed(nn.Module):
+class Precomputed(nn.Module, ABC):
     """A labelled loss of which ``evaluate`` makes the value and the gradient.
 
     The loss is linear in what flows in from above, so that one gradient serves any.
     """
 
     # No backward pass is left for the compiler to derive, and its own autograd around the graph
-    # would take a small batch as long as the graph.
+    # would add a third to a small batch's step.
     compiled_method: ClassVar[str] = "evaluate"
 
     @without_autocast
@@ -38,9 +39,9 @@ class Precomputed(nn.Module):
             loss = _WithGradient.apply(x, loss, gradient)  # type: ignore[no-untyped-call]
         return LossAndCorrect(loss.to(embeddings.dtype), correct)
 
+    @abstractmethod
     def evaluate(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Evaluated:
         """Evaluate ``x [B, D]``, detached and float32 or wider, with ``labels [B]``."""
-        raise NotImplementedError
 
 
 class _WithGradient(torch.autograd.Function):

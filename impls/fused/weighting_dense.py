@@ -51,7 +51,4 @@ def dense_triplet(
 def _distances(x: Tensor) -> Tensor:
     squares = torch.linalg.vecdot(x, x)
     squared = squares.unsqueeze(1) + squares - 2 * product(x, x.t())
-    # Of a row to itself there is only rounding.
-    own = torch.eye(len(x), dtype=torch.bool, device=x.device)
-    squared = without_noise(squared, x, x).masked_fill(own, 0)
-    return squared.clamp(min=LEAST_SQUARE).sqrt()
+    return without_noise(squared, x, x).clamp(min=LEAST_SQUARE).sqrt()

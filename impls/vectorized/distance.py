@@ -21,7 +21,9 @@ class PairwiseDistance(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return ``distances [M, N]``."""
-        squared = without_noise(squared_distances(a, b), a, b)
+        squared = squared_distances(a, b)
+        if torch.compiler.is_compiling():
+            squared = without_noise(squared, a, b)
         return Distances(squared.clamp(min=1e-12).sqrt())
 
 

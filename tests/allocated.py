@@ -1,0 +1,29 @@
+"""What a call holds and keeps, in bytes."""
+
+import torch
+
+from bench.memory import footprint
+
+
+def peak_bytes(call):
+    """Return the most that was allocated at once while ``call`` ran, and its result."""
+    results = []
+    peak = footprint(lambda: results.append(call()), "cpu").peak_bytes
+    assert peak > 0
+    return peak, results[0]
+
+
+def saved_bytes(call, *known):
+    """Return what is kept for backward beside the ``known`` tensors, and the result of ``call``."""
+    given = {tensor.untyped_storage().data_ptr() for tensor in known}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in given:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = call()
+    return sum(kept.values()), result
