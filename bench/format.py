@@ -8,12 +8,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-import impls
-from bench.cases import DTYPES
-from bench.conformance import Conformance
-from bench.degenerate import DEGENERATE
-from bench.intervals import Interval
-from bench.promises import Check
+from lossbench import impls
+from lossbench.bench.case.cases import DTYPES
+from lossbench.bench.measure.conformance import Conformance
+from lossbench.bench.measure.degenerate import DEGENERATE
+from lossbench.bench.promises import Check
+from lossbench.bench.timing.intervals import Interval
 
 LEAST_WIDTH = 160
 OUTCOME_STYLES = {"holds": "green", "fails": "red", "too few trials to judge": "yellow"}

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.stamped import Stamped
+from lossbench.bench.stamped import Stamped
 
 MOST_FALSE_ALARMS = 0.05
 LEAST_FOUND = 0.95
@@ -62,7 +62,7 @@ class Check:
     outcome: Outcome
 
 
-def judge(promise: str, share: Share, *, holds: bool, fewest: int = 1) -> Check:
+def judge_promise(promise: str, share: Share, *, holds: bool, fewest: int = 1) -> Check:
     """Return what becomes of a promise.
 
     Args:

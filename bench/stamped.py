@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from bench.environment import Environment
+from lossbench.bench.machine.environment import Environment
 
 KEPT = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 """Of what is written as JSON and must come back as it was."""

@@ -35,8 +35,8 @@ def write_pages(app):
     """Fill in the templates, from the catalogue and from the columns of the frame."""
     from jinja2 import Environment, FileSystemLoader
 
-    import impls
-    from bench.frame import COLUMNS
+    from lossbench import impls
+    from lossbench.bench.frame import COLUMNS
 
     templates = Environment(loader=FileSystemLoader(app.srcdir), autoescape=False)
     for name in templates.list_templates(extensions=["j2"]):

@@ -8,9 +8,9 @@
 import importlib
 import pkgutil
 
-from impls.auto import Choice, build
-from impls.loss import Loss
-from impls.registry import (
+from lossbench.impls.auto import Choice, build
+from lossbench.impls.loss import Loss
+from lossbench.impls.registry import (
     Implementation,
     implementation,
     implementations,
@@ -32,5 +32,5 @@ __all__ = [
 ]
 
 # A contender enters itself when its module is imported, so that a new one is a new file alone.
-for _module in pkgutil.walk_packages(__path__, prefix=f"{__name__}."):
+for _module in pkgutil.walk_packages(__path__, prefix=f"{Loss.__module__.rpartition('.')[0]}."):
     importlib.import_module(_module.name)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from impls.registry import implementation, implementations
+from lossbench.impls.registry import implementation, implementations
 
 AUTO = "auto"
 TABLE = "recommended.json"
@@ -159,7 +159,7 @@ def _recommend(loss: str, device: str, dtype: torch.dtype, wanted: Mapping[str, 
         kinds = ", ".join(sorted({f"{line.device} {line.dtype}" for line in lines})) or "nothing"
         raise ValueError(
             f"{loss}: nothing is recommended for {device} {word}, only for {kinds}; name a "
-            f"variant; `python -m bench choose {loss} --device {device} --dtype {word}` finds"
+            f"variant; `lossbench choose {loss} --device {device} --dtype {word}` finds"
         )
     # Without a batch the largest of those that are as near: there the choice costs most.
     line = min(fitting, key=lambda line: (line.distance(wanted), -line.batch))

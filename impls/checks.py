@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls.loss import Inputs, Loss
+from lossbench.impls.loss import Inputs, Loss
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "num_classes": (1, math.inf),

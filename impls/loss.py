@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from impls.cost import Cost
+from lossbench.impls.cost import Cost
 
 Kind = Literal["loss", "distance"]
 Inputs = Literal["labelled", "pairs", "rows", "arrays"]

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from impls.catalogue import CATALOGUE
-from impls.checks import InputCheck, check_arguments
-from impls.compiled import MODES, cannot_compile, compiled
-from impls.loss import Loss
+from lossbench.impls.catalogue import CATALOGUE
+from lossbench.impls.checks import InputCheck, check_arguments
+from lossbench.impls.compiled import MODES, cannot_compile, compiled
+from lossbench.impls.loss import Loss
 
 DEVICES = ("cpu", "cuda")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

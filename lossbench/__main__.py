@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench``."""
+"""The command line: ``lossbench``, or ``python -m lossbench``."""
 
 import sys
 
@@ -7,7 +7,7 @@ def run() -> int:
     """Run a command and return its exit code."""
     try:
         # It imports torch, which takes long enough to be stopped in.
-        from bench.cli import main
+        from lossbench.bench.cli import main
 
         return main()
     except KeyboardInterrupt:

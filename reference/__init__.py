@@ -5,14 +5,14 @@ here is optimised. The harness takes these in float64 for the truth, so they are
 they differ from what they are taken from.
 """
 
-from reference.center import CenterAllPairs, CenterMse, Island, SoftmaxCenterUnsquared
-from reference.center_squared import Center, SoftmaxCenter
-from reference.contrastive import Contrastive, ContrastiveWholeBatch
-from reference.distance import PairwiseDistance, PairwiseSquaredDistance, VectorDistance
-from reference.margin import ArcFace, ArcFaceGuarded, SphereFace
-from reference.outputs import Distances, LossAndCorrect, LossAndLogits, LossOnly
-from reference.softmax import ModifiedSoftmax, NormFace, Softmax
-from reference.triplet import TripletBatchHard, TripletWeighted, TripletWeightedUnshifted
+from lossbench.reference.center import CenterAllPairs, CenterMse, Island, SoftmaxCenterUnsquared
+from lossbench.reference.center_squared import Center, SoftmaxCenter
+from lossbench.reference.contrastive import Contrastive, ContrastiveWholeBatch
+from lossbench.reference.distance import PairwiseDistance, PairwiseSquaredDistance, VectorDistance
+from lossbench.reference.margin import ArcFace, ArcFaceGuarded, SphereFace
+from lossbench.reference.outputs import Distances, LossAndCorrect, LossAndLogits, LossOnly
+from lossbench.reference.softmax import ModifiedSoftmax, NormFace, Softmax
+from lossbench.reference.triplet import TripletBatchHard, TripletWeighted, TripletWeightedUnshifted
 
 __all__ = [
     "ArcFace",

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.outputs import LossAndLogits, LossOnly
+from lossbench.reference.outputs import LossAndLogits, LossOnly
 
 
 class SoftmaxCenterUnsquared(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from reference.outputs import LossOnly
+from lossbench.reference.outputs import LossOnly
 
 
 class ContrastiveWholeBatch(nn.Module):

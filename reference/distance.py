@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from reference.outputs import Distances
+from lossbench.reference.outputs import Distances
 
 
 def pairwise_distance(a: Tensor, b: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.outputs import LossAndLogits
-from reference.softmax import unit_columns_
+from lossbench.reference.outputs import LossAndLogits
+from lossbench.reference.softmax import unit_columns_
 
 # cos(mθ) as a polynomial of cos θ, by m: the Chebyshev polynomials of the first kind.
 COSINE_OF_MULTIPLE = (

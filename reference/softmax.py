@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.outputs import LossAndLogits
+from lossbench.reference.outputs import LossAndLogits
 
 
 def unit_columns_(weight: Tensor) -> Tensor:

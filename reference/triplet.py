@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.distance import pairwise_distance
-from reference.outputs import LossAndCorrect
+from lossbench.reference.distance import pairwise_distance
+from lossbench.reference.outputs import LossAndCorrect
 
 
 class TripletBatchHard(nn.Module):

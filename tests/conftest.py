@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-import impls
-from bench.agreement import oracle, reference_errors, workload_of
-from bench.cli import main
+from lossbench import impls
+from lossbench.bench.cli import main
+from lossbench.bench.measure.agreement import oracle, reference_errors, workload_of
 
 # Minutes, and of use only with benchmarks enabled: `pytest tests/perf --benchmark-enable`.
 collect_ignore = ["perf"]
 
-pytest_plugins = ["tests.browser", "tests.reported"]
+pytest_plugins = ["tests.makers.browser", "tests.makers.reports"]
 
 
 # Tensors of tests are small, and a second thread waits for more than it computes. Here, since the

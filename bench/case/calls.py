@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench.workload import Workload, trainable
+from lossbench.bench.case.workload import Workload, trainable
 
 
 @dataclass(frozen=True)

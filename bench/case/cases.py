@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-import impls
-from bench.errors import UsageError
+from lossbench import impls
+from lossbench.bench.errors import UsageError
 
 DTYPES = {
     "float32": torch.float32,
@@ -148,7 +148,7 @@ class Preset:
     processes: int = 1
 
 
-CLASSIFICATION = tuple(
+LOGIT_LOSSES = tuple(
     loss.name for loss in impls.losses() if "logits" in getattr(loss.output, "_fields", ())
 )
 
@@ -187,7 +187,7 @@ PRESETS = {
             Sizes(batch=(256,), classes=(1000,), compiled=True),
             Sizes(batch=(64, 1024), classes=(1000,)),
             Sizes(batch=(256,), dim=(512,)),
-            Sizes(CLASSIFICATION, batch=(256,), classes=(10_000,)),
+            Sizes(LOGIT_LOSSES, batch=(256,), classes=(10_000,)),
             Sizes(("softmax", "arcface"), batch=(256,), classes=(100_000,)),
             Sizes(FAMILIES, dim=(DIGITS_DIM,), data=("digits",)),
             Sizes(FAMILIES, batch=(256,), data=("clustered",)),

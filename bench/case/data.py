@@ -7,8 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-import impls
-from bench.cases import Case
+from lossbench import impls
+from lossbench.bench.case.cases import Case
 
 SAMPLES_PER_CLASS = 4
 CLUSTER_NOISE = 0.1

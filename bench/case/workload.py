@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import impls
-from bench.cases import Case
-from bench.data import DIFFERENTIABLE, DRAWS, make_inputs
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.data import DIFFERENTIABLE, DRAWS, make_inputs
 
 # The axis along the embedding, of inputs and parameters by name.
 FEATURE_AXES = {**dict.fromkeys(DIFFERENTIABLE, 1), "weight": 0, "centers": 1}

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-import impls
-from bench.cases import Case
-from bench.choose.candidates import Candidate, Excluded
-from bench.choose.changes import Change, changes
-from bench.choose.ranking import Ranking, RunnerUp, Verdict, rank
-from bench.choose.request import Request, outputs_of
-from bench.choose.sources import Host, NotMeasured, Pool
-from bench.stamped import KEPT
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.candidates import Candidate, Excluded
+from lossbench.bench.choose.changes import Change, changes
+from lossbench.bench.choose.ranking import Lead, Ranking, RunnerUp, rank
+from lossbench.bench.choose.request import Request, outputs_of
+from lossbench.bench.choose.sources import Host, NotMeasured, Pool
+from lossbench.bench.stamped import KEPT
 
 # Of the measurement that is proposed where the data cannot tell.
 PROPOSED_BUDGET, PROPOSED_PROCESSES = 10, 5
-SCHEMA = 1
+ANSWER_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Answer:
 
     request: Request
     best: Candidate
-    verdict: Verdict
+    verdict: Lead
     rival: str
     measurement: str
     runners_up: tuple[RunnerUp, ...]
@@ -68,7 +68,7 @@ class Answer:
     code: str
     source: Source
     interpolated: bool
-    schema: int = SCHEMA
+    schema: int = ANSWER_SCHEMA
 
     def to_json(self) -> str:
         """Return it as JSON."""
@@ -146,7 +146,7 @@ def _measurement(host: Host, case: Case, ranking: Ranking) -> str:
     }
     words = [f"--{name}={value}" for name, values in options.items() for value in values]
     flags = ["--autocast"] if case.autocast else []
-    return shlex.join(["python", "-m", "bench", "run", *words, *flags])
+    return shlex.join(["lossbench", "run", *words, *flags])
 
 
 def code_of(case: Case, variant: str) -> str:

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-import impls
-from bench.cases import Case
-from bench.choose.ratios import (
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.ratios import (
     UNKNOWN,
     Neighbour,
     mixed_interval,
@@ -16,12 +16,12 @@ from bench.choose.ratios import (
     ratio_at,
     timing_of,
 )
-from bench.choose.sizes import at_size, mixed, weights_between
-from bench.choose.sources import Pool
-from bench.intervals import Interval
-from bench.measure import REFERENCE
-from bench.records import Record
-from bench.stamped import KEPT
+from lossbench.bench.choose.sizes import at_size, mixed, weights_between
+from lossbench.bench.choose.sources import Pool
+from lossbench.bench.measure.judge import REFERENCE
+from lossbench.bench.run.records import Record
+from lossbench.bench.stamped import KEPT
+from lossbench.bench.timing.intervals import Interval
 
 
 @dataclass(frozen=True)

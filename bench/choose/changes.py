@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from bench.choose.candidates import Candidate, ratio_of
-from bench.choose.ranking import Ranking, winner
-from bench.choose.request import Request, constraints_of
-from bench.choose.sources import Pool
-from bench.errors import UsageError
-from bench.scaling.laws import axes_of
-from bench.table import binary
+from lossbench.bench.choose.candidates import Candidate, ratio_of
+from lossbench.bench.choose.ranking import Ranking, winner
+from lossbench.bench.choose.request import Request, constraints_of
+from lossbench.bench.choose.sources import Pool
+from lossbench.bench.errors import UsageError
+from lossbench.bench.format import binary
+from lossbench.bench.scaling.laws import axes_of
 
 # Sizes tried an octave, in the search for the first that changes the answer.
 TRIED_PER_OCTAVE = 2

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import impls
-from bench.cases import Case
-from bench.choose.answer import first_ranking
-from bench.choose.measuring import TIMEOUT_SECONDS
-from bench.choose.ranking import Ranking
-from bench.choose.request import Request
-from bench.choose.sizes import weights_between
-from bench.choose.sources import Host, NotMeasured, OtherMachine, Pool, alike, pools_of
-from bench.errors import UsageError
-from bench.measure import REFERENCE
-from bench.plan import Plan, choose_variants
-from bench.records import Record
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.answer import first_ranking
+from lossbench.bench.choose.measuring import TIMEOUT_SECONDS
+from lossbench.bench.choose.ranking import Ranking
+from lossbench.bench.choose.request import Request
+from lossbench.bench.choose.sizes import weights_between
+from lossbench.bench.choose.sources import Host, NotMeasured, OtherMachine, Pool, alike, pools_of
+from lossbench.bench.errors import UsageError
+from lossbench.bench.measure.judge import REFERENCE
+from lossbench.bench.run.plan import RunPlan, choose_variants
+from lossbench.bench.run.records import Record
 
 RANGES: Mapping[str, tuple[int, int]] = {
     "batch": (64, 1024),
@@ -25,7 +25,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "classes": (10, 10_000),
 }
 # A loss of which no size was found between recorded ones after so many draws is passed over.
-DRAWS = 300
+CASES_DRAWN = 300
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def predict(
     if len(found) < count:
         raise UsageError(
             f"expected records that hold {count} sizes to draw between, got {len(found)}; "
-            "a smaller --held-out asks for fewer, `python -m bench run --preset full` makes more"
+            "a smaller --held-out asks for fewer, `lossbench run --preset full` makes more"
         )
     return list(found.values())
 
@@ -84,7 +84,7 @@ def _pools_here(
         others = ", ".join(sorted({str(pool.host) for pool in pools}))
         raise OtherMachine(
             f"expected records of a machine like {here}, got those of {others}; "
-            "`python -m bench run --preset full` makes some"
+            "`lossbench run --preset full` makes some"
         )
     return mine
 
@@ -93,7 +93,7 @@ def _draw(pools: list[Pool], loss: str, device: str, generator: random.Random) -
     """Return a recommendation for one size of a Loss, or ``None`` where none is found."""
     timed = sorted({case for pool in pools for case in pool.of(REFERENCE)}, key=str)
     spans = {axis: _span(axis, timed) for axis in RANGES}
-    for _ in range(DRAWS):
+    for _ in range(CASES_DRAWN):
         sizes = {axis: _log_uniform(generator, *span) for axis, span in spans.items()}
         request = Request(_case(loss, device, sizes), sparse=True)
         if weights_between(request.case, timed) is None:
@@ -122,9 +122,9 @@ def _span(axis: str, cases: Sequence[Case]) -> tuple[int, int]:
 
 def plan_of(
     predictions: Sequence[Prediction], budget_seconds: float, threads: int, machine: str
-) -> Plan:
+) -> RunPlan:
     """Return the plan that measures every eager variant at the sizes, in one process each."""
     tasks = tuple(
         (each.case, choose_variants(each.case, (), compiled=False)) for each in predictions
     )
-    return Plan(tasks, budget_seconds, TIMEOUT_SECONDS, threads, machine)
+    return RunPlan(tasks, budget_seconds, TIMEOUT_SECONDS, threads, machine)

@@ -4,19 +4,19 @@ from collections.abc import Iterable
 
 import torch
 
-from bench.cases import PRESETS, Case
-from bench.choose.sources import Host, alike, pools_of
-from bench.errors import UsageError
-from bench.measure import REFERENCE
-from bench.plan import Plan, choose_device, choose_variants
-from bench.records import Record
+from lossbench.bench.case.cases import PRESETS, Case
+from lossbench.bench.choose.sources import Host, alike, pools_of
+from lossbench.bench.errors import UsageError
+from lossbench.bench.measure.judge import REFERENCE
+from lossbench.bench.run.plan import RunPlan, choose_device, choose_variants
+from lossbench.bench.run.records import Record
 
 TIMEOUT_SECONDS = 300
 
 
 def plan_missing(
     case: Case, records: Iterable[Record], machine: str, here: Host, *, compiled: bool
-) -> Plan | None:
+) -> RunPlan | None:
     """Return what measures a Case as ``run --preset full`` does, ``None`` where nothing is missing.
 
     Args:
@@ -38,7 +38,7 @@ def plan_missing(
     if not variants:
         return None
     choose_device(case.device)
-    return Plan(
+    return RunPlan(
         tasks=((case, variants),),
         budget_seconds=PRESETS["full"].budget_seconds,
         timeout_seconds=TIMEOUT_SECONDS,

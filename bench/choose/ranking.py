@@ -6,16 +6,16 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from bench.cases import Case
-from bench.choose.candidates import Candidate, Excluded, candidates_at, ratio_of
-from bench.choose.request import Request, admitted
-from bench.choose.sources import NotMeasured, Pool
-from bench.intervals import Interval
-from bench.scaling.laws import axes_of
-from bench.stamped import KEPT
-from bench.timing import SAME_MARGIN
+from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.candidates import Candidate, Excluded, candidates_at, ratio_of
+from lossbench.bench.choose.request import Request, admitted
+from lossbench.bench.choose.sources import NotMeasured, Pool
+from lossbench.bench.scaling.laws import axes_of
+from lossbench.bench.stamped import KEPT
+from lossbench.bench.timing.intervals import Interval
+from lossbench.bench.timing.samples import SAME_MARGIN
 
-Verdict = Literal["clear", "same", "unclear", "only one"]
+Lead = Literal["clear", "same", "unclear", "only one"]
 
 
 @dataclass(frozen=True, config=KEPT)
@@ -51,7 +51,7 @@ class Ranking:
         return min(self.runners_up, key=lambda runner: runner.ratio.low, default=None)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Lead:
         """How sure the first place is: ``same`` where a rival's time is within 2% of it."""
         if self.rival is None:
             return "only one"

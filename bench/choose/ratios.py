@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from bench.intervals import Interval, ratio_interval
-from bench.records import Record
-from bench.timing import Timing
+from lossbench.bench.run.records import Record
+from lossbench.bench.timing.intervals import Interval, ratio_interval
+from lossbench.bench.timing.samples import Timing
 
 UNKNOWN = (0.0, math.inf)
 

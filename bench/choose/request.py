@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import impls
-from bench.cases import Case
-from bench.choose.candidates import Candidate
-from bench.errors import UsageError
-from bench.table import binary
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.candidates import Candidate
+from lossbench.bench.errors import UsageError
+from lossbench.bench.format import binary
 
 Cost = TypeVar("Cost", int, float)
 

@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-import impls
-from bench.cases import DTYPES, Case
-from bench.choose.sources import Host
-from bench.environment import ROOT
-from bench.errors import UsageError
-from bench.measure import REFERENCE
-from bench.records import Record
+from lossbench import impls
+from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.choose.sources import Host
+from lossbench.bench.errors import UsageError
+from lossbench.bench.measure.judge import REFERENCE
+from lossbench.bench.paths import ROOT
+from lossbench.bench.run.records import Record
 
 SHIPPED = ROOT / "impls" / "recommended.json"
-SCHEMA = 1
+TABLE_SCHEMA = 1
 
 
 def table_text(records: Iterable[Record]) -> str:
@@ -143,6 +143,6 @@ def _json(machines: Mapping[str, Any], losses: Mapping[str, list[dict[str, Any]]
     ]
     hosts = [f'  "{name}": {json.dumps(machines[name])}' for name in sorted(machines)]
     return (
-        f'{{\n "schema": {SCHEMA},\n "machines": {{\n' + ",\n".join(hosts) + "\n },\n"
+        f'{{\n "schema": {TABLE_SCHEMA},\n "machines": {{\n' + ",\n".join(hosts) + "\n },\n"
         ' "losses": {\n' + ",\n".join(blocks) + "\n }\n}\n"
     )

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from bench.cases import Case
-from bench.scaling.laws import AXES, axes_of
+from lossbench.bench.case.cases import Case
+from lossbench.bench.scaling.laws import AXES, axes_of
 
 # A share below this is the solver's rounding.
 LEAST_WEIGHT = 1e-6

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from bench.cases import Case
-from bench.environment import Environment
-from bench.errors import UsageError
-from bench.frame.runs import find
-from bench.records import Record, read_records
+from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
+from lossbench.bench.frame.runs import find
+from lossbench.bench.machine.environment import Environment
+from lossbench.bench.run.records import Record, read_records
 
 
 class NotMeasured(UsageError):  # noqa: N818 - what was not measured can be

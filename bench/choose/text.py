@@ -8,10 +8,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.choose.answer import Answer
-from bench.choose.candidates import Candidate
-from bench.choose.changes import break_even
-from bench.table import binary, si, spread
+from lossbench.bench.choose.answer import Answer
+from lossbench.bench.choose.candidates import Candidate
+from lossbench.bench.choose.changes import break_even
+from lossbench.bench.format import binary, si, spread
 
 INDENT = (0, 0, 0, 2)
 

@@ -6,24 +6,34 @@ from pydantic.dataclasses import dataclass
 from rich.console import Group
 from rich.text import Text
 
-from bench.cases import Case
-from bench.choose.drawn import Prediction
-from bench.choose.ranking import Verdict
-from bench.choose.ratios import Neighbour, step_ratio
-from bench.intervals import Interval
-from bench.measure import REFERENCE
-from bench.promises import Check, Judged, Share, judge
-from bench.records import Record
-from bench.stamped import KEPT
-from bench.table import checks_table, si, words_table
+from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.drawn import Prediction
+from lossbench.bench.choose.ranking import Lead
+from lossbench.bench.choose.ratios import Neighbour, step_ratio
+from lossbench.bench.format import checks_table, si, words_table
+from lossbench.bench.measure.judge import REFERENCE
+from lossbench.bench.promises import Check, Judged, Share, judge_promise
+from lossbench.bench.run.records import Record
+from lossbench.bench.stamped import KEPT
+from lossbench.bench.timing.intervals import Interval
 
 MOST_SLOWER = 0.10
 LEAST_SHARE = 0.9
-COLUMNS = ("loss", "size", "chosen", "how sure", "interpolated", "measured", "best", "its time", "")
+TRIAL_COLUMNS = (
+    "loss",
+    "size",
+    "chosen",
+    "how sure",
+    "interpolated",
+    "measured",
+    "best",
+    "its time",
+    "",
+)
 
 
 @dataclass(frozen=True, config=KEPT)
-class Trial:
+class ChoiceTrial:
     """One size that was not in the records.
 
     Attributes:
@@ -38,7 +48,7 @@ class Trial:
 
     case: Case
     chosen: str
-    verdict: Verdict
+    verdict: Lead
     predicted_seconds: float
     seconds: dict[str, float]
     best: str
@@ -60,7 +70,7 @@ class TrialReport(Judged):
     """
 
     seed: int
-    trials: tuple[Trial, ...]
+    trials: tuple[ChoiceTrial, ...]
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -69,7 +79,7 @@ class TrialReport(Judged):
         promise = (
             f"within {MOST_SLOWER:.0%} of the best: at least {LEAST_SHARE:.0%} of what is chosen"
         )
-        return (judge(promise, share, holds=share.value >= LEAST_SHARE),)
+        return (judge_promise(promise, share, holds=share.value >= LEAST_SHARE),)
 
     def always(self, variant: str) -> Share:
         """Return the share that would be within a tenth, if one variant were always taken."""
@@ -81,7 +91,7 @@ class TrialReport(Judged):
         return Share(count, len(self.trials))
 
 
-def trial_of(prediction: Prediction, records: Iterable[Record]) -> Trial:
+def trial_of(prediction: Prediction, records: Iterable[Record]) -> ChoiceTrial:
     """Return how a recommendation fares against what was then measured."""
     timed = {r.variant: r for r in records if r.case == prediction.case and r.step}
     reference = timed.get(REFERENCE)
@@ -89,7 +99,7 @@ def trial_of(prediction: Prediction, records: Iterable[Record]) -> Trial:
     best = min(seconds, key=lambda name: seconds[name], default="")
     chosen = prediction.ranking.best
     ratio = step_ratio(timed[best], timed[chosen.variant]) if chosen.variant in timed else None
-    return Trial(
+    return ChoiceTrial(
         case=prediction.case,
         chosen=chosen.variant,
         verdict=prediction.ranking.verdict,
@@ -102,7 +112,7 @@ def trial_of(prediction: Prediction, records: Iterable[Record]) -> Trial:
 
 def trial_table(report: TrialReport) -> Group:
     """Return every trial, the promise, and what would be right with one variant always."""
-    table = words_table(*COLUMNS)
+    table = words_table(*TRIAL_COLUMNS)
     for trial in report.trials:
         table.add_row(*map(Text, _cells(trial)))
     variants = sorted({variant for trial in report.trials for variant in trial.seconds})
@@ -110,7 +120,7 @@ def trial_table(report: TrialReport) -> Group:
     return Group(table, Text(), checks_table(report.checks), Text("\n" + always))
 
 
-def _cells(trial: Trial) -> list[str]:
+def _cells(trial: ChoiceTrial) -> list[str]:
     measured = trial.seconds.get(trial.chosen)
     return [
         trial.case.loss,

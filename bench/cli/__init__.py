@@ -6,31 +6,31 @@ from collections.abc import Sequence
 import click
 from click.exceptions import NoArgsIsHelpError
 
-from bench.cli.agreement import agreement
-from bench.cli.catalogue import list_losses, show
-from bench.cli.choose import choose
-from bench.cli.choose_check import choose_check
-from bench.cli.choose_table import choose_table
-from bench.cli.compare import compare_runs
-from bench.cli.conformance import conformance
-from bench.cli.count import count
-from bench.cli.dashboard import dashboard
-from bench.cli.gate import gate
-from bench.cli.gate_proof import gate_proof
-from bench.cli.profile import profile
-from bench.cli.report import report
-from bench.cli.results import results
-from bench.cli.run import run_cases
-from bench.cli.scaling import scaling
-from bench.cli.selftest import selftest
-from bench.cli.train import train
-from bench.errors import UsageError
+from lossbench.bench.cli.agreement import agreement
+from lossbench.bench.cli.catalogue import list_losses, show
+from lossbench.bench.cli.choose import choose
+from lossbench.bench.cli.choose_check import choose_check
+from lossbench.bench.cli.choose_table import choose_table
+from lossbench.bench.cli.compare import compare_runs
+from lossbench.bench.cli.conformance import conformance
+from lossbench.bench.cli.count import count
+from lossbench.bench.cli.dashboard import dashboard
+from lossbench.bench.cli.gate import gate
+from lossbench.bench.cli.gate_proof import gate_proof
+from lossbench.bench.cli.profile import profile
+from lossbench.bench.cli.report import report
+from lossbench.bench.cli.results import results
+from lossbench.bench.cli.run import run_cases
+from lossbench.bench.cli.scaling import scaling
+from lossbench.bench.cli.selftest import selftest
+from lossbench.bench.cli.train import train
+from lossbench.bench.errors import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for what the user can mend, 130 for Ctrl-C."""
     try:
-        code = commands.main(arguments, prog_name="python -m bench", standalone_mode=False)
+        code = commands.main(arguments, prog_name="lossbench", standalone_mode=False)
     except NoArgsIsHelpError as error:
         error.show()
         return 2

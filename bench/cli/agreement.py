@@ -8,15 +8,15 @@ import click
 import torch
 from rich.text import Text
 
-import impls
-from bench.agreement import Agreement, measure_agreement
-from bench.agreement_table import LEGEND, agreement_table
-from bench.cases import AUTOCAST_DTYPES, DTYPES, Case
-from bench.cli.options import VARIANTS, device_option, loss_argument, size_options
-from bench.plan import check_variants, choose_device, choose_variants
-from bench.table import console
-from bench.trajectory import Trajectory, measure_trajectory
-from bench.worker import Lost, Worker
+from lossbench import impls
+from lossbench.bench.case.cases import AUTOCAST_DTYPES, DTYPES, Case
+from lossbench.bench.cli.options import VARIANTS, device_option, loss_argument, size_options
+from lossbench.bench.format import console
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.measure.agreement import Agreement, measure_agreement
+from lossbench.bench.measure.trajectory import Trajectory, measure_trajectory
+from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
+from lossbench.bench.show.agreement import LEGEND, agreement_table
 
 T = TypeVar("T")
 

@@ -2,10 +2,10 @@
 
 import click
 
-import impls
-from bench.cli.options import loss_argument
-from bench.table import console, losses_table, support_table
-from impls.cost import SYMBOLS, Cost
+from lossbench import impls
+from lossbench.bench.cli.options import loss_argument
+from lossbench.bench.format import console, losses_table, support_table
+from lossbench.impls.cost import SYMBOLS, Cost
 
 
 @click.command("list")

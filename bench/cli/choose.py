@@ -8,11 +8,11 @@ from typing import Any
 import click
 import torch
 
-from bench.cases import DATA_KINDS, DTYPES, Case
-from bench.choose.answer import Answer, answer
-from bench.choose.measuring import plan_missing
-from bench.choose.request import Request
-from bench.choose.sources import (
+from lossbench.bench.case.cases import DATA_KINDS, DTYPES, Case
+from lossbench.bench.choose.answer import Answer, answer
+from lossbench.bench.choose.measuring import plan_missing
+from lossbench.bench.choose.request import Request
+from lossbench.bench.choose.sources import (
     Host,
     NotMeasured,
     choose_pools,
@@ -20,15 +20,14 @@ from bench.choose.sources import (
     load_records,
     pools_of,
 )
-from bench.choose.text import answer_text
-from bench.cli.options import Bytes, Folder, device_option, loss_argument, size_options
-from bench.cli.run import RUNS, run_shown
-from bench.environment import ROOT, current_environment
-from bench.plan import choose_device, start_run
-from bench.records import Record
-from bench.table import console
-
-RESULTS = ROOT / "results"
+from lossbench.bench.choose.text import answer_text
+from lossbench.bench.cli.options import Bytes, Folder, device_option, loss_argument, size_options
+from lossbench.bench.cli.run import run_shown
+from lossbench.bench.format import console
+from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.paths import RESULTS, RUNS
+from lossbench.bench.run.plan import choose_device, start_run
+from lossbench.bench.run.records import Record
 
 records_option = click.option(
     "--records", "runs", type=Folder, multiple=True,

@@ -6,18 +6,18 @@ from pathlib import Path
 import click
 import torch
 
-from bench.choose.drawn import plan_of, predict
-from bench.choose.sources import Host
-from bench.choose.trial import TrialReport, trial_of, trial_table
-from bench.cli.choose import load_runs, machine_option, records_option
-from bench.cli.figures import finish, make_folder, out_option
-from bench.cli.options import device_option
-from bench.environment import current_environment
-from bench.plan import choose_device, start_run
-from bench.progress import watching
-from bench.records import read_records
-from bench.run import run
-from bench.stamped import now
+from lossbench.bench.choose.drawn import plan_of, predict
+from lossbench.bench.choose.sources import Host
+from lossbench.bench.choose.trial import TrialReport, trial_of, trial_table
+from lossbench.bench.cli.choose import load_runs, machine_option, records_option
+from lossbench.bench.cli.figures import finish, make_folder, out_option
+from lossbench.bench.cli.options import device_option
+from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.run.plan import choose_device, start_run
+from lossbench.bench.run.records import read_records
+from lossbench.bench.run.session import run
+from lossbench.bench.show.progress import watching
+from lossbench.bench.stamped import now
 
 
 @click.command("choose-check")

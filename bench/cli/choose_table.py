@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from bench.choose.shipped import SHIPPED, table_text
-from bench.cli.choose import load_runs, records_option
-from bench.cli.figures import check_file
-from bench.errors import writing
+from lossbench.bench.choose.shipped import SHIPPED, table_text
+from lossbench.bench.cli.choose import load_runs, records_option
+from lossbench.bench.cli.figures import check_file
+from lossbench.bench.errors import writing
 
 
 @click.command("choose-table")

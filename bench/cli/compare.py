@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.compare import KINDS, MARGIN, compare
-from bench.compare_table import as_plain, changes
-from bench.errors import UsageError
-from bench.frame import load
-from bench.report.data import RESULTS
-from bench.table import console
+from lossbench.bench.compare.comparison import KINDS, MARGIN, compare
+from lossbench.bench.compare.table import as_plain, changes_table
+from lossbench.bench.errors import UsageError
+from lossbench.bench.format import console
+from lossbench.bench.frame import load
+from lossbench.bench.paths import RESULTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ def compare_runs(
     if as_json:
         click.echo(json.dumps({**as_plain(found), "failed_on": failing}, indent=1))
     else:
-        console().print(changes(found, (first, second)))
+        console().print(changes_table(found, (first, second)))
         if failing:
             click.echo(f"failed on: {', '.join(failing)}", err=True)
     return 1 if failing else 0

@@ -6,12 +6,12 @@ import click
 import torch
 from rich.text import Text
 
-import impls
-from bench.cli.options import LOSSES, device_option
-from bench.conformance import Conformance, measure_conformance
-from bench.plan import choose_device
-from bench.table import conformance_table, console
-from bench.worker import Lost, Worker
+from lossbench import impls
+from lossbench.bench.cli.options import LOSSES, device_option
+from lossbench.bench.format import conformance_table, console
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.measure.conformance import Conformance, measure_conformance
+from lossbench.bench.run.plan import choose_device
 
 
 @click.command()

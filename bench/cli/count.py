@@ -5,14 +5,14 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
-import impls
-from bench.cases import DTYPES, Case
-from bench.cli.options import VARIANTS, device_option, loss_argument, size_options
-from bench.counters import Counters, count_instructions, measure_counters
-from bench.memory import Memory, measure_memory
-from bench.plan import check_variants, choose_device, choose_variants
-from bench.table import binary, console
-from bench.worker import Lost, Worker
+from lossbench import impls
+from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.cli.options import VARIANTS, device_option, loss_argument, size_options
+from lossbench.bench.format import binary, console
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.measure.counters import Counters, count_instructions, measure_counters
+from lossbench.bench.measure.memory import Memory, measure_memory
+from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
 
 
 @click.command()

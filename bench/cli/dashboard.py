@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from bench.dashboard import open_server, publish
-from bench.dashboard.screenshot import take_screenshot
-from bench.dashboard.serving import address
+from lossbench.bench.dashboard import open_server, publish
+from lossbench.bench.dashboard.screenshot import take_screenshot
+from lossbench.bench.dashboard.serving import address
 
 
 @click.command()

@@ -7,15 +7,13 @@ from typing import NoReturn
 import click
 from rich.console import RenderableType
 
-from bench.environment import ROOT
-from bench.errors import UsageError, writing
-from bench.promises import Judged
-from bench.table import console, plain_text
-
-FOLDER = ROOT / "results" / "selftest"
+from lossbench.bench.errors import UsageError, writing
+from lossbench.bench.format import console, plain_text
+from lossbench.bench.paths import SELFTESTS
+from lossbench.bench.promises import Judged
 
 out_option = click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=FOLDER,
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=SELFTESTS,
     help="Where to put the machine's folder; by default results/selftest.",
 )  # fmt: skip
 

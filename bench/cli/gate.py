@@ -10,16 +10,16 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from bench.cli.figures import check_file
-from bench.cli.options import LOSSES, device_option
-from bench.errors import writing
-from bench.gate.compare import BASE, HEAD
-from bench.gate.hold import Tell, hold_gate
-from bench.gate.plan import COUNTED, TIMED, Plan
-from bench.gate.table import gate_table
-from bench.gate.trees import copy_files, copy_revision
-from bench.plan import choose_device
-from bench.table import console
+from lossbench.bench.cli.figures import check_file
+from lossbench.bench.cli.options import LOSSES, device_option
+from lossbench.bench.errors import writing
+from lossbench.bench.format import console
+from lossbench.bench.gate.compare import BASE, HEAD
+from lossbench.bench.gate.hold import Tell, hold_gate
+from lossbench.bench.gate.plan import COUNTED, TIMED, GatePlan
+from lossbench.bench.gate.table import gate_table
+from lossbench.bench.gate.trees import copy_files, copy_revision
+from lossbench.bench.run.plan import choose_device
 
 
 class Percent(click.ParamType[float]):
@@ -109,7 +109,7 @@ def gate(
     2 where something could not be measured, else 0.
     """
     given: dict[str, Any] = {axis: values for axis, values in sizes.items() if values}
-    plan = Plan(
+    plan = GatePlan(
         margin=margin,
         budget_seconds=budget,
         threads=threads,

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from bench.cli.figures import finish, make_folder, out_option
-from bench.cli.gate import budget_option, margin_option, telling, threads_option
-from bench.cli.options import device_option
-from bench.gate.plan import Plan
-from bench.gate.proof import FEWEST_RUNS, hold_proof
-from bench.gate.table import proof_table
-from bench.plan import choose_device
+from lossbench.bench.cli.figures import finish, make_folder, out_option
+from lossbench.bench.cli.gate import budget_option, margin_option, telling, threads_option
+from lossbench.bench.cli.options import device_option
+from lossbench.bench.gate.plan import GatePlan
+from lossbench.bench.gate.proof import FEWEST_RUNS, hold_proof
+from lossbench.bench.gate.table import proof_table
+from lossbench.bench.run.plan import choose_device
 
 
 @click.command("gate-proof")
@@ -41,7 +41,7 @@ def gate_proof(
     Each run compares a copy of the working tree with another, in whose source the regression was
     written. The exit code is 1 where a promise fails. Fewer than 20 runs are not judged.
     """
-    plan = Plan(margin, budget, threads, choose_device(device), machine)
+    plan = GatePlan(margin, budget, threads, choose_device(device), machine)
     make_folder(out)
     with telling() as tell:
         proof = hold_proof(plan, runs, tell)

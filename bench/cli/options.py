@@ -9,8 +9,8 @@ import psutil
 from click.core import ParameterSource
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-import impls
-from bench.errors import UsageError
+from lossbench import impls
+from lossbench.bench.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -7,17 +7,17 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-import impls
-from bench.cases import DTYPES, Case
-from bench.cli.options import Folder, device_option, loss_argument, size_options
-from bench.environment import ROOT
-from bench.errors import UsageError
-from bench.plan import check_variants, choose_device, choose_variants
-from bench.profile.profiling import Profile, profile_folder, profile_variant
-from bench.profile.serving import check_servable, serve
-from bench.profile.table import operator_table
-from bench.table import binary, console
-from bench.worker import Lost, Worker
+from lossbench import impls
+from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.cli.options import Folder, device_option, loss_argument, size_options
+from lossbench.bench.errors import UsageError
+from lossbench.bench.format import binary, console
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.paths import ROOT
+from lossbench.bench.profile.profiling import Profile, profile_folder, profile_variant
+from lossbench.bench.profile.serving import check_servable, serve
+from lossbench.bench.profile.table import operator_table
+from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
 
 PROFILES = ROOT / "results" / "runs" / "profiles"
 

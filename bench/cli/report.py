@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import Folder
-from bench.errors import UsageError
-from bench.report import write_report
-from bench.report.data import RUNS, default_runs
-from bench.report.readme import renew
+from lossbench.bench.cli.options import Folder
+from lossbench.bench.errors import UsageError
+from lossbench.bench.paths import RUNS
+from lossbench.bench.report import write_report
+from lossbench.bench.report.data import default_runs
+from lossbench.bench.report.readme import renew
 
 
 @click.command()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import LOSSES, Folder
-from bench.records import Record, read_records
-from bench.results_table import results_table, warnings
-from bench.table import console
+from lossbench.bench.cli.options import LOSSES, Folder
+from lossbench.bench.format import console
+from lossbench.bench.run.records import Record, read_records
+from lossbench.bench.show.results import results_table, warnings
 
 
 @click.command()

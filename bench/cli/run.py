@@ -7,8 +7,8 @@ from typing import Any
 import click
 import torch
 
-from bench.cases import DATA_KINDS, DTYPES, PRESETS
-from bench.cli.options import (
+from lossbench.bench.case.cases import DATA_KINDS, DTYPES, PRESETS
+from lossbench.bench.cli.options import (
     LOSSES,
     VARIANTS,
     Bytes,
@@ -17,15 +17,13 @@ from bench.cli.options import (
     device_option,
     refuse_beside,
 )
-from bench.cli.results import print_results
-from bench.environment import ROOT
-from bench.plan import Plan, choose_device, choose_tasks, read_plan, start_run
-from bench.progress import watching
-from bench.records import read_records
-from bench.run import run
-from bench.sampling import HALF_WIDTH
-
-RUNS = ROOT / "results" / "runs"
+from lossbench.bench.cli.results import print_results
+from lossbench.bench.paths import RUNS
+from lossbench.bench.run.plan import RunPlan, choose_device, choose_tasks, read_plan, start_run
+from lossbench.bench.run.records import read_records
+from lossbench.bench.run.session import run
+from lossbench.bench.show.progress import watching
+from lossbench.bench.timing.sampling import HALF_WIDTH
 
 
 @click.command("run")
@@ -88,7 +86,7 @@ def run_cases(
     else:
         given = {axis: values for axis, values in sizes.items() if values}
         chosen = preset or (None if given else "quick")
-        plan = Plan(
+        plan = RunPlan(
             tasks=choose_tasks(chosen, losses, variants, choose_device(device), given, compiled),
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
@@ -106,11 +104,11 @@ def run_cases(
     click.echo(f"records: {folder}/records.jsonl", err=True)
 
 
-def run_shown(folder: Path, plan: Plan) -> None:
+def run_shown(folder: Path, plan: RunPlan) -> None:
     """Show a run while it goes on, and say how to resume it where it is stopped."""
     try:
         with watching(plan, folder) as watcher:
             run(folder, plan, watcher)
     except KeyboardInterrupt:
-        click.echo(f"stopped; to go on: python -m bench run --resume {folder}", err=True)
+        click.echo(f"stopped; to go on: lossbench run --resume {folder}", err=True)
         raise

@@ -8,17 +8,17 @@ from pydantic import ConfigDict, RootModel
 from pydantic.dataclasses import dataclass
 from rich.text import Text
 
-from bench.cases import Case
-from bench.cli.options import VARIANTS, Bytes, device_option, loss_argument, size_options
-from bench.environment import Environment, current_environment
-from bench.plan import check_variants, choose_device, choose_variants
-from bench.sampling import Sampling
-from bench.scaling.largest import LargestBatch, find_largest, free_memory
-from bench.scaling.laws import FEWEST_POINTS, Scaling, axes_of, sweep
-from bench.scaling.sweep import Sweeper
-from bench.scaling.table import exponent_tables, largest_table, notes
-from bench.table import console
-from bench.worker import Worker
+from lossbench.bench.case.cases import Case
+from lossbench.bench.cli.options import VARIANTS, Bytes, device_option, loss_argument, size_options
+from lossbench.bench.format import console
+from lossbench.bench.machine.environment import Environment, current_environment
+from lossbench.bench.machine.worker import Worker
+from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
+from lossbench.bench.scaling.largest import LargestBatch, find_largest, free_memory
+from lossbench.bench.scaling.laws import FEWEST_POINTS, Scaling, axes_of, sweep
+from lossbench.bench.scaling.sweep import Sweeper
+from lossbench.bench.scaling.table import exponent_tables, largest_table, notes
+from lossbench.bench.timing.sampling import Sampling
 
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))

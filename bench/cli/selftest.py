@@ -7,15 +7,15 @@ from pathlib import Path
 import click
 import torch
 
-from bench.cli.figures import FOLDER, finish, make_folder
-from bench.cli.options import device_option
-from bench.cli.run import RUNS
-from bench.plan import choose_device
-from bench.progress import progress_bar
-from bench.selftest import Plan, Tell, run_selftest
-from bench.selftest.report import FEWEST_TRIALS
-from bench.selftest.tables import report_table
-from bench.table import console
+from lossbench.bench.cli.figures import finish, make_folder
+from lossbench.bench.cli.options import device_option
+from lossbench.bench.format import console
+from lossbench.bench.paths import RUNS, SELFTESTS
+from lossbench.bench.run.plan import choose_device
+from lossbench.bench.selftest import SelfTestPlan, Tell, run_selftest
+from lossbench.bench.selftest.report import FEWEST_TRIALS
+from lossbench.bench.selftest.tables import report_table
+from lossbench.bench.show.progress import progress_bar
 
 QUICK_TRIALS, QUICK_PAIRS = 2, 1
 
@@ -73,7 +73,7 @@ def selftest(
 
     The exit code is 1 where a promise fails. A share of fewer than 60 trials is not judged.
     """
-    plan = Plan(
+    plan = SelfTestPlan(
         trials=min(trials, QUICK_TRIALS) if quick else trials,
         gate_pairs=min(gate_pairs, QUICK_PAIRS) if quick else gate_pairs,
         budget_seconds=budget,
@@ -83,7 +83,7 @@ def selftest(
         machine=machine,
     )
     # A quick one must not take the place of a whole one's figures.
-    place = out or (RUNS / "selftest" if quick else FOLDER)
+    place = out or (RUNS / "selftest" if quick else SELFTESTS)
     make_folder(place)
     try:
         with _telling(plan.parts) as tell:

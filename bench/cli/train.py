@@ -6,18 +6,18 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from bench.cli.options import VARIANTS, Folder, device_option
-from bench.environment import ROOT
-from bench.errors import UsageError
-from bench.plan import choose_device
-from bench.table import console
-from bench.train.data import DIGITS
-from bench.train.experiment import Experiment
-from bench.train.progress import watching
-from bench.train.recipes import LOSSES, PRESETS
-from bench.train.records import Training
-from bench.train.run import Plan, check_plan, experiments_of, run
-from bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, losses_table, variants_table
+from lossbench.bench.cli.options import VARIANTS, Folder, device_option
+from lossbench.bench.errors import UsageError
+from lossbench.bench.format import console
+from lossbench.bench.paths import ROOT
+from lossbench.bench.run.plan import choose_device
+from lossbench.bench.train.data import DIGITS
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.progress import watching_training
+from lossbench.bench.train.recipes import PRESETS, TRAINED_LOSSES
+from lossbench.bench.train.records import Training
+from lossbench.bench.train.run import TrainPlan, check_plan, experiments_of, run_training
+from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_table, variants_table
 
 
 @click.command()
@@ -26,7 +26,9 @@ from bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, losses_table, variant
     help=" ".join(f"{name}: {preset.summary}." for name, preset in PRESETS.items()),
 )  # fmt: skip
 @click.option("--mnist", type=Folder, help="The folder of MNIST's IDX files, gzipped or not.")
-@click.option("--loss", "losses", type=click.Choice(LOSSES), multiple=True, help="All by default.")
+@click.option(
+    "--loss", "losses", type=click.Choice(TRAINED_LOSSES), multiple=True, help="All by default."
+)
 @click.option(
     "--variant", "variants", type=click.Choice(VARIANTS), multiple=True,
     help="All that are not compiled by default.",
@@ -76,7 +78,7 @@ def train(
     name = choose_preset(preset, mnist)
     chosen = PRESETS[name]
     common = Experiment(
-        loss=LOSSES[0],
+        loss=TRAINED_LOSSES[0],
         source=DIGITS if mnist is None else str(mnist),
         network=chosen.network,
         epochs=epochs or chosen.epochs,
@@ -86,7 +88,7 @@ def train(
         seed=seed,
         device=choose_device(device),
     )
-    plan = Plan(
+    plan = TrainPlan(
         preset=name,
         experiments=experiments_of(losses or chosen.losses, common),
         variants=variants,
@@ -99,8 +101,8 @@ def train(
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     folder = out or ROOT / "results" / "runs" / f"train-{stamp}"
     try:
-        with watching(len(plan.experiments)) as watcher:
-            training = run(folder, plan, watcher)
+        with watching_training(len(plan.experiments)) as watcher:
+            training = run_training(folder, plan, watcher)
     except KeyboardInterrupt:
         click.echo(f"stopped; what was done is in {folder}", err=True)
         raise
@@ -124,7 +126,7 @@ def choose_preset(preset: str | None, mnist: Path | None) -> str:
 def print_training(training: Training) -> None:
     """Print what a training found."""
     out = console()
-    out.print(losses_table(training.lessons))
+    out.print(trained_table(training.lessons))
     out.print(Text(LOSS_LEGEND, "dim"), Text(""))
     if any(lesson.variants for lesson in training.lessons):
         out.print(variants_table(training.lessons))

@@ -9,9 +9,9 @@ two machines are not comparable either: they and the times are shown side by sid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.agreement import FACTOR, rounding_band
-from bench.cases import DTYPES
-from bench.frame.columns import CASE_COLUMNS
+from lossbench.bench.case.cases import DTYPES
+from lossbench.bench.frame.columns import CASE_COLUMNS
+from lossbench.bench.measure.agreement import FACTOR, rounding_band
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ class Comparison:
 
 
 def compare(first: "pd.DataFrame", second: "pd.DataFrame", margin: float = MARGIN) -> Comparison:
-    """Return what has changed from a frame of ``bench.load`` to another.
+    """Return what has changed from a frame of ``lossbench.load`` to another.
 
     Of a cell that a frame holds several times the latest counts.
 

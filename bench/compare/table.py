@@ -8,20 +8,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.cases import Case
-from bench.compare import BYTES, CELL, KINDS, Comparison
-from bench.frame.columns import CASE_COLUMNS
-from bench.intervals import Interval
-from bench.table import binary, si, spread
+from lossbench.bench.case.cases import Case
+from lossbench.bench.compare.comparison import BYTES, CELL, KINDS, Comparison
+from lossbench.bench.format import binary, si, spread
+from lossbench.bench.frame.columns import CASE_COLUMNS
+from lossbench.bench.timing.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_ROWS = 50
+MOST_CELLS = 50
 SIDES = ("first", "second")
 
 
-def changes(found: Comparison, names: tuple[str, str]) -> Group:
+def changes_table(found: Comparison, names: tuple[str, str]) -> Group:
     """Return a table a kind of change, and what the intervals say as a whole.
 
     Args:
@@ -92,7 +92,7 @@ def _counts(rows: "pd.DataFrame") -> Table:
     """Return how many cells of each Loss and variant there are."""
     table = _headed("loss", "variant", "cells")
     counts = rows.groupby(["loss", "variant"], sort=False).size().reset_index(name="cells")
-    for loss, variant, count in counts.head(MOST_ROWS).itertuples(index=False):
+    for loss, variant, count in counts.head(MOST_CELLS).itertuples(index=False):
         table.add_row(str(loss), Text(str(variant)), str(count))
     return _with_rest(table, counts)
 
@@ -105,13 +105,13 @@ def _headed(*columns: str) -> Table:
 
 
 def _with_rest(table: Table, rows: "pd.DataFrame") -> Table:
-    if len(rows) > MOST_ROWS:
-        table.add_row(Text(f"and {len(rows) - MOST_ROWS} more, which --json has", "dim"))
+    if len(rows) > MOST_CELLS:
+        table.add_row(Text(f"and {len(rows) - MOST_CELLS} more, which --json has", "dim"))
     return table
 
 
 def _rows(rows: "pd.DataFrame") -> Iterator[dict[Any, Any]]:
-    yield from rows.head(MOST_ROWS).to_dict("records")
+    yield from rows.head(MOST_CELLS).to_dict("records")
 
 
 def _cell(row: dict[str, Any]) -> tuple[Text, Text]:

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from threading import Thread
 
-from bench.dashboard.serving import address, open_server
-from bench.errors import UsageError, writing
+from lossbench.bench.dashboard.serving import address, open_server
+from lossbench.bench.errors import UsageError, writing
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # As root, Chromium starts in no sandbox.

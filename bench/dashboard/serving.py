@@ -4,7 +4,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from bench.errors import UsageError
+from lossbench.bench.errors import UsageError
 
 _HOST = "127.0.0.1"
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.dashboard.tidying import drop_empty_rows, drop_unmeasured, name_machines
-from bench.dashboard.vendor import vendor
-from bench.errors import UsageError, writing
+from lossbench.bench.dashboard.tidying import drop_empty_rows, drop_unmeasured, name_machines
+from lossbench.bench.dashboard.vendor import vendor
+from lossbench.bench.errors import UsageError, writing
 
 if TYPE_CHECKING:
     from asv.config import Config

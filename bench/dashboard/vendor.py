@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.errors import UsageError
+from lossbench.bench.errors import UsageError
 
 _PACKAGES = Path(__file__).parent
 # The file's name at the CDN, and the file in its npm package.

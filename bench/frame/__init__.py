@@ -1,15 +1,15 @@
 """One tidy frame of what was measured, whichever tool measured it: a row a variant in a Case.
 
-``bench.load("results")`` finds everything below a folder; ``COLUMNS`` tells what the columns are.
+``lossbench.load("results")`` finds everything below a folder; ``COLUMNS`` has the columns.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.errors import UsageError
-from bench.frame import asv, pytest_benchmark, runs
-from bench.frame.columns import COLUMNS
+from lossbench.bench.errors import UsageError
+from lossbench.bench.frame import asv, pytest_benchmark, runs
+from lossbench.bench.frame.columns import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Rows of the results that asv keeps of ``bench.suites``: one file a commit and machine."""
+"""Rows of the results that asv keeps of ``bench.suites``: a file for each commit and machine."""
 
 import ast
 import itertools
@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from bench.cases import Case
-from bench.errors import UsageError
-from bench.suites.suite import PARAMETERS
+from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
+from lossbench.bench.suites.suite import PARAMETERS
 
 MACHINE = "machine.json"
 SUITES = ("suites.eager.", "suites.compiled.")

@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
-from bench.cases import Case
+from lossbench.bench.case.cases import Case
 
 CASE_COLUMNS = tuple(field.name for field in fields(Case))
 

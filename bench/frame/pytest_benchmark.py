@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from bench.errors import UsageError
-from bench.frame.columns import CASE_COLUMNS
-from bench.frame.runs import record_row
-from bench.records import Record
+from lossbench.bench.errors import UsageError
+from lossbench.bench.frame.columns import CASE_COLUMNS
+from lossbench.bench.frame.runs import record_row
+from lossbench.bench.run.records import Record
 
 SOURCE = "pytest-benchmark"
 # Its files begin with it; other tools' files stand beside them.

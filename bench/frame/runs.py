@@ -1,13 +1,13 @@
-"""Rows of the runs of ``python -m bench run``."""
+"""Rows of the runs of ``lossbench run``."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.ceilings import limit
-from bench.frame.columns import case_row
-from bench.records import RECORDS, Record, each_record
-from bench.timing import Timing
+from lossbench.bench.frame.columns import case_row
+from lossbench.bench.measure.ceilings import limit
+from lossbench.bench.run.records import RECORDS, Record, each_record
+from lossbench.bench.timing.samples import Timing
 
 
 def find(path: Path) -> Iterator[Path]:

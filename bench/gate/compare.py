@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from bench.agreement import measure_agreement, workload_of
-from bench.calls import prepare_calls
-from bench.cases import Case
-from bench.counters import Counters, measure_counters
-from bench.gate.trees import Tree
-from bench.memory import Memory, measure_memory
-from bench.records import Status
-from bench.sampling import Sampling, interleave
-from bench.timing import Timing
+from lossbench.bench.case.calls import prepare_calls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.gate.trees import Tree
+from lossbench.bench.measure.agreement import measure_agreement, workload_of
+from lossbench.bench.measure.counters import Counters, measure_counters
+from lossbench.bench.measure.memory import Memory, measure_memory
+from lossbench.bench.run.records import Status
+from lossbench.bench.timing.samples import Timing
+from lossbench.bench.timing.sampling import Sampling, interleave
 
 BASE, HEAD = "base", "head"
 PHASES = ("forward", "step")

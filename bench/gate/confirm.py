@@ -11,13 +11,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
-from bench.gate.compare import sample_trees
-from bench.gate.plan import MOST_PROCESSES, Plan
-from bench.gate.report import Comparison
-from bench.gate.trees import Tree
-from bench.sampling import Sampling
-from bench.timing import Timing
-from bench.worker import Lost, Worker
+from lossbench.bench.gate.compare import sample_trees
+from lossbench.bench.gate.plan import MOST_PROCESSES, GatePlan
+from lossbench.bench.gate.report import GateComparison
+from lossbench.bench.gate.trees import Tree
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.timing.samples import Timing
+from lossbench.bench.timing.sampling import Sampling
 
 TIMEOUT_SECONDS = 120.0
 
@@ -38,17 +38,17 @@ class Suspicion:
     timings: list[Timing] = field(default_factory=list)
     lost: str = ""
 
-    def pending(self, plan: Plan) -> bool:
+    def pending(self, plan: GatePlan) -> bool:
         """Return whether it is to be tried in another process."""
         return not self.lost and not plan.settles(Timing.joined(self.timings))
 
 
 def confirm(
-    comparisons: list[Comparison],
+    comparisons: list[GateComparison],
     trees: tuple[Tree, Tree],
-    plan: Plan,
+    plan: GatePlan,
     tell: Callable[[str], None],
-) -> list[Comparison]:
+) -> list[GateComparison]:
     """Return the comparisons, what is suspect in them tried in fresh processes."""
     suspicions = [
         Suspicion(number, phase)
@@ -72,8 +72,8 @@ def _try(
     worker: Worker,
     trees: tuple[Tree, Tree],
     suspicion: Suspicion,
-    comparison: Comparison,
-    plan: Plan,
+    comparison: GateComparison,
+    plan: GatePlan,
     turn: int,
 ) -> None:
     phase, sampling = suspicion.phase, Sampling(2 * plan.budget_seconds, seed=turn)
@@ -88,7 +88,7 @@ def _try(
 def ask_times(
     worker: Worker,
     trees: tuple[Tree, Tree],
-    comparison: Comparison,
+    comparison: GateComparison,
     phases: tuple[str, ...],
     sampling: Sampling,
 ) -> dict[str, Timing]:
@@ -103,7 +103,7 @@ def ask_times(
     return worker.ask(timeout, sample_trees, ordered, case, variant, phases, sampling)
 
 
-def _tried(comparisons: list[Comparison], suspicions: list[Suspicion]) -> list[Comparison]:
+def _tried(comparisons: list[GateComparison], suspicions: list[Suspicion]) -> list[GateComparison]:
     found = list(comparisons)
     for suspicion in suspicions:
         before = found[suspicion.number]

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
-from bench.gate.compare import Seen
-from bench.gate.report import Comparison, Finding, Kind, slowdown
-from bench.intervals import Interval
-from bench.memory import Memory
-from bench.table import binary, spread
-from bench.timing import Timing
+from lossbench.bench.format import binary, spread
+from lossbench.bench.gate.compare import Seen
+from lossbench.bench.gate.report import Finding, FindingKind, GateComparison, slowdown
+from lossbench.bench.measure.memory import Memory
+from lossbench.bench.timing.intervals import Interval
+from lossbench.bench.timing.samples import Timing
 
 # Counts are exact, but a buffer may be a few elements longer for no harm; and CUDA's caching
 # allocator deals out multiples of 512.
@@ -22,7 +22,7 @@ BROKEN = ("refused", "failed")
 LOST = ("crashed", "oom", "timeout")
 
 
-def findings_of(comparison: Comparison, margin: float) -> Iterator[Finding]:
+def findings_of(comparison: GateComparison, margin: float) -> Iterator[Finding]:
     """Yield what differs in one cell.
 
     Args:
@@ -41,9 +41,9 @@ def findings_of(comparison: Comparison, margin: float) -> Iterator[Finding]:
         yield _status(comparison)
 
 
-def _status(comparison: Comparison) -> Finding:
+def _status(comparison: GateComparison) -> Finding:
     base, head = comparison.base, comparison.head
-    kind: Kind = "note"
+    kind: FindingKind = "note"
     if head.status in LOST:
         kind = "lost"
     elif base.status == "passed" and head.status in BROKEN:
@@ -56,7 +56,7 @@ def _standing(seen: Seen) -> str:
     return f"{seen.status}{seen.reason and f' ({seen.reason})'}"
 
 
-def _bytes(comparison: Comparison) -> Iterator[Finding]:
+def _bytes(comparison: GateComparison) -> Iterator[Finding]:
     base, head = _memories(comparison)
     for quantity, name in BYTES.items():
         before, after = getattr(base, name), getattr(head, name)
@@ -65,16 +65,16 @@ def _bytes(comparison: Comparison) -> Iterator[Finding]:
         factor = after / before if before else None
         change = f" ({factor - 1:+.1%})" if factor else ""
         text = f"{binary(before)} to {binary(after)}{change}"
-        kind: Kind = "regression" if after > before else "improvement"
+        kind: FindingKind = "regression" if after > before else "improvement"
         yield _finding(comparison, kind, quantity, text, factor=factor)
 
 
-def _counts(comparison: Comparison) -> Iterator[Finding]:
+def _counts(comparison: GateComparison) -> Iterator[Finding]:
     counts = zip(*map(_count, (comparison.base, comparison.head)), strict=True)
     for (quantity, before), (_, after) in counts:
         if before == after:
             continue
-        kind: Kind = "note"
+        kind: FindingKind = "note"
         if quantity == "waits for the device":
             # No clock on the CPU sees it, and on a GPU one may cost more than the loss.
             kind = "regression" if after > before else "improvement"
@@ -91,17 +91,19 @@ def _count(seen: Seen) -> list[tuple[str, int]]:
     ]
 
 
-def _memories(comparison: Comparison) -> tuple[Memory, Memory]:
+def _memories(comparison: GateComparison) -> tuple[Memory, Memory]:
     assert comparison.base.memory
     assert comparison.head.memory
     return comparison.base.memory, comparison.head.memory
 
 
-def _times(comparison: Comparison, phase: str, timing: Timing, margin: float) -> Iterator[Finding]:
+def _times(
+    comparison: GateComparison, phase: str, timing: Timing, margin: float
+) -> Iterator[Finding]:
     interval, processes = slowdown(timing), len(timing.processes)
     if 1 / (1 + margin) <= interval.median <= 1 + margin:
         return
-    kind: Kind = "note"
+    kind: FindingKind = "note"
     if interval.low > 1 + margin:
         kind = "regression"
     elif interval.high < 1 / (1 + margin):
@@ -120,8 +122,8 @@ def _times(comparison: Comparison, phase: str, timing: Timing, margin: float) ->
 
 
 def _finding(
-    comparison: Comparison,
-    kind: Kind,
+    comparison: GateComparison,
+    kind: FindingKind,
     quantity: str,
     text: str,
     factor: float | None = None,

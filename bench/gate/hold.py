@@ -5,22 +5,22 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 
-from bench.environment import current_environment
-from bench.errors import UsageError
-from bench.gate.compare import PHASES, Seen, list_variants, see
-from bench.gate.confirm import TIMEOUT_SECONDS, ask_times, confirm
-from bench.gate.findings import coverage_findings, findings_of
-from bench.gate.plan import Cell, Plan, Variants, choose_cells
-from bench.gate.report import Comparison, Report
-from bench.gate.trees import Tree
-from bench.sampling import Sampling
-from bench.stamped import now
-from bench.worker import Lost, Worker
+from lossbench.bench.errors import UsageError
+from lossbench.bench.gate.compare import PHASES, Seen, list_variants, see
+from lossbench.bench.gate.confirm import TIMEOUT_SECONDS, ask_times, confirm
+from lossbench.bench.gate.findings import coverage_findings, findings_of
+from lossbench.bench.gate.plan import GateCell, GatePlan, Variants, choose_cells
+from lossbench.bench.gate.report import GateComparison, GateReport
+from lossbench.bench.gate.trees import Tree
+from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.stamped import now
+from lossbench.bench.timing.sampling import Sampling
 
 Tell = Callable[[str], None]
 
 
-def hold_gate(base: Tree, head: Tree, plan: Plan, tell: Tell) -> Report:
+def hold_gate(base: Tree, head: Tree, plan: GatePlan, tell: Tell) -> GateReport:
     """Compare two trees.
 
     Args:
@@ -39,7 +39,7 @@ def hold_gate(base: Tree, head: Tree, plan: Plan, tell: Tell) -> Report:
         comparisons = list(_compare_all(worker, (base, head), cells, plan, tell))
     comparisons = confirm(comparisons, (base, head), plan, tell)
     found = [finding for each in comparisons for finding in findings_of(each, plan.margin)]
-    return Report(
+    return GateReport(
         environment=environment,
         made=now(),
         base=base.label,
@@ -60,12 +60,12 @@ def _ask_variants(worker: Worker, tree: Tree) -> Variants:
 
 
 def _compare_all(
-    worker: Worker, trees: tuple[Tree, Tree], cells: list[Cell], plan: Plan, tell: Tell
-) -> Iterator[Comparison]:
+    worker: Worker, trees: tuple[Tree, Tree], cells: list[GateCell], plan: GatePlan, tell: Tell
+) -> Iterator[GateComparison]:
     for number, cell in enumerate(cells, 1):
         tell(f"[{number}/{len(cells)}] {cell.case.loss} {cell.variant}, {cell.case}")
         base, head = (_see(worker, tree, cell) for tree in trees)
-        comparison = Comparison(cell.case, cell.variant, base, head, {}, {})
+        comparison = GateComparison(cell.case, cell.variant, base, head, {}, {})
         times = cell.judged and not plan.counts_only
         if times and base.status == head.status == "passed":
             sampling = Sampling(plan.budget_seconds, seed=number)
@@ -77,7 +77,7 @@ def _compare_all(
         yield comparison
 
 
-def _see(worker: Worker, tree: Tree, cell: Cell) -> Seen:
+def _see(worker: Worker, tree: Tree, cell: GateCell) -> Seen:
     case, variant = cell.case, cell.variant
     try:
         return worker.ask(TIMEOUT_SECONDS, see, tree, case, variant, judged=cell.judged)

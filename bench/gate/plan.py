@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.cases import Case, Sizes
-from bench.errors import UsageError
-from bench.gate.report import slowdown
-from bench.timing import Timing
+from lossbench.bench.case.cases import Case, Sizes
+from lossbench.bench.errors import UsageError
+from lossbench.bench.gate.report import slowdown
+from lossbench.bench.timing.samples import Timing
 
 Variants = Mapping[str, tuple[str, ...]]
 """The variants of each Loss of a tree."""
@@ -20,7 +20,7 @@ COUNTED = Sizes(batch=(1024,), classes=(1000,))
 
 
 @dataclass(frozen=True)
-class Cell:
+class GateCell:
     """A variant of a Case to compare.
 
     Attributes:
@@ -35,7 +35,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
+class GatePlan:
     """What the gate is to do.
 
     Attributes:
@@ -79,14 +79,14 @@ class Plan:
         return {loss: v for loss, v in variants.items() if not self.losses or loss in self.losses}
 
 
-def choose_cells(plan: Plan, base: Variants, head: Variants) -> list[Cell]:
+def choose_cells(plan: GatePlan, base: Variants, head: Variants) -> list[GateCell]:
     """Return what both trees have and the plan asks for.
 
     Raises:
         UsageError: where that is nothing.
     """
     cells = [
-        Cell(case, variant, judged)
+        GateCell(case, variant, judged)
         for judged, grids in ((True, plan.timed), (False, plan.counted))
         for grid in grids
         for case in grid.cases(plan.device)
@@ -103,7 +103,7 @@ def choose_cells(plan: Plan, base: Variants, head: Variants) -> list[Cell]:
     return cells
 
 
-def _chosen(plan: Plan, variants: tuple[str, ...], *, judged: bool) -> list[str]:
+def _chosen(plan: GatePlan, variants: tuple[str, ...], *, judged: bool) -> list[str]:
     chosen = [name for name in variants if name in plan.variants]
     if not plan.variants:
         chosen = [name for name in variants if "+compile" not in name]

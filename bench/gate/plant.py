@@ -4,8 +4,8 @@ import inspect
 from pathlib import Path
 from typing import Literal
 
-import impls
-from bench.environment import ROOT
+from lossbench import impls
+from lossbench.bench.paths import ROOT
 
 Effect = Literal["identical", "slower", "buffer"]
 
@@ -62,7 +62,7 @@ def plantable() -> list[str]:
 def source_of(loss: str) -> str:
     """Return the file of a Loss's fused variant, from the root of the repository."""
     source = inspect.getfile(impls.implementation(loss, VARIANT).builder)
-    return str(Path(source).relative_to(ROOT))
+    return str(Path(source).resolve().relative_to(ROOT))
 
 
 def plant(file: Path, loss: str, effect: Effect, share: float = SLOWER) -> None:

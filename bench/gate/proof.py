@@ -8,16 +8,23 @@ from typing import get_args
 
 from pydantic.dataclasses import dataclass
 
-import impls
-from bench.environment import current_environment
-from bench.gate.compare import BASE, HEAD
-from bench.gate.hold import hold_gate
-from bench.gate.plan import Plan
-from bench.gate.plant import SLOWER, VARIANT, Effect, plant, plantable, source_of
-from bench.gate.report import Finding
-from bench.gate.trees import copy_files
-from bench.promises import LEAST_FOUND, MOST_FALSE_ALARMS, Check, Judged, Share, judge
-from bench.stamped import KEPT, now
+from lossbench import impls
+from lossbench.bench.gate.compare import BASE, HEAD
+from lossbench.bench.gate.hold import hold_gate
+from lossbench.bench.gate.plan import GatePlan
+from lossbench.bench.gate.plant import SLOWER, VARIANT, Effect, plant, plantable, source_of
+from lossbench.bench.gate.report import Finding
+from lossbench.bench.gate.trees import copy_files
+from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.promises import (
+    LEAST_FOUND,
+    MOST_FALSE_ALARMS,
+    Check,
+    Judged,
+    Share,
+    judge_promise,
+)
+from lossbench.bench.stamped import KEPT, now
 
 # Of fewer, one alarm alone would be more than one in twenty.
 FEWEST_RUNS = 20
@@ -87,7 +94,7 @@ class Proof(Judged):
         )
 
 
-def hold_proof(plan: Plan, count: int, tell: Callable[[str], None]) -> Proof:
+def hold_proof(plan: GatePlan, count: int, tell: Callable[[str], None]) -> Proof:
     """Run the gate on trees of which the truth is known.
 
     Identical code is compared in all eager variants of a Loss, the Losses in turn, so that twenty
@@ -116,7 +123,7 @@ def hold_proof(plan: Plan, count: int, tell: Callable[[str], None]) -> Proof:
     )
 
 
-def _run(plan: Plan, effect: Effect, loss: str) -> Run:
+def _run(plan: GatePlan, effect: Effect, loss: str) -> Run:
     chosen = replace(
         plan,
         losses=(loss,),
@@ -141,9 +148,9 @@ def _run(plan: Plan, effect: Effect, loss: str) -> Run:
 
 def _quiet(promise: str, runs: Sequence[Run]) -> Check:
     share = Share(sum(run.alarmed for run in runs), len(runs))
-    return judge(promise, share, holds=share.value <= MOST_FALSE_ALARMS, fewest=FEWEST_RUNS)
+    return judge_promise(promise, share, holds=share.value <= MOST_FALSE_ALARMS, fewest=FEWEST_RUNS)
 
 
 def _caught(promise: str, runs: Sequence[Run], least: float) -> Check:
     share = Share(sum(run.caught for run in runs), len(runs))
-    return judge(promise, share, holds=share.value >= least, fewest=FEWEST_RUNS)
+    return judge_promise(promise, share, holds=share.value >= least, fewest=FEWEST_RUNS)

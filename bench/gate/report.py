@@ -6,17 +6,17 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from bench.cases import Case
-from bench.gate.compare import Seen
-from bench.intervals import Interval
-from bench.stamped import KEPT, Stamped
-from bench.timing import Timing
+from lossbench.bench.case.cases import Case
+from lossbench.bench.gate.compare import Seen
+from lossbench.bench.stamped import KEPT, Stamped
+from lossbench.bench.timing.intervals import Interval
+from lossbench.bench.timing.samples import Timing
 
-Kind = Literal["regression", "lost", "improvement", "note"]
+FindingKind = Literal["regression", "lost", "improvement", "note"]
 
 
 @dataclass(frozen=True, config=KEPT)
-class Comparison:
+class GateComparison:
     """A variant of one Case in both trees.
 
     Attributes:
@@ -55,7 +55,7 @@ class Finding:
         processes: how many fresh processes confirmed it.
     """
 
-    kind: Kind
+    kind: FindingKind
     loss: str
     variant: str
     case: Case | None
@@ -67,7 +67,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(Stamped):
+class GateReport(Stamped):
     """All that the gate saw; ``budget_seconds`` are those of a phase of a cell at first.
 
     Attributes:
@@ -83,10 +83,10 @@ class Report(Stamped):
     head: str
     margin: float
     seconds: float
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[GateComparison, ...]
     findings: tuple[Finding, ...]
 
-    def of_kind(self, kind: Kind) -> tuple[Finding, ...]:
+    def of_kind(self, kind: FindingKind) -> tuple[Finding, ...]:
         """Return the findings of a kind."""
         return tuple(finding for finding in self.findings if finding.kind == kind)
 

@@ -6,12 +6,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bench.gate.plant import SLOWER, VARIANT, Effect
-from bench.gate.proof import Proof
-from bench.gate.report import Finding, Kind, Report
-from bench.table import checks_table, figures_table
+from lossbench.bench.format import checks_table, figures_table
+from lossbench.bench.gate.plant import SLOWER, VARIANT, Effect
+from lossbench.bench.gate.proof import Proof
+from lossbench.bench.gate.report import Finding, FindingKind, GateReport
 
-HEADINGS: dict[Kind, tuple[str, str]] = {
+HEADINGS: dict[FindingKind, tuple[str, str]] = {
     "regression": ("Worse", "bold red"),
     "lost": ("Could not be measured", "bold yellow"),
     "improvement": ("Better", "bold green"),
@@ -19,7 +19,7 @@ HEADINGS: dict[Kind, tuple[str, str]] = {
 }
 
 
-def gate_table(report: Report) -> Group:
+def gate_table(report: GateReport) -> Group:
     """Return the findings by kind, the worst first, and a line that sums them up."""
     parts: list[Table | Text] = []
     for kind, (heading, style) in HEADINGS.items():
@@ -39,7 +39,7 @@ def _findings(findings: tuple[Finding, ...]) -> Table:
     return table
 
 
-def summary(report: Report) -> str:
+def summary(report: GateReport) -> str:
     """Return what was compared, and how it ended, in two lines."""
     timed = sum(bool(comparison.screened) for comparison in report.comparisons)
     counts = ", ".join(

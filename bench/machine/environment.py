@@ -5,15 +5,14 @@ import os
 import platform
 import subprocess
 from functools import cache
-from pathlib import Path
 
 import psutil
 import torch
 from pydantic.dataclasses import dataclass
 
-from bench.conditions import Conditions, current_conditions
+from lossbench.bench.machine.conditions import Conditions, current_conditions
+from lossbench.bench.paths import IN_CHECKOUT, ROOT
 
-ROOT = Path(__file__).parent.parent
 PACKAGES = (
     "lossbench",
     "liger-kernel",
@@ -100,7 +99,7 @@ def current_environment(
         python=platform.python_version(),
         system=platform.platform(),
         commit=_git("rev-parse", "HEAD"),
-        dirty=bool(_git("status", "--porcelain", "--", "bench", "impls", "reference")),
+        dirty=bool(_git("status", "--porcelain", "--", "bench", "impls", "lossbench", "reference")),
         packages=_versions(),
         variables={k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)},
     )
@@ -124,6 +123,9 @@ def _versions() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str:
+    if not IN_CHECKOUT:
+        # An installed package may lie below some other repository.
+        return ""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False

@@ -23,10 +23,10 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-import impls
-from bench.cases import Case
-from bench.deviation import Errors, errors_of
-from bench.workload import Outcome, Workload, mirrored
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Outcome, Workload, mirrored
+from lossbench.bench.measure.deviation import Errors, errors_of
 
 FACTOR = 4.0
 BAND = 2.0

@@ -9,12 +9,12 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-import impls
-from bench.cases import DTYPES, Case
-from bench.clock import calls_a_block, clock
-from bench.data import make_inputs
-from impls.cost import Phase, Sizes
-from impls.fused.products import product
+from lossbench import impls
+from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.case.data import make_inputs
+from lossbench.bench.timing.clock import calls_a_block, clock
+from lossbench.impls.cost import Phase, Sizes
+from lossbench.impls.products import product
 
 Bound = Literal["arithmetic", "bytes", "overhead"]
 
@@ -64,7 +64,7 @@ def measure_ceilings(device: str, dtypes: tuple[str, ...]) -> Ceilings:
 
     Args:
         device: ``cpu`` or ``cuda``.
-        dtypes: whose matrix products to measure, by their names in ``bench.cases.DTYPES``.
+        dtypes: the dtypes to multiply matrices in, by their names in ``DTYPES``.
     """
     return Ceilings(
         {dtype: _flops_per_second(device, DTYPES[dtype]) for dtype in dtypes},

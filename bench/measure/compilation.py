@@ -6,11 +6,11 @@ from functools import cache
 
 import torch
 
-import impls
-from bench.agreement import workload_of
-from bench.cases import Case
-from bench.errors import UsageError
-from bench.workload import Workload
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload
+from lossbench.bench.errors import UsageError
+from lossbench.bench.measure.agreement import workload_of
 
 
 @dataclass(frozen=True)

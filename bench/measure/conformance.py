@@ -17,12 +17,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-import impls
-from bench.agreement import FACTOR, quantities, rounding_band
-from bench.cases import DTYPES, Case
-from bench.degenerate import BATCH, CLASSES, DEGENERATE, DIM, NAN
-from bench.deviation import relative_error
-from bench.workload import Workload, mirrored
+from lossbench import impls
+from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.case.workload import Workload, mirrored
+from lossbench.bench.measure.agreement import FACTOR, quantities, rounding_band
+from lossbench.bench.measure.degenerate import BATCH, CLASSES, DEGENERATE, DIM, NAN
+from lossbench.bench.measure.deviation import relative_error
 
 Grade = Literal["same", "better", "worse"]
 # What a step gave by name, or the error that it raised.

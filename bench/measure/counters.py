@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 
-import impls
-from bench.agreement import workload_of
-from bench.calls import prepare_calls
-from bench.cases import Case
-from bench.environment import ROOT
-from bench.errors import UsageError
+from lossbench import impls
+from lossbench.bench.case.calls import prepare_calls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
+from lossbench.bench.measure.agreement import workload_of
+from lossbench.bench.paths import ROOT
 
 # The processor must see their results before it goes on: on CUDA each waits for the device.
 WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::_unique2")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.data import DIFFERENTIABLE
+from lossbench.bench.case.data import DIFFERENTIABLE
 
 BATCH, DIM, CLASSES = 12, 8, 5
 NAN = "NaN"

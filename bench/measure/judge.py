@@ -7,22 +7,22 @@ from typing import Self
 import torch
 from torch import nn
 
-import impls
-from bench.agreement import Agreement, measure_agreement, workload_of
-from bench.calls import prepare_calls
-from bench.cases import Case
-from bench.compilation import (
+from lossbench import impls
+from lossbench.bench.case.calls import prepare_calls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload
+from lossbench.bench.measure.agreement import Agreement, measure_agreement, workload_of
+from lossbench.bench.measure.compilation import (
     Compilation,
     WarmCompilation,
     measure_compilation,
     measure_warm_compilation,
 )
-from bench.conformance import Conformance, measure_conformance
-from bench.counters import Counters, measure_counters
-from bench.memory import Memory, measure_memory
-from bench.sampling import Sampling, interleave
-from bench.timing import Timing
-from bench.workload import Workload
+from lossbench.bench.measure.conformance import Conformance, measure_conformance
+from lossbench.bench.measure.counters import Counters, measure_counters
+from lossbench.bench.measure.memory import Memory, measure_memory
+from lossbench.bench.timing.samples import Timing
+from lossbench.bench.timing.sampling import Sampling, interleave
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-import impls
-from bench.agreement import workload_of
-from bench.cases import Case
-from bench.workload import trainable
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import trainable
+from lossbench.bench.measure.agreement import workload_of
 
 # Below this level the profiler prints two lines at every use. It is read at the first one.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")

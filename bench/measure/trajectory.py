@@ -15,12 +15,12 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-import impls
-from bench.agreement import FACTOR, rounding_band
-from bench.cases import Case
-from bench.data import DRAWS
-from bench.deviation import relative_error
-from bench.workload import Workload, dense, trainable
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.data import DRAWS
+from lossbench.bench.case.workload import Workload, dense, trainable
+from lossbench.bench.measure.agreement import FACTOR, rounding_band
+from lossbench.bench.measure.deviation import relative_error
 
 STEPS = 50
 BATCH, DIM, CLASSES = 64, 32, 10
@@ -67,7 +67,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Course:
+class Descent:
     """What the implementations of a Loss are led along.
 
     Attributes:
@@ -85,22 +85,22 @@ class Course:
 
 def measure_trajectory(loss: str, variant: str, device: str) -> Trajectory:
     """Return where an implementation comes to in 50 steps of SGD, in float32 at a small size."""
-    course = course_of(loss, device)
+    course = descent_of(loss, device)
     path = descend(course.workload, impls.implementation(loss, variant), course.rates)
-    return compare(path, course.reference, course.exact)
+    return compare_paths(path, course.reference, course.exact)
 
 
 @lru_cache(maxsize=1)
-def course_of(loss: str, device: str) -> Course:
+def descent_of(loss: str, device: str) -> Descent:
     """Return what all implementations of a Loss have in common, made once a process for them."""
     workload = Workload.of(Case(loss, BATCH, DIM, CLASSES, device=device))
     reference = impls.implementation(loss, "reference")
     rates = _rates(workload.exact(), reference)
     exact, own = (descend(w, reference, rates) for w in (workload.exact(), workload))
-    return Course(workload, rates, exact, own)
+    return Descent(workload, rates, exact, own)
 
 
-def compare(path: Path, reference: Path, exact: Path) -> Trajectory:
+def compare_paths(path: Path, reference: Path, exact: Path) -> Trajectory:
     """Return how a path and the reference's in float32 part from the exact one."""
     gaps, own = (loss_gaps(p.losses, exact.losses) for p in (path, reference))
     allowed = FACTOR * own.max() + rounding_band(torch.float32)

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.profile.trace import Span, short_name
-from bench.table import si
+from lossbench.bench.format import si
+from lossbench.bench.profile.trace import Span, short_name
 
-ROOT = "step"
+FLAME_ROOT = "step"
 NODE = re.compile(r"autograd::|Backward\d*$")
 
 
@@ -52,7 +52,7 @@ class Frame:
 
 def merge(steps: Iterable[Span]) -> Frame:
     """Return the steps laid over each other."""
-    root = Frame(ROOT)
+    root = Frame(FLAME_ROOT)
     for step in steps:
         _add(step, root)
     return root
@@ -76,7 +76,7 @@ def write_flame_graph(root: Frame, title: str, file: Path) -> None:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("bench.profile"),
+        loader=PackageLoader("lossbench.bench.profile"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

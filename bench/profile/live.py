@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.profile.recording import BACKWARD, FORWARD
-from bench.profile.trace import Span, Trace, short_name
-from bench.table import binary
+from lossbench.bench.format import binary
+from lossbench.bench.profile.recording import BACKWARD, FORWARD
+from lossbench.bench.profile.trace import Span, Trace, short_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cases import Case
-from bench.errors import writing
-from bench.profile.flame import merge, write_flame_graph
-from bench.profile.live import Peak, live_bytes, peak_of, plot_live
-from bench.profile.recording import Operator, record_steps, trace_path
-from bench.profile.trace import read_trace
-from bench.worker import Worker
+from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import writing
+from lossbench.bench.machine.worker import Worker
+from lossbench.bench.profile.flame import merge, write_flame_graph
+from lossbench.bench.profile.live import Peak, live_bytes, peak_of, plot_live
+from lossbench.bench.profile.recording import Operator, record_steps, trace_path
+from lossbench.bench.profile.trace import read_trace
 
 TIMEOUT_SECONDS = 600.0
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-import impls
-from bench.agreement import workload_of
-from bench.cases import Case
-from bench.workload import trainable
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import trainable
+from lossbench.bench.measure.agreement import workload_of
 
 FORWARD, BACKWARD = "forward", "backward"
 # What TensorBoard's plugin takes for a trace, and the name before it for a worker.

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from bench.errors import UsageError
+from lossbench.bench.errors import UsageError
 
-HOST = "127.0.0.1"
+SERVED_HOST = "127.0.0.1"
 PLUGIN = "pytorch_profiler"
 NEEDED = {"tensorboard": "tensorboard", "torch_tb_profiler": "torch-tb-profiler"}
 
@@ -30,10 +30,10 @@ def check_servable(port: int) -> None:
         # As servers do: a port that one has just left is free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((HOST, port))
+            listener.bind((SERVED_HOST, port))
         except OSError as error:
             raise UsageError(
-                f"--port {port} of {HOST} cannot be had: {error.strerror}; choose another"
+                f"--port {port} of {SERVED_HOST} cannot be had: {error.strerror}; choose another"
             ) from None
 
 
@@ -46,7 +46,7 @@ def serve(folder: Path, port: int) -> NoReturn:
     sys.stderr.flush()
     arguments = [
         f"--logdir={folder}",
-        f"--host={HOST}",
+        f"--host={SERVED_HOST}",
         f"--port={port}",
         # Its fast reader of event files is a server of its own, and the plugin has no use for it.
         "--load_fast=false",

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from bench.profile.recording import Operator
-from bench.profile.trace import short_name
-from bench.table import binary, si
+from lossbench.bench.format import binary, si
+from lossbench.bench.profile.recording import Operator
+from lossbench.bench.profile.trace import short_name
 
 
 def operator_table(operators: Sequence[Operator], steps: int, rows: int, *, device: bool) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 
 STEP = "ProfilerStep#"
 # Of the profiler's categories, those of what a thread of the processor does, one inside another.
-HOST = ("cpu_op", "cuda_runtime", "user_annotation")
+TRACE_HOST = ("cpu_op", "cuda_runtime", "user_annotation")
 COMPILED = re.compile(r"## Call CompiledFxGraph (\w{8})\w* ##")
 # As torch numbers them in its memory events.
 DEVICE_TYPES = {"cpu": 0, "cuda": 1}
@@ -42,7 +42,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Change:
+class MemoryChange:
     """A buffer taken from the allocator, or given back.
 
     Attributes:
@@ -66,9 +66,9 @@ class Trace:
     """
 
     steps: tuple[Span, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[MemoryChange, ...]
 
-    def changes_in(self, step: Span) -> list[Change]:
+    def changes_in(self, step: Span) -> list[MemoryChange]:
         """Return what a step did to the memory."""
         return [c for c in self.changes if step.start_ns <= c.moment_ns <= step.end_ns]
 
@@ -76,9 +76,11 @@ class Trace:
 def read_trace(path: Path, device: str) -> Trace:
     """Return the trace of a file, with the changes of the memory of a device type."""
     events = json.loads(path.read_bytes())["traceEvents"]
-    spans = [_span(event) for event in events if event.get("cat") in HOST and event["ph"] == "X"]
+    spans = [
+        _span(event) for event in events if event.get("cat") in TRACE_HOST and event["ph"] == "X"
+    ]
     changes = [
-        Change(_nanoseconds(event["ts"]), event["args"]["Addr"], event["args"]["Bytes"])
+        MemoryChange(_nanoseconds(event["ts"]), event["args"]["Addr"], event["args"]["Bytes"])
         for event in events
         if event["name"] == "[memory]" and event["args"]["Device Type"] == DEVICE_TYPES[device]
     ]

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-import bench.frame
-from bench.conformance import Conformance
-from bench.environment import ROOT, Environment
-from bench.errors import UsageError
-from bench.frame.runs import find
-from bench.records import RECORDS
-from bench.report.order import ordered
+from lossbench.bench.errors import UsageError
+from lossbench.bench.frame import load
+from lossbench.bench.frame.runs import find
+from lossbench.bench.machine.environment import Environment
+from lossbench.bench.measure.conformance import Conformance
+from lossbench.bench.paths import RESULTS, RUNS
+from lossbench.bench.report.order import ordered
+from lossbench.bench.run.records import RECORDS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RESULTS = ROOT / "results"
-RUNS = RESULTS / "runs"
 
 
 @plain_dataclass(frozen=True)
@@ -28,9 +26,10 @@ class Evidence:
     """All that a report shows.
 
     Attributes:
-        frame: a row a variant in a Case, as ``bench.load`` gives it, in the order of the catalogue;
-            also ``label``, the run's short name; ``precision``, the dtype and whether it is
-            autocast's; ``size``, the Case's sizes in words; ``case``, a number a Case of a run.
+        frame: a row a variant in a Case, as ``lossbench.load`` gives it, in the order of the
+            catalogue; also ``label``, the run's short name; ``precision``, the dtype and
+            whether it is autocast's; ``size``, the Case's sizes in words; ``case``, a number for
+            each Case of a run.
         conformance: by label, then by Loss and variant, what it does with degenerate inputs.
         environments: by label, those that its records were made in.
     """
@@ -71,7 +70,7 @@ def default_runs() -> list[Path]:
     own = sorted(find(RUNS), key=lambda run: (run / RECORDS).stat().st_mtime)
     committed = [run for run in find(RESULTS) if RUNS not in run.parents]
     if not own and not committed:
-        raise UsageError(f"{RESULTS} holds no run; measure one: python -m bench run")
+        raise UsageError(f"{RESULTS} holds no run; measure one: lossbench run")
     return own[-1:] or committed
 
 
@@ -79,12 +78,12 @@ def load_evidence(paths: Sequence[Path]) -> Evidence:
     """Return what runs have found.
 
     Args:
-        paths: runs, or folders that hold some; or whatever else ``bench.load`` reads.
+        paths: runs, or folders that hold some; or whatever else ``lossbench.load`` reads.
 
     Raises:
         UsageError: where a path holds nothing, no record, or what cannot be read.
     """
-    frame = bench.frame.load(*paths)
+    frame = load(*paths)
     if frame.empty:
         raise UsageError(f"{', '.join(map(str, paths))}: expected records; there are none yet")
     frame = ordered(frame)

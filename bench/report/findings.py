@@ -66,7 +66,7 @@ def break_even(frame: "pd.DataFrame") -> "pd.DataFrame":
     )
 
 
-def agreement(frame: "pd.DataFrame") -> "pd.DataFrame":
+def agreement_rows(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return the worst of each variant in each precision: the row nearest to its budget.
 
     Beside its columns ``cells``, in how many it was judged, and ``passed``, in how many of them it

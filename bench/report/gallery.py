@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.report import findings, plots
-from bench.report.overview import grids, overview
-from bench.report.style import SETTINGS, png, svg
+from lossbench.bench.report import findings, plots
+from lossbench.bench.report.overview import grids, overview
+from lossbench.bench.report.style import SETTINGS, png, svg
 
 if TYPE_CHECKING:
     import pandas as pd

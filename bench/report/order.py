@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import impls
-from bench.cases import DATA_KINDS, DTYPES
-from bench.frame.columns import CASE_COLUMNS
+from lossbench import impls
+from lossbench.bench.case.cases import DATA_KINDS, DTYPES
+from lossbench.bench.frame.columns import CASE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.report.legend import SYMBOLS
-from bench.report.order import variant_order
-from bench.report.style import INK
+from lossbench.bench.report.legend import SYMBOLS
+from lossbench.bench.report.order import variant_order
+from lossbench.bench.report.style import INK
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,14 +5,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import impls
-from bench.degenerate import DEGENERATE
-from bench.environment import Environment
-from bench.report import findings, legend
-from bench.report.data import Evidence
-from bench.report.gallery import Plot
-from bench.report.overview import grids
-from bench.table import binary, si
+from lossbench import impls
+from lossbench.bench.format import binary, si
+from lossbench.bench.machine.environment import Environment
+from lossbench.bench.measure.degenerate import DEGENERATE
+from lossbench.bench.report import findings, legend
+from lossbench.bench.report.data import Evidence
+from lossbench.bench.report.gallery import Plot
+from lossbench.bench.report.overview import grids
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "cells": _few(frame, names),
         "winners": _few(findings.winners(frame), names),
         "compiled": _few(findings.break_even(frame), names),
-        "agreement": _few(findings.agreement(frame), names),
+        "agreement": _few(findings.agreement_rows(frame), names),
         "untimed": _few(findings.untimed(frame), names),
         "grids": [_grid(grid.words, grid.variants, grid.rows) for grid in grids(frame)],
         "catalogue": [loss for loss in impls.losses() if loss.name in names],
@@ -64,7 +64,7 @@ def _templates() -> "Templates":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
-        loader=PackageLoader("bench.report"), autoescape=True, undefined=StrictUndefined,
+        loader=PackageLoader("lossbench.bench.report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     templates.filters |= {name: _or_nothing(words) for name, words in WORDS.items()}

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from bench.report.findings import front
-from bench.report.order import variant_order
-from bench.report.style import INK, look
-from bench.table import binary, si
+from lossbench.bench.format import binary, si
+from lossbench.bench.report.findings import front
+from lossbench.bench.report.order import variant_order
+from lossbench.bench.report.style import INK, look
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 4.4
-STEPS = (1, 10_000_000)
+GROWTH_STEPS = (1, 10_000_000)
 LIMIT: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 3))}
 # In powers of ten: an axis of less would have no tick to read.
 LEAST_SPREAD = 0.75
@@ -81,13 +81,13 @@ def _pareto(panel: "Axes", rows: "pd.DataFrame") -> None:
 def _worth(panel: "Axes", compiled: "pd.DataFrame") -> None:
     import numpy as np
 
-    steps = np.geomspace(*STEPS, 60)
+    steps = np.geomspace(*GROWTH_STEPS, 60)
     rows: Iterable[Any] = compiled.itertuples()
     for row in rows:
         spent = (row.compile_seconds + steps * row.step_seconds) / (steps * row.eager_seconds)
         style = look(row.variant, list(compiled["variant"]))
         panel.plot(steps, spent, **{**style, "marker": ""})
-        if row.steps < STEPS[1]:
+        if row.steps < GROWTH_STEPS[1]:
             panel.plot([row.steps], [1.0], **style)
     panel.axhline(1, color=INK, linewidth=0.8)
     panel.set(xscale="log", yscale="log", xlabel="steps", ylabel="ratio", ylim=(0.2, 30))

@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import bench.frame
-from bench.errors import UsageError
-from bench.report.findings import winners
-from bench.report.legend import SYMBOLS
-from bench.report.order import ordered
-from bench.table import binary, si
+from lossbench.bench.errors import UsageError
+from lossbench.bench.format import binary, si
+from lossbench.bench.frame import load
+from lossbench.bench.report.findings import winners
+from lossbench.bench.report.legend import SYMBOLS
+from lossbench.bench.report.order import ordered
 
 # The first mark names the runs, so that the part can be made again without being told of them.
 _PART = re.compile(r"<!-- winners: (?P<runs>.+) -->\n.*?<!-- end of winners -->\n", re.DOTALL)
@@ -55,7 +55,7 @@ def renewed(path: Path, runs: tuple[Path, ...] = ()) -> str:
 
 
 def _section(name: str, run: Path) -> str:
-    won = winners(ordered(bench.frame.load(run)))
+    won = winners(ordered(load(run)))
     rows = "".join(map(_row, won.to_dict("records")))
     return (
         f"### {name}\n\n"

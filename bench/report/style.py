@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from bench.report.order import base_of, variant_order
+from lossbench.bench.report.order import base_of, variant_order
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

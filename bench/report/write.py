@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.errors import UsageError, writing
-from bench.report.data import load_evidence
-from bench.report.gallery import draw
-from bench.report.page import render
+from lossbench.bench.errors import UsageError, writing
+from lossbench.bench.report.data import load_evidence
+from lossbench.bench.report.gallery import draw
+from lossbench.bench.report.page import render
 
 PAGE, CELLS, PLOTS = "index.html", "cells.csv", "plots"
 MARK = '<meta name="generator" content="lossbench">'

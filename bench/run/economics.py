@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable
 
-import impls
-from bench.records import Record
+from lossbench import impls
+from lossbench.bench.run.records import Record
 
 
 def best_eager(records: Iterable[Record]) -> Record | None:

@@ -9,16 +9,16 @@ import torch
 from pydantic import RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
-import impls
-from bench.cases import PRESETS, Case, Sizes
-from bench.errors import UsageError
-from bench.sampling import HALF_WIDTH
+from lossbench import impls
+from lossbench.bench.case.cases import PRESETS, Case, Sizes
+from lossbench.bench.errors import UsageError
+from lossbench.bench.timing.sampling import HALF_WIDTH
 
 PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """What a run was asked to do, kept beside its Records so that it can be resumed.
 
     Attributes:
@@ -50,11 +50,11 @@ class Plan:
         return [(case, variant) for case, variants in self.tasks for variant in variants]
 
 
-class PlanFile(RootModel[Plan]):
-    """A Plan as JSON."""
+class RunPlanFile(RootModel[RunPlan]):
+    """A RunPlan as JSON."""
 
 
-def start_run(folder: Path, plan: Plan) -> None:
+def start_run(folder: Path, plan: RunPlan) -> None:
     """Make the folder of a new run.
 
     Raises:
@@ -64,19 +64,19 @@ def start_run(folder: Path, plan: Plan) -> None:
         raise UsageError(f"{folder} holds a run already; --resume {folder} goes on with it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PLAN).write_text(PlanFile(plan).model_dump_json(indent=1) + "\n")
+        (folder / PLAN).write_text(RunPlanFile(plan).model_dump_json(indent=1) + "\n")
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
 
 
-def read_plan(folder: Path) -> Plan:
-    """Return the Plan of a run's folder.
+def read_plan(folder: Path) -> RunPlan:
+    """Return the RunPlan of a run's folder.
 
     Raises:
         UsageError: where there is none that can be read.
     """
     try:
-        return PlanFile.model_validate_json((folder / PLAN).read_bytes()).root
+        return RunPlanFile.model_validate_json((folder / PLAN).read_bytes()).root
     except OSError:
         raise UsageError(f"{folder} holds no run: there is no {PLAN}") from None
     except ValidationError:

@@ -14,16 +14,16 @@ from typing import Literal
 from pydantic import ConfigDict, RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
-from bench.agreement import Agreement
-from bench.cases import Case
-from bench.ceilings import Ceilings
-from bench.compilation import Compilation, WarmCompilation
-from bench.conformance import Conformance
-from bench.counters import Counters
-from bench.environment import Environment
-from bench.errors import UsageError
-from bench.memory import Memory
-from bench.timing import Timing
+from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.environment import Environment
+from lossbench.bench.measure.agreement import Agreement
+from lossbench.bench.measure.ceilings import Ceilings
+from lossbench.bench.measure.compilation import Compilation, WarmCompilation
+from lossbench.bench.measure.conformance import Conformance
+from lossbench.bench.measure.counters import Counters
+from lossbench.bench.measure.memory import Memory
+from lossbench.bench.timing.samples import Timing
 
 SCHEMA = 2
 RECORDS = "records.jsonl"

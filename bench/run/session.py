@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import impls
-from bench.cases import Case
-from bench.ceilings import Ceilings, measure_ceilings
-from bench.environment import current_environment
-from bench.measure import REFERENCE, Judgement, Times, judge, measure_times
-from bench.plan import Plan
-from bench.records import Record, Status, read_records, record_file
-from bench.sampling import Sampling
-from bench.worker import Lost, Worker
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.measure.ceilings import Ceilings, measure_ceilings
+from lossbench.bench.measure.judge import REFERENCE, Judgement, Times, judge, measure_times
+from lossbench.bench.run.plan import RunPlan
+from lossbench.bench.run.records import Record, Status, read_records, record_file
+from lossbench.bench.timing.sampling import Sampling
 
 
-class Watcher(Protocol):
+class RunWatcher(Protocol):
     """Who is told how a run goes on."""
 
     def working(self, case: Case, task: str) -> None:
@@ -28,8 +28,8 @@ class Watcher(Protocol):
         """A Record is on the disk."""
 
 
-def run(folder: Path, plan: Plan, watcher: Watcher) -> None:
-    """Measure what a Plan asks for and is not yet recorded in its folder.
+def run(folder: Path, plan: RunPlan, watcher: RunWatcher) -> None:
+    """Measure what a RunPlan asks for and is not yet recorded in its folder.
 
     Raises:
         UsageError: where the record file cannot be read or written.
@@ -48,7 +48,7 @@ def run(folder: Path, plan: Plan, watcher: Watcher) -> None:
 class Session:
     """Measures Cases by asking workers, and ends them when it is left."""
 
-    def __init__(self, plan: Plan, watcher: Watcher) -> None:
+    def __init__(self, plan: RunPlan, watcher: RunWatcher) -> None:
         """Measure as a plan says, and tell a watcher."""
         self.plan = plan
         self.watcher = watcher

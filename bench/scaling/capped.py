@@ -13,10 +13,10 @@ from dataclasses import replace
 import psutil
 import torch
 
-import impls
-from bench.cases import Case
-from bench.scaling.sweep import held_bytes, one_draw
-from bench.workload import Workload, trainable
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload, trainable
+from lossbench.bench.scaling.sweep import held_bytes, one_draw
 
 # Two, since compiled code meets a second batch with code that serves them all.
 WARM_UP_BATCHES = (64, 96)

@@ -5,7 +5,7 @@ non-negative coefficients, over the three largest batches counted: blocks and ti
 of a fused variant piecewise, and its beginning misleads. Batches are counted until they take more
 than half of the memory, where time allows, so that the extrapolation is a short one.
 
-A trial is one real step under a cap (``bench.scaling.capped``). What it takes beyond the tensors is
+A trial is one real step under a cap (``capped``). What it takes beyond the tensors is
 not in the prediction: packing buffers of matrix products, stacks of new threads, the allocator's
 pages and fragments.
 """
@@ -20,11 +20,11 @@ import psutil
 import torch
 from pydantic.dataclasses import dataclass
 
-from bench.cases import Case
-from bench.scaling.capped import step_within
-from bench.scaling.laws import Scaling
-from bench.scaling.sweep import Sweeper
-from bench.worker import Failure, Lost, Worker
+from lossbench.bench.case.cases import Case
+from lossbench.bench.machine.worker import Failure, Lost, Worker
+from lossbench.bench.scaling.capped import step_within
+from lossbench.bench.scaling.laws import Scaling
+from lossbench.bench.scaling.sweep import Sweeper
 
 FITTED_BATCHES = 3
 # Of the free memory: the inputs are made outside of the cap, and others want to live.
@@ -36,7 +36,7 @@ DOWNWARDS = (0.98, 0.95, 0.9, 0.8, 0.65, 0.5)
 
 
 @dataclass(frozen=True)
-class Trial:
+class SizeTrial:
     """One step really taken, or not, within the memory.
 
     Attributes:
@@ -74,7 +74,7 @@ class LargestBatch:
     counted: dict[int, int]
     coefficients: tuple[float, float, float]
     predicted: int
-    trials: tuple[Trial, ...]
+    trials: tuple[SizeTrial, ...]
     reason: str = ""
 
     @property
@@ -134,14 +134,14 @@ def find_largest(
     predicted = largest_within(coefficients, memory_bytes)
     reason = _untried(scaling, predicted, sweeper.timeout_seconds)
 
-    def attempt(batch: int) -> Trial:
+    def attempt(batch: int) -> SizeTrial:
         sweeper.tell(f"{scaling.variant}: trying B={batch}")
         case, timeout = replace(centre, batch=batch), sweeper.timeout_seconds
         try:
             fresh.ask(timeout, step_within, case, scaling.variant, memory_bytes)
         except Lost as lost:
-            return Trial(batch, lost.status, str(lost))
-        return Trial(batch, "ran")
+            return SizeTrial(batch, lost.status, str(lost))
+        return SizeTrial(batch, "ran")
 
     trials = () if reason else tuple(enclose(attempt, predicted))
     return LargestBatch(
@@ -186,7 +186,7 @@ def _untried(scaling: Scaling, predicted: int, timeout_seconds: float) -> str:
     return ""
 
 
-def enclose(attempt: Callable[[int], Trial], predicted: int) -> Iterator[Trial]:
+def enclose(attempt: Callable[[int], SizeTrial], predicted: int) -> Iterator[SizeTrial]:
     """Yield trials from the predicted batch outwards, until the border lies between two of them.
 
     A trial that does not tell, since it took too long or failed otherwise, is the last one.

@@ -15,9 +15,9 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-import impls
-from bench.cases import Case
-from bench.errors import UsageError
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
 
 AXES: Mapping[str, str] = {"batch": "B", "dim": "D", "classes": "C"}
 # With two every line fits, and there is no standard error.

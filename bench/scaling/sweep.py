@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import impls
-from bench.agreement import measure_agreement, workload_of
-from bench.calls import Calls, prepare_calls
-from bench.cases import Case
-from bench.memory import measure_memory
-from bench.sampling import Sampling, interleave
-from bench.scaling.laws import Counted, Point, Scaling, fit_laws
-from bench.worker import Lost, Worker
-from bench.workload import Workload
+from lossbench import impls
+from lossbench.bench.case.calls import Calls, prepare_calls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.measure.agreement import measure_agreement, workload_of
+from lossbench.bench.measure.memory import measure_memory
+from lossbench.bench.scaling.laws import Counted, Point, Scaling, fit_laws
+from lossbench.bench.timing.sampling import Sampling, interleave
 
 
 def held_bytes(workload: Workload) -> int:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from bench.cases import Case
-from bench.scaling.largest import LargestBatch
-from bench.scaling.laws import AXES, PowerLaw, Scaling
-from bench.table import binary
+from lossbench.bench.case.cases import Case
+from lossbench.bench.format import binary
+from lossbench.bench.scaling.largest import LargestBatch
+from lossbench.bench.scaling.laws import AXES, PowerLaw, Scaling
 
 TITLES = {
     "step_seconds": "step time",

@@ -4,29 +4,29 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from bench.environment import current_environment
-from bench.sampling import Sampling
-from bench.selftest.buffers import measure_counts
-from bench.selftest.cheaters import measure_refusals
-from bench.selftest.gates import Alarm, hold_gates
-from bench.selftest.report import PLANTED, Report
-from bench.selftest.trials import (
+from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.selftest.buffers import measure_counts
+from lossbench.bench.selftest.cheaters import measure_refusals
+from lossbench.bench.selftest.gates import Alarm, hold_gates
+from lossbench.bench.selftest.report import PLANTED, SelfTestReport
+from lossbench.bench.selftest.trials import (
     TIMEOUT_SECONDS,
     FreshProcesses,
     Measure,
-    Trial,
+    PairTrial,
     burnt_core,
     cases,
     fresh_worker,
     hold_trial,
 )
-from bench.stamped import now
+from lossbench.bench.stamped import now
+from lossbench.bench.timing.sampling import Sampling
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class SelfTestPlan:
     """What a self-test is to do.
 
     Attributes:
@@ -66,7 +66,7 @@ class Plan:
         return 2 + sum(trials for *_, trials in self.arms) + self.gate_pairs
 
 
-def run_selftest(plan: Plan, tell: Tell, measure: Measure | None = None) -> Report:
+def run_selftest(plan: SelfTestPlan, tell: Tell, measure: Measure | None = None) -> SelfTestReport:
     """Put the harness on trial.
 
     Args:
@@ -81,7 +81,7 @@ def run_selftest(plan: Plan, tell: Tell, measure: Measure | None = None) -> Repo
         tell("planted buffers")
         counts = worker.ask(TIMEOUT_SECONDS, measure_counts, plan.device)
     measure = measure or FreshProcesses(plan.threads, plan.processes)
-    return Report(
+    return SelfTestReport(
         environment=environment,
         trials=tuple(_hold_trials(plan, tell, measure)),
         alarms=tuple(_hold_gates(plan, tell)),
@@ -93,7 +93,7 @@ def run_selftest(plan: Plan, tell: Tell, measure: Measure | None = None) -> Repo
     )
 
 
-def _hold_trials(plan: Plan, tell: Tell, measure: Measure) -> Iterator[Trial]:
+def _hold_trials(plan: SelfTestPlan, tell: Tell, measure: Measure) -> Iterator[PairTrial]:
     """Yield the trials, first without and then under load, the effects taking turns."""
     chosen = cases(plan.device)
     for loaded in (False, True):
@@ -108,7 +108,7 @@ def _hold_trials(plan: Plan, tell: Tell, measure: Measure) -> Iterator[Trial]:
                     yield hold_trial(case, effect, sampling, measure, loaded=loaded)
 
 
-def _hold_gates(plan: Plan, tell: Tell) -> Iterator[Alarm]:
+def _hold_gates(plan: SelfTestPlan, tell: Tell) -> Iterator[Alarm]:
     """Yield what other tools' gates say, as many Cases in turn as there are pairs."""
     chosen = cases(plan.device)
     for turn in range(plan.gate_pairs):

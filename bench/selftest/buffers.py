@@ -7,12 +7,12 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-import impls
-from bench.cases import Case
-from bench.memory import footprint, measure_memory
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.measure.memory import footprint, measure_memory
 
 LOSS = "center_mse"
-SIZES = (1, 1000, 4567, 3 * 2**20 + 5)
+BUFFER_SIZES = (1, 1000, 4567, 3 * 2**20 + 5)
 # CUDA's caching allocator deals out multiples of this.
 CUDA_GRAIN = 512
 FLOAT_BYTES = 4
@@ -43,7 +43,10 @@ class Count:
 def measure_counts(device: str) -> tuple[Count, ...]:
     """Return how planted buffers of several sizes are counted."""
     return tuple(
-        count for size in SIZES for measure in (_calls, _modules) for count in measure(size, device)
+        count
+        for size in BUFFER_SIZES
+        for measure in (_calls, _modules)
+        for count in measure(size, device)
     )
 
 

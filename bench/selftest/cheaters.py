@@ -7,11 +7,11 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-import impls
-from bench.agreement import measure_agreement
-from bench.cases import Case
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.measure.agreement import measure_agreement
 
-LOSSES = ("center_mse", "arcface", "triplet_batch_hard")
+CHEATED_LOSSES = ("center_mse", "arcface", "triplet_batch_hard")
 
 Forward = Callable[..., Any]
 Cheat = Callable[[nn.Module, Forward, Tensor, Tensor], Any]
@@ -130,7 +130,7 @@ def reason_to_refuse(case: Case, implementation: impls.Implementation) -> str:
 def measure_refusals(device: str) -> tuple[Refusal, ...]:
     """Return what becomes of every cheater in every Loss where its cheat means something."""
     refusals = []
-    for loss in LOSSES:
+    for loss in CHEATED_LOSSES:
         case = Case(loss, batch=16, dim=8, classes=5, device=device)
         stateless = not impls.implementation(loss, "reference").build(**case.arguments).state_dict()
         for name, (cheat, expected) in CHEATS.items():

@@ -15,19 +15,19 @@ from typing import Any
 import torch
 from pydantic.dataclasses import dataclass
 
-from bench.cases import Case
-from bench.environment import ROOT
-from bench.errors import UsageError
-from bench.selftest.planted import COPY, REFERENCE, planted_pair
-from bench.selftest.trials import TIMEOUT_SECONDS, fresh_worker
+from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
+from lossbench.bench.paths import ROOT
+from lossbench.bench.selftest.planted import COPY, REFERENCE, planted_pair
+from lossbench.bench.selftest.trials import TIMEOUT_SECONDS, fresh_worker
 
 # In per cent: the usual one, as wide as the effect that is looked for, and half of it.
 THRESHOLDS = (10, 5)
 # In how many processes asv times a benchmark unless it is told otherwise.
 ASV_ROUNDS = 2
 MODULE = """
-from bench.cases import Case
-from bench.selftest.gates import step_to_gate
+from lossbench.bench.case.cases import Case
+from lossbench.bench.selftest.gates import step_to_gate
 
 def test_step(benchmark):
     benchmark(step_to_gate({case!r}, {effect!r}, {name!r}, {threads}))

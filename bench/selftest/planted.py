@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-import impls
-from bench.agreement import workload_of
-from bench.calls import prepare_calls
-from bench.cases import Case
-from bench.sampling import Sampling, interleave
-from bench.timing import Timing
+from lossbench import impls
+from lossbench.bench.case.calls import prepare_calls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.measure.agreement import workload_of
+from lossbench.bench.timing.samples import Timing
+from lossbench.bench.timing.sampling import Sampling, interleave
 
 REFERENCE, COPY = "reference", "copy"
 

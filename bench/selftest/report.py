@@ -4,11 +4,18 @@ from collections.abc import Sequence
 
 from pydantic.dataclasses import dataclass
 
-from bench.promises import LEAST_FOUND, MOST_FALSE_ALARMS, Check, Judged, Share, judge
-from bench.selftest.buffers import Count
-from bench.selftest.cheaters import Refusal
-from bench.selftest.gates import Alarm
-from bench.selftest.trials import Trial
+from lossbench.bench.promises import (
+    LEAST_FOUND,
+    MOST_FALSE_ALARMS,
+    Check,
+    Judged,
+    Share,
+    judge_promise,
+)
+from lossbench.bench.selftest.buffers import Count
+from lossbench.bench.selftest.cheaters import Refusal
+from lossbench.bench.selftest.gates import Alarm
+from lossbench.bench.selftest.trials import PairTrial
 
 LONGEST_SECONDS = 10.0
 PLANTED = 0.10
@@ -17,7 +24,7 @@ FEWEST_TRIALS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(Judged):
+class SelfTestReport(Judged):
     """All that a self-test found; ``budget_seconds`` are those of each process of a trial.
 
     Attributes:
@@ -29,12 +36,12 @@ class Report(Judged):
     """
 
     processes: int
-    trials: tuple[Trial, ...]
+    trials: tuple[PairTrial, ...]
     alarms: tuple[Alarm, ...]
     refusals: tuple[Refusal, ...]
     counts: tuple[Count, ...]
 
-    def select(self, effect: float, *, loaded: bool) -> list[Trial]:
+    def select(self, effect: float, *, loaded: bool) -> list[PairTrial]:
         """Return the trials of one effect, with or without another process's load."""
         return [t for t in self.trials if t.effect == effect and t.loaded == loaded]
 
@@ -55,24 +62,26 @@ class Report(Judged):
         )
 
 
-def share_of(trials: Sequence[Trial], *verdicts: str) -> Share:
+def share_of(trials: Sequence[PairTrial], *verdicts: str) -> Share:
     """Return the share of trials that were given one of the verdicts."""
     return Share(sum(trial.verdict in verdicts for trial in trials), len(trials))
 
 
-def _quiet(what: str, trials: Sequence[Trial]) -> Check:
+def _quiet(what: str, trials: Sequence[PairTrial]) -> Check:
     share = share_of(trials, "faster", "slower")
     promise = f"{what}: called different in at most {MOST_FALSE_ALARMS:.0%}"
-    return judge(promise, share, holds=share.value <= MOST_FALSE_ALARMS, fewest=FEWEST_TRIALS)
+    return judge_promise(
+        promise, share, holds=share.value <= MOST_FALSE_ALARMS, fewest=FEWEST_TRIALS
+    )
 
 
-def _found(trials: Sequence[Trial]) -> Check:
+def _found(trials: Sequence[PairTrial]) -> Check:
     found = [t for t in trials if t.verdict == "slower" and t.seconds <= LONGEST_SECONDS]
     share = Share(len(found), len(trials))
     promise = (
         f"{PLANTED:.0%} slower: found within {LONGEST_SECONDS:.0f} s in at least {LEAST_FOUND:.0%}"
     )
-    return judge(promise, share, holds=share.value >= LEAST_FOUND, fewest=FEWEST_TRIALS)
+    return judge_promise(promise, share, holds=share.value >= LEAST_FOUND, fewest=FEWEST_TRIALS)
 
 
 def _all_right(promise: str, parts: Sequence[tuple[str, bool]]) -> Check:

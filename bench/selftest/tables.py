@@ -8,14 +8,14 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bench.promises import Share
-from bench.selftest.gates import Alarm
-from bench.selftest.report import PLANTED, Report, share_of
-from bench.selftest.trials import Trial
-from bench.table import checks_table, figures_table, words_table
+from lossbench.bench.format import checks_table, figures_table, words_table
+from lossbench.bench.promises import Share
+from lossbench.bench.selftest.gates import Alarm
+from lossbench.bench.selftest.report import PLANTED, SelfTestReport, share_of
+from lossbench.bench.selftest.trials import PairTrial
 
 
-def report_table(report: Report) -> Group:
+def report_table(report: SelfTestReport) -> Group:
     """Return all tables of a report: the promises, then the figures behind them."""
     return Group(
         Text(
@@ -32,7 +32,7 @@ def report_table(report: Report) -> Group:
     )
 
 
-def _curve(report: Report) -> Table:
+def _curve(report: SelfTestReport) -> Table:
     table = figures_table(
         "planted", "slower", "faster", "same", "unclear", "measured", "seconds", "elsewhere"
     )
@@ -45,7 +45,7 @@ def _curve(report: Report) -> Table:
     return table
 
 
-def _figures(trials: Sequence[Trial]) -> Iterable[str]:
+def _figures(trials: Sequence[PairTrial]) -> Iterable[str]:
     """Yield the median factor, the median and the most of the seconds, the median of the load."""
     seconds = [trial.seconds for trial in trials]
     yield f"{np.median([trial.factor for trial in trials]):.3f}x"
@@ -53,7 +53,7 @@ def _figures(trials: Sequence[Trial]) -> Iterable[str]:
     yield f"{np.median([trial.elsewhere for trial in trials]):.2f}"
 
 
-def _gates(report: Report) -> Table:
+def _gates(report: SelfTestReport) -> Table:
     table = figures_table(
         "gate", "of the same", f"of one {PLANTED:.0%} slower", "measured", "seconds"
     )
@@ -77,7 +77,7 @@ def _gate_cells(alarms: Sequence[Alarm]) -> Iterable[Text]:
     yield Text(f"{np.median([alarm.seconds for alarm in planted]):.1f}")
 
 
-def _refusals(report: Report) -> Table:
+def _refusals(report: SelfTestReport) -> Table:
     table = words_table("cheat", "loss", "", "reason")
     for refusal in report.refusals:
         verdict = "refused" if refusal.reason else "passed"

@@ -11,18 +11,18 @@ from dataclasses import replace
 import torch
 from pydantic.dataclasses import dataclass
 
-from bench.cases import Case
-from bench.intervals import Interval
-from bench.sampling import Sampling
-from bench.selftest.planted import measure_pair
-from bench.stamped import KEPT
-from bench.timing import Timing, Verdict
-from bench.worker import Worker
+from lossbench.bench.case.cases import Case
+from lossbench.bench.machine.worker import Worker
+from lossbench.bench.selftest.planted import measure_pair
+from lossbench.bench.stamped import KEPT
+from lossbench.bench.timing.intervals import Interval
+from lossbench.bench.timing.samples import Timing, Verdict
+from lossbench.bench.timing.sampling import Sampling
 
 TIMEOUT_SECONDS = 120.0
 # Small steps and larger ones, bound by calls, by products and by memory. None lets its state shrink
 # from call to call, so that the gates, which reset nothing, can be given the same.
-SIZES = (
+PAIR_SIZES = (
     ("softmax", 64, 128, 10),
     ("normface", 256, 128, 1000),
     ("sphereface", 64, 128, 10),
@@ -37,7 +37,7 @@ SIZES = (
 
 
 @dataclass(frozen=True, config=KEPT)
-class Trial:
+class PairTrial:
     """What the harness said of a pair.
 
     Attributes:
@@ -113,15 +113,15 @@ def fresh_worker(threads: int) -> Iterator[Worker]:
 
 def cases(device: str) -> tuple[Case, ...]:
     """Return the Cases that trials rotate over."""
-    return tuple(Case(*size, device=device) for size in SIZES)
+    return tuple(Case(*size, device=device) for size in PAIR_SIZES)
 
 
 def hold_trial(
     case: Case, effect: float, sampling: Sampling, measure: Measure, *, loaded: bool
-) -> Trial:
+) -> PairTrial:
     """Hold one trial, the sampling's seed being its own."""
     timing, seconds = measure(case, effect, sampling, sampling.seed)
-    return Trial(
+    return PairTrial(
         case=case,
         effect=effect,
         loaded=loaded,

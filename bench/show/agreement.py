@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from bench.agreement import Agreement
-from bench.trajectory import BATCH, CLASSES, DIM, STEPS, Trajectory
+from lossbench.bench.measure.agreement import Agreement
+from lossbench.bench.measure.trajectory import BATCH, CLASSES, DIM, STEPS, Trajectory
 
 LEGEND = (
     "error ‖v - v64‖ / ‖v64‖, below it the worst element's ulps, the reference's own in brackets; "

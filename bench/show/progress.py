@@ -8,15 +8,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench.cases import Case
-from bench.plan import Plan
-from bench.records import RECORDS, Record, read_records
-from bench.run import Watcher
-from bench.table import console
+from lossbench.bench.case.cases import Case
+from lossbench.bench.format import console
+from lossbench.bench.run.plan import RunPlan
+from lossbench.bench.run.records import RECORDS, Record, read_records
+from lossbench.bench.run.session import RunWatcher
 
 
 @contextmanager
-def watching(plan: Plan, folder: Path) -> Iterator[Watcher]:
+def watching(plan: RunPlan, folder: Path) -> Iterator[RunWatcher]:
     """Show a run on the standard error, for as long as it lasts."""
     cells = set(plan.cells)
     seen = {r.cell for r in read_records(folder)} if (folder / RECORDS).exists() else set()

@@ -9,13 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-import impls
-from bench.ceilings import limit
-from bench.compilation import WarmCompilation
-from bench.conditions import BUSY_ELSEWHERE
-from bench.economics import best_eager, break_even_steps
-from bench.records import Record
-from bench.table import binary, si, spread
+from lossbench import impls
+from lossbench.bench.format import binary, si, spread
+from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
+from lossbench.bench.measure.ceilings import limit
+from lossbench.bench.measure.compilation import WarmCompilation
+from lossbench.bench.run.economics import best_eager, break_even_steps
+from lossbench.bench.run.records import Record
 
 VERDICT_STYLES = {"faster": "green", "slower": "red", "same": "", "unclear": "yellow"}
 COLUMNS = {

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bench.suites.parameters import COMPILED_BY_DEFAULT
+from lossbench.bench.suites.parameters import COMPILED_BY_DEFAULT
 
 if TYPE_CHECKING:
-    import impls
-    from bench.workload import Workload
+    from lossbench import impls
+    from lossbench.bench.case.workload import Workload
 
 REFERENCE = "reference"
 COMPILE = "+compile"
@@ -28,7 +28,7 @@ BUDGET_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Cell:
+class AsvCell:
     """A variant of a Case, as asv's parameters have it."""
 
     loss: str
@@ -58,7 +58,7 @@ class Findings:
     reason: str = ""
 
 
-def metric_of(cell: Cell, name: str) -> Any:
+def metric_of(cell: AsvCell, name: str) -> Any:
     """Return one figure of a cell: a number, or samples as asv takes them.
 
     Raises:
@@ -78,15 +78,15 @@ def metric_of(cell: Cell, name: str) -> Any:
     return value
 
 
-def _read(cell: Cell) -> Findings:
+def _read(cell: AsvCell) -> Findings:
     return Findings(**json.loads(cell.path.read_text())) if cell.path.exists() else Findings()
 
 
-def _write(cell: Cell, found: Findings) -> None:
+def _write(cell: AsvCell, found: Findings) -> None:
     cell.path.write_text(json.dumps(asdict(found)))
 
 
-def measure_cell(cell: Cell) -> Findings:
+def measure_cell(cell: AsvCell) -> Findings:
     """Measure a cell, or tell why it cannot be."""
     try:
         found = _look_up(cell)
@@ -95,11 +95,11 @@ def measure_cell(cell: Cell) -> Findings:
     return Findings(reason=found) if isinstance(found, str) else _measure(cell, found)
 
 
-def _look_up(cell: Cell) -> "impls.Implementation | str":
+def _look_up(cell: AsvCell) -> "impls.Implementation | str":
     """Return what this commit has registered, or why it is not measured here."""
     import torch
 
-    import impls
+    from lossbench import impls
 
     if cell.loss not in {loss.name for loss in impls.losses()}:
         return f"this commit has no loss {cell.loss}"
@@ -117,10 +117,10 @@ def _look_up(cell: Cell) -> "impls.Implementation | str":
     return reason or getattr(implementation, "departs", "") or implementation
 
 
-def _measure(cell: Cell, implementation: "impls.Implementation") -> Findings:
-    from bench.agreement import measure_agreement, workload_of
-    from bench.cases import Case
-    from bench.memory import measure_memory
+def _measure(cell: AsvCell, implementation: "impls.Implementation") -> Findings:
+    from lossbench.bench.case.cases import Case
+    from lossbench.bench.measure.agreement import measure_agreement, workload_of
+    from lossbench.bench.measure.memory import measure_memory
 
     case = Case(cell.loss, cell.batch, cell.dim, cell.classes, cell.dtype, cell.device)
     workload = workload_of(case)
@@ -139,7 +139,7 @@ def _compile(workload: "Workload", implementation: "impls.Implementation") -> di
     """Return what compiling costs where no earlier process has left any code."""
     # Empty, and read at each use. asv removes the working directory in the end.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=Path.cwd())
-    from bench.compilation import measure_warm_compilation
+    from lossbench.bench.measure.compilation import measure_warm_compilation
 
     found = measure_warm_compilation(workload, workload.module(implementation))
     return {"compile_seconds": found.compile_seconds}
@@ -147,9 +147,9 @@ def _compile(workload: "Workload", implementation: "impls.Implementation") -> di
 
 def _sample(workload: "Workload", implementation: "impls.Implementation") -> dict[str, Any]:
     """Return the times beside the reference's, in rounds of both."""
-    import impls
-    from bench.measure import sample_modules
-    from bench.sampling import Sampling
+    from lossbench import impls
+    from lossbench.bench.measure.judge import sample_modules
+    from lossbench.bench.timing.sampling import Sampling
 
     reference = impls.implementation(workload.case.loss, REFERENCE)
     modules = {entry.variant: workload.module(entry) for entry in (reference, implementation)}

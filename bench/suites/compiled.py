@@ -1,7 +1,7 @@
 """A suite a Loss, ``suites.compiled.arcface``: its ``+compile`` variants, at one size."""
 
-from bench.suites.parameters import COMPILED, COMPILED_BATCHES, MODES
-from bench.suites.suite import COMPILED_METRICS, make_suite
+from lossbench.bench.suites.parameters import COMPILED, COMPILED_BATCHES, MODES
+from lossbench.bench.suites.suite import COMPILED_METRICS, make_suite
 
 globals().update(
     {

@@ -1,4 +1,6 @@
-"""Tells asv of this machine: ``python -m bench.suites.machine [NAME]``; by default the host's name.
+"""Tells asv of this machine, by default by the host's name.
+
+``python -m lossbench.bench.suites.machine [NAME]`` does it.
 
 ``asv machine --yes --machine NAME`` keeps nothing but the name.
 """

@@ -7,26 +7,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.suites.cell import skip
+from lossbench.bench.suites.cell import skip
 
 PROCESSES = 3
 IMPORT = """
 import time, torch
 start = time.perf_counter()
-import impls
+import lossbench.impls
 print(time.perf_counter() - start)
 """
 
 
 def track_import_seconds() -> dict[str, Any]:
-    """Return how long ``import impls`` takes, beyond the import of torch, in fresh processes."""
-    found = importlib.util.find_spec("impls")
+    """Return how long the implementations' import takes beyond torch's, in fresh processes."""
+    found = importlib.util.find_spec("lossbench.impls")
     if found is None or found.origin is None:
-        skip("this commit has no impls")
-    return {
-        "samples": [_seconds(Path(found.origin).parent.parent) for _ in range(PROCESSES)],
-        "number": 1,
-    }
+        skip("this commit has no lossbench.impls")
+    folder = Path(found.origin).parents[1]
+    if not (folder / "__init__.py").is_file():
+        skip("this commit has no package lossbench")
+    return {"samples": [_seconds(folder.parent) for _ in range(PROCESSES)], "number": 1}
 
 
 def _seconds(folder: Path) -> float:
@@ -35,7 +35,8 @@ def _seconds(folder: Path) -> float:
         [sys.executable, "-c", IMPORT], env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        skip(f"this commit's impls cannot be imported: {done.stderr.strip().splitlines()[-1]}")
+        reason = done.stderr.strip().splitlines()[-1]
+        skip(f"this commit's implementations cannot be imported: {reason}")
     return float(done.stdout)
 
 

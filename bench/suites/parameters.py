@@ -9,11 +9,11 @@ variant would go under the name of another. What a commit or a machine lacks is 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-DEVICES = ("cpu", "cuda")
-DTYPES = ("float32",)
-BATCHES = (64, 256)
-DIMS = (128,)
-CLASSES = (1000,)
+ASV_DEVICES = ("cpu", "cuda")
+ASV_DTYPES = ("float32",)
+ASV_BATCHES = (64, 256)
+ASV_DIMS = (128,)
+ASV_CLASSES = (1000,)
 
 EAGER: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.suites.cell import Cell, metric_of
-from bench.suites.parameters import CLASSES, DEVICES, DIMS, DTYPES
+from lossbench.bench.suites.cell import AsvCell, metric_of
+from lossbench.bench.suites.parameters import ASV_CLASSES, ASV_DEVICES, ASV_DIMS, ASV_DTYPES
 
 # To be raised when a figure comes to mean something else; asv then starts its series anew.
 VERSION = "1"
@@ -53,7 +53,7 @@ def make_suite(
     # Sizes that are the same throughout are parameters too: an axis cannot be added later on.
     namespace: dict[str, Any] = {
         "__doc__": f"The benchmarks of {loss}.",
-        "params": (variants, DTYPES, DIMS, CLASSES, DEVICES, batches),
+        "params": (variants, ASV_DTYPES, ASV_DIMS, ASV_CLASSES, ASV_DEVICES, batches),
         "param_names": PARAMETERS,
         "version": VERSION,
         "timeout": TIMEOUT_SECONDS,
@@ -70,7 +70,7 @@ def _share_a_folder(_: object) -> None:
 
 def _tracker(loss: str, metric: Metric) -> Callable[..., Any]:
     def track(_: object, *parameters: Any) -> Any:
-        return metric_of(Cell(loss, *parameters), metric.name)
+        return metric_of(AsvCell(loss, *parameters), metric.name)
 
     track.__dict__.update(unit=metric.unit, rounds=metric.rounds)
     return track

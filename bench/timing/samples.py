@@ -8,7 +8,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from bench.intervals import Interval, ratio_interval
+from lossbench.bench.timing.intervals import Interval, ratio_interval
 
 Verdict = Literal["faster", "slower", "same", "unclear"]
 

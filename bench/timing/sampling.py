@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench.clock import blocks, clock, gpu_megahertz, throttled
-from bench.conditions import Usage
-from bench.timing import Samples, Timing
+from lossbench.bench.machine.conditions import Usage
+from lossbench.bench.timing.clock import blocks, clock, gpu_megahertz, throttled
+from lossbench.bench.timing.samples import Samples, Timing
 
 HALF_WIDTH = 0.02
 # Below six rounds no order statistics enclose the median with 95% confidence.

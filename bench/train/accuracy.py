@@ -5,12 +5,12 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-import impls
-from bench.train.course import REFERENCE
-from bench.train.data import CLASSES
-from bench.train.experiment import Experiment
-from bench.train.model import Model, deterministic
-from bench.trajectory import Path
+from lossbench import impls
+from lossbench.bench.measure.trajectory import Path
+from lossbench.bench.train.course import REFERENCE
+from lossbench.bench.train.data import IMAGE_CLASSES
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.model import Model, deterministic
 
 CHUNK = 1024
 
@@ -59,7 +59,7 @@ def evaluate(experiment: Experiment, path: Path) -> tuple[Accuracy, Features]:
     dataset = experiment.dataset()
     train, test = (_features(model, part.images) for part in (dataset.train, dataset.test))
     labels, wanted = dataset.train.labels.cpu(), dataset.test.labels.cpu()
-    means = torch.stack([train[labels == c].mean(0) for c in range(CLASSES)])
+    means = torch.stack([train[labels == c].mean(0) for c in range(IMAGE_CLASSES)])
     state = {name: tensor.cpu() for name, tensor in path.ends.items()}
     own = state.get("objective.loss.weight", state.get("objective.companion.weight"))
     centers = state.get("objective.loss.centers")
@@ -102,7 +102,7 @@ def _by_distance(
         return 0.0, 0.0
     if angular:
         train, test = (torch.nn.functional.normalize(x) for x in (train, test))
-    means = torch.stack([train[labels == c].mean(0) for c in range(CLASSES)])
+    means = torch.stack([train[labels == c].mean(0) for c in range(IMAGE_CLASSES)])
     by_mean = torch.cdist(test, means).argmin(1)
     neighbours = KNeighborsClassifier(1).fit(train.numpy(), labels.numpy())
     by_neighbour = torch.from_numpy(neighbours.predict(test.numpy()))

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from bench.train.data import CLASSES
-from bench.train.experiment import Experiment
+from lossbench.bench.train.data import IMAGE_CLASSES
+from lossbench.bench.train.experiment import Experiment
 
 
 def schedule(experiment: Experiment) -> Tensor:
@@ -26,10 +26,10 @@ def schedule(experiment: Experiment) -> Tensor:
 
 def _partners(rows: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
     """Return a partner for each image, ``[steps, B/2]``: in even places one of its own class."""
-    of_class = [(labels == c).nonzero().squeeze(1) for c in range(CLASSES)]
+    of_class = [(labels == c).nonzero().squeeze(1) for c in range(IMAGE_CLASSES)]
     same = torch.arange(rows.size(1)) % 2 == 0
-    shift = torch.randint(1, CLASSES, rows.shape, generator=generator)
-    wanted = torch.where(same, labels[rows], (labels[rows] + shift) % CLASSES)
+    shift = torch.randint(1, IMAGE_CLASSES, rows.shape, generator=generator)
+    wanted = torch.where(same, labels[rows], (labels[rows] + shift) % IMAGE_CLASSES)
     luck = torch.rand(rows.shape, generator=generator)
     partners = torch.empty_like(rows)
     for digit, members in enumerate(of_class):

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import impls
-from bench.agreement import FACTOR, rounding_band
-from bench.train.batches import schedule
-from bench.train.experiment import Experiment
-from bench.train.model import Model, deterministic, mirrored, optimizer_of
-from bench.trajectory import Path, loss_gaps
+from lossbench import impls
+from lossbench.bench.measure.agreement import FACTOR, rounding_band
+from lossbench.bench.measure.trajectory import Path, loss_gaps
+from lossbench.bench.train.batches import schedule
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.model import Model, deterministic, mirrored_images, optimizer_of
 
 REFERENCE = "reference"
 Gaps = TypeVar("Gaps", Tensor, NDArray[np.float64])
@@ -75,9 +75,9 @@ def course_of(experiment: Experiment, compared_steps: int) -> Course:
         UsageError: where its images cannot be read.
     """
     reference = impls.implementation(experiment.loss, REFERENCE)
-    exact = train(experiment, reference, EXACT, compared_steps)
-    whole = train(experiment, reference, PLAIN)
-    others = [train(experiment, reference, c, compared_steps) for c in CONTROLS[1:]]
+    exact = train_course(experiment, reference, EXACT, compared_steps)
+    whole = train_course(experiment, reference, PLAIN)
+    others = [train_course(experiment, reference, c, compared_steps) for c in CONTROLS[1:]]
     gaps = [gaps_beside(path, exact) for path in (whole, *others)]
     return Course(exact, whole, torch.stack(gaps).amax(0).cummax(0).values)
 
@@ -87,7 +87,7 @@ def gaps_beside(path: Path, exact: Path) -> Tensor:
     return loss_gaps(path.losses[: len(exact.losses)], exact.losses)
 
 
-def train(
+def train_course(
     experiment: Experiment,
     implementation: impls.Implementation,
     control: Control = PLAIN,
@@ -150,7 +150,7 @@ class Walk:
         return self._turned_round(state)
 
     def _turned_round(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return mirrored(state) if self.control.mirrored else dict(state)
+        return mirrored_images(state) if self.control.mirrored else dict(state)
 
     def _order(self, experiment: Experiment, rows: Tensor) -> Tensor:
         if self.control.turned:

@@ -1,12 +1,12 @@
 """A variant's training beside the reference's: where the curves part, and whether by a fault."""
 
-import impls
-from bench.errors import UsageError
-from bench.train.accuracy import evaluate
-from bench.train.course import PLAIN, course_of, gaps_beside, train
-from bench.train.experiment import Experiment
-from bench.train.lockstep import first_fault
-from bench.train.records import TELLING, Curve, ReferenceRun
+from lossbench import impls
+from lossbench.bench.errors import UsageError
+from lossbench.bench.train.accuracy import evaluate
+from lossbench.bench.train.course import PLAIN, course_of, gaps_beside, train_course
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.lockstep import first_fault
+from lossbench.bench.train.records import TELLING, Curve, ReferenceRun
 
 
 def train_reference(experiment: Experiment, compared_steps: int) -> ReferenceRun:
@@ -51,7 +51,7 @@ def follow(
         UsageError: where the images cannot be read.
     """
     course = course_of(experiment, compared_steps)
-    path = train(experiment, implementation, PLAIN, compared_steps)
+    path = train_course(experiment, implementation, PLAIN, compared_steps)
     gaps = gaps_beside(path, course.exact)
     losses, largest = tuple(path.losses.tolist()), float(gaps.max())
     beyond = (gaps > course.allowed).nonzero()

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.errors import UsageError
-from bench.train.idx import read_idx
+from lossbench.bench.errors import UsageError
+from lossbench.bench.train.idx import read_idx
 
 DIGITS = "digits"
-CLASSES = 10
+IMAGE_CLASSES = 10
 TEST_SHARE = 0.25
 # Of scikit-learn's split, apart from the seed of a training: all are tested on the same images.
 SPLIT_SEED = 0
@@ -49,7 +49,7 @@ class Dataset:
 
 
 @lru_cache(maxsize=1)
-def load(source: str, device: str) -> Dataset:
+def load_images(source: str, device: str) -> Dataset:
     """Return a dataset on a device, read once a process.
 
     Args:
@@ -107,7 +107,7 @@ def _read_part(folder: Path, prefix: str) -> Split:
             f"labels of {prefix}"
         )
     found = sorted(set(labels.tolist()))
-    if found != list(range(CLASSES)):
+    if found != list(range(IMAGE_CLASSES)):
         raise UsageError(
             f"{folder}: expected {prefix} labels of all digits from 0 to 9, "
             f"got {', '.join(map(str, found))}"

@@ -4,11 +4,11 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-import impls
-from bench.errors import UsageError
-from bench.train.data import CLASSES, Dataset, load
-from bench.train.networks import FEATURES
-from bench.train.recipes import Recipe, recipe_of
+from lossbench import impls
+from lossbench.bench.errors import UsageError
+from lossbench.bench.train.data import IMAGE_CLASSES, Dataset, load_images
+from lossbench.bench.train.networks import FEATURES
+from lossbench.bench.train.recipes import Recipe, recipe_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Experiment:
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments that its implementations are built with."""
-        sizes = {"num_classes": CLASSES, "embedding_dim": FEATURES, "batch_size": self.batch}
+        sizes = {"num_classes": IMAGE_CLASSES, "embedding_dim": FEATURES, "batch_size": self.batch}
         known = impls.loss(self.loss).arguments
         return {name: sizes[name] for name in known if name in sizes} | dict(self.recipe.arguments)
 
@@ -71,7 +71,7 @@ class Experiment:
         Raises:
             UsageError: where they cannot be read, or are fewer than a batch.
         """
-        dataset = load(self.source, self.device)
+        dataset = load_images(self.source, self.device)
         if self.batch > len(dataset.train.labels):
             raise UsageError(
                 f"batch must be at most {len(dataset.train.labels)}, the number of training "

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.errors import writing
-from bench.train.panels import draw_curve, draw_features, draw_gaps
-from bench.train.records import Lesson
+from lossbench.bench.errors import writing
+from lossbench.bench.train.panels import draw_curve, draw_features, draw_gaps
+from lossbench.bench.train.records import Lesson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 5
+PANEL_COLUMNS = 5
 CELL_INCHES = 2.4
 DPI = 100
 Panel = Callable[["Axes", Lesson], None]
@@ -61,7 +61,7 @@ def draw_grids(lessons: Sequence[Lesson]) -> dict[str, "Figure"]:
 def _grid(lessons: Sequence[Lesson], panel: Panel, title: str) -> "Figure":
     from matplotlib.figure import Figure
 
-    columns = min(COLUMNS, len(lessons))
+    columns = min(PANEL_COLUMNS, len(lessons))
     rows = math.ceil(len(lessons) / columns)
     width, height = CELL_INCHES * columns, (CELL_INCHES + 0.3) * rows + 0.4
     figure = Figure(figsize=(width, height))

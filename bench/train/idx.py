@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.errors import UsageError
+from lossbench.bench.errors import UsageError
 
 UNSIGNED_BYTES = 0x08
 GZIP = b"\x1f\x8b"

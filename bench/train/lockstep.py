@@ -12,13 +12,13 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
-import impls
-from bench.agreement import FACTOR, rounding_band
-from bench.deviation import relative_error
-from bench.train.course import REFERENCE, Walk
-from bench.train.experiment import Experiment
-from bench.train.model import Objective, deterministic
-from bench.workload import dense, mirrored
+from lossbench import impls
+from lossbench.bench.case.workload import dense, mirrored
+from lossbench.bench.measure.agreement import FACTOR, rounding_band
+from lossbench.bench.measure.deviation import relative_error
+from lossbench.bench.train.course import REFERENCE, Walk
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.model import Objective, deterministic
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import impls
-from bench.train.data import CLASSES
-from bench.train.experiment import Experiment
-from bench.train.networks import FEATURES, NETWORKS
-from bench.workload import FEATURE_AXES
+from lossbench import impls
+from lossbench.bench.case.workload import FEATURE_AXES
+from lossbench.bench.train.data import IMAGE_CLASSES
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.networks import FEATURES, NETWORKS
 
 MOMENTUM = 0.9
 COMPANION = "softmax"
@@ -35,7 +35,7 @@ class Objective(nn.Module):
         self.companion = None
         if recipe.joined:
             softmax = impls.implementation(COMPANION, "reference")
-            self.companion = softmax.build(num_classes=CLASSES, embedding_dim=FEATURES)
+            self.companion = softmax.build(num_classes=IMAGE_CLASSES, embedding_dim=FEATURES)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Return the objective of ``features [B, 2]`` and ``labels [B]``, 0-d."""
@@ -71,7 +71,7 @@ class Model(nn.Module):
         return value
 
 
-def mirrored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def mirrored_images(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a model's state with the features in reverse: it computes the same, but for rounding.
 
     Args:

@@ -27,7 +27,7 @@ class Network(nn.Module):
         return features
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions with batch normalisation beside a shortcut (He et al. 2016)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -79,9 +79,9 @@ def resnet(side: int) -> Network:  # noqa: ARG001 - it takes any size
         nn.Conv2d(1, 16, 3, padding=1, bias=False),
         nn.BatchNorm2d(16),
         nn.ReLU(),
-        Block(16, 16, 1),
-        Block(16, 32, 2),
-        Block(32, 64, 2),
+        ResidualBlock(16, 16, 1),
+        ResidualBlock(16, 32, 2),
+        ResidualBlock(32, 64, 2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
     )

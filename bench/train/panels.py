@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.train.course import allowed_gaps
-from bench.train.records import Lesson
+from lossbench.bench.train.course import allowed_gaps
+from lossbench.bench.train.records import Lesson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,24 +6,24 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress
 
-from bench.progress import progress_bar
-from bench.table import console
-from bench.train.records import Lesson
-from bench.train.run import Watcher
+from lossbench.bench.format import console
+from lossbench.bench.show.progress import progress_bar
+from lossbench.bench.train.records import Lesson
+from lossbench.bench.train.run import TrainWatcher
 
 
 @contextmanager
-def watching(losses: int) -> Iterator[Watcher]:
+def watching_training(losses: int) -> Iterator[TrainWatcher]:
     """Show a training of so many losses on the standard error, for as long as it lasts."""
     out = console(stderr=True)
     if not out.is_terminal:
-        yield Lines(out, losses)
+        yield TrainingLines(out, losses)
         return
     with progress_bar(out, "losses") as progress:
-        yield Bar(progress, losses)
+        yield TrainingBar(progress, losses)
 
 
-class Bar:
+class TrainingBar:
     """A progress bar over the losses."""
 
     def __init__(self, progress: Progress, total: int) -> None:
@@ -40,7 +40,7 @@ class Bar:
         self._progress.advance(self._task)
 
 
-class Lines:
+class TrainingLines:
     """A line a loss, with how far the training is."""
 
     def __init__(self, out: Console, total: int) -> None:

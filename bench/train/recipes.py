@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import impls
+from lossbench import impls
 
-LOSSES = tuple(loss.name for loss in impls.losses() if loss.kind == "loss")
+TRAINED_LOSSES = tuple(loss.name for loss in impls.losses() if loss.kind == "loss")
 
 # 002's. Where a document prints no rate, it is that of 0.0001, 0.0003, 0.001, 0.003 and this with
 # which the nearest class mean told the most of a quarter of the digits' training images, held out
@@ -103,7 +103,7 @@ def recipe_of(loss: str) -> Recipe:
 
 
 @dataclass(frozen=True)
-class Preset:
+class TrainPreset:
     """A named experiment.
 
     Attributes:
@@ -119,14 +119,14 @@ class Preset:
     network: str
     epochs: int
     batch: int
-    losses: tuple[str, ...] = LOSSES
+    losses: tuple[str, ...] = TRAINED_LOSSES
     compared_steps: int = 300
 
 
-PRESETS: Mapping[str, Preset] = {
-    "digits": Preset("every loss on scikit-learn's digits", "lenet", 20, 64),
-    "mnist": Preset("every loss on MNIST, from --mnist DIR", "lenet", 5, 128),
-    "center-resnet": Preset(
+PRESETS: Mapping[str, TrainPreset] = {
+    "digits": TrainPreset("every loss on scikit-learn's digits", "lenet", 20, 64),
+    "mnist": TrainPreset("every loss on MNIST, from --mnist DIR", "lenet", 5, 128),
+    "center-resnet": TrainPreset(
         "002's recipe: a small ResNet under softmax + λ · centre loss, beside softmax alone",
         "resnet",
         10,

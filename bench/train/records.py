@@ -8,19 +8,19 @@ from typing import Literal
 from pydantic import ConfigDict, RootModel
 from pydantic.dataclasses import dataclass
 
-from bench.environment import Environment
-from bench.errors import UsageError, writing
-from bench.train.accuracy import Accuracy, Features
-from bench.train.experiment import Experiment
-from bench.train.lockstep import Fault
-from bench.train.share import Share
+from lossbench.bench.errors import UsageError, writing
+from lossbench.bench.machine.environment import Environment
+from lossbench.bench.train.accuracy import Accuracy, Features
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.lockstep import Fault
+from lossbench.bench.train.share import LossShare
 
 TRAINING = "training.json"
-SCHEMA = 1
+TRAIN_SCHEMA = 1
 TELLING = 0.01
 
-Verdict = Literal["coincides", "rounding", "parts"]
-Status = Literal["trained", "unsupported", "failed", "crashed", "oom", "timeout"]
+CourseVerdict = Literal["coincides", "rounding", "parts"]
+TrainStatus = Literal["trained", "unsupported", "failed", "crashed", "oom", "timeout"]
 
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
@@ -51,7 +51,7 @@ class Curve:
     fault: Fault | None = None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> CourseVerdict:
         """Whether the curves coincide, part by rounding that training amplifies, or by a fault.
 
         One that stops being finite, where the reference does not, is no matter of rounding.
@@ -74,10 +74,10 @@ class Trained:
     """
 
     variant: str
-    status: Status
+    status: TrainStatus
     reason: str = ""
     curve: Curve | None = None
-    share: Share | None = None
+    share: LossShare | None = None
 
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
@@ -119,7 +119,7 @@ class Lesson:
     reference: ReferenceRun | None = None
     reason: str = ""
     variants: tuple[Trained, ...] = ()
-    reference_share: Share | None = None
+    reference_share: LossShare | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Training:
     environment: Environment
     made: str
     lessons: tuple[Lesson, ...] = ()
-    schema: int = SCHEMA
+    schema: int = TRAIN_SCHEMA
 
 
 class TrainingFile(RootModel[Training]):

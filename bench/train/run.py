@@ -8,30 +8,30 @@ from typing import Protocol, cast
 
 import torch
 
-import impls
-from bench.cases import Case
-from bench.environment import current_environment
-from bench.errors import UsageError
-from bench.plan import choose_variants
-from bench.train.course import REFERENCE
-from bench.train.curves import train_reference, train_variant
-from bench.train.data import CLASSES
-from bench.train.experiment import Experiment
-from bench.train.figures import draw_grids, draw_lesson, save
-from bench.train.networks import FEATURES
-from bench.train.records import (
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.run.plan import choose_variants
+from lossbench.bench.train.course import REFERENCE
+from lossbench.bench.train.curves import train_reference, train_variant
+from lossbench.bench.train.data import IMAGE_CLASSES
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.figures import draw_grids, draw_lesson, save
+from lossbench.bench.train.networks import FEATURES
+from lossbench.bench.train.records import (
     Lesson,
-    Status,
     Trained,
     Training,
+    TrainStatus,
     open_folder,
     write_training,
 )
-from bench.train.share import Share, measure_shares
-from bench.worker import Lost, Worker
+from lossbench.bench.train.share import LossShare, measure_shares
 
 
-class Watcher(Protocol):
+class TrainWatcher(Protocol):
     """Who is told how a training goes on."""
 
     def working(self, loss: str, task: str) -> None:
@@ -42,7 +42,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainPlan:
     """What a call of ``train`` was asked to do.
 
     Attributes:
@@ -65,12 +65,14 @@ class Plan:
 
     def chosen(self, experiment: Experiment) -> tuple[str, ...]:
         """Return the variants to train of a loss, without the reference."""
-        case = Case(experiment.loss, experiment.batch, FEATURES, CLASSES, device=experiment.device)
+        case = Case(
+            experiment.loss, experiment.batch, FEATURES, IMAGE_CLASSES, device=experiment.device
+        )
         names = choose_variants(case, self.variants, compiled=False)
         return tuple(name for name in names if name != REFERENCE)
 
 
-def check_plan(plan: Plan) -> None:
+def check_plan(plan: TrainPlan) -> None:
     """Refuse what cannot be trained, before anything is.
 
     Raises:
@@ -87,7 +89,7 @@ def check_plan(plan: Plan) -> None:
             )
 
 
-def run(folder: Path, plan: Plan, watcher: Watcher) -> Training:
+def run_training(folder: Path, plan: TrainPlan, watcher: TrainWatcher) -> Training:
     """Train what a plan asks for, and return what was found.
 
     The folder gets ``training.json``, a figure of each loss, and the figures of all side by side.
@@ -120,8 +122,8 @@ class Teacher:
     """Asks a worker for everything of one loss."""
 
     worker: Worker
-    plan: Plan
-    watcher: Watcher
+    plan: TrainPlan
+    watcher: TrainWatcher
     experiment: Experiment
 
     def lesson(self) -> Lesson:
@@ -159,10 +161,10 @@ class Teacher:
                 self.plan.compared_steps,
             )
         except Lost as lost:
-            return Trained(variant, cast(Status, lost.status), str(lost))
+            return Trained(variant, cast(TrainStatus, lost.status), str(lost))
         return Trained(variant, "trained", implementation.departs, curve)
 
-    def _shares(self, variants: Sequence[str]) -> dict[str, Share]:
+    def _shares(self, variants: Sequence[str]) -> dict[str, LossShare]:
         if not self.plan.share_seconds:
             return {}
         self.watcher.working(self.experiment.loss, "the loss's share of a step")

@@ -6,18 +6,18 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-import impls
-from bench.intervals import Interval
-from bench.sampling import Sampling, interleave
-from bench.train.course import PLAIN, REFERENCE, Walk
-from bench.train.experiment import Experiment
-from bench.train.model import optimizer_of
+from lossbench import impls
+from lossbench.bench.timing.intervals import Interval
+from lossbench.bench.timing.sampling import Sampling, interleave
+from lossbench.bench.train.course import PLAIN, REFERENCE, Walk
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.model import optimizer_of
 
 REST = "rest"
 
 
 @dataclass(frozen=True)
-class Share:
+class LossShare:
     """The loss's part of a training step.
 
     Attributes:
@@ -33,7 +33,7 @@ class Share:
 
 def measure_shares(
     experiment: Experiment, variants: Sequence[str], budget_seconds: float
-) -> dict[str, Share]:
+) -> dict[str, LossShare]:
     """Return the share of each variant, all timed in the same rounds, at the initial state.
 
     Raises:
@@ -53,7 +53,7 @@ def measure_shares(
         ratio = timings[variant].speedup
         if ratio is None:
             raise AssertionError("the rest was timed in every round")
-        shares[variant] = Share(
+        shares[variant] = LossShare(
             timings[variant].median_seconds,
             rest,
             Interval(*(1 / (1 + r) for r in (ratio.median, ratio.high, ratio.low))),

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from bench.table import si
-from bench.train.records import Curve, Lesson, Trained
-from bench.train.share import Share
+from lossbench.bench.format import si
+from lossbench.bench.train.records import Curve, Lesson, Trained
+from lossbench.bench.train.share import LossShare
 
 LOSS_LEGEND = (
     "accuracy on the test images, after the reference's training: by class weights (without a "
@@ -27,7 +27,7 @@ VARIANT_LEGEND = (
 )
 
 
-def losses_table(lessons: Sequence[Lesson]) -> Table:
+def trained_table(lessons: Sequence[Lesson]) -> Table:
     """Return what each loss was trained with, and what came of it."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("loss", "objective", "rate", "steps", "weights", "nearest mean", "1-NN", "share"):
@@ -106,7 +106,7 @@ def _parting(curve: Curve) -> str:
     )
 
 
-def _share(share: Share | None) -> Text:
+def _share(share: LossShare | None) -> Text:
     if share is None:
         return Text("-", "dim")
     interval = share.share

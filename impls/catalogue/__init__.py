@@ -4,11 +4,11 @@ A paper's own form stands after the document's that departs from it, under the p
 the only package in ``impls`` that names the references; contenders take the output types from here.
 """
 
-from impls.catalogue.centers import CENTERS
-from impls.catalogue.classification import CLASSIFICATION
-from impls.catalogue.distances import DISTANCES
-from impls.catalogue.metric import METRIC
-from reference import Distances, LossAndCorrect, LossAndLogits, LossOnly
+from lossbench.impls.catalogue.centers import CENTERS
+from lossbench.impls.catalogue.classification import CLASSIFICATION
+from lossbench.impls.catalogue.distances import DISTANCES
+from lossbench.impls.catalogue.metric import METRIC
+from lossbench.reference import Distances, LossAndCorrect, LossAndLogits, LossOnly
 
 __all__ = ["CATALOGUE", "Distances", "LossAndCorrect", "LossAndLogits", "LossOnly"]
 

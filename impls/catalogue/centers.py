@@ -1,9 +1,9 @@
 """Documents 000, 001 and 002: losses that draw each sample to the centre of its class."""
 
-from impls.catalogue.notes import INT_LABELS
-from impls.cost import Cost
-from impls.loss import Loss
-from reference import (
+from lossbench.impls.catalogue.notes import INT_LABELS
+from lossbench.impls.cost import Cost
+from lossbench.impls.loss import Loss
+from lossbench.reference import (
     Center,
     CenterAllPairs,
     CenterMse,

@@ -3,10 +3,10 @@
 import math
 from dataclasses import replace
 
-from impls.catalogue.notes import INT_LABELS
-from impls.cost import Cost
-from impls.loss import Loss
-from reference import (
+from lossbench.impls.catalogue.notes import INT_LABELS
+from lossbench.impls.cost import Cost
+from lossbench.impls.loss import Loss
+from lossbench.reference import (
     ArcFace,
     ArcFaceGuarded,
     LossAndLogits,

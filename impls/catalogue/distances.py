@@ -1,9 +1,9 @@
 """Documents 003 and 004: the distances that losses are built from."""
 
-from impls.catalogue.notes import IN_PLACE_PRODUCT, ROUNDED_SQUARES
-from impls.cost import Cost
-from impls.loss import Loss
-from reference import Distances, PairwiseDistance, PairwiseSquaredDistance, VectorDistance
+from lossbench.impls.catalogue.notes import IN_PLACE_PRODUCT, ROUNDED_SQUARES
+from lossbench.impls.cost import Cost
+from lossbench.impls.loss import Loss
+from lossbench.reference import Distances, PairwiseDistance, PairwiseSquaredDistance, VectorDistance
 
 # One product and the squares of both sides; backward a product for each side. The upstream
 # gradient is as large as the output.

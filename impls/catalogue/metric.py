@@ -1,9 +1,9 @@
 """Documents 003 and 004, and their papers: losses of the pairs and triplets of a batch."""
 
-from impls.catalogue.notes import IN_PLACE_PRODUCT, ROUNDED_SQUARES
-from impls.cost import Cost
-from impls.loss import Loss
-from reference import (
+from lossbench.impls.catalogue.notes import IN_PLACE_PRODUCT, ROUNDED_SQUARES
+from lossbench.impls.cost import Cost
+from lossbench.impls.loss import Loss
+from lossbench.reference import (
     Contrastive,
     ContrastiveWholeBatch,
     LossAndCorrect,

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.catalogue import LossOnly
-from impls.precision import widened
-from impls.registry import register
-from impls.state import ClassCenters, MovingCenters
+from lossbench.impls.catalogue import LossOnly
+from lossbench.impls.precision import widened
+from lossbench.impls.registry import register
+from lossbench.impls.state import ClassCenters, MovingCenters
 
 
 class _CenterMse(ClassCenters):

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impls.catalogue import LossOnly
-from impls.fused.differentiable import differentiable_once
-from impls.precision import FEW_FEATURES, widened, without_autocast
-from impls.registry import register
-from impls.state import AveragingCenters, refuse_to_compile
+from lossbench.impls.catalogue import LossOnly
+from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.precision import FEW_FEATURES, widened, without_autocast
+from lossbench.impls.registry import register
+from lossbench.impls.state import AveragingCenters, refuse_to_compile
 
 FLOOR = 1e-8
 

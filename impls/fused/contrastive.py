@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impls.catalogue import LossOnly
-from impls.fused.differentiable import differentiable_once
-from impls.precision import widened, without_autocast
-from impls.registry import register
+from lossbench.impls.catalogue import LossOnly
+from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.precision import widened, without_autocast
+from lossbench.impls.registry import register
 
 
 class _Contrastive(nn.Module):

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls.catalogue import Distances
-from impls.fused.differentiable import differentiable_once
-from impls.fused.products import add_product
-from impls.precision import widened, without_noise
-from impls.registry import register
+from lossbench.impls.catalogue import Distances
+from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.precision import widened, without_noise
+from lossbench.impls.products import add_product
+from lossbench.impls.registry import register
 
 LEAST_SQUARE = 1e-12
 # A distance at or below this was held, and has no gradient; the root of 1e-12 may round upwards.

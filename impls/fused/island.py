@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impls.catalogue import LossOnly
-from impls.fused.differentiable import differentiable_once
-from impls.precision import widened, without_autocast
-from impls.registry import register
-from impls.state import IslandCenters
+from lossbench.impls.catalogue import LossOnly
+from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.precision import widened, without_autocast
+from lossbench.impls.registry import register
+from lossbench.impls.state import IslandCenters
 
 # Centres are read in slices that stay in the cache from one operator to the next.
 SLICE_ELEMENTS = 2**18

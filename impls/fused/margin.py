@@ -5,11 +5,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from impls.catalogue import LossAndLogits
-from impls.fused.head import Head, Margin, unit_columns
-from impls.fused.logsumexp import fused_cross_entropy
-from impls.registry import register
-from impls.state import ArcFaceWeights, SphereFaceWeights
+from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.fused.cross_entropy.head import Head, Margin, unit_columns
+from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
+from lossbench.impls.registry import register
+from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 
 @register("sphereface", "fused", compiles=True)

@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from impls.catalogue import LossAndLogits
-from impls.fused.head import Head, max_norm_columns, unit_columns
-from impls.fused.logsumexp import fused_cross_entropy
-from impls.registry import register
-from impls.state import ClassWeights
+from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.fused.cross_entropy.head import Head, max_norm_columns, unit_columns
+from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
+from lossbench.impls.registry import register
+from lossbench.impls.state import ClassWeights
 
 
 @register("softmax", "fused", compiles=True)

@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.catalogue import LossAndLogits
-from impls.fused.head import Head
-from impls.fused.logsumexp import fused_cross_entropy
-from impls.precision import widened
-from impls.registry import register
-from impls.state import MovingCentersAndWeights, WeightsAndCenters
+from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.fused.cross_entropy.head import Head
+from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
+from lossbench.impls.precision import widened
+from lossbench.impls.registry import register
+from lossbench.impls.state import MovingCentersAndWeights, WeightsAndCenters
 
 
 @register("softmax_center_unsquared", "fused", compiles=True)

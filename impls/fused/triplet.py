@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from impls.fused.mining import hardest
-from impls.fused.precomputed import Evaluated, Precomputed
-from impls.registry import register
+from lossbench.impls.fused.pairs.mining import hardest
+from lossbench.impls.fused.pairs.precomputed import Evaluated, Precomputed
+from lossbench.impls.registry import register
 
 # The root of the document's 1e-12, below which a distance is held and has no gradient.
 LEAST_DISTANCE = 1e-6

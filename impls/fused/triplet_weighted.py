@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from impls.fused.blocks import has_bands
-from impls.fused.precomputed import Evaluated, Precomputed
-from impls.fused.weighting import weighted_triplet
-from impls.fused.weighting_dense import dense_triplet
-from impls.fused.weighting_symmetric import unshifted_triplet
-from impls.registry import register
+from lossbench.impls.fused.pairs.blocks import has_bands
+from lossbench.impls.fused.pairs.precomputed import Evaluated, Precomputed
+from lossbench.impls.fused.pairs.weighting import weighted_triplet
+from lossbench.impls.fused.pairs.weighting_dense import dense_triplet
+from lossbench.impls.fused.pairs.weighting_symmetric import unshifted_triplet
+from lossbench.impls.registry import register
 
 
 class _Weighted(Precomputed):

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from impls.catalogue import LossAndLogits
-from impls.registry import register
-from impls.state import ClassWeights
+from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.registry import register
+from lossbench.impls.state import ClassWeights
 
 
 class LinearCrossEntropy(ClassWeights):

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from impls.catalogue import LossAndCorrect
-from impls.registry import register
+from lossbench.impls.catalogue import LossAndCorrect
+from lossbench.impls.registry import register
 
 
 class BatchHard(nn.Module):

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impls.catalogue import LossAndCorrect, LossAndLogits, LossOnly
-from impls.registry import register
-from impls.state import ClassWeights
+from lossbench.impls.catalogue import LossAndCorrect, LossAndLogits, LossOnly
+from lossbench.impls.registry import register
+from lossbench.impls.state import ClassWeights
 
 REQUIRES = ("pytorch_metric_learning",)
 # Its distances are torch.cdist's, but for float16, which it computes pair by pair.

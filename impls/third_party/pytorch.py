@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impls.catalogue import Distances, LossAndCorrect, LossAndLogits, LossOnly
-from impls.registry import register
-from impls.state import ClassCenters, ClassWeights
+from lossbench.impls.catalogue import Distances, LossAndCorrect, LossAndLogits, LossOnly
+from lossbench.impls.registry import register
+from lossbench.impls.state import ClassCenters, ClassWeights
 
 # torch.cdist has no kernel for half precision.
 FLOATS = (torch.float32, torch.float64)

@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.catalogue import LossAndLogits, LossOnly
-from impls.precision import FEW_FEATURES
-from impls.registry import register
-from impls.state import AveragingCenters, ClassCenters, IslandCenters, WeightsAndCenters
+from lossbench.impls.catalogue import LossAndLogits, LossOnly
+from lossbench.impls.precision import FEW_FEATURES
+from lossbench.impls.registry import register
+from lossbench.impls.state import AveragingCenters, ClassCenters, IslandCenters, WeightsAndCenters
 
 FLOOR = 1e-8
 

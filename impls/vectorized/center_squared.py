@@ -3,9 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.catalogue import LossAndLogits, LossOnly
-from impls.registry import register
-from impls.state import MovingCenters, MovingCentersAndWeights
+from lossbench.impls.catalogue import LossAndLogits, LossOnly
+from lossbench.impls.registry import register
+from lossbench.impls.state import MovingCenters, MovingCentersAndWeights
 
 
 @register("center", "vectorized", compiles=True)

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impls.catalogue import LossOnly
-from impls.registry import register
+from lossbench.impls.catalogue import LossOnly
+from lossbench.impls.registry import register
 
 
 @register("contrastive_whole_batch", "vectorized", compiles=True)

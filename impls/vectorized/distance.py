@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impls.catalogue import Distances
-from impls.precision import widened, without_noise
-from impls.registry import register
+from lossbench.impls.catalogue import Distances
+from lossbench.impls.precision import widened, without_noise
+from lossbench.impls.registry import register
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

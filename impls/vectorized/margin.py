@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.catalogue import LossAndLogits
-from impls.registry import register
-from impls.state import ArcFaceWeights, SphereFaceWeights
+from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.registry import register
+from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 
 def cosine_of_multiple(cosine: Tensor, multiple: int) -> Tensor:

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.catalogue import LossAndLogits
-from impls.registry import register
-from impls.state import ClassWeights
+from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.registry import register
+from lossbench.impls.state import ClassWeights
 
 
 @register("softmax", "vectorized", compiles=True)

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impls.catalogue import LossAndCorrect
-from impls.precision import without_autocast, without_noise
-from impls.registry import register
+from lossbench.impls.catalogue import LossAndCorrect
+from lossbench.impls.precision import without_autocast, without_noise
+from lossbench.impls.registry import register
 
 
 @without_autocast

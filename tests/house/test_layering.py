@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("reference", "impls", "bench")
 # What each room may import of the house; the catalogue names the references.
 MAY_IMPORT = {
@@ -17,7 +17,10 @@ MAY_IMPORT = {
 CATALOGUE = ROOT / "impls" / "catalogue"
 PACKAGES = {p for p in (ROOT / "impls").iterdir() if (p / "__init__.py").exists()}
 CONTENDERS = tuple(sorted(p.name for p in PACKAGES - {CATALOGUE}))
-SHARED_WITH_CONTENDERS = {"impls.catalogue", "impls.precision", "impls.registry", "impls.state"}
+SHARED_WITH_CONTENDERS = {
+    f"lossbench.impls.{name}"
+    for name in ("catalogue", "differentiable", "precision", "products", "registry", "state")
+}
 
 
 def imports(path):
@@ -28,7 +31,11 @@ def imports(path):
             yield from ((alias.name, node in tree.body) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield node.module, node in tree.body
+            at_top = node in tree.body
+            if node.module == "lossbench":
+                yield from ((f"lossbench.{alias.name}", at_top) for alias in node.names)
+            else:
+                yield node.module, at_top
 
 
 def files(room):
@@ -41,22 +48,24 @@ def test_a_room_imports_only_from_those_above(room):
         allowed = MAY_IMPORT[room] | ({"reference"} if path.parent == CATALOGUE else set())
         for module, _ in imports(path):
             top = module.split(".")[0]
-            if top in (*ROOMS, "tests"):
-                assert top in allowed, f"{path.relative_to(ROOT)} imports {module}"
+            assert top not in (*ROOMS, "tests"), f"{path.relative_to(ROOT)} imports {module}"
+            if module.startswith("lossbench."):
+                assert module.split(".")[1] in allowed, f"{path.relative_to(ROOT)} imports {module}"
 
 
 @pytest.mark.parametrize("package", CONTENDERS)
 def test_a_contender_imports_no_other_contender(package):
     registering = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        "lossbench." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in files(f"impls/{package}")
         if "@register(" in path.read_text()
     }
     assert registering
+    own = f"lossbench.impls.{package}."
     for path in files(f"impls/{package}"):
         for module, _ in imports(path):
-            if module.startswith("impls."):
-                here = module.startswith(f"impls.{package}.") and module not in registering
+            if module.startswith("lossbench.impls."):
+                here = module.startswith(own) and module not in registering
                 assert here or module in SHARED_WITH_CONTENDERS, f"{path.name} imports {module}"
 
 
@@ -65,5 +74,5 @@ def test_what_is_shipped_needs_torch_alone(room):
     for path in files(room):
         for module, at_top in imports(path):
             top = module.split(".")[0]
-            known = top in sys.stdlib_module_names | {"torch", "impls", "reference"}
+            known = top in sys.stdlib_module_names | {"torch", "lossbench"}
             assert known or not at_top, f"{path.relative_to(ROOT)} imports {module} at its top"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-import impls
-from bench.cases import Case
-from bench.workload import Workload
-from impls import auto
-from impls.auto import Choice, Recommendation, recommendations
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload
+from lossbench.impls import auto
+from lossbench.impls.auto import Choice, Recommendation, recommendations
 from tests.conftest import name_of, supported
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SIZES = {"num_classes": 5, "embedding_dim": 4}
 
 
@@ -174,9 +174,9 @@ def test_what_has_sparse_gradients_says_so(implementation):
 def test_the_wheel_holds_the_table(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("impls", "reference"):
-        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("bench", "impls", "reference", "lossbench"):
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "."]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    assert f"impls/{auto.TABLE}" in zipfile.ZipFile(wheel).namelist()
+    assert f"lossbench/impls/{auto.TABLE}" in zipfile.ZipFile(wheel).namelist()

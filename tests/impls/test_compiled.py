@@ -5,14 +5,14 @@ import copy
 import pytest
 import torch
 
-import impls
-from bench.agreement import measure_agreement
-from bench.cases import Case
-from bench.compilation import measure_compilation
-from bench.conformance import measure_conformance
-from bench.degenerate import DEGENERATE
-from bench.workload import Workload
-from impls.compiled import MODES
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload
+from lossbench.bench.measure.agreement import measure_agreement
+from lossbench.bench.measure.compilation import measure_compilation
+from lossbench.bench.measure.conformance import measure_conformance
+from lossbench.bench.measure.degenerate import DEGENERATE
+from lossbench.impls.compiled import MODES
 from tests.conftest import name_of
 
 COMPILED = [

@@ -7,10 +7,10 @@ import re
 import pytest
 import torch
 
-import impls
-from bench.agreement import measure_agreement
-from bench.cases import Case
-from bench.workload import Workload, trainable
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload, trainable
+from lossbench.bench.measure.agreement import measure_agreement
 from tests.conftest import name_of, supported
 
 IMPLEMENTATIONS = supported()

@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import impls
-from bench.cases import Case
-from bench.ceilings import sizes_of
-from bench.cli import main
-from bench.workload import Workload
-from impls.cost import Cost
-from tests import counted
-from tests.tally import Tally
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload
+from lossbench.bench.cli import main
+from lossbench.bench.measure.ceilings import sizes_of
+from lossbench.impls.cost import Cost
+from tests.makers import counted
+from tests.makers.tally import Tally
 
 LOSSES = [loss.name for loss in impls.losses()]
 EVERY = pytest.mark.parametrize("loss", LOSSES)

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-import impls
-from bench.agreement import measure_agreement
-from bench.cases import Case
-from bench.measure import measure_times
-from bench.memory import footprint, measure_memory
-from bench.sampling import Sampling
-from bench.workload import Workload
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload
+from lossbench.bench.measure.agreement import measure_agreement
+from lossbench.bench.measure.judge import measure_times
+from lossbench.bench.measure.memory import footprint, measure_memory
+from lossbench.bench.timing.sampling import Sampling
 from tests.conftest import name_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

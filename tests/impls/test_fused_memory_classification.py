@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-import impls
-import impls.fused.class_tiles as class_tiles
-import impls.fused.logsumexp as logsumexp
-import impls.fused.products as products
-from tests.allocated import peak_bytes, saved_bytes
+import lossbench.impls.fused.cross_entropy.class_tiles as class_tiles
+import lossbench.impls.fused.cross_entropy.logsumexp as logsumexp
+import lossbench.impls.products as products
+from lossbench import impls
+from tests.makers.bytes_of_calls import peak_bytes, saved_bytes
 
 MIB = 2**20
 KEPT_BYTES = 4 * class_tiles.KEPT_ELEMENTS

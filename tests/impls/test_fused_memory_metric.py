@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-import impls
-from impls.fused.weighting import weighted_triplet
-from impls.fused.weighting_dense import dense_triplet
-from tests.allocated import peak_bytes, saved_bytes
+from lossbench import impls
+from lossbench.impls.fused.pairs.weighting import weighted_triplet
+from lossbench.impls.fused.pairs.weighting_dense import dense_triplet
+from tests.makers.bytes_of_calls import peak_bytes, saved_bytes
 
 MIB = 2**20
 FLOAT_BYTES = 4

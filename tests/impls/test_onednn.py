@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from impls.fused import products
+from lossbench.impls import products
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-import impls
-from bench.cases import Case
-from bench.ceilings import sizes_of
-from bench.workload import Workload
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload
+from lossbench.bench.measure.ceilings import sizes_of
 from tests.conftest import name_of, supported
 
 PHASES = ("forward", "step")

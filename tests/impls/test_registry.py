@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-import impls
-from impls.registry import Implementation, register
+from lossbench import impls
+from lossbench.impls.registry import Implementation, register
 
 
 def test_lists_the_reference_first():

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import pytest
 import torch
 
-import impls
+from lossbench import impls
 
 VARIANTS = ("pml", "torch", "torch_chunked", "otl")
 CASES = [

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bench.dashboard.screenshot import CHROMIUMS, FLAGS, chromium
+from lossbench.bench.dashboard.screenshot import CHROMIUMS, FLAGS, chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request, Route

@@ -2,7 +2,7 @@
 
 import torch
 
-from bench.memory import footprint
+from lossbench.bench.measure.memory import footprint
 
 
 def peak_bytes(call):

@@ -4,16 +4,16 @@ import math
 from dataclasses import replace
 from functools import cache
 
-from bench.agreement import Agreement
-from bench.cases import Case
-from bench.choose.answer import answer
-from bench.choose.request import Request
-from bench.choose.sources import Host, load_records, pools_of
-from bench.compilation import Compilation
-from bench.environment import ROOT
-from bench.memory import Memory
-from bench.timing import Samples, Timing
-from tests.test_records import ENVIRONMENT, FIGURES, record
+from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.answer import answer
+from lossbench.bench.choose.request import Request
+from lossbench.bench.choose.sources import Host, load_records, pools_of
+from lossbench.bench.measure.agreement import Agreement
+from lossbench.bench.measure.compilation import Compilation
+from lossbench.bench.measure.memory import Memory
+from lossbench.bench.paths import ROOT
+from lossbench.bench.timing.samples import Samples, Timing
+from tests.bench.run.test_records import ENVIRONMENT, FIGURES, record
 
 FULL = ROOT / "results" / "2-core-epyc" / "full"
 HERE = Host.of(ENVIRONMENT, "cpu")

@@ -1,16 +1,16 @@
 """What the tests of the gate share: a plan, and comparisons of two trees made in code."""
 
-from bench.cases import Case
-from bench.counters import Counters
-from bench.gate.compare import Seen
-from bench.gate.findings import findings_of
-from bench.gate.plan import Plan
-from bench.gate.report import Comparison
-from bench.memory import Memory
-from bench.timing import Samples, Timing
+from lossbench.bench.case.cases import Case
+from lossbench.bench.gate.compare import Seen
+from lossbench.bench.gate.findings import findings_of
+from lossbench.bench.gate.plan import GatePlan
+from lossbench.bench.gate.report import GateComparison
+from lossbench.bench.measure.counters import Counters
+from lossbench.bench.measure.memory import Memory
+from lossbench.bench.timing.samples import Samples, Timing
 
 CASE = Case("contrastive", 16, 8, 5)
-PLAN = Plan(margin=0.05, budget_seconds=0.4, threads=1, device="cpu")
+PLAN = GatePlan(margin=0.05, budget_seconds=0.4, threads=1, device="cpu")
 PASSED = Seen("passed", "", Memory(5000, 8000, 6000, 9), Counters(20, 0))
 
 
@@ -21,7 +21,7 @@ def timing(factor, processes=1, noise=(0.999, 1.001)):
 
 
 def comparison(head=PASSED, base=PASSED, **confirmed):
-    return Comparison(CASE, "fused", base, head, {}, confirmed)
+    return GateComparison(CASE, "fused", base, head, {}, confirmed)
 
 
 def found(compared):

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from bench.cases import Case
-from bench.compilation import Compilation
-from bench.conformance import Conformance
-from bench.report import write_report
-from tests.kept import paired, save_run
-from tests.test_records import BAD, ENVIRONMENT, record
+from lossbench.bench.case.cases import Case
+from lossbench.bench.measure.compilation import Compilation
+from lossbench.bench.measure.conformance import Conformance
+from lossbench.bench.report import write_report
+from tests.bench.run.test_records import BAD, ENVIRONMENT, record
+from tests.makers.runs import paired, save_run
 
 REFUSED = {"status": "refused", "agreement": (BAD,), "step": None, "forward": None}
 

@@ -1,7 +1,7 @@
 """Runs in folders, for the tests of what reads them."""
 
-from bench.records import record_file
-from bench.timing import Samples, Timing
+from lossbench.bench.run.records import record_file
+from lossbench.bench.timing.samples import Samples, Timing
 
 ROUNDS = 40
 

@@ -1,4 +1,4 @@
-"""Counts operations while an algorithm is run, by the rules of ``impls.cost``."""
+"""Counts operations while an algorithm is run, by the rules of ``lossbench.impls.cost``."""
 
 import torch
 

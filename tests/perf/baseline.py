@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.compare import CELL, KINDS, MARGIN, Comparison, compare
-from bench.compare_table import changes
-from bench.errors import UsageError
-from bench.frame import tidy
-from bench.frame.pytest_benchmark import SOURCE, benchmark_rows
-from bench.frame.runs import record_row
-from bench.records import Record
-from bench.table import LEAST_WIDTH
+from lossbench.bench.compare.comparison import CELL, KINDS, MARGIN, Comparison, compare
+from lossbench.bench.compare.table import changes_table
+from lossbench.bench.errors import UsageError
+from lossbench.bench.format import LEAST_WIDTH
+from lossbench.bench.frame import tidy
+from lossbench.bench.frame.pytest_benchmark import SOURCE, benchmark_rows
+from lossbench.bench.frame.runs import record_row
+from lossbench.bench.run.records import Record
 
 RATIOS = ["step_speedup", "step_speedup_low", "step_speedup_high"]
 
@@ -92,7 +92,7 @@ class Baseline:
         if self._found is None:
             return
         console = Console(width=LEAST_WIDTH, file=StringIO())
-        console.print(changes(self._found, ("earlier", "now")))
+        console.print(changes_table(self._found, ("earlier", "now")))
         terminalreporter.section("ratios to the reference, and counts, against the earlier run")
         terminalreporter.write_line(console.file.getvalue())
         if self._alone:

@@ -2,7 +2,7 @@
 
     python -m pytest tests/perf --benchmark-enable -k arcface --batch 256
 
-Each case is judged, weighed and timed as by ``python -m bench run``, when the first of its tests
+Each case is judged, weighed and timed as by ``lossbench run``, when the first of its tests
 asks for it; of what agrees pytest-benchmark then times the step.
 """
 
@@ -17,12 +17,12 @@ import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
-from bench.cases import DTYPES, PRESETS, Case
-from bench.environment import Environment, current_environment
-from bench.errors import UsageError
-from bench.plan import Plan, choose_device, choose_tasks
-from bench.records import Record
-from bench.run import Session
+from lossbench.bench.case.cases import DTYPES, PRESETS, Case
+from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.environment import Environment, current_environment
+from lossbench.bench.run.plan import RunPlan, choose_device, choose_tasks
+from lossbench.bench.run.records import Record
+from lossbench.bench.run.session import Session
 from tests.perf.baseline import Baseline, add_options
 
 AXES = ("batch", "dim", "classes", "dtype")
@@ -31,7 +31,7 @@ VARYING = ("commit", "dirty", "conditions")
 # Before tests/conftest.py sets what the other tests compute with.
 THREADS = torch.get_num_threads()
 
-PLAN = pytest.StashKey[Plan]()
+PLAN = pytest.StashKey[RunPlan]()
 ENVIRONMENT = pytest.StashKey[Environment]()
 BASELINE = pytest.StashKey[Baseline]()
 
@@ -75,13 +75,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(config.stash[BASELINE])
 
 
-def _plan(config: pytest.Config) -> Plan:
-    """Return what is asked for, by the rules of ``python -m bench run``."""
+def _plan(config: pytest.Config) -> RunPlan:
+    """Return what is asked for, by the rules of ``lossbench run``."""
     given = {axis: tuple(config.getoption(axis)) for axis in AXES if config.getoption(axis)}
     chosen = config.getoption("preset") or (None if given else "quick")
     device, compiled = choose_device(config.getoption("device")), config.getoption("compiled")
     usual = PRESETS[chosen].budget_seconds if chosen else 2.0
-    return Plan(
+    return RunPlan(
         tasks=choose_tasks(chosen, (), (), device, given, compiled),
         budget_seconds=config.getoption("budget") or usual,
         timeout_seconds=300,

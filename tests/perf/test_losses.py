@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.utils.benchmark
 
-import impls
-from bench.agreement import workload_of
-from bench.calls import Calls, prepare_calls
-from bench.frame.pytest_benchmark import extra_info
-from bench.records import Record
+from lossbench import impls
+from lossbench.bench.case.calls import Calls, prepare_calls
+from lossbench.bench.frame.pytest_benchmark import extra_info
+from lossbench.bench.measure.agreement import workload_of
+from lossbench.bench.run.records import Record
 
 # Its clock waits for the device.
 pytestmark = pytest.mark.benchmark(timer=torch.utils.benchmark.timer)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-import impls
+from lossbench import impls
 
 DATA = Path(__file__).parent / "data"
 CASES = json.loads((DATA / "cases.json").read_text())

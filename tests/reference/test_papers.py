@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-import impls
+from lossbench import impls
 
 VARIANTS = ("reference", "vectorized")
 GRADIENT_CASES = [

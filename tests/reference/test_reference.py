@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-import reference
-from reference.triplet import normalize, softmax_weights
+from lossbench import reference
+from lossbench.reference.triplet import normalize, softmax_weights
 
 
 def sphereface_by_angles(x, weight, labels, margin, gamma, calls):

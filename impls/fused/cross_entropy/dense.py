@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.fused.differentiable import differentiable_once
-from impls.fused.head import Columns, Head, Rows, Target
-from impls.fused.products import product
-from impls.precision import widened, without_autocast
+from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.fused.cross_entropy.head import Columns, Head, Rows, Target
+from lossbench.impls.precision import widened, without_autocast
+from lossbench.impls.products import product
 
 
 def dense_cross_entropy(embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impls.fused.class_tiles import TILE_ELEMENTS, ClassTiles, Tile
-from impls.fused.dense import dense_cross_entropy
-from impls.fused.differentiable import differentiable_once
-from impls.fused.head import Columns, Head, Rows, Target
-from impls.fused.products import add_product, product
-from impls.fused.samples import LN_2, Samples, Sum
-from impls.precision import widened, without_autocast
+from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.fused.cross_entropy.class_tiles import TILE_ELEMENTS, ClassTiles, Tile
+from lossbench.impls.fused.cross_entropy.dense import dense_cross_entropy
+from lossbench.impls.fused.cross_entropy.head import Columns, Head, Rows, Target
+from lossbench.impls.fused.cross_entropy.samples import LN_2, Samples, Sum
+from lossbench.impls.precision import widened, without_autocast
+from lossbench.impls.products import add_product, product
 
 # Up to so many logits and weights, which are those of one tile, few operators are the fastest.
 DENSE_ELEMENTS = TILE_ELEMENTS

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.fused.head import Head, Target
+from lossbench.impls.fused.cross_entropy.head import Head, Target
 
 LN_2 = math.log(2)
 

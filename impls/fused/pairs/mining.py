@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from impls.fused.blocks import ALIGNMENT, block_rows, blocks
-from impls.fused.products import product
+from lossbench.impls.fused.pairs.blocks import ALIGNMENT, block_rows, blocks
+from lossbench.impls.products import product
 
 
 def hardest(x: Tensor, labels: Tensor) -> Tensor:

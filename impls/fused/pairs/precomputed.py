@@ -6,9 +6,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from impls.catalogue import LossAndCorrect
-from impls.fused.differentiable import differentiable_once
-from impls.precision import widened, without_autocast
+from lossbench.impls.catalogue import LossAndCorrect
+from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.precision import widened, without_autocast
 
 
 class Evaluated(NamedTuple):

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.fused.blocks import Block, block_rows, blocks
-from impls.fused.precomputed import Evaluated
-from impls.fused.products import add_product, product
+from lossbench.impls.fused.pairs.blocks import Block, block_rows, blocks
+from lossbench.impls.fused.pairs.precomputed import Evaluated
+from lossbench.impls.products import add_product, product
 
 LEAST_SQUARE = 1e-12
 # A distance at or below this was held, and has no gradient; the root of 1e-12 may round upwards.

@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.fused.precomputed import Evaluated
-from impls.fused.products import product
-from impls.fused.weighting import FAR, HELD, LEAST_SQUARE, mask_positives
-from impls.precision import without_noise
+from lossbench.impls.fused.pairs.precomputed import Evaluated
+from lossbench.impls.fused.pairs.weighting import FAR, HELD, LEAST_SQUARE, mask_positives
+from lossbench.impls.precision import without_noise
+from lossbench.impls.products import product
 
 
 def dense_triplet(

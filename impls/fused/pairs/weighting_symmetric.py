@@ -7,10 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impls.fused.blocks import Block, block_rows, blocks
-from impls.fused.precomputed import Evaluated
-from impls.fused.products import add_product, product
-from impls.fused.weighting import HELD, LEAST_SQUARE, mask_positives, weigh_positives
+from lossbench.impls.fused.pairs.blocks import Block, block_rows, blocks
+from lossbench.impls.fused.pairs.precomputed import Evaluated
+from lossbench.impls.fused.pairs.weighting import (
+    HELD,
+    LEAST_SQUARE,
+    mask_positives,
+    weigh_positives,
+)
+from lossbench.impls.products import add_product, product
 
 # torch's exp2 is several times as fast as its exp on the CPU.
 LN_2 = math.log(2)

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-import impls
-from bench.cases import AUTOCAST_DTYPES, DATA_KINDS, DTYPES, PRESETS, Case, Sizes
-from bench.data import DRAWS, data_of, make_inputs
-from bench.errors import UsageError
-from bench.plan import choose_tasks
+from lossbench import impls
+from lossbench.bench.case.cases import AUTOCAST_DTYPES, DATA_KINDS, DTYPES, PRESETS, Case, Sizes
+from lossbench.bench.case.data import DRAWS, data_of, make_inputs
+from lossbench.bench.errors import UsageError
+from lossbench.bench.run.plan import choose_tasks
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from bench.cases import Case
-from bench.choose.candidates import candidates_at
-from bench.choose.ratios import quotient, step_ratio
-from bench.choose.request import Request
-from bench.choose.sources import NotMeasured, pools_of
-from bench.cli.run import run_cases
-from bench.conformance import Conformance
-from bench.errors import UsageError
-from bench.intervals import Interval
-from bench.timing import Samples, Timing
-from tests.choosing import ARC, HEADS, ISLAND, THREE, ask, lost, seen
+from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.candidates import candidates_at
+from lossbench.bench.choose.ratios import quotient, step_ratio
+from lossbench.bench.choose.request import Request
+from lossbench.bench.choose.sources import NotMeasured, pools_of
+from lossbench.bench.cli.run import run_cases
+from lossbench.bench.errors import UsageError
+from lossbench.bench.measure.conformance import Conformance
+from lossbench.bench.timing.intervals import Interval
+from lossbench.bench.timing.samples import Samples, Timing
+from tests.makers.choices import ARC, HEADS, ISLAND, THREE, ask, lost, seen
 
 
 def test_the_fastest_is_chosen_and_the_others_follow():
@@ -104,8 +104,8 @@ def test_what_the_data_cannot_tell_is_unclear_and_a_measurement_would():
     found = ask(records)
     assert (found.verdict, found.rival) == ("unclear", "fused+compile")
     words = shlex.split(found.measurement)
-    assert words[:4] == ["python", "-m", "bench", "run"]
-    context = run_cases.make_context("run", words[4:])
+    assert words[:2] == ["lossbench", "run"]
+    context = run_cases.make_context("run", words[2:])
     assert context.params["losses"] == ("island",)
     assert set(context.params["variants"]) == {"fused", "fused+compile"}
     assert context.params["batch"] == (64,)

@@ -7,17 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-import impls
-from bench.cases import Case
-from bench.choose.answer import code_of
-from bench.choose.sources import load_records
-from bench.cli import main
-from bench.data import make_inputs
-from tests.choosing import ARC, FULL, THREE, ask, elsewhere, full, seen
-from tests.kept import save_run
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.data import make_inputs
+from lossbench.bench.choose.answer import code_of
+from lossbench.bench.choose.sources import load_records
+from lossbench.bench.cli import main
+from tests.makers.choices import ARC, FULL, THREE, ask, elsewhere, full, seen
+from tests.makers.runs import save_run
 
 # In its package the command itself goes by the name of its module.
-command = importlib.import_module("bench.cli.choose")
+command = importlib.import_module("lossbench.bench.cli.choose")
 
 
 @pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.cases import Case
-from bench.choose.shipped import table_text
-from bench.choose.sources import (
+from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.shipped import table_text
+from lossbench.bench.choose.sources import (
     NotMeasured,
     OtherMachine,
     choose_pools,
@@ -15,11 +15,11 @@ from bench.choose.sources import (
     load_records,
     pools_of,
 )
-from bench.conformance import Conformance
-from bench.errors import UsageError
-from bench.records import RECORDS
-from tests.choosing import ARC, HERE, ISLAND, THREE, ask, elsewhere, lost, seen
-from tests.kept import save_run
+from lossbench.bench.errors import UsageError
+from lossbench.bench.measure.conformance import Conformance
+from lossbench.bench.run.records import RECORDS
+from tests.makers.choices import ARC, HERE, ISLAND, THREE, ask, elsewhere, lost, seen
+from tests.makers.runs import save_run
 
 
 def test_the_records_of_several_machines_are_never_mixed():

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from bench.cases import Case
-from bench.choose.ratios import mixed_interval
-from bench.choose.sizes import weights_between
-from bench.choose.sources import NotMeasured
-from bench.intervals import Interval
-from tests.choosing import CROSSING, ISLAND, ask, lost
+from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.ratios import mixed_interval
+from lossbench.bench.choose.sizes import weights_between
+from lossbench.bench.choose.sources import NotMeasured
+from lossbench.bench.timing.intervals import Interval
+from tests.makers.choices import CROSSING, ISLAND, ask, lost
 
 
 def test_a_mixture_is_as_wide_as_its_parts_differ():

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-import impls
-from bench.choose.drawn import plan_of, predict
-from bench.choose.sources import Host, OtherMachine
-from bench.choose.trial import TrialReport, trial_of, trial_table
-from bench.errors import UsageError
-from bench.table import plain_text
-from tests.choosing import HERE, THREE, full, lost, seen
-from tests.test_records import ENVIRONMENT
+from lossbench import impls
+from lossbench.bench.choose.drawn import plan_of, predict
+from lossbench.bench.choose.sources import Host, OtherMachine
+from lossbench.bench.choose.trial import TrialReport, trial_of, trial_table
+from lossbench.bench.errors import UsageError
+from lossbench.bench.format import plain_text
+from tests.bench.run.test_records import ENVIRONMENT
+from tests.makers.choices import HERE, THREE, full, lost, seen
 
 MACHINE = "2-core-epyc"
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-import impls
-from bench.cli import main
-from bench.plan import choose_tasks
-from bench.table import binary, si
+from lossbench import impls
+from lossbench.bench.cli import main
+from lossbench.bench.format import binary, si
+from lossbench.bench.run.plan import choose_tasks
 
 
 @pytest.mark.parametrize(

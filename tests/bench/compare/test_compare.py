@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-import bench
-from bench.cli import main
-from bench.compare import KINDS, compare
-from tests.kept import paired, save_run
-from tests.test_records import BAD, ENVIRONMENT, GOOD, record
+import lossbench
+from lossbench.bench.cli import main
+from lossbench.bench.compare.comparison import KINDS, compare
+from tests.bench.run.test_records import BAD, ENVIRONMENT, GOOD, record
+from tests.makers.runs import paired, save_run
 
 ELSEWHERE = replace(ENVIRONMENT, machine="elsewhere")
 
@@ -28,7 +28,7 @@ def runs(tmp_path):
 
 def kinds(first, second, **options):
     """Return the kinds of change of each variant."""
-    cells = compare(bench.load(first), bench.load(second), **options).cells
+    cells = compare(lossbench.load(first), lossbench.load(second), **options).cells
     return {row["variant"]: {k for k in KINDS if row[k]} for row in cells.to_dict("records")}
 
 
@@ -49,7 +49,7 @@ def test_within_the_margin_nothing_has_changed(runs):
 
 def test_the_ratio_is_that_of_the_speed_ups_with_the_furthest_ends(runs):
     first, second = runs("a", timed("fused", 0.5)), runs("b", timed("fused", 0.25))
-    (row,) = compare(bench.load(first), bench.load(second)).cells.to_dict("records")
+    (row,) = compare(lossbench.load(first), lossbench.load(second)).cells.to_dict("records")
     assert row["ratio"] == pytest.approx(2, rel=1e-3)
     assert row["ratio_low"] == row["step_speedup_low_second"] / row["step_speedup_high_first"]
     assert row["ratio_high"] == row["step_speedup_high_second"] / row["step_speedup_low_first"]

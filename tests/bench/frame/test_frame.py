@@ -5,16 +5,16 @@ import json
 import pandas as pd
 import pytest
 
-import bench
-from bench.environment import ROOT
-from bench.errors import UsageError
-from bench.frame import COLUMNS, tidy
-from bench.frame.columns import CASE_COLUMNS
-from bench.frame.pytest_benchmark import benchmark_rows, extra_info
-from bench.frame.runs import record_row
-from bench.records import RECORDS, each_record
-from tests.kept import save_run
-from tests.test_records import BAD, record
+import lossbench
+from lossbench.bench.errors import UsageError
+from lossbench.bench.frame import COLUMNS, tidy
+from lossbench.bench.frame.columns import CASE_COLUMNS
+from lossbench.bench.frame.pytest_benchmark import benchmark_rows, extra_info
+from lossbench.bench.frame.runs import record_row
+from lossbench.bench.paths import ROOT
+from lossbench.bench.run.records import RECORDS, each_record
+from tests.bench.run.test_records import BAD, record
+from tests.makers.runs import save_run
 
 REFUSED = {"status": "refused", "reason": "off", "agreement": (BAD,), "forward": None, "step": None}
 ALL = (record(variant="reference"), record(), record(variant="fused", **REFUSED))
@@ -49,7 +49,7 @@ def loaded(request, tmp_path):
         save_run(tmp_path / "run", ALL[:2])
     else:
         save_benchmarks(tmp_path / "saved", *ALL[:2])
-    frame = bench.load(tmp_path)
+    frame = lossbench.load(tmp_path)
     assert set(frame.source) == {request.param}
     return frame
 
@@ -87,7 +87,7 @@ def test_a_reader_gives_no_column_that_there_is_not():
 
 
 def test_what_was_refused_has_a_row_without_times(tmp_path):
-    frame = bench.load(save_run(tmp_path / "run", ALL))
+    frame = lossbench.load(save_run(tmp_path / "run", ALL))
     (row,) = frame[frame.status == "refused"].itertuples()
     assert row.reason == "off"
     assert row.error == float("inf")
@@ -100,7 +100,7 @@ def test_everything_below_a_folder_is_found_and_what_is_foreign_passed_over(tmp_
     save_run(tmp_path / "machine" / "two", ALL)
     save_benchmarks(tmp_path / "saved" / "Linux", record())
     (tmp_path / "notes.json").write_text('{"benchmarks": "of another kind"}')
-    frame = bench.load(tmp_path)
+    frame = lossbench.load(tmp_path)
     assert frame.groupby("source").run.nunique().to_dict() == {"run": 2, "pytest-benchmark": 1}
     assert len(frame) == 2 * len(ALL) + 1
 
@@ -109,9 +109,9 @@ def test_overlapping_paths_double_no_row(tmp_path, monkeypatch):
     save_run(tmp_path / "one", ALL)
     saved = save_benchmarks(tmp_path / "saved", record())
     monkeypatch.chdir(tmp_path)
-    frame = bench.load(".", tmp_path, "one", tmp_path / "one" / RECORDS, saved)
+    frame = lossbench.load(".", tmp_path, "one", tmp_path / "one" / RECORDS, saved)
     assert len(frame) == len(ALL) + 1
-    assert len(bench.load("one", "one")) == len(ALL)
+    assert len(lossbench.load("one", "one")) == len(ALL)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_overlapping_paths_double_no_row(tmp_path, monkeypatch):
 def test_what_cannot_be_read_is_told_in_a_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=message) as told:
-        bench.load(tmp_path / name)
+        lossbench.load(tmp_path / name)
     assert "\n" not in str(told.value)
 
 
@@ -137,26 +137,26 @@ def test_a_file_of_other_tests_is_told(tmp_path):
     saved["benchmarks"][0]["extra_info"] = {"loss": "island"}
     path.write_text(json.dumps(saved))
     with pytest.raises(UsageError, match=r"expected a benchmark of tests/perf, whose extra_info"):
-        bench.load(tmp_path)
+        lossbench.load(tmp_path)
 
 
 def test_a_value_of_another_kind_is_told(tmp_path):
     save_benchmarks(tmp_path, record(), saved_bytes="many")
     with pytest.raises(UsageError, match="column saved_bytes: expected Int64"):
-        bench.load(tmp_path)
+        lossbench.load(tmp_path)
 
 
 def test_a_file_that_cannot_be_opened_is_told(tmp_path):
     (tmp_path / "0001_gone.json").symlink_to(tmp_path / "gone")
     with pytest.raises(UsageError, match=r"0001_gone.json: No such file or directory"):
-        bench.load(tmp_path)
+        lossbench.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "."])
 def test_a_path_that_holds_nothing_is_told(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"no such file or folder|there is none"):
-        bench.load(name)
+        lossbench.load(name)
 
 
 def test_no_rows_give_an_empty_frame_with_every_column():
@@ -166,7 +166,7 @@ def test_no_rows_give_an_empty_frame_with_every_column():
 
 def test_the_kept_results_load():
     folder = ROOT / "results" / "2-core-epyc" / "speeds"
-    frame = bench.load(folder)
+    frame = lossbench.load(folder)
     assert len(frame) == len((folder / RECORDS).read_text().splitlines())
     timed = frame[frame.status == "passed"]
     assert (timed.step_seconds > 0).all()

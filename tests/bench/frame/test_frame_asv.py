@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-import bench
-from bench.environment import ROOT
-from bench.errors import UsageError
+import lossbench
+from lossbench.bench.errors import UsageError
+from lossbench.bench.paths import ROOT
 
 pytest.importorskip("asv")
 from asv.util import load_json
@@ -38,7 +38,7 @@ def results(tmp_path_factory):
 
     if not (ROOT / ".git").exists():
         pytest.skip("asv records the commit of a clone")
-    run("bench.suites.machine", "here", cwd=ROOT)
+    run("lossbench.bench.suites.machine", "here", cwd=ROOT)
     chosen = r"eager\.softmax\.track_.*'(reference|torch|liger)', .*'cpu', 64\)"
     run(
         "asv", "run", "--machine", "here", "-E", f"existing:{sys.executable}", "-b", chosen,
@@ -48,7 +48,7 @@ def results(tmp_path_factory):
 
 
 def test_a_run_of_asv_loads_as_rows(results):
-    frame = bench.load(results).set_index("variant")
+    frame = lossbench.load(results).set_index("variant")
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
     # liger is not installed, or takes no CPU tensors.
     assert set(frame.index) == {"reference", "torch"}
@@ -103,7 +103,7 @@ def test_what_failed_and_what_was_refused_say_so(tmp_path):
             "suites.package.track_import_seconds": [[0.1], [], "1", 1_700_000_000_000],
         },
     )
-    frame = bench.load(tmp_path).set_index(["loss", "variant"])
+    frame = lossbench.load(tmp_path).set_index(["loss", "variant"])
     assert frame.status.to_dict() == {
         ("arcface", "reference"): "passed",
         ("arcface", "fused"): "refused",
@@ -119,7 +119,7 @@ def test_what_failed_and_what_was_refused_say_so(tmp_path):
 def test_a_ratio_to_the_reference_becomes_a_speed_up(tmp_path):
     values = [[float("nan"), 0.5], PLACES, "1", 1_700_000_000_000]
     write_results(tmp_path, {"suites.eager.arcface.track_step_ratio": values})
-    assert bench.load(tmp_path).step_speedup.to_list() == [2.0]
+    assert lossbench.load(tmp_path).step_speedup.to_list() == [2.0]
 
 
 @pytest.mark.parametrize(
@@ -130,4 +130,4 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path, text, says):
     path = write_results(tmp_path, {})
     path.write_text(text)
     with pytest.raises(UsageError, match=says):
-        bench.load(path)
+        lossbench.load(path)

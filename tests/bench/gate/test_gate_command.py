@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from bench.cli import main
-from bench.environment import ROOT
-from bench.gate import trees
-from bench.gate.plant import plant, source_of
+from lossbench.bench.cli import main
+from lossbench.bench.gate import trees
+from lossbench.bench.gate.plant import plant, source_of
+from lossbench.bench.paths import ROOT
 
 
 def git(repository, *arguments):
@@ -36,9 +36,10 @@ def repository(tmp_path_factory):
         git(folder, "tag", tag)
         shutil.rmtree(folder / "impls")
         shutil.rmtree(folder / "reference")
-    for package in ("bench", "impls", "reference"):
-        unwanted = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / package, folder / package, ignore=unwanted)
+    unwanted = shutil.ignore_patterns("__pycache__")
+    for package in ("bench", "impls", "lossbench", "reference"):
+        shutil.copytree(ROOT / package, folder / package, symlinks=True, ignore=unwanted)
+    shutil.copy(ROOT / "asv.conf.json", folder)
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "all")
     git(folder, "tag", "good")
@@ -92,7 +93,7 @@ def command_of(repository, tmp_path, *arguments):
     (tmp_path / "own").mkdir()
     environment = {**os.environ, "TMPDIR": str(tmp_path / "own"), "OMP_NUM_THREADS": "1"}
     how = {"cwd": repository, "env": environment, "text": True}
-    return [sys.executable, "-m", "bench", "gate", *arguments], how
+    return [sys.executable, "-m", "lossbench", "gate", *arguments], how
 
 
 @pytest.mark.slow

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from bench.counters import Counters
-from bench.gate.compare import Seen
-from bench.gate.confirm import confirm
-from bench.gate.findings import coverage_findings, findings_of
-from bench.gate.report import slowdown
-from bench.timing import Timing
-from bench.worker import Lost
-from tests.gating import PASSED, PLAN, comparison, found, timing
+from lossbench.bench.gate.compare import Seen
+from lossbench.bench.gate.confirm import confirm
+from lossbench.bench.gate.findings import coverage_findings, findings_of
+from lossbench.bench.gate.report import slowdown
+from lossbench.bench.machine.worker import Lost
+from lossbench.bench.measure.counters import Counters
+from lossbench.bench.timing.samples import Timing
+from tests.makers.comparisons import PASSED, PLAN, comparison, found, timing
 
 
 def test_equals_give_no_finding_and_a_cleared_suspicion_none():
@@ -143,7 +143,7 @@ def test_a_suspicion_is_tried_in_fresh_processes_until_it_is_settled(
     factors, processes, expected, monkeypatch
 ):
     workers = Scripted(factors)
-    monkeypatch.setattr("bench.gate.confirm.Worker", workers)
+    monkeypatch.setattr("lossbench.bench.gate.confirm.Worker", workers)
     suspect = replace(comparison(), screened={"step": timing(1.2), "forward": timing(1.0)})
     (tried,) = confirm([suspect], (None, None), PLAN, lambda _: None)
     assert workers.started == processes

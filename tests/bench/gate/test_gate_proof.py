@@ -2,12 +2,12 @@
 
 import pytest
 
-from bench.environment import current_environment
-from bench.gate.proof import Proof, Run, hold_proof
-from bench.gate.report import Finding
-from bench.gate.table import proof_table
-from bench.table import plain_text
-from tests.gating import PLAN
+from lossbench.bench.format import plain_text
+from lossbench.bench.gate.proof import Proof, Run, hold_proof
+from lossbench.bench.gate.report import Finding
+from lossbench.bench.gate.table import proof_table
+from lossbench.bench.machine.environment import current_environment
+from tests.makers.comparisons import PLAN
 
 
 def run(effect, variant="", kind="regression"):
@@ -50,8 +50,8 @@ def test_a_gate_that_breaks_a_promise_exits_with_1(found, code):
 
 
 def test_the_proof_plants_and_catches_a_buffer_and_leaves_the_rest_alone(monkeypatch):
-    monkeypatch.setattr("bench.gate.proof.plantable", lambda: ["contrastive"])
-    monkeypatch.setattr("bench.gate.proof.get_args", lambda _: ("buffer",))
+    monkeypatch.setattr("lossbench.bench.gate.proof.plantable", lambda: ["contrastive"])
+    monkeypatch.setattr("lossbench.bench.gate.proof.get_args", lambda _: ("buffer",))
     made = hold_proof(PLAN, 1, lambda _: None)
     (only,) = made.runs
     assert (only.effect, only.loss, only.cells) == ("buffer", "contrastive", 2)

@@ -7,32 +7,36 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.gate.plan import choose_cells
-from bench.gate.trees import copy_files, redirect_imports
-from tests.gating import PLAN
+from lossbench.bench.gate.plan import choose_cells
+from lossbench.bench.gate.redirecting import redirect_imports
+from lossbench.bench.gate.trees import copy_files
+from tests.makers.comparisons import PLAN
 
 
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("import impls\n", "import new_impls as impls\n"),
-        ("import impls as i, os\n", "import new_impls as i, os\n"),
-        ("import impls.a.b\n", "import new_impls.a.b, new_impls as impls\n"),
-        ("import impls.a as a\n", "import new_impls.a as a\n"),
-        ("from impls import x\n", "from new_impls import x\n"),
-        ("from reference.y import x as z  # θ\n", "from new_reference.y import x as z  # θ\n"),
+        ("import impls\n", "import new.impls as impls\n"),
+        ("import impls as i, os\n", "import new.impls as i, os\n"),
+        ("import impls.a.b\n", "import new.impls.a.b, new.impls as impls\n"),
+        ("import impls.a as a\n", "import new.impls.a as a\n"),
+        ("from impls import x\n", "from new.impls import x\n"),
+        ("import lossbench\n", "import new as lossbench\n"),
+        ("from lossbench import impls\n", "from new import impls\n"),
+        ("from lossbench.y import x as z  # θ\n", "from new.y import x as z  # θ\n"),
         (
             "from impls.a import (\n    x,\n    y,\n)\nz\n",
-            "from new_impls.a import x, y\n\n\n\nz\n",
+            "from new.impls.a import x, y\n\n\n\nz\n",
         ),
-        ("def f():\n    '²'; import impls\n", "def f():\n    '²'; import new_impls as impls\n"),
+        ("def f():\n    '²'; import impls\n", "def f():\n    '²'; import new.impls as impls\n"),
         ("import implsx\nfrom . import impls\n", "import implsx\nfrom . import impls\n"),
         ("'import impls'  # import impls\n", "'import impls'  # import impls\n"),
         ("from impls import (\n", "from impls import (\n"),
     ],
 )
 def test_imports_are_redirected_and_lines_stay(source, expected):
-    assert redirect_imports(source.encode(), "new_").decode() == expected
+    renames = {"lossbench": "new", "impls": "new.impls"}
+    assert redirect_imports(source.encode(), renames).decode() == expected
 
 
 @pytest.fixture
@@ -43,13 +47,10 @@ def pair(tmp_path):
         file.write(
             "\nonce = Contrastive.forward\n"
             "def twice(self, x0, x1, same):\n"
-            "    from impls.late import FACTOR\n"
+            "    from two_lossbench.impls.late import FACTOR\n"
             "    return LossOnly(FACTOR * once(self, x0, x1, same).loss)\n"
             "Contrastive.forward = twice\n"
         )
-    # The edit comes after the copy, whose imports are redirected already.
-    path = two.file("impls/fused/contrastive.py")
-    path.write_text(path.read_text().replace("from impls.late", "from two_impls.late"))
     two.file("impls/late.py").write_text("FACTOR = 2\n")
     yield one, two
     for name in [name for name in sys.modules if name.startswith(("one_", "two_"))]:
@@ -67,8 +68,8 @@ def test_two_trees_live_side_by_side(pair):
     one, two = (tree.load().implementation("contrastive", "fused") for tree in pair)
     assert type(one) is not type(two)
     first, second = one.build(), two.build()
-    assert type(first).__module__ == "one_impls.fused.contrastive"
-    assert type(second).__module__ == "two_impls.fused.contrastive"
+    assert type(first).__module__ == "one_lossbench.impls.fused.contrastive"
+    assert type(second).__module__ == "two_lossbench.impls.fused.contrastive"
     assert second(**inputs()).loss == 2 * first(**inputs()).loss
     for module in (first, second):
         again = pickle.loads(pickle.dumps(module))
@@ -87,7 +88,7 @@ def test_nothing_of_a_tree_is_the_harness_s_own_or_the_other_s(pair):
         for value in vars(module).values():
             home = getattr(value, "__module__", None) or getattr(value, "__name__", "")
             top = str(home).split(".")[0]
-            assert not top.endswith(("impls", "reference")) or top.startswith(prefix), home
+            assert not top.endswith("lossbench") or top.startswith(prefix), home
 
 
 def test_torch_compile_keeps_the_trees_apart(pair):
@@ -101,8 +102,8 @@ def test_torch_compile_keeps_the_trees_apart(pair):
     ]
     assert outs[1].loss == 2 * outs[0].loss
     assert [type(out).__module__ for out in outs] == [
-        "one_reference.outputs",
-        "two_reference.outputs",
+        "one_lossbench.reference.outputs",
+        "two_lossbench.reference.outputs",
     ]
 
 

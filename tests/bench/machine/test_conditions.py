@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bench.conditions import Conditions, Usage, current_conditions
+from lossbench.bench.machine.conditions import Conditions, Usage, current_conditions
 
 BURN = "import time; end = time.time() + 20\nwhile time.time() < end: pass"
 

@@ -1,6 +1,6 @@
 import torch
 
-from bench.environment import current_environment
+from lossbench.bench.machine.environment import current_environment
 
 
 def test_the_environment_tells_what_it_was_made_with():

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from bench.worker import Lost, Worker, _wait
+from lossbench.bench.machine.worker import Lost, Worker, _wait
 
 
 @pytest.fixture(scope="module")

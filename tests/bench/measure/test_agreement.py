@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-import impls
-from bench.agreement import measure_agreement, oracle, reference_errors
-from bench.cases import Case
-from bench.cli import main
-from bench.data import OTHER_DRAW
-from bench.deviation import relative_error, ulp_error
-from bench.records import read_records
-from bench.selftest.cheaters import (
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.data import OTHER_DRAW
+from lossbench.bench.case.workload import Workload
+from lossbench.bench.cli import main
+from lossbench.bench.measure.agreement import measure_agreement, oracle, reference_errors
+from lossbench.bench.measure.deviation import relative_error, ulp_error
+from lossbench.bench.run.records import read_records
+from lossbench.bench.selftest.cheaters import (
     cached,
     cheater,
     detached,
@@ -23,8 +24,7 @@ from bench.selftest.cheaters import (
     mutating,
     zeros,
 )
-from bench.workload import Workload
-from impls.registry import Implementation
+from lossbench.impls.registry import Implementation
 
 CASE = Case("center_mse", batch=12, dim=8, classes=5)
 HONEST = impls.implementation("center_mse", "vectorized").builder

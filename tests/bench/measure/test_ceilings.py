@@ -7,10 +7,10 @@ import pydantic
 import pytest
 import torch
 
-import bench.ceilings as ceilings
-import impls
-from bench.cases import Case
-from bench.ceilings import Ceilings, Limit, limit, measure_ceilings
+import lossbench.bench.measure.ceilings as ceilings
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.measure.ceilings import Ceilings, Limit, limit, measure_ceilings
 
 CASE = Case("center_mse", batch=10, dim=3, classes=4)
 # Of a step: 5BD FLOPs and 3BD + 2UD + CD elements, of which a batch of 10 has U = 3 labels.

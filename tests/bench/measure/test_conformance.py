@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bench.cli import main
-from bench.conformance import graded, measure_conformance
-from bench.degenerate import DEGENERATE
+from lossbench.bench.cli import main
+from lossbench.bench.measure.conformance import graded, measure_conformance
+from lossbench.bench.measure.degenerate import DEGENERATE
 from tests.conftest import name_of, supported
 
 OURS = [i for i in supported() if i.variant in ("reference", "vectorized", "fused", "sparse")]

@@ -5,11 +5,11 @@ import shutil
 import pytest
 from torch import nn
 
-import impls
-from bench.cases import Case
-from bench.cli import main
-from bench.counters import count_instructions, measure_counters
-from bench.errors import UsageError
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.cli import main
+from lossbench.bench.errors import UsageError
+from lossbench.bench.measure.counters import count_instructions, measure_counters
 
 CASE = Case("center_mse", batch=8, dim=4, classes=3)
 HONEST = impls.implementation("center_mse", "vectorized")

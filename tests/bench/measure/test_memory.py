@@ -5,9 +5,9 @@ import gc
 import pytest
 import torch
 
-import impls
-from bench.cases import Case
-from bench.memory import footprint, footprints, measure_memory
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.measure.memory import footprint, footprints, measure_memory
 
 CASE = Case("center_mse", batch=32, dim=16, classes=10)
 MIB = 2**20

@@ -5,20 +5,20 @@ import math
 import pytest
 import torch
 
-import impls
-from bench.agreement_table import agreement_table
-from bench.data import DRAWS
-from bench.table import console
-from bench.trajectory import (
+from lossbench import impls
+from lossbench.bench.case.data import DRAWS
+from lossbench.bench.format import console
+from lossbench.bench.measure.trajectory import (
     STEPS,
     Path,
     Trajectory,
-    compare,
-    course_of,
+    compare_paths,
     descend,
+    descent_of,
     measure_trajectory,
 )
-from impls.registry import Implementation
+from lossbench.bench.show.agreement import agreement_table
+from lossbench.impls.registry import Implementation
 
 HONEST = [
     ("softmax", "vectorized"),
@@ -47,9 +47,9 @@ def test_a_gradient_off_by_a_thousandth_drifts(loss):
             steeper = out.loss.detach() + 1.001 * (out.loss - out.loss.detach())
             return out._replace(loss=steeper)
 
-    course = course_of(loss, "cpu")
+    course = descent_of(loss, "cpu")
     path = descend(course.workload, Implementation(impls.loss(loss), "off", Off), course.rates)
-    trajectory = compare(path, course.reference, course.exact)
+    trajectory = compare_paths(path, course.reference, course.exact)
     assert trajectory.drift > 100 * trajectory.reference_drift
     assert trajectory.loss_gap > 10 * trajectory.reference_loss_gap
     assert 0 < trajectory.parted < STEPS
@@ -62,16 +62,16 @@ def test_a_count_that_stands_still_drifts():
             self.iteration.fill_(1)
             return out
 
-    course = course_of("sphereface", "cpu")
+    course = descent_of("sphereface", "cpu")
     stuck = Implementation(impls.loss("sphereface"), "stuck", Stuck)
     path = descend(course.workload, stuck, course.rates)
     assert course.exact.ends["iteration"] == STEPS
-    assert compare(path, course.reference, course.exact).drift >= 1 - 1 / STEPS
+    assert compare_paths(path, course.reference, course.exact).drift >= 1 - 1 / STEPS
 
 
 @pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
 def test_every_loss_moves_down_and_none_diverges(loss):
-    course = course_of(loss, "cpu")
+    course = descent_of(loss, "cpu")
     losses = course.exact.losses
     assert losses[-DRAWS:].sum() < losses[:DRAWS].sum()
     if impls.loss(loss).kind == "loss":
@@ -90,7 +90,7 @@ EXACT = path([4.0, 2.0, 1.0])
 
 def test_the_figures_of_a_path():
     reference, given = path([4.0, 2.0, 1.0 + 2e-7], 1.25), path([4.0, 2.0, 1.5], 1.5)
-    trajectory = compare(given, reference, EXACT)
+    trajectory = compare_paths(given, reference, EXACT)
     assert trajectory.loss_gap == 0.125
     assert trajectory.reference_loss_gap == pytest.approx(5e-8)
     assert (trajectory.drift, trajectory.reference_drift) == (0.5, 0.25)
@@ -98,7 +98,7 @@ def test_the_figures_of_a_path():
 
 
 def test_a_loss_that_is_nan_has_parted():
-    trajectory = compare(path([4.0, math.nan, math.nan], math.nan), EXACT, EXACT)
+    trajectory = compare_paths(path([4.0, math.nan, math.nan], math.nan), EXACT, EXACT)
     assert (trajectory.loss_gap, trajectory.drift, trajectory.parted) == (math.inf, math.inf, 1)
 
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 from rich.console import Console
 
-import impls
-from bench.cases import Case
-from bench.cli import main
-from bench.memory import measure_memory
-from bench.profile import serving
-from bench.profile.profiling import profile_folder, profile_variant
-from bench.profile.recording import operators_of, profile_steps
-from bench.profile.table import operator_table
-from bench.profile.trace import read_trace
-from bench.worker import Worker
+from lossbench import impls
+from lossbench.bench.case.cases import Case
+from lossbench.bench.cli import main
+from lossbench.bench.machine.worker import Worker
+from lossbench.bench.measure.memory import measure_memory
+from lossbench.bench.profile import serving
+from lossbench.bench.profile.profiling import profile_folder, profile_variant
+from lossbench.bench.profile.recording import operators_of, profile_steps
+from lossbench.bench.profile.table import operator_table
+from lossbench.bench.profile.trace import read_trace
 
 CASE = Case("arcface", batch=32, dim=16, classes=10)
 VARIANTS = ("reference", "fused")

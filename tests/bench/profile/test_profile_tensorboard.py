@@ -16,12 +16,12 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from bench.cases import Case
-from bench.cli import main
-from bench.environment import ROOT
-from bench.profile import serving
-from bench.profile.profiling import profile_folder
-from bench.profile.recording import record_steps
+from lossbench.bench.case.cases import Case
+from lossbench.bench.cli import main
+from lossbench.bench.paths import ROOT
+from lossbench.bench.profile import serving
+from lossbench.bench.profile.profiling import profile_folder
+from lossbench.bench.profile.recording import record_steps
 
 CASE = Case("arcface", batch=32, dim=16, classes=10)
 RUN = "arcface-32x16-C10-float32-cpu"
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(
 
 def get(port, route, **query):
     """Return what a route of the plugin answers."""
-    url = f"http://{serving.HOST}:{port}/data/plugin/{serving.PLUGIN}{route}?{urlencode(query)}"
+    url = f"http://{serving.SERVED_HOST}:{port}/data/plugin/{serving.PLUGIN}{route}?{urlencode(query)}"
     with urlopen(url, timeout=30) as answer:
         body = answer.read()
         return json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
@@ -44,7 +44,7 @@ def get(port, route, **query):
 
 def free_port():
     with socket.socket() as listener:
-        listener.bind((serving.HOST, 0))
+        listener.bind((serving.SERVED_HOST, 0))
         return listener.getsockname()[1]
 
 
@@ -118,7 +118,7 @@ def test_tensorboard_listens_on_this_machine_alone(server):
         for connection in one.net_connections(kind="inet")
         if connection.status == psutil.CONN_LISTEN
     ]
-    assert listening == [serving.HOST]
+    assert listening == [serving.SERVED_HOST]
 
 
 def test_ctrl_c_ends_tensorboard_quietly(tmp_path):
@@ -132,7 +132,7 @@ def test_ctrl_c_ends_tensorboard_quietly(tmp_path):
 
 
 def test_a_port_that_is_taken_is_told_before_anything_runs(tmp_path, capsys):
-    with socket.create_server((serving.HOST, 0)) as taken:
+    with socket.create_server((serving.SERVED_HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["profile", "arcface", "--serve", "--port", port, "--out", str(tmp_path)]) == 2
     assert f"--port {port} of 127.0.0.1 cannot be had" in capsys.readouterr().err

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from bench.profile.flame import merge
-from bench.profile.live import BEFORE, live_bytes, peak_of
-from bench.profile.trace import read_trace, short_name
+from lossbench.bench.profile.flame import merge
+from lossbench.bench.profile.live import BEFORE, live_bytes, peak_of
+from lossbench.bench.profile.trace import read_trace, short_name
 
 
 def event(name, start, duration, thread=1, category="cpu_op"):

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from bench.cli import main
-from bench.environment import ROOT
-from bench.records import RECORDS
-from bench.report import data, write_report
-from bench.report.readme import renew, renewed
-from tests.kept import save_run
-from tests.reported import cells_of
-from tests.test_records import record
+from lossbench.bench.cli import main
+from lossbench.bench.paths import ROOT
+from lossbench.bench.report import data, write_report
+from lossbench.bench.report.readme import renew, renewed
+from lossbench.bench.run.records import RECORDS
+from tests.bench.run.test_records import record
+from tests.makers.reports import cells_of
+from tests.makers.runs import save_run
 
 
 def test_a_report_of_runs_without_any_times_is_a_report(tmp_path):
@@ -21,13 +21,13 @@ def test_a_report_of_runs_without_any_times_is_a_report(tmp_path):
 
 
 def test_ctrl_c_leaves_the_report_that_was_there(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.report.write.draw", lambda _: [])
+    monkeypatch.setattr("lossbench.bench.report.write.draw", lambda _: [])
     before = write_report(runs[:1], tmp_path).read_text()
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.report.write.render", interrupted)
+    monkeypatch.setattr("lossbench.bench.report.write.render", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_report(runs, tmp_path)
     assert (tmp_path / "index.html").read_text() == before

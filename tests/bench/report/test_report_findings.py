@@ -5,11 +5,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-import bench
-from bench.report import findings
-from bench.report.order import ordered
-from tests.reported import REFUSED, cell, cells
-from tests.test_records import record
+from lossbench.bench.frame import tidy
+from lossbench.bench.frame.runs import record_row
+from lossbench.bench.report import findings
+from lossbench.bench.report.order import ordered
+from tests.bench.run.test_records import record
+from tests.makers.reports import REFUSED, cell, cells
 
 
 def test_the_winner_stands_beside_its_rivals_the_eager_and_the_leanest():
@@ -25,11 +26,11 @@ def test_the_winner_stands_beside_its_rivals_the_eager_and_the_leanest():
 
 
 def row(record):
-    return {"run": "here", **bench.frame.runs.record_row(record)}
+    return {"run": "here", **record_row(record)}
 
 
 def frame_of(*records):
-    return ordered(bench.frame.tidy([row(each) for each in records]))
+    return ordered(tidy([row(each) for each in records]))
 
 
 def test_the_reference_wins_where_nothing_is_faster():
@@ -66,6 +67,6 @@ def test_a_curve_has_the_sizes_that_differ_in_one_axis_alone():
 
 def test_agreement_tells_the_worst_and_how_often():
     bad = replace(cell("arcface", "pml", 1), **REFUSED)
-    found = findings.agreement(frame_of(cell("arcface", "pml", 1, batch=256), bad))
+    found = findings.agreement_rows(frame_of(cell("arcface", "pml", 1, batch=256), bad))
     (worst,) = found.to_dict("records")
     assert (worst["cells"], worst["passed"], worst["error"]) == (2, 1, float("inf"))

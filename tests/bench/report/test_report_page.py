@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-import bench
-from bench.environment import ROOT
-from bench.records import RECORDS
-from bench.report import gallery, legend, write_report
-from bench.report import page as pages
+import lossbench
+from lossbench.bench.paths import ROOT
+from lossbench.bench.report import gallery, legend, write_report
+from lossbench.bench.report import page as pages
+from lossbench.bench.run.records import RECORDS
 
 VOID = {"meta", "img", "br", "wbr", "link"}
 
@@ -75,7 +75,7 @@ def test_every_plot_lies_beside_the_page_for_light_and_dark(site):
 
 
 def test_all_cells_are_in_the_file_beside_it(site, runs):
-    assert len(pd.read_csv(site / "cells.csv")) == len(bench.load(*runs))
+    assert len(pd.read_csv(site / "cells.csv")) == len(lossbench.load(*runs))
 
 
 def test_large_reports_are_capped_and_say_so(runs, tmp_path, monkeypatch):

@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
-from bench.agreement import Agreement
-from bench.cases import Case
-from bench.environment import ROOT, current_environment
-from bench.errors import UsageError
-from bench.memory import Memory
-from bench.records import RECORDS, Record, read_records, record_file
-from bench.timing import Samples, Timing
+from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.measure.agreement import Agreement
+from lossbench.bench.measure.memory import Memory
+from lossbench.bench.paths import ROOT
+from lossbench.bench.run.records import RECORDS, Record, read_records, record_file
+from lossbench.bench.timing.samples import Samples, Timing
 
 ENVIRONMENT = current_environment(machine="here")
 TIMING = Timing((Samples(seconds=(2e-6, 3e-6), reference_seconds=(1e-6, 2e-6), calls=3),))
@@ -125,9 +126,9 @@ def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path):
     script = """
 import resource, sys
 from pathlib import Path
-from bench.errors import UsageError
-from bench.records import read_records, record_file
-from tests.test_records import record
+from lossbench.bench.errors import UsageError
+from lossbench.bench.run.records import read_records, record_file
+from tests.bench.run.test_records import record
 folder = Path(sys.argv[1])
 with record_file(folder) as file:
     file.append(record())

@@ -2,11 +2,11 @@
 
 import pytest
 
-from bench.cases import Case
-from bench.errors import UsageError
-from bench.plan import Plan, start_run
-from bench.records import RECORDS, read_records
-from bench.run import run
+from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
+from lossbench.bench.run.plan import RunPlan, start_run
+from lossbench.bench.run.records import RECORDS, read_records
+from lossbench.bench.run.session import run
 
 CASES = (
     Case("center_mse", batch=8, dim=4, classes=3),
@@ -32,7 +32,7 @@ def plan(cases=CASES, variants=("reference", "vectorized"), **changes):
         "threads": 1,
         "machine": "test",
     }
-    return Plan(tuple((case, variants) for case in cases), **{**asked, **changes})
+    return RunPlan(tuple((case, variants) for case in cases), **{**asked, **changes})
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.cli import main
-from bench.environment import ROOT
-from bench.records import RECORDS, read_records
+from lossbench.bench.cli import main
+from lossbench.bench.paths import ROOT
+from lossbench.bench.run.records import RECORDS, read_records
 
 ARGUMENTS = ["run", "--preset", "ci", "--variant", "vectorized", "--budget", "0.05"]
 
 
 def begin(folder, *more):
     """Start a run, and return its process once it has made a record."""
-    command = [sys.executable, "-m", "bench", *ARGUMENTS, *more, "--out", folder]
+    command = [sys.executable, "-m", "lossbench", *ARGUMENTS, *more, "--out", folder]
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -63,7 +63,7 @@ def test_control_c_ends_in_one_line_with_the_way_on(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in errors
     last = errors.strip().splitlines()[-1]
-    assert last == f"stopped; to go on: python -m bench run --resume {tmp_path / 'run'}"
+    assert last == f"stopped; to go on: lossbench run --resume {tmp_path / 'run'}"
     assert read_records(tmp_path / "run")
 
 

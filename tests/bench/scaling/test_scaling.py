@@ -6,14 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.cases import Case
-from bench.cli import main
-from bench.errors import UsageError
-from bench.sampling import Sampling
-from bench.scaling.largest import Trial, enclose, find_largest, fit_bytes, largest_within
-from bench.scaling.laws import Counted, Point, axes_of, fit_laws, fit_power, sweep
-from bench.scaling.sweep import Sweeper, count_bytes
-from bench.worker import Lost, Worker
+from lossbench.bench.case.cases import Case
+from lossbench.bench.cli import main
+from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.scaling.largest import (
+    SizeTrial,
+    enclose,
+    find_largest,
+    fit_bytes,
+    largest_within,
+)
+from lossbench.bench.scaling.laws import Counted, Point, axes_of, fit_laws, fit_power, sweep
+from lossbench.bench.scaling.sweep import Sweeper, count_bytes
+from lossbench.bench.timing.sampling import Sampling
 
 MIB = 2**20
 CENTRE = Case("triplet_batch_hard", batch=256, dim=32, classes=1000)
@@ -101,14 +107,14 @@ def test_the_largest_batch_of_a_polynomial_is_exact(coefficients):
     ],
 )
 def test_trials_go_outwards_until_the_border_is_enclosed(border, tried):
-    trials = list(enclose(lambda b: Trial(b, "ran" if b <= border else "oom"), 1000))
+    trials = list(enclose(lambda b: SizeTrial(b, "ran" if b <= border else "oom"), 1000))
     assert [trial.batch for trial in trials] == tried
     assert max(t.batch for t in trials if t.fits) <= border
     assert min(t.batch for t in trials if not t.fits) > border
 
 
 def test_a_trial_that_does_not_tell_is_the_last():
-    assert len(list(enclose(lambda b: Trial(b, "timeout"), 1000))) == 1
+    assert len(list(enclose(lambda b: SizeTrial(b, "timeout"), 1000))) == 1
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +150,7 @@ def disagrees(_case, _variant):
 
 def test_what_disagrees_or_is_lost_is_not_timed(workers, monkeypatch):
     cases = sweep(CENTRE, "batch", 3)
-    monkeypatch.setattr("bench.scaling.sweep.disagreement", disagrees)
+    monkeypatch.setattr("lossbench.bench.scaling.sweep.disagreement", disagrees)
     refused = sweeper(workers[0]).along("batch", cases, "vectorized")
     assert refused.points == ()
     assert "out.loss is off" in refused.reason

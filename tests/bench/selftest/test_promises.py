@@ -5,11 +5,11 @@ import json
 import pytest
 from pydantic import TypeAdapter
 
-from bench.choose.trial import TrialReport
-from bench.cli.figures import FOLDER
-from bench.gate.proof import Proof
-from bench.promises import Share, judge
-from bench.selftest.report import Report
+from lossbench.bench.choose.trial import TrialReport
+from lossbench.bench.gate.proof import Proof
+from lossbench.bench.paths import SELFTESTS
+from lossbench.bench.promises import Share, judge_promise
+from lossbench.bench.selftest.report import SelfTestReport
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ def test_a_share_is_told_in_per_cent():
     ],
 )
 def test_too_few_trials_tell_nothing_either_way(total, holds, outcome):
-    check = judge("it is quiet", Share(0, total), holds=holds, fewest=20)
+    check = judge_promise("it is quiet", Share(0, total), holds=holds, fewest=20)
     assert (check.promise, check.outcome) == ("it is quiet", outcome)
     assert check.found == str(Share(0, total))
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("selftest", Report), ("gate", Proof), ("choose", TrialReport)]
+    ("name", "kind"), [("selftest", SelfTestReport), ("gate", Proof), ("choose", TrialReport)]
 )
 def test_the_committed_figures_are_read_whole_and_hold_every_promise(name, kind):
-    files = list(FOLDER.glob(f"*/{name}.json"))
+    files = list(SELFTESTS.glob(f"*/{name}.json"))
     assert files
     for file in files:
         text = file.read_text()

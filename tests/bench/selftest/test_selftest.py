@@ -8,25 +8,25 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-import bench.selftest
-from bench.cases import Case
-from bench.cli import main
-from bench.environment import current_environment
-from bench.sampling import Sampling
-from bench.selftest import Plan, run_selftest
-from bench.selftest.buffers import Count, measure_counts
-from bench.selftest.cheaters import CHEATS, Refusal, measure_refusals
-from bench.selftest.gates import Alarm, asv_worsened, hold_gates
-from bench.selftest.planted import measure_pair, slowed
-from bench.selftest.report import Report
-from bench.selftest.tables import report_table
-from bench.selftest.trials import Trial, cases
-from bench.table import plain_text
-from tests.gating import timing
+from lossbench.bench import selftest
+from lossbench.bench.case.cases import Case
+from lossbench.bench.cli import main
+from lossbench.bench.format import plain_text
+from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.selftest import SelfTestPlan, run_selftest
+from lossbench.bench.selftest.buffers import Count, measure_counts
+from lossbench.bench.selftest.cheaters import CHEATS, Refusal, measure_refusals
+from lossbench.bench.selftest.gates import Alarm, asv_worsened, hold_gates
+from lossbench.bench.selftest.planted import measure_pair, slowed
+from lossbench.bench.selftest.report import SelfTestReport
+from lossbench.bench.selftest.tables import report_table
+from lossbench.bench.selftest.trials import PairTrial, cases
+from lossbench.bench.timing.sampling import Sampling
+from tests.makers.comparisons import timing
 
 CASE = Case("center_mse", 16, 8, 5)
 # By this name the package has the command itself.
-COMMAND = importlib.import_module("bench.cli.selftest")
+COMMAND = importlib.import_module("lossbench.bench.cli.selftest")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +40,7 @@ def _one_thread():
 
 def trial(effect, verdict="same", loaded=False, seconds=3.0):
     speedup = timing(1 + effect).speedup
-    return Trial(CASE, effect, loaded, 0, verdict, speedup, 40, seconds, 0.0)
+    return PairTrial(CASE, effect, loaded, 0, verdict, speedup, 40, seconds, 0.0)
 
 
 def report(false_alarms=0, missed=0, trials=60, seconds=3.0, loaded_alarms=0, **found):
@@ -64,7 +64,7 @@ def report(false_alarms=0, missed=0, trials=60, seconds=3.0, loaded_alarms=0, **
         "refusals": (Refusal("zeros", "arcface", "out.loss is off", "out.loss"),),
         "counts": (Count("1 B held", 1, 1),),
     }
-    return Report(**{**made, **found})
+    return SelfTestReport(**{**made, **found})
 
 
 def test_every_cheater_is_refused_for_what_it_does_and_an_honest_copy_is_not():
@@ -135,7 +135,7 @@ def test_the_report_renders_and_is_read_back():
     text = plain_text(report_table(made))
     assert "3/60 5% [1, 14]" in text
     assert "asv continuous -f 1.1" in text
-    assert TypeAdapter(Report).validate_json(made.to_json()) == made
+    assert TypeAdapter(SelfTestReport).validate_json(made.to_json()) == made
 
 
 @pytest.mark.parametrize(("seconds", "worse"), [(1.0, False), (1.05, False), (1.3, True)])
@@ -170,8 +170,8 @@ class Scripted:
 
 @pytest.fixture
 def nothing_started(monkeypatch):
-    monkeypatch.setattr(bench.selftest, "fresh_worker", Nothing)
-    monkeypatch.setattr(bench.selftest, "burnt_core", Nothing)
+    monkeypatch.setattr(selftest, "fresh_worker", Nothing)
+    monkeypatch.setattr(selftest, "burnt_core", Nothing)
 
 
 class Nothing:
@@ -190,7 +190,7 @@ class Nothing:
         return ()
 
 
-PLAN = Plan(60, gate_pairs=0, budget_seconds=2.0, threads=1, device="cpu", machine="here")
+PLAN = SelfTestPlan(60, gate_pairs=0, budget_seconds=2.0, threads=1, device="cpu", machine="here")
 
 
 @pytest.mark.usefixtures("nothing_started")

@@ -7,17 +7,17 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from bench.ceilings import Ceilings, limit
-from bench.cli import main
-from bench.compilation import Compilation, WarmCompilation
-from bench.conditions import Conditions
-from bench.counters import Counters
-from bench.economics import best_eager, break_even_steps
-from bench.records import record_file
-from bench.results_table import attained, results_table, warnings
-from bench.table import LEAST_WIDTH
-from bench.timing import Samples, Timing
-from tests.test_records import record
+from lossbench.bench.cli import main
+from lossbench.bench.format import LEAST_WIDTH
+from lossbench.bench.machine.conditions import Conditions
+from lossbench.bench.measure.ceilings import Ceilings, limit
+from lossbench.bench.measure.compilation import Compilation, WarmCompilation
+from lossbench.bench.measure.counters import Counters
+from lossbench.bench.run.economics import best_eager, break_even_steps
+from lossbench.bench.run.records import record_file
+from lossbench.bench.show.results import attained, results_table, warnings
+from lossbench.bench.timing.samples import Samples, Timing
+from tests.bench.run.test_records import record
 
 COMPILED = Compilation(6.0, 1, 0, cached=False, sweep=(3, 2, 8), recompiles=1)
 

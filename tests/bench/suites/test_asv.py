@@ -4,13 +4,13 @@ import importlib.util
 
 import pytest
 
-import impls
-from bench.environment import ROOT
-from bench.suites import package
-from bench.suites.parameters import (
+from lossbench import impls
+from lossbench.bench.paths import ROOT
+from lossbench.bench.suites import package
+from lossbench.bench.suites.parameters import (
+    ASV_DEVICES,
     COMPILED,
     COMPILED_BY_DEFAULT,
-    DEVICES,
     EAGER,
     MODES,
     RETIRED,
@@ -68,7 +68,7 @@ def test_asv_finds_a_benchmark_for_each_and_no_other(benchmarks):
         assert benchmark.unit == UNITS[metric]
         assert kind == "compiled" or metric != "compile_seconds"
         variants, *_, devices, _ = benchmark._params
-        assert tuple(devices) == DEVICES
+        assert tuple(devices) == ASV_DEVICES
         found |= {(loss, variant, metric) for variant in variants}
     expected = {
         (loss, variant, metric)
@@ -100,10 +100,11 @@ def test_the_import_is_timed_in_fresh_processes(monkeypatch):
 
 
 def test_a_commit_that_cannot_be_imported_is_skipped(tmp_path, monkeypatch, capsys):
-    broken = tmp_path / "impls" / "__init__.py"
-    broken.parent.mkdir()
+    broken = tmp_path / "lossbench" / "impls" / "__init__.py"
+    broken.parent.mkdir(parents=True)
+    (tmp_path / "lossbench" / "__init__.py").touch()
     broken.write_text("raise ImportError('no such thing')")
-    found = importlib.util.spec_from_file_location("impls", broken)
+    found = importlib.util.spec_from_file_location("lossbench.impls", broken)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
     # Python looks into the working directory first.
     monkeypatch.chdir(tmp_path)

@@ -1,7 +1,7 @@
 """A cell of asv's: one measurement for all figures, and why there may be none."""
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-import impls
-from bench.environment import ROOT
-from bench.suites import cell, compiled, eager
-from bench.suites.cell import Cell
-from bench.suites.suite import METRICS
+from lossbench import impls
+from lossbench.bench.paths import ROOT
+from lossbench.bench.suites import cell, compiled, eager
+from lossbench.bench.suites.cell import AsvCell
+from lossbench.bench.suites.suite import METRICS
 
 pytest.importorskip("asv")
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
 SMALL = ("float32", 128, 1000, "cpu", 64)
-FUSED = Cell("arcface", "fused", *SMALL)
+FUSED = AsvCell("arcface", "fused", *SMALL)
 FIGURES = sorted(metric.name for metric in METRICS)
 # Of the commits that first had a reference and a vectorized variant of each loss.
 OLD = "26988c8"
@@ -134,30 +134,47 @@ def test_what_disagrees_has_an_error_and_no_times(capsys, monkeypatch):
         assert_skips(FUSED, "out.loss is off by", capsys, metric)
 
 
-def measure_beside(impls_folder, variant):
-    """Return what this harness finds of a cell in a process that has other impls."""
+def install(folder):
+    """Have a folder look like one that pip installed lossbench in."""
+    (folder / "lossbench-0.dist-info").mkdir()
+    (folder / "lossbench-0.dist-info" / "METADATA").write_text("Name: lossbench\nVersion: 0\n")
+
+
+def measure_beside(installed, variant):
+    """Return what this tree's harness finds of a cell beside what a folder has installed."""
     code = (
-        "from bench.suites.cell import Cell, measure_cell\n"
-        f"found = measure_cell(Cell('arcface', {variant!r}, 'float32', 128, 1000, 'cpu', 64))\n"
-        "import impls, json\n"
-        "print(json.dumps([impls.__file__, found.reason, sorted(found.values)]))"
+        f"import sys; sys.path.append({str(installed)!r})\n"
+        "from bench.suites.cell import AsvCell, measure_cell\n"
+        f"found = measure_cell(AsvCell('arcface', {variant!r}, 'float32', 128, 1000, 'cpu', 64))\n"
+        "import json, lossbench.bench.case, lossbench.impls\n"
+        "files = [lossbench.impls.__file__, lossbench.bench.case.__file__]\n"
+        "print(json.dumps([files, found.reason, sorted(found.values)]))"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{impls_folder}{os.pathsep}{ROOT}"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=impls_folder, capture_output=True,
-        text=True, check=True,
-    )  # fmt: skip
-    file, reason, metrics = json.loads(done.stdout.splitlines()[-1])
-    assert Path(file).is_relative_to(impls_folder)
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (subject, harness), reason, metrics = json.loads(done.stdout.splitlines()[-1])
+    assert not Path(subject).is_relative_to(ROOT)
+    assert Path(harness).is_relative_to(ROOT)
     return reason, metrics
 
 
 def test_a_commit_without_the_api_is_skipped(tmp_path):
-    (tmp_path / "impls").mkdir()
-    (tmp_path / "impls" / "__init__.py").write_text("")
+    install(tmp_path)
+    for package in ("lossbench", "lossbench/impls"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
     reason, metrics = measure_beside(tmp_path, "fused")
     assert "this commit lacks what the harness measures" in reason
     assert metrics == []
+
+
+def test_the_installed_implementations_are_measured_by_the_tree_s_harness(tmp_path):
+    install(tmp_path)
+    for room in ("impls", "reference"):
+        shutil.copytree(ROOT / room, tmp_path / "lossbench" / room)
+    (tmp_path / "lossbench" / "__init__.py").touch()
+    assert measure_beside(tmp_path, "vectorized") == ("", FIGURES)
 
 
 def test_an_old_commit_is_measured_in_what_it_has(tmp_path):
@@ -167,6 +184,7 @@ def test_an_old_commit_is_measured_in_what_it_has(tmp_path):
     if archive.returncode:
         pytest.skip(f"the clone has no commit {OLD}")
     subprocess.run(["tar", "x"], cwd=tmp_path, input=archive.stdout, check=True)
+    install(tmp_path)
     reason, metrics = measure_beside(tmp_path, "vectorized")
     assert reason == ""
     assert metrics == FIGURES

@@ -11,14 +11,14 @@ import pytest
 import torch
 import torch.utils.benchmark
 
-import bench
-import impls
-from bench.environment import ROOT
-from bench.memory import Memory
-from bench.timing import Samples, Timing
+import lossbench
+from lossbench import impls
+from lossbench.bench.measure.memory import Memory
+from lossbench.bench.paths import ROOT
+from lossbench.bench.timing.samples import Samples, Timing
+from tests.bench.frame.test_frame import document
+from tests.bench.run.test_records import record
 from tests.perf.baseline import Baseline
-from tests.test_frame import document
-from tests.test_records import record
 
 SMALL = ("--batch", "8", "--dim", "4", "--classes", "3", "--benchmark-max-time", "0.01")
 CASE = "8x4, C=3, cpu, gaussian"
@@ -27,8 +27,8 @@ PLANTED = """
 import sys
 
 if {"pytest", "--multiprocessing-fork"} & set(sys.orig_argv):
-    import impls
-    from impls.registry import register
+    from lossbench import impls
+    from lossbench.impls.registry import register
 
     @register("center_mse", "planted")
     def planted(**arguments):
@@ -96,7 +96,7 @@ def test_a_file_tells_the_machine_and_the_environment_apart_from_its_conditions(
 
 
 def test_what_was_saved_loads_into_a_tidy_frame(saved):
-    frame = bench.load(saved[1].parent.parent)
+    frame = lossbench.load(saved[1].parent.parent)
     assert set(frame.source) == {"pytest-benchmark"}
     assert set(frame.machine) == {"test"}
     assert frame.commit.notna().all()
@@ -109,7 +109,7 @@ def test_what_was_saved_loads_into_a_tidy_frame(saved):
 
 def test_a_variant_that_disagrees_is_skipped_with_its_reason(saved):
     assert re.search(r"SKIPPED .*refused: out\.loss is off by 1\.0e-02, at most", saved[0].stdout)
-    assert "planted" not in set(bench.load(saved[1]).variant)
+    assert "planted" not in set(lossbench.load(saved[1]).variant)
 
 
 class Options(dict):
@@ -200,7 +200,8 @@ def test_every_variant_of_every_loss_is_collected():
 
 def test_the_default_run_does_not_collect_them():
     # Nothing but what stands in folders below tests/ is left for it to find.
-    done = pytest_run("--collect-only", "-q", f"--ignore-glob={ROOT}/tests/test_*.py")
+    rooms = [f"--ignore={ROOT}/tests/{room}" for room in ("bench", "house", "impls", "reference")]
+    done = pytest_run("--collect-only", "-q", *rooms)
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout + done.stderr
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.intervals import Interval, median_interval, ratio_interval
+from lossbench.bench.timing.intervals import Interval, median_interval, ratio_interval
 
 
 def coverage(series, trials=400, length=60):

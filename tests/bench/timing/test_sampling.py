@@ -1,7 +1,7 @@
 import time
 
-from bench.clock import MOST_CALLS, blocks
-from bench.sampling import FEWEST_ROUNDS, Sampling, interleave
+from lossbench.bench.timing.clock import MOST_CALLS, blocks
+from lossbench.bench.timing.sampling import FEWEST_ROUNDS, Sampling, interleave
 
 
 def test_every_callable_gets_a_sample_a_round_and_is_reset_before_it():

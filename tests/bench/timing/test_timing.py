@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from bench.intervals import Interval
-from bench.timing import Samples, Timing
+from lossbench.bench.timing.intervals import Interval
+from lossbench.bench.timing.samples import Samples, Timing
 
 ALTERNATING = [0.99, 1.01] * 20
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-import impls
-from bench.train.accuracy import evaluate
-from bench.train.batches import schedule
-from bench.train.course import PLAIN, train
-from bench.train.experiment import Experiment
-from bench.train.model import Model, deterministic, mirrored
-from bench.train.recipes import LOSSES, PRESETS
-from bench.train.share import measure_shares
+from lossbench import impls
+from lossbench.bench.train.accuracy import evaluate
+from lossbench.bench.train.batches import schedule
+from lossbench.bench.train.course import PLAIN, train_course
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.model import Model, deterministic, mirrored_images
+from lossbench.bench.train.recipes import PRESETS, TRAINED_LOSSES
+from lossbench.bench.train.share import measure_shares
 
 
 def test_half_of_the_pairs_are_of_one_class_and_rows_are_drawn_anew_each_epoch():
@@ -28,10 +28,10 @@ def test_half_of_the_pairs_are_of_one_class_and_rows_are_drawn_anew_each_epoch()
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", TRAINED_LOSSES)
 def test_every_loss_trains_an_epoch_to_finite_features_in_the_plane(loss):
     experiment = Experiment(loss, epochs=1)
-    path = train(experiment, impls.implementation(loss, "reference"))
+    path = train_course(experiment, impls.implementation(loss, "reference"))
     assert len(path.losses) == 1347 // 64
     assert path.losses.isfinite().all()
     accuracy, features = evaluate(experiment, path)
@@ -49,7 +49,7 @@ def test_reversed_features_train_to_the_same_but_for_rounding(loss):
     with deterministic():
         model = Model(experiment, implementation).double()
         turned = Model(experiment, implementation).double()
-    turned.load_state_dict(mirrored(model.state_dict()))
+    turned.load_state_dict(mirrored_images(model.state_dict()))
     data = experiment.dataset().train
     images, labels = data.images[:64].double(), data.labels[:64]
     assert torch.equal(turned.network(images).flip(1), model.network(images))
@@ -58,7 +58,9 @@ def test_reversed_features_train_to_the_same_but_for_rounding(loss):
 
 def test_softmax_tells_the_digits_apart():
     experiment = Experiment("softmax", epochs=PRESETS["digits"].epochs)
-    accuracy, _ = evaluate(experiment, train(experiment, impls.implementation("softmax", "fused")))
+    accuracy, _ = evaluate(
+        experiment, train_course(experiment, impls.implementation("softmax", "fused"))
+    )
     assert accuracy.logits > 0.8
     assert accuracy.nearest_mean > 0.8
     assert accuracy.nearest_neighbour > 0.8
@@ -67,11 +69,11 @@ def test_softmax_tells_the_digits_apart():
 def test_two_trainings_of_a_seed_are_the_same_and_of_another_not():
     experiment = Experiment("triplet_batch_hard", epochs=1)
     reference = impls.implementation("triplet_batch_hard", "reference")
-    one, again = (train(experiment, reference) for _ in range(2))
+    one, again = (train_course(experiment, reference) for _ in range(2))
     assert torch.equal(one.losses, again.losses)
     for name, tensor in one.ends.items():
         assert torch.equal(tensor, again.ends[name])
-    other = train(replace(experiment, seed=1), reference)
+    other = train_course(replace(experiment, seed=1), reference)
     assert not torch.equal(one.losses, other.losses)
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -80,9 +82,9 @@ def test_centres_stay_where_they_are_without_a_rate():
     experiment = Experiment("center_mse", epochs=1, center_rate=0.0)
     reference = impls.implementation("center_mse", "reference")
     name = "objective.loss.centers"
-    start = train(experiment, reference, PLAIN, 0).ends[name]
-    assert torch.equal(train(experiment, reference).ends[name], start)
-    moved = train(replace(experiment, center_rate=None), reference).ends[name]
+    start = train_course(experiment, reference, PLAIN, 0).ends[name]
+    assert torch.equal(train_course(experiment, reference).ends[name], start)
+    moved = train_course(replace(experiment, center_rate=None), reference).ends[name]
     assert not torch.equal(moved, start)
 
 

@@ -4,13 +4,12 @@ import json
 
 import pytest
 
-import impls
-from bench.cli import main
-from bench.train.experiment import Experiment
-from bench.train.records import TrainingFile
-from bench.train.run import Plan, experiments_of
-from bench.train.run import run as run_plan
-from tests.mnist import write_mnist
+from lossbench import impls
+from lossbench.bench.cli import main
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.records import TrainingFile
+from lossbench.bench.train.run import TrainPlan, experiments_of, run_training
+from tests.makers.mnist import write_mnist
 
 QUICK = ["--epochs", "1", "--compare", "20", "--threads", "1", "--device", "cpu"]
 
@@ -91,9 +90,9 @@ class Impatient:
 
 def test_what_was_done_before_it_is_stopped_is_kept(tmp_path):
     experiments = experiments_of(("softmax", "normface"), Experiment("softmax", epochs=1))
-    plan = Plan("digits", experiments, ("vectorized",), 5, 0.0, 1, 60)
+    plan = TrainPlan("digits", experiments, ("vectorized",), 5, 0.0, 1, 60)
     with pytest.raises(KeyboardInterrupt):
-        run_plan(tmp_path, plan, Impatient())
+        run_training(tmp_path, plan, Impatient())
     found = TrainingFile.model_validate_json((tmp_path / "training.json").read_bytes()).root
     assert [lesson.experiment.loss for lesson in found.lessons] == ["softmax"]
     assert (tmp_path / "softmax.svg").exists()

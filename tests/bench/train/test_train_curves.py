@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-import impls
-from bench.train.course import PLAIN, course_of, gaps_beside, train
-from bench.train.curves import follow, train_reference
-from bench.train.experiment import Experiment
-from bench.train.records import Trained
-from bench.train.table import verdict
-from impls.registry import Implementation
+from lossbench import impls
+from lossbench.bench.train.course import PLAIN, course_of, gaps_beside, train_course
+from lossbench.bench.train.curves import follow, train_reference
+from lossbench.bench.train.experiment import Experiment
+from lossbench.bench.train.records import Trained
+from lossbench.bench.train.table import verdict
+from lossbench.impls.registry import Implementation
 
 STEPS = 20
 EXPERIMENT = Experiment("softmax", epochs=1)
@@ -89,7 +89,7 @@ def test_a_curve_that_stops_being_finite_parts_there():
 
 def test_a_curve_within_what_rounding_explains_does_not_part():
     course = course_of(EXPERIMENT, STEPS)
-    path = train(EXPERIMENT, impls.implementation("softmax", "reference"), PLAIN, STEPS)
+    path = train_course(EXPERIMENT, impls.implementation("softmax", "reference"), PLAIN, STEPS)
     assert (gaps_beside(path, course.exact) <= course.rounding).all()
     assert (course.rounding.diff() >= 0).all()
 

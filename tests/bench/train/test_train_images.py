@@ -5,10 +5,10 @@ import gzip
 import pytest
 import torch
 
-from bench.cli import main
-from bench.train.data import load
-from bench.train.idx import read_idx
-from tests.mnist import idx, write_mnist
+from lossbench.bench.cli import main
+from lossbench.bench.train.data import load_images
+from lossbench.bench.train.idx import read_idx
+from tests.makers.mnist import idx, write_mnist
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -46,7 +46,7 @@ def test_what_is_no_idx_file_is_told_in_a_line(tmp_path, content, message):
 
 
 def test_mnist_is_read_from_a_folder_and_standardised(tmp_path):
-    data = load(str(write_mnist(tmp_path)), "cpu")
+    data = load_images(str(write_mnist(tmp_path)), "cpu")
     assert data.train.images.shape == data.test.images.shape == (80, 1, 12, 12)
     assert data.side == 12
     assert abs(float(data.train.images.mean())) < 1e-5
@@ -55,7 +55,7 @@ def test_mnist_is_read_from_a_folder_and_standardised(tmp_path):
 
 
 def test_digits_are_split_alike_whatever_the_seed():
-    data = load("digits", "cpu")
+    data = load_images("digits", "cpu")
     assert len(data.train.labels) + len(data.test.labels) == 1797
     assert data.test.labels.bincount().min() >= 40
 

@@ -1,0 +1,1 @@
+"""Two or more measurements of the same cells beside each other."""

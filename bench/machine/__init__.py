@@ -1,0 +1,1 @@
+"""The machine: its description, its state while measuring, and the worker processes."""

@@ -1,0 +1,1 @@
+"""Tables and progress, as a terminal shows them."""

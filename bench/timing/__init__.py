@@ -1,0 +1,1 @@
+"""Times: the clock, interleaved samples, and the intervals that they give."""

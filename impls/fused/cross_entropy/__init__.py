@@ -1,0 +1,1 @@
+"""What the fused classification losses share: cross-entropy over classes by tiles."""

@@ -1,0 +1,1 @@
+"""What the fused losses of pairs and triplets share: distances, mining and weighting by blocks."""

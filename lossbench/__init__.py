@@ -1,0 +1,61 @@
+"""Every implementation of every loss in the catalogue: ``lossbench.build("arcface", ...)``.
+
+The rooms of the package, ``bench``, ``impls`` and ``reference``, stand at the top level of the
+repository; here they are links, so that Python, mypy and an editor find the package as it is
+installed. Nothing is imported before it is asked for: ``lossbench --help`` needs no torch.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lossbench.bench.frame import load
+    from lossbench.impls import (
+        Choice,
+        Implementation,
+        Loss,
+        build,
+        implementation,
+        implementations,
+        loss,
+        losses,
+        register,
+    )
+
+__all__ = [
+    "Choice",
+    "Implementation",
+    "Loss",
+    "__version__",
+    "build",
+    "implementation",
+    "implementations",
+    "load",
+    "loss",
+    "losses",
+    "register",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, imported when it is first asked for."""
+    if name == "__version__":
+        try:
+            return version("lossbench")
+        except PackageNotFoundError:
+            return "0+checkout"
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "load":
+        from lossbench.bench.frame import load as found
+    else:
+        from lossbench import impls
+
+        found = getattr(impls, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)
