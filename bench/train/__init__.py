@@ -1,1 +1,1 @@
-"""The documents' experiment: a small network with features in the plane, trained with each loss."""
+"""The documents' experiment: train a small network with two-dimensional features on each loss."""

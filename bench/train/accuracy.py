@@ -1,4 +1,4 @@
-"""What a trained network is worth: its features, and how well they tell the classes apart."""
+"""Evaluate a trained network: its features, and how accurately they separate the classes."""
 
 import torch
 from pydantic import ConfigDict
@@ -17,13 +17,13 @@ CHUNK = 1024
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares of the test images that are told rightly.
+    """Shares of the test images that three classifiers assign to the right class.
 
     Attributes:
-        logits: by the largest product with the class weights, those of length 1 for angular
-            losses, without a margin; ``None`` where nothing has class weights.
-        nearest_mean: by the nearest class mean of the training features.
-        nearest_neighbour: by the nearest training feature.
+        logits: share by the largest product with the class weights, without a margin; for angular
+            losses the weights have length 1; ``None`` where nothing has class weights.
+        nearest_mean: share by the nearest class mean of the training features.
+        nearest_neighbour: share by the nearest training feature.
     """
 
     logits: float | None
@@ -33,14 +33,14 @@ class Accuracy:
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
 class Features:
-    """The features of the test images, and where the classes lie.
+    """The features of the test images, and the positions of the classes.
 
     Attributes:
-        points: of the test images, ``[N, 2]``.
-        labels: of them, ``[N]``.
-        means: of the training features by class, ``[C, 2]``.
-        centers: that the loss learned, ``[C, 2]``; empty where it has none.
-        weights: class weights, ``[C, 2]``; empty where nothing has any.
+        points: features of the test images, ``[N, 2]``.
+        labels: labels of the test images, ``[N]``.
+        means: mean of the training features of each class, ``[C, 2]``.
+        centers: centres that the loss learned, ``[C, 2]``; empty for a loss without centres.
+        weights: class weights, ``[C, 2]``; empty where nothing has class weights.
     """
 
     points: tuple[tuple[float, ...], ...]
@@ -51,7 +51,7 @@ class Features:
 
 
 def evaluate(experiment: Experiment, path: Path) -> tuple[Accuracy, Features]:
-    """Return what the reference's training came to."""
+    """Return the accuracy and the features at the end of the reference's training."""
     with deterministic():
         model = Model(experiment, impls.implementation(experiment.loss, REFERENCE))
     model.load_state_dict(dict(path.ends))
@@ -94,7 +94,8 @@ def _by_distance(
 ) -> tuple[float, float]:
     """Return the accuracy by the nearest class mean, and by the nearest neighbour.
 
-    Features that are told apart by angle are put on the unit circle first.
+    Where classes are separated by angle, the features are first scaled to length 1. Both
+    accuracies are 0 if a feature is not finite.
     """
     from sklearn.neighbors import KNeighborsClassifier
 

@@ -1,4 +1,4 @@
-"""Which images each step of a training sees."""
+"""Draw the batches of a training: the images of each step."""
 
 import torch
 from torch import Tensor
@@ -8,10 +8,12 @@ from lossbench.bench.train.experiment import Experiment
 
 
 def schedule(experiment: Experiment) -> Tensor:
-    """Return which images each step sees, ``[steps, B]``; of pairs B is rounded down to even.
+    """Return the indices of the training images of each step, ``[steps, B]``.
 
-    An epoch is a random order of the images, its last incomplete batch left out. Of pairs the first
-    half of a batch is drawn so; the second is drawn anew, by turns of the same and another class.
+    Each epoch takes the images in a new random order and drops the last incomplete batch. For a
+    loss of pairs, B is rounded down to an even number. The first half of a batch then comes from
+    that order; the second half holds a partner for each image, drawn at random, alternately from
+    the same class and from another.
     """
     labels = experiment.dataset().train.labels.cpu()
     generator = torch.Generator().manual_seed(experiment.seed)
@@ -25,7 +27,7 @@ def schedule(experiment: Experiment) -> Tensor:
 
 
 def _partners(rows: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a partner for each image, ``[steps, B/2]``: in even places one of its own class."""
+    """Return a partner for each image, ``[steps, B/2]``; in even places from the same class."""
     of_class = [(labels == c).nonzero().squeeze(1) for c in range(IMAGE_CLASSES)]
     same = torch.arange(rows.size(1)) % 2 == 0
     shift = torch.randint(1, IMAGE_CLASSES, rows.shape, generator=generator)

@@ -1,4 +1,4 @@
-"""Trainings of one experiment: the reference's, what rounding does to it, and a variant's."""
+"""Train one experiment: the reference, the reference with other rounding, and a variant."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ Gaps = TypeVar("Gaps", Tensor, NDArray[np.float64])
 
 @dataclass(frozen=True)
 class Control:
-    """In what the reference is changed, that its values be the same but for rounding.
+    """A change to a training that changes nothing but its rounding.
 
     Attributes:
-        dtype: what is computed in.
+        dtype: dtype of the computation.
         mirrored: whether the features are in reverse order.
-        turned: whether the samples of a batch are.
+        turned: whether the samples of a batch are in reverse order.
     """
 
     dtype: torch.dtype = torch.float32
@@ -43,13 +43,13 @@ CONTROLS = (PLAIN, Control(mirrored=True), Control(turned=True))
 
 @dataclass(frozen=True)
 class Course:
-    """What every variant of an experiment is held against.
+    """The reference's training, with which every variant of an experiment is compared.
 
     Attributes:
-        exact: the reference's path in float64, over the steps that are compared.
-        reference: its path in float32 to the end.
-        rounding: the largest gap of the reference in float32 from the exact path so far, over three
-            orders of its sums, ``[steps]``, relative to the largest loss on the way.
+        exact: the reference's path in float64, over the compared steps.
+        reference: the reference's path in float32, over all steps.
+        rounding: largest gap so far between the exact path and the reference in float32, over
+            three orders of its sums, ``[steps]``; relative to the largest loss on the exact path.
     """
 
     exact: Path
@@ -58,21 +58,21 @@ class Course:
 
     @property
     def allowed(self) -> Tensor:
-        """The largest gap of a variant that rounding explains, ``[steps]``."""
+        """The largest gap of a variant that rounding can explain, ``[steps]``."""
         return allowed_gaps(self.rounding)
 
 
 def allowed_gaps(rounding: Gaps) -> Gaps:
-    """Return the largest gap that rounding explains, where the reference's own is so large."""
+    """Return the largest gap that rounding can explain, from the reference's own gap."""
     return FACTOR * rounding + rounding_band(torch.float32)
 
 
 @lru_cache(maxsize=1)
 def course_of(experiment: Experiment, compared_steps: int) -> Course:
-    """Return the course of an experiment, made once a process for all of its variants.
+    """Return the course of an experiment, computed once per process for all of its variants.
 
     Raises:
-        UsageError: where its images cannot be read.
+        UsageError: if the images cannot be read.
     """
     reference = impls.implementation(experiment.loss, REFERENCE)
     exact = train_course(experiment, reference, EXACT, compared_steps)
@@ -83,7 +83,7 @@ def course_of(experiment: Experiment, compared_steps: int) -> Course:
 
 
 def gaps_beside(path: Path, exact: Path) -> Tensor:
-    """Return the gaps of a path from the exact one over the latter's steps, ``[steps]``."""
+    """Return the gaps between a path and the exact one, over the exact one's steps, ``[steps]``."""
     return loss_gaps(path.losses[: len(exact.losses)], exact.losses)
 
 
@@ -96,13 +96,13 @@ def train_course(
     """Return the path of a training: the objective at each step, and the model's state at the end.
 
     Args:
-        experiment: what is trained.
-        implementation: of its loss.
-        control: in what the computation is changed.
-        steps: how many are taken; by default all.
+        experiment: the experiment to train.
+        implementation: the implementation of its loss.
+        control: the change to the computation.
+        steps: number of steps to train; all by default.
 
     Raises:
-        UsageError: where its images cannot be read.
+        UsageError: if the images cannot be read.
     """
     with deterministic():
         walk = Walk(experiment, implementation, control)
@@ -111,7 +111,7 @@ def train_course(
 
 
 class Walk:
-    """A training that is taken step by step, under ``deterministic``."""
+    """A training, run step by step inside ``deterministic``."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Walk:
         implementation: impls.Implementation,
         control: Control = PLAIN,
     ) -> None:
-        """Start at the initial state, in which all implementations of a loss agree."""
+        """Start at the initial state, which is the same for all implementations of a loss."""
         self.control = control
         self.model = Model(experiment, implementation)
         self.model.load_state_dict(self._turned_round(self.model.state_dict()))
@@ -130,7 +130,7 @@ class Walk:
         self._taken = 0
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Return the images and labels of the step to come."""
+        """Return the images and labels of the next step."""
         rows = self.rows[self._taken]
         return self._data.images[rows].to(self.control.dtype), self._data.labels[rows]
 
@@ -145,7 +145,7 @@ class Walk:
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """The model's state, copied, with the features in their own order."""
+        """A copy of the model's state, with the features in their original order."""
         state = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
         return self._turned_round(state)
 
@@ -154,7 +154,7 @@ class Walk:
 
     def _order(self, experiment: Experiment, rows: Tensor) -> Tensor:
         if self.control.turned:
-            # Halves by themselves, for pairs to stay together.
+            # A pair has one image in each half, so each half is reversed by itself.
             parts = 2 if experiment.pairs else 1
             rows = torch.cat([part.flip(1) for part in rows.chunk(parts, 1)], 1)
         return rows.to(experiment.device)

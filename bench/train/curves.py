@@ -1,4 +1,4 @@
-"""A variant's training beside the reference's: where the curves part, and whether by a fault."""
+"""Compare the training of a variant with the reference's: where the curves part, and why."""
 
 from lossbench import impls
 from lossbench.bench.errors import UsageError
@@ -10,14 +10,14 @@ from lossbench.bench.train.records import TELLING, Curve, ReferenceRun
 
 
 def train_reference(experiment: Experiment, compared_steps: int) -> ReferenceRun:
-    """Return what the reference's training came to, and what rounding does to it.
+    """Return the result of the reference's training, and how far rounding changes it.
 
     Args:
-        experiment: what is trained.
-        compared_steps: how many steps, from the first, variants are held against.
+        experiment: the experiment to train.
+        compared_steps: number of steps, from the first, over which variants are compared.
 
     Raises:
-        UsageError: where the images cannot be read, or the objective does not stay finite.
+        UsageError: if the images cannot be read, or the objective does not stay finite.
     """
     course = course_of(experiment, compared_steps)
     odd = (~course.reference.losses.isfinite()).nonzero()
@@ -38,17 +38,17 @@ def train_reference(experiment: Experiment, compared_steps: int) -> ReferenceRun
 
 
 def train_variant(experiment: Experiment, variant: str, compared_steps: int) -> Curve:
-    """Return the curve of a variant by its name, as a worker is asked for it."""
+    """Return the curve of a variant, given by its name; called in a worker."""
     return follow(experiment, impls.implementation(experiment.loss, variant), compared_steps)
 
 
 def follow(
     experiment: Experiment, implementation: impls.Implementation, compared_steps: int
 ) -> Curve:
-    """Return the curve of an implementation beside the reference's.
+    """Train an implementation, and return its curve compared with the reference's.
 
     Raises:
-        UsageError: where the images cannot be read.
+        UsageError: if the images cannot be read.
     """
     course = course_of(experiment, compared_steps)
     path = train_course(experiment, implementation, PLAIN, compared_steps)

@@ -1,4 +1,4 @@
-"""The images that are learned: scikit-learn's digits, or MNIST from a folder."""
+"""Load the training and test images: scikit-learn's digits, or MNIST from a folder."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,51 +13,51 @@ from lossbench.bench.train.idx import read_idx
 DIGITS = "digits"
 IMAGE_CLASSES = 10
 TEST_SHARE = 0.25
-# Of scikit-learn's split, apart from the seed of a training: all are tested on the same images.
+# The split has its own seed, so that trainings of all seeds are tested on the same images.
 SPLIT_SEED = 0
 PARTS = {"train": "train", "test": "t10k"}
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images and what they show.
+    """Images and their labels.
 
     Attributes:
-        images: ``[N, 1, H, W]`` in float32, standardised by all pixels of the training images.
-        labels: ``[N]``.
+        images: pixels, ``[N, 1, H, W]`` in float32, standardised over all training images.
+        labels: digits that the images show, ``[N]``.
     """
 
     images: Tensor
     labels: Tensor
 
     def to(self, device: str) -> "Split":
-        """Return it on a device."""
+        """Return a copy on a device."""
         return Split(self.images.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is trained on, and what is held out."""
+    """Images to train on, and images to test on."""
 
     train: Split
     test: Split
 
     @property
     def side(self) -> int:
-        """Pixels a side."""
+        """Width and height of an image, in pixels."""
         return self.train.images.size(-1)
 
 
 @lru_cache(maxsize=1)
 def load_images(source: str, device: str) -> Dataset:
-    """Return a dataset on a device, read once a process.
+    """Return a dataset on a device, read once per process.
 
     Args:
-        source: ``digits``, or the folder of MNIST's files.
+        source: ``digits``, or the folder with MNIST's files.
         device: ``cpu`` or ``cuda``.
 
     Raises:
-        UsageError: where a file of MNIST is missing or damaged.
+        UsageError: if a file of MNIST is missing or damaged.
     """
     train, test = _digits() if source == DIGITS else _mnist(Path(source))
     mean, spread = train.images.mean(), train.images.std()
@@ -103,7 +103,7 @@ def _read_part(folder: Path, prefix: str) -> Split:
         )
     if len(images) != len(labels):
         raise UsageError(
-            f"{folder}: expected a label an image, got {len(images)} images and {len(labels)} "
+            f"{folder}: expected one label per image, got {len(images)} images and {len(labels)} "
             f"labels of {prefix}"
         )
     found = sorted(set(labels.tolist()))
@@ -119,7 +119,7 @@ def _find(folder: Path, name: str) -> Path:
     """Return a file of MNIST by its published name, also gzipped, or with a dot before ``idx``.
 
     Raises:
-        UsageError: where the folder has none.
+        UsageError: if the folder has no such file.
     """
     for spelled in (name, name.replace("-idx", ".idx")):
         for path in (folder / spelled, folder / f"{spelled}.gz"):

@@ -1,4 +1,4 @@
-"""What is asked of a training."""
+"""The settings of a training: its loss, images, network, rates and seed."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ class Experiment:
     """One loss, trained by stochastic gradient descent with momentum 0.9, in float32.
 
     Attributes:
-        loss: its name.
-        source: of the images: ``digits``, or the folder of MNIST's files.
-        network: its name.
-        epochs: how often each image is seen.
-        batch: B.
-        rate: the learning rate; ``None`` for the recipe's.
-        center_rate: of the loss's centres; ``None`` for the recipe's.
-        seed: of the initial state and the batches.
+        loss: name of the loss.
+        source: images to train on: ``digits``, or the folder with MNIST's files.
+        network: name of the network.
+        epochs: number of passes over the training images.
+        batch: batch size B.
+        rate: learning rate; ``None`` for the recipe's.
+        center_rate: learning rate of the loss's centres; ``None`` for the recipe's.
+        seed: seed of the initial state and of the batches.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -39,7 +39,7 @@ class Experiment:
 
     @property
     def recipe(self) -> Recipe:
-        """How its loss is trained."""
+        """The recipe by which the loss is trained."""
         return recipe_of(self.loss)
 
     @property
@@ -55,12 +55,12 @@ class Experiment:
 
     @property
     def pairs(self) -> bool:
-        """Whether its loss takes pairs: the first half of a batch with the second."""
+        """Whether the loss takes pairs: the first half of a batch with the second."""
         return impls.loss(self.loss).inputs == "pairs"
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments that its implementations are built with."""
+        """The arguments to build an implementation of the loss with."""
         sizes = {"num_classes": IMAGE_CLASSES, "embedding_dim": FEATURES, "batch_size": self.batch}
         known = impls.loss(self.loss).arguments
         return {name: sizes[name] for name in known if name in sizes} | dict(self.recipe.arguments)
@@ -69,7 +69,7 @@ class Experiment:
         """Return the images, on the device.
 
         Raises:
-            UsageError: where they cannot be read, or are fewer than a batch.
+            UsageError: if they cannot be read, or are fewer than one batch.
         """
         dataset = load_images(self.source, self.device)
         if self.batch > len(dataset.train.labels):

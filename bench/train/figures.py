@@ -1,4 +1,4 @@
-"""The figures of a training: features in the plane, and curves beside the reference's."""
+"""Draw the figures of a training: features in the plane, and curves beside the reference's."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ def draw_lesson(lesson: Lesson) -> "Figure":
     """Return the figure of one loss: its features, its objective, and the gaps of its variants."""
     from matplotlib.figure import Figure
 
-    # Margins by hand: a solved layout differs in its last digits from call to call.
+    # A solved layout differs in its last digits from call to call, so the margins are fixed.
     figure = Figure(figsize=(13, 4.6))
     figure.subplots_adjust(left=0.02, right=0.985, bottom=0.11, top=0.86, wspace=0.16)
     left, middle, right = figure.subplots(1, 3)
@@ -39,7 +39,7 @@ def draw_lesson(lesson: Lesson) -> "Figure":
 
 
 def draw_grids(lessons: Sequence[Lesson]) -> dict[str, "Figure"]:
-    """Return the figures that show losses side by side, by name; none where there is no loss."""
+    """Return the figures that show losses side by side, by name; no figure without a loss."""
     if not lessons:
         return {}
     return {
@@ -52,8 +52,8 @@ def draw_grids(lessons: Sequence[Lesson]) -> dict[str, "Figure"]:
         "curves": _grid(
             lessons,
             draw_gaps,
-            "How far the objective of each variant is from the reference's in float64, step by "
-            "step, dark grey: rounding of the reference; light: allowed.",
+            "Gap between the objective of each variant and the reference's in float64, at each "
+            "step. Dark grey: rounding of the reference; light grey: allowed gap.",
         ),
     }
 
@@ -81,10 +81,10 @@ def _grid(lessons: Sequence[Lesson], panel: Panel, title: str) -> "Figure":
 
 
 def save(figure: "Figure", folder: Path, name: str) -> None:
-    """Write a figure as SVG and as PNG, the same bytes for the same figure.
+    """Write a figure as SVG and as PNG; the same figure gives the same bytes.
 
     Raises:
-        UsageError: where the folder cannot be written.
+        UsageError: if the folder cannot be written.
     """
     import matplotlib as mpl
 

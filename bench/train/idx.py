@@ -1,4 +1,4 @@
-"""Reads IDX files, the format in which MNIST is published, gzipped or not."""
+"""Read IDX files, the format in which MNIST is published, gzipped or not."""
 
 import gzip
 import math
@@ -15,17 +15,18 @@ GZIP = b"\x1f\x8b"
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:
-    """Return the array of an IDX file of unsigned bytes, uint8.
+    """Return the uint8 array of an IDX file of unsigned bytes.
 
-    The format: two zero bytes, a code of the element type, the number of dimensions, each size as
-    four bytes with the highest first, then the elements in row-major order.
+    The format: two zero bytes, a code for the element type, the number of dimensions, each size as
+    four bytes in big-endian order, then the elements in row-major order.
 
     Args:
-        path: of the file; whether it is gzipped is seen from its content.
-        dimensions: how many it must have: 3 of images ``[N, H, W]``, 1 of labels ``[N]``.
+        path: path of the file; gzip is recognised by the content.
+        dimensions: number of dimensions to expect: 3 for images ``[N, H, W]``, 1 for labels
+            ``[N]``.
 
     Raises:
-        UsageError: where it cannot be read, or is no such array.
+        UsageError: if the file cannot be read, or holds no such array.
     """
     content = _read(path)
     wanted = (UNSIGNED_BYTES << 8) + dimensions
@@ -48,10 +49,10 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
 
 
 def _read(path: Path) -> bytes:
-    """Return what a file holds, unpacked.
+    """Return the content of a file, unpacked if it is gzipped.
 
     Raises:
-        UsageError: where it cannot be read, or its compressed content is damaged.
+        UsageError: if the file cannot be read, or its compressed content is damaged.
     """
     try:
         content = path.read_bytes()

@@ -1,7 +1,7 @@
-"""Whether a curve left the reference's by a fault, or by rounding that training amplifies.
+"""Find out whether a variant's curve parts because of a fault, or because of amplified rounding.
 
-Along the reference's training the variant is given the very features and state of each step. What
-it computes from them is held against the reference in float64, so that nothing adds up on the way.
+At each step of the reference's training, the variant gets the reference's features and state. Its
+results are compared with the reference in float64. So errors do not add up from step to step.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,13 +23,13 @@ from lossbench.bench.train.model import Objective, deterministic
 
 @checked_dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
 class Fault:
-    """What a variant computed otherwise than the reference, from the same numbers.
+    """The first wrong result of a variant, computed from the reference's features and state.
 
     Attributes:
-        step: the first at which it did, from 0.
-        quantity: ``loss``, ``grad.features``, ``grad.weight``, ``after.centers``, ...
-        error: relative, from the reference in float64.
-        allowed: the largest that the reference's own rounding explains, up to that step.
+        step: number of the step, from 0.
+        quantity: wrong quantity: ``loss``, ``grad.features``, ``grad.weight``, ``after.centers``...
+        error: relative error against the reference in float64.
+        allowed: largest error that the reference's own rounding explains, up to that step.
     """
 
     step: int
@@ -40,12 +40,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Moment:
-    """What the loss is given at a step of the reference.
+    """The inputs and the state of the loss at one step of the reference's training.
 
     Attributes:
-        features: ``[B, 2]``.
-        labels: ``[B]``.
-        state: of the loss, before the step.
+        features: features of the batch, ``[B, 2]``.
+        labels: labels of the batch, ``[B]``.
+        state: state of the loss before the step.
     """
 
     features: Tensor
@@ -53,7 +53,7 @@ class Moment:
     state: Mapping[str, Tensor]
 
     def mirrored(self) -> "Moment":
-        """Return it with the features in reverse order."""
+        """Return the moment with the features in reverse order."""
         state = {name: mirrored(name, tensor) for name, tensor in self.state.items()}
         return Moment(self.features.flip(1), self.labels, state)
 
@@ -61,7 +61,13 @@ class Moment:
 def first_fault(
     experiment: Experiment, implementation: impls.Implementation, steps: int
 ) -> Fault | None:
-    """Return the first fault of an implementation over the reference's first steps."""
+    """Return the first fault of an implementation in the first steps of the reference's training.
+
+    Args:
+        experiment: the experiment to train.
+        implementation: the implementation to check.
+        steps: number of steps to check.
+    """
     with deterministic():
         reference = impls.implementation(experiment.loss, REFERENCE)
         exact, own, given = (
@@ -105,7 +111,7 @@ def _moments(experiment: Experiment, steps: int) -> Iterator[Moment]:
 def _outcome(
     objective: Objective, moment: Moment, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
-    """Return the loss, its gradients and its state afterwards, by name."""
+    """Return the loss, its gradients and its state after the call, by name."""
     module = objective.loss
     module.load_state_dict(dict(moment.state))
     features = moment.features.to(dtype, copy=True).requires_grad_()

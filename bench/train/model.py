@@ -19,11 +19,11 @@ COMPANION = "softmax"
 
 
 class Objective(nn.Module):
-    """What is minimised: an implementation of the loss, with softmax beside it where it is joined.
+    """The function to minimise: the loss times its weight, plus softmax if the recipe joins it.
 
     Args:
-        experiment: whose loss and recipe.
-        loss: the implementation, built.
+        experiment: the experiment with the recipe of the loss.
+        loss: a built implementation of the loss.
     """
 
     def __init__(self, experiment: Experiment, loss: nn.Module) -> None:
@@ -45,7 +45,7 @@ class Objective(nn.Module):
         return value
 
     def output(self, features: Tensor, labels: Tensor) -> Any:
-        """Return the named tuple that the loss alone gives."""
+        """Return the named tuple of the loss alone."""
         if not self.pairs:
             return self.loss(embeddings=features, labels=labels)
         (x0, x1), (first, second) = features.chunk(2), labels.chunk(2)
@@ -58,7 +58,7 @@ class Model(nn.Module):
     def __init__(self, experiment: Experiment, implementation: impls.Implementation) -> None:
         super().__init__()
         side = experiment.dataset().side
-        # Drawn in this order from one seed, and a loss's state is the reference's in any variant.
+        # Every variant draws the same state as the reference, so one seed gives one initial model.
         torch.manual_seed(experiment.seed)
         self.network = NETWORKS[experiment.network](side)
         loss = implementation.build(**experiment.arguments)
@@ -72,10 +72,10 @@ class Model(nn.Module):
 
 
 def mirrored_images(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a model's state with the features in reverse: it computes the same, but for rounding.
+    """Return a model's state with the features in reverse order; only its rounding changes.
 
     Args:
-        state: of a ``Model``, by name.
+        state: state of a ``Model``, by name.
     """
     axes = {
         f"{part}.{name}": axis
@@ -88,7 +88,10 @@ def mirrored_images(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def optimizer_of(experiment: Experiment, model: Model) -> torch.optim.SGD:
-    """Return the optimizer: the loss's centres, whose gradient may be sparse, have no momentum."""
+    """Return the optimizer: SGD with momentum for all parameters but the loss's centres.
+
+    The gradient of the centres may be sparse, so they get no momentum.
+    """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     centers = [p for name, p in named.items() if name.endswith(".centers")]
     others = [p for name, p in named.items() if not name.endswith(".centers")]
@@ -101,8 +104,8 @@ def optimizer_of(experiment: Experiment, model: Model) -> torch.optim.SGD:
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Have torch compute the same at every call, and in full float32, for as long as it lasts."""
-    # cuBLAS reads it when a process first calls it, and torch asks for it.
+    """Make torch deterministic, without TF32 in cuDNN, and restore its random state afterwards."""
+    # torch requires this variable, and cuBLAS reads it at its first call in a process.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)

@@ -1,4 +1,4 @@
-"""The small networks, which map images to features in the plane."""
+"""Small networks that map images to features in the plane."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,11 +9,11 @@ FEATURES = 2
 
 
 class Network(nn.Module):
-    """A body, and a linear layer from what it gives to the features.
+    """A body, followed by a linear layer that gives the features.
 
     Args:
-        body: from images ``[B, 1, H, W]`` to ``[B, width]``.
-        width: of what the body gives.
+        body: module that maps images ``[B, 1, H, W]`` to ``[B, width]``.
+        width: number of outputs of the body.
     """
 
     def __init__(self, body: nn.Module, width: int) -> None:
@@ -48,12 +48,12 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``[B, outputs, H / stride, W / stride]`` of ``x [B, inputs, H, W]``."""
+        """Return ``[B, outputs, H / stride, W / stride]`` for ``x [B, inputs, H, W]``."""
         return F.relu(self.path(x) + self.shortcut(x))
 
 
 def lenet(side: int) -> Network:
-    """Return two stages of convolutions, each of which halves the image, with PReLUs."""
+    """Return a network of two convolution stages with PReLU; each stage halves the image."""
     body = nn.Sequential(
         *_stage(1, 16),
         *_stage(16, 32),
@@ -74,7 +74,7 @@ def _stage(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 
 def resnet(side: int) -> Network:  # noqa: ARG001 - it takes any size
-    """Return a residual network of eight convolutions, with the mean over the image at its end."""
+    """Return a residual network of three blocks, followed by the mean over the image."""
     body = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1, bias=False),
         nn.BatchNorm2d(16),

@@ -1,4 +1,4 @@
-"""The panels that figures are made of."""
+"""Draw the panels of the figures."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,14 @@ from lossbench.bench.train.records import Lesson
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Paul Tol's "muted" scheme, which the colour-blind tell apart, with grey for the tenth class.
+# Paul Tol's "muted" scheme, safe for colour-blind readers, with grey for the tenth class.
 CLASS_COLOURS = (
     "#332288", "#88ccee", "#44aa99", "#117733", "#999933",
     "#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777",
 )  # fmt: skip
 VARIANT_COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 LINES = ("-", "--", "-.", ":")
-# Beyond so many points an SVG holds them as an image, for a browser to open it at all.
+# A browser cannot open an SVG of very many shapes, so more points than this become an image.
 MOST_VECTOR_POINTS = 2000
 FLOOR = 1e-9
 
@@ -28,9 +28,9 @@ def draw_features(ax: "Axes", lesson: Lesson, *, large: bool = False) -> None:
     """Scatter the features of the test images, with class means and the centres of the loss.
 
     Args:
-        ax: where to.
-        lesson: of which loss.
-        large: whether each point is drawn as its digit; else as a dot.
+        ax: axes to draw on.
+        lesson: results of the loss to draw.
+        large: whether each point is drawn as its digit; otherwise as a dot.
     """
     ax.set_xticks([])
     ax.set_yticks([])
@@ -75,7 +75,7 @@ def _draw_weights(
 
 
 def _fit(ax: "Axes", points: NDArray[np.float64]) -> None:
-    """Show all points, at the same scale along both axes."""
+    """Fit the axes to all points, at the same scale along both axes."""
     low, high = points.min(0), points.max(0)
     middle, half = (low + high) / 2, max(float((high - low).max()) * 0.54, 1e-6)
     ax.set_xlim(middle[0] - half, middle[0] + half)
@@ -95,7 +95,7 @@ def _mark_means(ax: "Axes", means: tuple[tuple[float, ...], ...], *, large: bool
 
 
 def _mark_centers(ax: "Axes", centers: NDArray[np.float64], *, large: bool) -> None:
-    """Mark the centres that the loss learned; those beyond the frame are counted."""
+    """Mark the centres that the loss learned, and print the number of those outside the frame."""
     if not len(centers):
         return
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
@@ -110,7 +110,7 @@ def _mark_centers(ax: "Axes", centers: NDArray[np.float64], *, large: bool) -> N
 
 
 def draw_curve(ax: "Axes", lesson: Lesson) -> None:
-    """Draw the objective over the steps: the reference's to the end, the variants' over it."""
+    """Draw the objective over the steps: all steps of the reference, and the variants on top."""
     ax.set_title("objective", fontsize=11)
     ax.tick_params(which="both", labelsize=8)
     ax.set_xlabel("step", fontsize=9)
@@ -129,12 +129,12 @@ def draw_curve(ax: "Axes", lesson: Lesson) -> None:
 
 
 def draw_gaps(ax: "Axes", lesson: Lesson, *, large: bool = False) -> None:
-    """Draw how far each variant is from the reference in float64, over what rounding explains.
+    """Draw the gap of each variant to the reference in float64, over the gap of rounding.
 
     Args:
-        ax: where to.
-        lesson: of which loss.
-        large: whether it stands alone, with its axes named.
+        ax: axes to draw on.
+        lesson: results of the loss to draw.
+        large: whether the panel is large enough to name its axes.
     """
     ax.set_title(
         "gap to the reference in float64" if large else lesson.experiment.loss,
@@ -172,13 +172,13 @@ def draw_gaps(ax: "Axes", lesson: Lesson, *, large: bool = False) -> None:
 
 
 def _shown(losses: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return losses with those that are not finite left out of the line."""
+    """Return the losses, NaN where they are not finite, so that the line has a gap there."""
     values = np.array(losses)
     return np.where(np.isfinite(values), values, np.nan)
 
 
 def style(place: int) -> dict[str, Any]:
-    """Return the line of the variant in a place: colours and dashes go round apart."""
+    """Return the line style of the variant at a place; colours and dashes cycle separately."""
     return {
         "color": VARIANT_COLOURS[place % len(VARIANT_COLOURS)],
         "linestyle": LINES[place % len(LINES)],

@@ -1,4 +1,4 @@
-"""How a training is shown while it goes on: a bar on a terminal, a line a loss elsewhere."""
+"""Show the progress of a training: a bar on a terminal, one line per loss elsewhere."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,11 @@ from lossbench.bench.train.run import TrainWatcher
 
 @contextmanager
 def watching_training(losses: int) -> Iterator[TrainWatcher]:
-    """Show a training of so many losses on the standard error, for as long as it lasts."""
+    """Show the progress of a training on standard error.
+
+    Args:
+        losses: number of losses to train.
+    """
     out = console(stderr=True)
     if not out.is_terminal:
         yield TrainingLines(out, losses)
@@ -36,12 +40,12 @@ class TrainingBar:
         self._progress.update(self._task, description=f"{loss}: {task}")
 
     def done(self, _lesson: Lesson) -> None:
-        """Count a loss."""
+        """Advance the bar by one loss."""
         self._progress.advance(self._task)
 
 
 class TrainingLines:
-    """A line a loss, with how far the training is."""
+    """One line per loss, with the number of losses that are done."""
 
     def __init__(self, out: Console, total: int) -> None:
         """Print on a console."""
@@ -50,7 +54,7 @@ class TrainingLines:
         self._done = 0
 
     def working(self, loss: str, task: str) -> None:
-        """Print the loss when it is a new one, which the reference's training begins."""
+        """Print a line at the first task of each loss, which trains the reference."""
         if task == "reference":
             self._out.print(f"[{self._done}/{self._total}] {loss}", markup=False, highlight=False)
 

@@ -1,4 +1,4 @@
-"""How each loss is trained: alone or beside softmax, at which rates; and the named experiments."""
+"""How each loss is trained: alone or joined with softmax, at its rates; and named experiments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,16 +8,16 @@ from lossbench import impls
 
 TRAINED_LOSSES = tuple(loss.name for loss in impls.losses() if loss.kind == "loss")
 
-# 002's. Where a document prints no rate, it is that of 0.0001, 0.0003, 0.001, 0.003 and this with
-# which the nearest class mean told the most of a quarter of the digits' training images, held out
-# by scikit-learn's stratified split of seed 0: the mean of trainings of seeds 0 to 2, or to 9 where
-# those part widely. 0.03 told more for most losses, but is near to 0.1, at which nine of 42
-# trainings did not stay finite.
+# The rate of document 002. Where a document prints no rate, the best of 0.0001, 0.0003, 0.001,
+# 0.003 and this one was chosen, by the accuracy of the nearest class mean on a quarter of the
+# digits' training images, held out by scikit-learn's stratified split of seed 0. The accuracy was
+# averaged over trainings of seeds 0 to 2, or 0 to 9 where those differ widely. 0.03 was more
+# accurate for most losses, but is close to 0.1, at which nine of 42 trainings did not stay finite.
 RATE = 0.01
-# Wen et al.'s rate of the centres. A gradient is scaled by λ and the centres' move must not be, so
-# that the optimizer's rate is this over λ.
+# The rate of the centres in Wen et al. λ scales the gradient, but must not scale the move of the
+# centres, so the optimizer's rate is this divided by λ.
 CENTER_RATE = 0.5
-# λ, which is printed nowhere.
+# λ; no document prints it.
 WEIGHT = 0.1
 
 
@@ -26,15 +26,14 @@ class Recipe:
     """How a loss is trained.
 
     Attributes:
-        weight: λ, by which the loss is multiplied.
-        joined: whether softmax is added: alone the loss draws all features to one point.
-        summed: whether the loss is a sum over the batch, and so is divided by its size.
-        angular: whether the classes are told apart by angle alone, as under class weights of length
-            1.
-        rate: the learning rate.
-        center_rate: the learning rate of the loss's centres; ``None`` for that of the rest.
-        arguments: of the loss, where they are not the document's.
-        source: what the documents print of this, and what is chosen here.
+        weight: factor λ of the loss in the objective.
+        joined: whether softmax is added; the loss alone would draw all features to one point.
+        summed: whether the loss is a sum over the batch; it is then divided by the batch size.
+        angular: whether the classes are separated by angle alone, as by class weights of length 1.
+        rate: learning rate.
+        center_rate: learning rate of the loss's centres; ``None`` for the common rate.
+        arguments: arguments of the loss that differ from the document's.
+        source: note on the parts of the recipe that the documents print, and those chosen here.
     """
 
     weight: float = 1.0
@@ -47,7 +46,7 @@ class Recipe:
     source: str = ""
 
     def objective(self, loss: str) -> str:
-        """Return what is minimised, in a line: ``softmax + 0.1/B · center``."""
+        """Return the objective as text: ``softmax + 0.1/B · center``."""
         factor = "" if self.weight == 1 else f"{self.weight:g}"
         if self.summed:
             factor = f"{self.weight:g}/B"
@@ -75,7 +74,7 @@ RECIPES: Mapping[str, Recipe] = {
         joined=True,
         rate=0.001,
         center_rate=0.001,
-        source="002, answer 1: softmax + loss, all at the rate 0.001, centres averaged besides",
+        source="002, answer 1: softmax + loss, all at the rate 0.001; centres are also averaged",
     ),
     "center": replace(
         JOINED,
@@ -84,13 +83,13 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "center_mse": replace(
         JOINED,
-        source="002, answer 3: softmax + λ · loss; λ is not printed, and the optimizer there has "
-        "the network alone, so that the centres would stay (--center-lr 0); of two features it is "
-        "the same as center",
+        source="002, answer 3: softmax + λ · loss; λ is not printed; the optimizer there gets only "
+        "the network, so the centres would not move (--center-lr 0); with two features the loss "
+        "equals center",
     ),
     "island": replace(JOINED, source="000: softmax + λ · loss; λ and the rates are not printed"),
     "contrastive_whole_batch": Recipe(
-        joined=True, source="one distance a batch; half of the pairs are of one class"
+        joined=True, source="one distance per batch; half of the pairs are of one class"
     ),
     "contrastive": Recipe(joined=True, source="half of the pairs are of one class"),
 }
@@ -98,7 +97,7 @@ ALONE = Recipe()
 
 
 def recipe_of(loss: str) -> Recipe:
-    """Return how a loss is trained; one that is not listed alone, at the common rate."""
+    """Return the recipe of a loss; without an entry it is trained alone, at the common rate."""
     return RECIPES.get(loss, ALONE)
 
 
@@ -107,12 +106,12 @@ class TrainPreset:
     """A named experiment.
 
     Attributes:
-        summary: what it is, in a line.
-        network: its name.
-        epochs: how often each image is seen.
-        batch: B.
-        losses: what is trained.
-        compared_steps: how many steps of a variant are held against the reference's.
+        summary: description of the experiment, in one line.
+        network: name of the network.
+        epochs: number of passes over the training images.
+        batch: batch size B.
+        losses: names of the losses to train.
+        compared_steps: number of first steps over which variants are compared with the reference.
     """
 
     summary: str
@@ -127,7 +126,7 @@ PRESETS: Mapping[str, TrainPreset] = {
     "digits": TrainPreset("every loss on scikit-learn's digits", "lenet", 20, 64),
     "mnist": TrainPreset("every loss on MNIST, from --mnist DIR", "lenet", 5, 128),
     "center-resnet": TrainPreset(
-        "002's recipe: a small ResNet under softmax + λ · centre loss, beside softmax alone",
+        "002's recipe: a small ResNet trained with softmax + λ · centre loss, and with softmax",
         "resnet",
         10,
         64,

@@ -1,4 +1,4 @@
-"""What a training found, and the file that keeps it."""
+"""The results of a training, and the file that stores them."""
 
 import math
 import os
@@ -25,21 +25,22 @@ TrainStatus = Literal["trained", "unsupported", "failed", "crashed", "oom", "tim
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
 class Curve:
-    """A variant's training beside the reference's, from the same weights on the same batches.
+    """A variant's training compared with the reference's, with the same weights and batches.
 
-    A gap is of the objective from the reference's in float64, relative to the largest on the way.
+    A gap is the difference between an objective and the reference's in float64, relative to the
+    largest objective of the latter.
 
     Attributes:
-        losses: the objective at each step.
-        largest_gap: over the steps.
-        parted: the first step, from 0, whose gap is more than rounding explains; ``None`` where
-            there is none.
-        gap: at that step; 0 where there is none.
-        allowed: at that step the largest that rounding explains, else at the last.
-        told: from this step on rounding explains a gap of ``TELLING``, so that the curve tells no
-            more of the variant; the number of steps where it never does.
-        fault: what the variant computed otherwise from the reference's own features and state, up
-            to that step; ``None`` where it did not.
+        losses: objective at each step.
+        largest_gap: largest gap over the steps.
+        parted: first step, from 0, at which the gap is larger than rounding explains; ``None``
+            if there is no such step.
+        gap: gap at the step of parting; 0 without such a step.
+        allowed: largest gap that rounding explains, at the step of parting or else the last step.
+        told: number of first steps at which ``allowed`` is at most ``TELLING``; after them
+            rounding alone may part the curves, so the rest says nothing about the variant.
+        fault: first wrong result from the reference's own features and state, up to the step of
+            parting; ``None`` if all were right.
     """
 
     losses: tuple[float, ...]
@@ -54,7 +55,7 @@ class Curve:
     def verdict(self) -> CourseVerdict:
         """Whether the curves coincide, part by rounding that training amplifies, or by a fault.
 
-        One that stops being finite, where the reference does not, is no matter of rounding.
+        Rounding cannot explain a curve that stops being finite while the reference stays finite.
         """
         if self.parted is None:
             return "coincides"
@@ -63,14 +64,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Trained:
-    """What was seen of a variant.
+    """The results of one variant.
 
     Attributes:
-        variant: its name.
-        status: ``trained``, or why not.
-        reason: of any other status, in a line; of one that departs by its own word, that word.
-        curve: where it was trained.
-        share: of a training step; ``None`` where it was not timed.
+        variant: name of the variant.
+        status: ``trained``, or the kind of failure.
+        reason: reason of a failure, in one line; for a trained variant that is declared not equal
+            to the loss, the declared reason.
+        curve: curve of a trained variant; otherwise ``None``.
+        share: the loss's share of a training step; ``None`` if it was not timed.
     """
 
     variant: str
@@ -85,11 +87,11 @@ class ReferenceRun:
     """The reference's training.
 
     Attributes:
-        losses: the objective at each step, to the end.
-        exact_losses: in float64, over the steps that variants are compared on.
-        rounding: the largest gap so far of the reference itself in float32, over those steps.
-        accuracy: on the test images, at the end.
-        features: of the test images, at the end.
+        losses: objective at each step, over all steps.
+        exact_losses: objective in float64, over the steps at which variants are compared.
+        rounding: largest gap so far of the reference itself in float32, over the same steps.
+        accuracy: accuracy on the test images, at the end.
+        features: features of the test images, at the end.
     """
 
     losses: tuple[float, ...]
@@ -101,16 +103,16 @@ class ReferenceRun:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What was found of one loss.
+    """The results of one loss.
 
     Attributes:
-        experiment: what was asked.
-        objective: what was minimised, in a line.
-        source: what the documents print of the recipe, and what is chosen here.
-        reference: its training; ``None`` where there was none.
-        reason: why there was none, in a line.
-        variants: of every variant but the reference.
-        reference_share: of a training step.
+        experiment: settings of the training.
+        objective: minimised objective, as text.
+        source: note on the parts of the recipe that the documents print, and those chosen here.
+        reference: training of the reference; ``None`` if it failed.
+        reason: reason of the failure, in one line.
+        variants: results of every variant but the reference.
+        reference_share: the reference's share of a training step; ``None`` if it was not timed.
     """
 
     experiment: Experiment
@@ -124,14 +126,14 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Training:
-    """What a call of ``train`` found, loss by loss.
+    """The results of a call of ``train``, loss by loss.
 
     Attributes:
-        preset: the named experiment.
-        environment: where and with what.
-        made: when it began, ISO 8601 in UTC.
-        lessons: a loss each, in the order in which they were done.
-        schema: the version of this layout.
+        preset: name of the experiment.
+        environment: machine and software of the training.
+        made: start of the training, ISO 8601 in UTC.
+        lessons: results of each loss, in the order of training.
+        schema: version of this layout.
     """
 
     preset: str
@@ -149,7 +151,7 @@ def open_folder(folder: Path) -> None:
     """Make the folder of a training.
 
     Raises:
-        UsageError: where it holds one already, or cannot be made.
+        UsageError: if it holds a training already, or cannot be made.
     """
     if (folder / TRAINING).exists():
         raise UsageError(f"{folder} holds a training already; choose another --out")
@@ -158,10 +160,10 @@ def open_folder(folder: Path) -> None:
 
 
 def write_training(folder: Path, training: Training) -> None:
-    """Write what was found, in one piece: a reader never sees half of it.
+    """Write the results in one piece, so that a reader never sees half of the file.
 
     Raises:
-        UsageError: where the folder takes no more.
+        UsageError: if the file cannot be written.
     """
     path = folder / TRAINING
     partial = path.with_suffix(".partial")

@@ -1,4 +1,4 @@
-"""Trains what a plan asks for, loss by loss, and writes down each as it is done."""
+"""Run a training plan loss by loss, and store the results of each loss as soon as it is done."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,27 +32,27 @@ from lossbench.bench.train.share import LossShare, measure_shares
 
 
 class TrainWatcher(Protocol):
-    """Who is told how a training goes on."""
+    """A receiver of the progress of a training."""
 
     def working(self, loss: str, task: str) -> None:
-        """A task on a loss begins."""
+        """Receive the task of a loss that begins."""
 
     def done(self, lesson: Lesson) -> None:
-        """A loss is done, and on the disk."""
+        """Receive the results of a loss, once they are on the disk."""
 
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """What a call of ``train`` was asked to do.
+    """The settings of a call of ``train``.
 
     Attributes:
-        preset: the named experiment.
-        experiments: a loss each.
-        variants: names that narrow those of each loss; empty for all that are not compiled.
-        compared_steps: how many steps of a variant are held against the reference's.
-        share_seconds: how long the share of a step is sampled, a loss; 0 for not at all.
-        threads: that torch computes with.
-        timeout_seconds: after how long without an answer a training is given up.
+        preset: name of the experiment.
+        experiments: one experiment per loss.
+        variants: names of the variants to train; empty for all that are not compiled.
+        compared_steps: number of first steps over which variants are compared with the reference.
+        share_seconds: time to sample the share of a step, per loss; 0 to skip it.
+        threads: number of threads that torch computes with.
+        timeout_seconds: time without an answer after which a training is given up.
     """
 
     preset: str
@@ -64,7 +64,7 @@ class TrainPlan:
     timeout_seconds: float
 
     def chosen(self, experiment: Experiment) -> tuple[str, ...]:
-        """Return the variants to train of a loss, without the reference."""
+        """Return the names of the variants to train for a loss, without the reference."""
         case = Case(
             experiment.loss, experiment.batch, FEATURES, IMAGE_CLASSES, device=experiment.device
         )
@@ -73,10 +73,10 @@ class TrainPlan:
 
 
 def check_plan(plan: TrainPlan) -> None:
-    """Refuse what cannot be trained, before anything is.
+    """Check before the first training that the plan can be run.
 
     Raises:
-        UsageError: where the images cannot be read or are too few, or no loss has a variant.
+        UsageError: if the images cannot be read or are too few, or no loss has a named variant.
     """
     for experiment in plan.experiments:
         experiment.dataset()
@@ -90,12 +90,13 @@ def check_plan(plan: TrainPlan) -> None:
 
 
 def run_training(folder: Path, plan: TrainPlan, watcher: TrainWatcher) -> Training:
-    """Train what a plan asks for, and return what was found.
+    """Run the plan, and return the results.
 
-    The folder gets ``training.json``, a figure of each loss, and the figures of all side by side.
+    The folder gets ``training.json``, a figure of each loss, and figures of all losses side by
+    side.
 
     Raises:
-        UsageError: where the folder holds a training, or cannot be written.
+        UsageError: if the folder holds a training already, or cannot be written.
     """
     open_folder(folder)
     made = datetime.now(UTC).isoformat(timespec="seconds")
@@ -111,7 +112,7 @@ def run_training(folder: Path, plan: TrainPlan, watcher: TrainWatcher) -> Traini
             watcher.done(lesson)
     finally:
         worker.close()
-        # Of what was done by then, where it is stopped.
+        # A training that is stopped early still gets the figures of the losses that are done.
         for name, figure in draw_grids(training.lessons).items():
             save(figure, folder, name)
     return training
@@ -119,7 +120,7 @@ def run_training(folder: Path, plan: TrainPlan, watcher: TrainWatcher) -> Traini
 
 @dataclass(frozen=True)
 class Teacher:
-    """Asks a worker for everything of one loss."""
+    """Has a worker train and time the reference and the variants of one loss."""
 
     worker: Worker
     plan: TrainPlan
@@ -127,7 +128,7 @@ class Teacher:
     experiment: Experiment
 
     def lesson(self) -> Lesson:
-        """Return what was found of the loss; what fails costs its own part alone."""
+        """Return the results of the loss; a failure leaves out only its own part."""
         experiment, recipe = self.experiment, self.experiment.recipe
         lesson = Lesson(experiment, recipe.objective(experiment.loss), recipe.source)
         self.watcher.working(experiment.loss, REFERENCE)
@@ -181,7 +182,10 @@ class Teacher:
 
 
 def experiments_of(losses: Iterable[str], common: Experiment) -> tuple[Experiment, ...]:
-    """Return the experiment of each loss, with its rates in figures: a recipe's may change."""
+    """Return the experiment of each loss, with the recipe's rates filled in.
+
+    A recipe may change later; the stored experiment then still holds the rates that were used.
+    """
     named = [replace(common, loss=loss) for loss in losses]
     return tuple(
         replace(each, rate=each.learning_rate, center_rate=each.center_learning_rate)

@@ -1,4 +1,4 @@
-"""How much of a training step is the loss: whether the choice of a variant matters at all."""
+"""Measure the loss's share of a training step, which limits the gain from a faster variant."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,9 +21,9 @@ class LossShare:
     """The loss's part of a training step.
 
     Attributes:
-        loss_seconds: median time of its forward and backward.
-        rest_seconds: median time of the network, of softmax beside the loss and of the optimizer.
-        share: of the loss in the whole step, with its 95% interval.
+        loss_seconds: median time of the loss's forward and backward.
+        rest_seconds: median time of the network, the optimizer and a softmax that is joined.
+        share: share of the loss in the whole step, with its 95% interval.
     """
 
     loss_seconds: float
@@ -37,7 +37,7 @@ def measure_shares(
     """Return the share of each variant, all timed in the same rounds, at the initial state.
 
     Raises:
-        UsageError: where the images cannot be read.
+        UsageError: if the images cannot be read.
     """
     walk = Walk(experiment, impls.implementation(experiment.loss, REFERENCE), PLAIN)
     images, labels = walk.batch()
@@ -64,10 +64,10 @@ def measure_shares(
 def _rest(
     experiment: Experiment, walk: Walk, images: Tensor, labels: Tensor
 ) -> Callable[[], object]:
-    """Return a step without the loss: in its place stands a fixed gradient to the features."""
+    """Return a step without the loss; a fixed gradient of the features replaces it."""
     model, optimizer = walk.model, optimizer_of(experiment, walk.model)
     for group in optimizer.param_groups:
-        # What is timed must stay the same at every call.
+        # A rate of 0 keeps the parameters, so every call computes the same.
         group["lr"] = 0.0
     model.objective(model.network(images), labels).backward()
     upstream = torch.full((len(images), 2), 1 / len(images), device=images.device)
@@ -92,7 +92,7 @@ def _rest(
 def _loss(
     experiment: Experiment, variant: str, features: Tensor, labels: Tensor
 ) -> tuple[Callable[[], object], Callable[[], None]]:
-    """Return forward and backward of a variant alone, and what puts back its state."""
+    """Return the forward and backward of a variant alone, and a function that resets its state."""
     implementation = impls.implementation(experiment.loss, variant)
     objective = Walk(experiment, implementation, PLAIN).model.objective
     leaf = features.clone().requires_grad_()

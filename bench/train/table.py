@@ -1,4 +1,4 @@
-"""The tables of ``train``: a row a loss, and a row a variant."""
+"""The tables of ``train``: one row per loss, and one row per variant."""
 
 import math
 from collections.abc import Sequence
@@ -11,24 +11,26 @@ from lossbench.bench.train.records import Curve, Lesson, Trained
 from lossbench.bench.train.share import LossShare
 
 LOSS_LEGEND = (
-    "accuracy on the test images, after the reference's training: by class weights (without a "
-    "margin), by the nearest class mean and by the nearest neighbour among the training features "
-    "in the plane, by angle where the class weights have length 1. A rate that no document prints "
-    "was chosen, of five, on held-out training images of the digits; no test image played a part. "
-    "λ, epochs and network are set: a picture of the losses, not their ranking"
+    "weights, nearest mean, 1-NN: accuracy on the test images after the reference's training, by "
+    "class weights (without a margin), by the nearest class mean, and by the nearest training "
+    "feature; by angle where the class weights have length 1. Where no document prints a rate, "
+    "the best of five was chosen on held-out training images of the digits; no test image was "
+    "used. share: the loss's share of a training step, forward and backward, with its 95% "
+    "interval. λ, epochs and network are fixed: the table shows the losses, it does not rank them"
 )
 VARIANT_LEGEND = (
-    "a gap is of the objective from the reference's in float64, relative to the largest on the "
-    "way; allowed: what rounding explains, from the reference in three orders of its sums, at the "
-    "last step or where the curve parts. A curve is told to coincide over the steps at which that "
-    "is at most 1%: beyond, training has amplified rounding until the reference parts from itself. "
-    "share: of the loss in a training step, forward and backward, with its 95% interval; whole "
-    "step: the reference's time over the variant's"
+    "gap: difference between the objective and the reference's in float64, relative to the largest "
+    "value of the latter. allowed: largest gap that rounding explains, measured on the reference "
+    "with three orders of its sums; at the step where the curve parts, or else at the last step. "
+    "A curve coincides over the steps at which the allowed gap is at most 1%; later, training "
+    "amplifies rounding so much that even the reference parts from itself. share: the loss's share "
+    "of a training step, forward and backward, with its 95% interval. whole step: time of the "
+    "reference's training step over the variant's"
 )
 
 
 def trained_table(lessons: Sequence[Lesson]) -> Table:
-    """Return what each loss was trained with, and what came of it."""
+    """Return the objective, rate, steps and accuracy of each loss."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("loss", "objective", "rate", "steps", "weights", "nearest mean", "1-NN", "share"):
         table.add_column(name, justify="left" if name in ("loss", "objective") else "right")
@@ -52,7 +54,7 @@ def _loss_cells(lesson: Lesson) -> tuple[Text, ...]:
 
 
 def variants_table(lessons: Sequence[Lesson]) -> Table:
-    """Return where each variant's curve parts from the reference's, and its share of a step."""
+    """Return the step at which each variant's curve parts, and its share of a training step."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("loss", "variant", "curve", "largest gap", "allowed", "share", "whole step"):
         table.add_column(name, justify="left" if name in ("loss", "variant", "curve") else "right")
@@ -78,7 +80,11 @@ def _cells(lesson: Lesson, trained: Trained) -> tuple[Text, ...]:
 
 
 def verdict(trained: Trained) -> Text:
-    """Return in words how a variant's curve goes, which must be there."""
+    """Return in words whether the curve of a trained variant coincides with the reference's.
+
+    Raises:
+        ValueError: if the variant has no curve.
+    """
     curve = trained.curve
     if curve is None:
         raise ValueError(f"{trained.variant} was not trained")
@@ -93,9 +99,10 @@ def verdict(trained: Trained) -> Text:
 def _parting(curve: Curve) -> str:
     parting = f"parts at step {curve.parted} by {curve.gap:.0e}, {curve.allowed:.0e} allowed"
     if math.isinf(curve.gap):
-        parting = f"parts at step {curve.parted}: it is {curve.losses[curve.parted or 0]} there"
+        objective = curve.losses[curve.parted or 0]
+        parting = f"parts at step {curve.parted}, where the objective is {objective}"
     if curve.fault is None:
-        steps = "each of its steps along the reference's path is right"
+        steps = "each step from the reference's own state is right"
         return (
             f"{parting}; {steps}" if curve.verdict == "parts" else f"{parting}: rounding, {steps}"
         )

@@ -78,11 +78,13 @@ def test_a_curve_that_stops_being_finite_parts_there():
     curve = follow(EXPERIMENT, Implementation(impls.loss("softmax"), "broken", Broken), STEPS)
     assert (curve.parted, curve.verdict) == (3, "parts")
     shown = verdict(Trained("broken", "trained", curve=curve)).plain
-    assert shown.startswith("parts at step 3: it is nan there: loss is off by inf at step 3")
+    assert shown.startswith(
+        "parts at step 3, where the objective is nan: loss is off by inf at step 3"
+    )
     healed = replace(curve, fault=None)
     assert healed.verdict == "parts"
     assert (
-        "each of its steps along the reference's path is right"
+        "each step from the reference's own state is right"
         in verdict(Trained("broken", "trained", curve=healed)).plain
     )
 
