@@ -1,4 +1,4 @@
-"""Promises judged by trials: the share that kept one, with its exact interval, and the outcome."""
+"""Check promises by trials: the share of trials that kept a promise, its interval, the outcome."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Share:
     """A share of trials.
 
     Attributes:
-        count: how many did.
-        total: of how many.
+        count: number of trials in the share.
+        total: number of all trials.
     """
 
     count: int
@@ -26,7 +26,7 @@ class Share:
 
     @property
     def value(self) -> float:
-        """The share itself, not a number where there were no trials."""
+        """The share as a number; NaN without trials."""
         return self.count / self.total if self.total else float("nan")
 
     @property
@@ -40,7 +40,7 @@ class Share:
         return float(found.low), float(found.high)
 
     def __str__(self) -> str:
-        """Return it in per cent, ``3/60 5% [1, 14]``."""
+        """Return the share and its interval in per cent: ``3/60 5% [1, 14]``."""
         if not self.total:
             return "0/0"
         low, high = self.interval
@@ -49,12 +49,12 @@ class Share:
 
 @dataclass(frozen=True)
 class Check:
-    """One promise, judged.
+    """One promise, and the result of its check.
 
     Attributes:
-        promise: what must hold.
-        found: what was found.
-        outcome: whether it holds.
+        promise: text of the promise.
+        found: measured result, as text.
+        outcome: result of the check.
     """
 
     promise: str
@@ -63,13 +63,13 @@ class Check:
 
 
 def judge_promise(promise: str, share: Share, *, holds: bool, fewest: int = 1) -> Check:
-    """Return what becomes of a promise.
+    """Return the result of checking a promise.
 
     Args:
-        promise: what must hold.
-        share: what was found.
-        holds: whether that is enough.
-        fewest: trials below which it tells nothing either way.
+        promise: text of the promise.
+        share: measured share of trials.
+        holds: whether the share keeps the promise.
+        fewest: smallest number of trials that decides.
     """
     outcome: Outcome = "holds" if holds else "fails"
     if share.total < fewest:
@@ -78,14 +78,14 @@ def judge_promise(promise: str, share: Share, *, holds: bool, fewest: int = 1) -
 
 
 class Judged(Stamped, ABC):
-    """A report that tells whether promises hold."""
+    """A report that checks promises."""
 
     @property
     @abstractmethod
     def checks(self) -> tuple[Check, ...]:
-        """Every promise, and whether it holds."""
+        """Every promise, with the result of its check."""
 
     @property
     def exit_code(self) -> int:
-        """1 where a promise fails, else 0."""
+        """1 if a promise fails, else 0."""
         return int(any(check.outcome == "fails" for check in self.checks))

@@ -1,4 +1,4 @@
-"""What reports that are kept as JSON have in common: where they were made, when, and how long."""
+"""The common fields of reports stored as JSON: environment, time and sampling budget."""
 
 from datetime import UTC, datetime
 
@@ -8,18 +8,18 @@ from pydantic.dataclasses import dataclass
 from lossbench.bench.machine.environment import Environment
 
 KEPT = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
-"""Of what is written as JSON and must come back as it was."""
+"""Settings of dataclasses that are written as JSON and must be read back unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True, config=KEPT)
 class Stamped:
-    """What was found somewhere, at some time.
+    """The base of a report.
 
     Attributes:
-        environment: where and with what.
-        made: when, ISO 8601 in UTC.
-        budget_seconds: how long what was timed could be sampled.
-        schema: the version of the report's layout. 1: the first.
+        environment: machine and software of the measurement.
+        made: time of the report, ISO 8601 in UTC.
+        budget_seconds: time for sampling; each report says of what.
+        schema: version of the report's layout. 1: the first.
     """
 
     environment: Environment
@@ -28,7 +28,7 @@ class Stamped:
     schema: int = 1
 
     def to_json(self) -> str:
-        """Return it as JSON."""
+        """Return the report as JSON."""
         return TypeAdapter(type(self)).dump_json(self, indent=1).decode() + "\n"
 
 

@@ -1,1 +1,1 @@
-"""Profiles of steps: traces, the operators in them, what they hold in memory, flame graphs."""
+"""Profile the steps of a variant: traces, operators, memory over a step, flame graphs."""

@@ -1,7 +1,7 @@
-"""A flame graph of the steps of a trace: one page, without a script or a font from elsewhere.
+"""Write a flame graph of the steps of a trace, as one HTML page that loads nothing else.
 
-The flame graph libraries of PyPI wrap a Perl script or read the stacks of one sampling profiler.
-A trace holds its tree already, and frames are boxes within boxes, as a browser lays them out.
+The flame graph libraries on PyPI wrap a Perl script, or read the stacks of one sampling profiler.
+A trace is a tree already, and a browser can lay out its frames as boxes within boxes.
 """
 
 import re
@@ -18,13 +18,13 @@ NODE = re.compile(r"autograd::|Backward\d*$")
 
 @dataclass
 class Frame:
-    """The same call path of all steps, with what was called there.
+    """One call path, added up over all steps, with the calls below it.
 
     Attributes:
-        name: of the operator, the autograd node or the mark.
-        calls: how often it was taken.
-        nanoseconds: that were spent in it, over all calls.
-        children: by name, in the order in which they were first called.
+        name: name of the operator, the autograd node or the mark.
+        calls: number of calls.
+        nanoseconds: time of all calls together.
+        children: frames below this one by name, in the order of their first calls.
     """
 
     name: str
@@ -34,24 +34,24 @@ class Frame:
 
     @property
     def extent(self) -> int:
-        """The time that its box stands for; threads beside each other can take more than it."""
+        """The width of the box, as a time; children in parallel threads can widen it."""
         return max(self.nanoseconds, sum(child.extent for child in self.children.values()), 1)
 
     @property
     def label(self) -> str:
-        """The name without what its colour tells."""
+        """The name without the prefix that the colour shows already."""
         return short_name(self.name.rpartition("::")[2])
 
     @property
     def kind(self) -> str:
-        """An ``operator``, a ``node`` of autograd, or ``other``."""
+        """The kind: ``operator``, ``node`` (of autograd) or ``other``."""
         if self.name.startswith("aten::"):
             return "operator"
         return "node" if NODE.search(self.name) else "other"
 
 
 def merge(steps: Iterable[Span]) -> Frame:
-    """Return the steps laid over each other."""
+    """Return one frame that adds up all steps."""
     root = Frame(FLAME_ROOT)
     for step in steps:
         _add(step, root)
@@ -69,9 +69,9 @@ def write_flame_graph(root: Frame, title: str, file: Path) -> None:
     """Write the page of a flame graph.
 
     Args:
-        root: the steps.
-        title: what was profiled.
-        file: of HTML; it is overwritten.
+        root: frame of the steps.
+        title: title of the page, with the loss, variant and case.
+        file: HTML file to write; an older one is overwritten.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

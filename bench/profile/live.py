@@ -1,7 +1,7 @@
-"""What is live over a step: bytes by the operator that took them, their peak, and a plot.
+"""Measure the live memory over a step: bytes by the operator that took them, the peak, a plot.
 
-torch's own ``export_memory_timeline`` guesses what each tensor is for (an input, a gradient, a
-parameter), wants Python stacks for that, which slow a step down manifold, and is deprecated.
+torch's own ``export_memory_timeline`` is deprecated. It guesses the purpose of each tensor (input,
+gradient, parameter) from Python stacks, and recording those makes a step many times slower.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-# These take a buffer for the operator that they run in.
+# These operators take a buffer for the operator that calls them.
 ALLOCATING = ("aten::empty", "aten::new_empty", "aten::resize_")
 MOST_NAMES = 8
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -25,15 +25,15 @@ OTHERS, BEFORE = "others", "the steps before"
 
 @dataclass(frozen=True)
 class Peak:
-    """The moment of a step at which most is live.
+    """The moment of a step at which most memory is live.
 
     Attributes:
-        moment_ns: from the step's start.
-        bytes: above what there was before the step.
+        moment_ns: time of the peak since the start of the step, in nanoseconds.
+        bytes: live bytes above those before the step.
         phase: ``forward`` or ``backward``.
-        operator: that ran.
-        holders: the bytes by the operator that took them, the most first; below 0 what was given
-            back of the steps before.
+        operator: name of the operator that ran.
+        holders: live bytes by the operator that took them, the most first; negative for memory
+            of earlier steps that was released.
     """
 
     moment_ns: int
@@ -44,11 +44,11 @@ class Peak:
 
 
 def live_bytes(trace: Trace, step: Span) -> "pd.DataFrame":
-    """Return the bytes live after each change of the memory in a step, above those before it.
+    """Return the live bytes after each change of memory in a step, above those before the step.
 
-    The index tells the moment in nanoseconds from the step's start. Behind a column of what was
-    taken before the step, and is below 0 once it is given back, there is one for each operator that
-    took some, in the order in which they first did.
+    The index is the time in nanoseconds since the start of the step. The first column is memory
+    that was taken before the step; it becomes negative when that is released. Then follows a column
+    for each operator that took memory, in the order in which they first took some.
     """
     import pandas as pd
 
@@ -66,7 +66,7 @@ def live_bytes(trace: Trace, step: Span) -> "pd.DataFrame":
 
 
 def peak_of(live: "pd.DataFrame", step: Span) -> Peak:
-    """Return when most is live in a step, and who holds it."""
+    """Return the peak of the live memory in a step."""
     total = live.sum(axis="columns").to_numpy()
     row = int(total.argmax())
     moment = int(live.index[row])
@@ -82,14 +82,14 @@ def peak_of(live: "pd.DataFrame", step: Span) -> Peak:
 
 
 def plot_live(live: "pd.DataFrame", step: Span, title: str, file: Path) -> None:
-    """Draw what is live over a step, stacked by operator, with its phases and its peak."""
+    """Draw the live memory over a step, stacked by operator, with the phases and the peak."""
     from matplotlib.figure import Figure
 
     peak, seconds = peak_of(live, step), 1e-9 * (step.end_ns - step.start_ns)
     unit = binary(peak.bytes).split()[1]
     figure = Figure(figsize=(11, 5), layout="constrained")
     axes = figure.subplots()
-    # What the step gives back of those before it is there from its start.
+    # Memory that the step releases for earlier steps is live at its start, so it is added.
     held = -int(live[BEFORE].min())
     live = live.assign(**{BEFORE: live[BEFORE] + held})
     _stack(axes, _few(live) / UNITS[unit], 1e3 * seconds)
@@ -102,14 +102,14 @@ def plot_live(live: "pd.DataFrame", step: Span, title: str, file: Path) -> None:
         ha="center",
         arrowprops={"arrowstyle": "-|>"},
     )
-    axes.set(title=title, xlabel="ms since the step began, profiled", ylabel=f"live, {unit}")
+    axes.set(title=title, xlabel="ms since start of step, profiled", ylabel=f"live memory, {unit}")
     axes.set(xlim=(0, 1e3 * seconds), ylim=(0, 1.2 * (held + peak.bytes) / UNITS[unit]))
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), title="taken by", frameon=False)
     figure.savefig(file)
 
 
 def _stack(axes: "Axes", live: "pd.DataFrame", milliseconds: float) -> None:
-    """Draw the columns one on another, from the step's start to its end."""
+    """Draw the columns stacked, from the start of the step to its end."""
     import matplotlib
 
     colours = matplotlib.color_sequences["petroff10"]
@@ -129,7 +129,7 @@ def _taker(path: list[Span]) -> str:
 
 
 def _few(live: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the columns of those that ever hold most, and the sum of all others."""
+    """Return the columns with the largest maxima, and the sum of all others."""
     largest = live.max()
     most = largest[largest > 0].nlargest(MOST_NAMES).index
     others = live.drop(columns=most).sum(axis="columns")

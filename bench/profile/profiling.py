@@ -1,4 +1,4 @@
-"""A variant profiled: its steps taken in a worker, and what is made of the trace they left."""
+"""Profile a variant: run its steps in a worker, then make a table and pictures of their trace."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ TIMEOUT_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Profile:
-    """What is known of the profiled steps of a variant.
+    """The profile of a variant.
 
     Attributes:
-        operators: of all steps, the most time of their own first.
-        peak: of what is live over the first step.
-        files: the trace, the plot of what is live, and the flame graph.
+        operators: operators of all steps, the one with the most time of its own first.
+        peak: peak of the live memory over the first step.
+        files: paths of the trace, the memory plot and the flame graph.
     """
 
     operators: tuple[Operator, ...]
@@ -33,7 +33,7 @@ def profile_folder(out: Path, case: Case) -> Path:
     """Make and return the folder of a Case, which TensorBoard calls a run.
 
     Raises:
-        UsageError: where it cannot be made.
+        UsageError: if it cannot be made.
     """
     autocast = "-autocast" * case.autocast
     sizes = f"{case.batch}x{case.dim}-C{case.classes}"
@@ -44,10 +44,10 @@ def profile_folder(out: Path, case: Case) -> Path:
 
 
 def profile_variant(worker: Worker, case: Case, variant: str, steps: int, folder: Path) -> Profile:
-    """Profile steps of a variant, and keep the trace and its pictures in a folder.
+    """Profile steps of a variant, and write the trace and its pictures to a folder.
 
     Raises:
-        Lost: where the steps cannot be taken.
+        Lost: if the worker cannot run the steps.
     """
     operators = worker.ask(TIMEOUT_SECONDS, record_steps, case, variant, steps, folder)
     file = trace_path(folder, variant)

@@ -1,4 +1,4 @@
-"""Steps of an implementation under torch's profiler: a trace on the disk, and its operators."""
+"""Run steps of an implementation under torch's profiler: write a trace, and list its operators."""
 
 import gc
 from collections.abc import Callable
@@ -14,23 +14,24 @@ from lossbench.bench.case.workload import trainable
 from lossbench.bench.measure.agreement import workload_of
 
 FORWARD, BACKWARD = "forward", "backward"
-# What TensorBoard's plugin takes for a trace, and the name before it for a worker.
+# TensorBoard's plugin reads files with this suffix as traces, and the name before it as a worker.
 SUFFIX = ".pt.trace.json"
-# Compiled code meets its sizes in the first, and in the second is called as it will be.
+# The first step compiles the code; from the second on, a step runs as all later ones do.
 WARM_UP_STEPS = 3
 
 
 @dataclass(frozen=True)
 class Operator:
-    """What the profiler adds up for one name over all profiled steps.
+    """The profiler's figures of one name, added up over all profiled steps.
 
     Attributes:
-        name: of an operator, of an autograd node, or of a mark such as ``forward``.
-        calls: how often it ran.
-        self_seconds: on the processor, less what ran inside it.
-        total_seconds: on the processor, with what ran inside it.
-        device_seconds: of the kernels that it started itself; 0 on the CPU.
-        self_bytes: taken less released on the Case's device, less what ran inside it.
+        name: name of an operator, of an autograd node, or of a mark such as ``forward``.
+        calls: number of calls.
+        self_seconds: CPU time, without the calls inside it.
+        total_seconds: CPU time, with the calls inside it.
+        device_seconds: time of the kernels that it started itself; 0 on the CPU.
+        self_bytes: bytes taken minus bytes released on the Case's device, without the calls inside
+            it.
     """
 
     name: str
@@ -42,23 +43,23 @@ class Operator:
 
 
 def trace_path(folder: Path, variant: str) -> Path:
-    """Return where the trace of a variant lies in the folder of a Case."""
+    """Return the path of the trace of a variant in the folder of a Case."""
     return folder / f"{variant}{SUFFIX}"
 
 
 def record_steps(case: Case, variant: str, steps: int, folder: Path) -> tuple[Operator, ...]:
-    """Write the trace of some steps, warmed up before, and return their operators.
+    """Warm up, write the trace of some steps, and return their operators.
 
-    The steps follow each other as in training: a state that each one changes goes on changing.
+    The state of the module is not reset between the steps, as in training.
     """
     implementation = impls.implementation(case.loss, variant)
     if implementation.mode:
-        # Code made for other cases would count towards the recompilations that torch puts up with.
+        # Code compiled for other cases would count towards torch's limit of recompilations.
         torch.compiler.reset()
     step = _marked_step(case, implementation)
     for _ in range(WARM_UP_STEPS):
         step()
-    # The profiler too is slow at first; and what this step leaves, the next may release.
+    # The profiler is slow in its first step, and must have seen the buffers that the next releases.
     profile_steps(step, 1, case.device)
     profiler = profile_steps(step, steps, case.device)
     profiler.export_chrome_trace(str(trace_path(folder, variant)))
@@ -66,7 +67,13 @@ def record_steps(case: Case, variant: str, steps: int, folder: Path) -> tuple[Op
 
 
 def profile_steps(step: Callable[[], object], steps: int, device: str) -> profile:
-    """Return the profiler that saw so many calls."""
+    """Return a profiler that has recorded some calls of a step.
+
+    Args:
+        step: the function to profile.
+        steps: number of calls.
+        device: ``cpu`` or ``cuda``.
+    """
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
     profiler = profile(
         activities=activities,
@@ -74,13 +81,13 @@ def profile_steps(step: Callable[[], object], steps: int, device: str) -> profil
         record_shapes=True,
         profile_memory=True,
     )
-    # Garbage of earlier calls that is collected meanwhile would count as released by these.
+    # Garbage of earlier calls would count as released by these, so it is not collected meanwhile.
     collecting = gc.isenabled()
     gc.disable()
     try:
         with profiler:
-            # The warm-up that it wants is its own. A step in it would take buffers unseen, of
-            # which the release by the next would be unseen as well.
+            # The profiler does not see the buffers taken in its own warm-up, nor their release in
+            # the next step. So its warm-up gets no call.
             profiler.step()
             for _ in range(steps):
                 step()
@@ -92,7 +99,7 @@ def profile_steps(step: Callable[[], object], steps: int, device: str) -> profil
 
 
 def operators_of(profiler: profile, device: str) -> tuple[Operator, ...]:
-    """Return what a profiler adds up, the most time of their own first."""
+    """Return the operators of a profiler, the one with the most time of its own first."""
     memory = "self_device_memory_usage" if device == "cuda" else "self_cpu_memory_usage"
     operators = [
         Operator(
@@ -120,7 +127,7 @@ def _marked_step(case: Case, implementation: impls.Implementation) -> Callable[[
         with record_function(BACKWARD):
             workload.gradients(out, targets)
         if case.device == "cuda":
-            # For the kernels of a step to stand within it.
+            # Kernels run asynchronously; without waiting, they would end in a later step.
             torch.cuda.synchronize()
 
     return step

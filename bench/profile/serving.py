@@ -1,4 +1,4 @@
-"""TensorBoard with the profiler's plugin, for this machine alone."""
+"""Serve profiles in TensorBoard with the profiler's plugin, on this machine only."""
 
 import os
 import socket
@@ -15,32 +15,32 @@ NEEDED = {"tensorboard": "tensorboard", "torch_tb_profiler": "torch-tb-profiler"
 
 
 def check_servable(port: int) -> None:
-    """Refuse to serve where that cannot be, so that it is known before anything is measured.
+    """Check before the first measurement that TensorBoard can be served.
 
     Raises:
-        UsageError: where a package is missing, or the port cannot be had.
+        UsageError: if a package is missing, or the port cannot be opened.
     """
     missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
     if missing:
         raise UsageError(
-            f"--serve needs {' and '.join(missing)}, which this environment has not: "
+            f"--serve needs {' and '.join(missing)}, which is not installed: "
             "pip install --group profile"
         )
     with socket.socket() as listener:
-        # As servers do: a port that one has just left is free.
+        # Servers set this option too; with it, a port that was just closed counts as free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((SERVED_HOST, port))
         except OSError as error:
             raise UsageError(
-                f"--port {port} of {SERVED_HOST} cannot be had: {error.strerror}; choose another"
+                f"--port {port} of {SERVED_HOST} cannot be opened: {error.strerror}; choose another"
             ) from None
 
 
 def serve(folder: Path, port: int) -> NoReturn:
-    """Become TensorBoard, which shows the traces below a folder until Ctrl-C.
+    """Replace this process by TensorBoard, which shows the traces below a folder until Ctrl-C.
 
-    In the place of this process, and not below it, so that none is left behind.
+    A child process could be left behind; a replaced process cannot.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -48,10 +48,10 @@ def serve(folder: Path, port: int) -> NoReturn:
         f"--logdir={folder}",
         f"--host={SERVED_HOST}",
         f"--port={port}",
-        # Its fast reader of event files is a server of its own, and the plugin has no use for it.
+        # The fast reader of event files starts a server of its own, and the plugin does not use it.
         "--load_fast=false",
     ]
-    # They import what is deprecated, and log what they do.
+    # TensorBoard and the plugin import deprecated modules and log much, so both are silenced.
     quiet = {"PYTHONWARNINGS": "ignore", "TORCH_PROFILER_LOG_LEVEL": "WARNING"}
     os.execve(
         sys.executable,

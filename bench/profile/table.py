@@ -1,4 +1,4 @@
-"""The operators of profiled steps as a table."""
+"""The table of the operators of profiled steps."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from lossbench.bench.profile.trace import short_name
 
 
 def operator_table(operators: Sequence[Operator], steps: int, rows: int, *, device: bool) -> Table:
-    """Return the operators that take most time of their own, the rest of them, and the total.
+    """Return a table of the operators with the most time of their own, the others, and the total.
 
     Args:
-        operators: the most time of their own first.
-        steps: over which they were added up; the figures shown are of one.
-        rows: how many to name.
+        operators: all operators, the one with the most time of its own first.
+        steps: number of steps over which they are added up; the table shows figures per step.
+        rows: number of operators with a row of their own.
         device: whether to show the time of kernels too.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -43,7 +43,7 @@ def _cells(row: Operator, steps: int, total_seconds: float) -> list[str]:
 
 
 def summed(name: str, operators: Sequence[Operator]) -> Operator:
-    """Return several operators as one; times that hold each other's are not added up."""
+    """Return the sum of several operators, without ``total_seconds``, which overlap."""
     return Operator(
         name=name,
         calls=sum(row.calls for row in operators),

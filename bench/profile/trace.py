@@ -1,4 +1,4 @@
-"""A trace read back from its file: the steps as trees of spans, and what the allocator did."""
+"""Read a trace from its file: the steps as trees of spans, and the allocator's changes."""
 
 import json
 import re
@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 STEP = "ProfilerStep#"
-# Of the profiler's categories, those of what a thread of the processor does, one inside another.
+# The profiler's categories of nested work in a CPU thread.
 TRACE_HOST = ("cpu_op", "cuda_runtime", "user_annotation")
 COMPILED = re.compile(r"## Call CompiledFxGraph (\w{8})\w* ##")
-# As torch numbers them in its memory events.
+# torch's numbers of the device types in its memory events.
 DEVICE_TYPES = {"cpu": 0, "cuda": 1}
 
 
 @dataclass
 class Span:
-    """Something that ran, with what ran inside it.
+    """One call, with the calls inside it.
 
     Attributes:
-        name: of the operator, the autograd node or the mark.
-        thread: that it ran in.
-        start_ns: when it began.
-        end_ns: when it ended.
-        children: in the order in which they began.
+        name: name of the operator, the autograd node or the mark.
+        thread: number of its thread.
+        start_ns: start of the call, in nanoseconds.
+        end_ns: end of the call, in nanoseconds.
+        children: calls inside it, in the order of their starts.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Span:
     children: list["Span"] = field(default_factory=list)
 
     def path_at(self, moment_ns: int) -> list["Span"]:
-        """Return what ran at a moment, this span first, each inside the one before it."""
+        """Return the calls that ran at a moment, this one first, each inside the one before it."""
         for child in reversed(self.children):
             if child.start_ns <= moment_ns <= child.end_ns:
                 return [self, *child.path_at(moment_ns)]
@@ -43,12 +43,12 @@ class Span:
 
 @dataclass(frozen=True)
 class MemoryChange:
-    """A buffer taken from the allocator, or given back.
+    """A buffer that was taken from the allocator, or released.
 
     Attributes:
-        moment_ns: when.
-        address: of the buffer.
-        bytes: its size, below 0 where it is given back.
+        moment_ns: time of the change, in nanoseconds.
+        address: address of the buffer.
+        bytes: size of the buffer; negative if it was released.
     """
 
     moment_ns: int
@@ -58,23 +58,23 @@ class MemoryChange:
 
 @dataclass(frozen=True)
 class Trace:
-    """The steps of a trace.
+    """The steps of a trace, and its changes of memory.
 
     Attributes:
-        steps: a tree each; its root is the step itself.
-        changes: of the memory of one device, in order.
+        steps: one tree per step; its root is the step itself.
+        changes: changes of the memory of one device type, in order of time.
     """
 
     steps: tuple[Span, ...]
     changes: tuple[MemoryChange, ...]
 
     def changes_in(self, step: Span) -> list[MemoryChange]:
-        """Return what a step did to the memory."""
+        """Return the changes of memory during a step."""
         return [c for c in self.changes if step.start_ns <= c.moment_ns <= step.end_ns]
 
 
 def read_trace(path: Path, device: str) -> Trace:
-    """Return the trace of a file, with the changes of the memory of a device type."""
+    """Return the trace of a file, with the changes of memory of one device type."""
     events = json.loads(path.read_bytes())["traceEvents"]
     spans = [
         _span(event) for event in events if event.get("cat") in TRACE_HOST and event["ph"] == "X"
@@ -84,13 +84,13 @@ def read_trace(path: Path, device: str) -> Trace:
         for event in events
         if event["name"] == "[memory]" and event["args"]["Device Type"] == DEVICE_TYPES[device]
     ]
-    # A stable sort: what happened within one tick of the clock stays in order.
+    # The sort is stable, so changes within one tick of the clock stay in order.
     changes.sort(key=lambda change: change.moment_ns)
     return Trace(tuple(_trees(spans)), tuple(changes))
 
 
 def short_name(name: str) -> str:
-    """Return a name for people: a compiled graph's without most of the hash in it."""
+    """Return a name to show; the hash of a compiled graph is cut to its first 8 characters."""
     return COMPILED.sub(r"compiled graph \1", name)
 
 
@@ -104,10 +104,10 @@ def _nanoseconds(microseconds: float) -> int:
 
 
 def _trees(spans: Iterable[Span]) -> list[Span]:
-    """Return the steps, having put each span into the one that it ran in.
+    """Put each span into the span that called it, and return the steps.
 
-    What another thread does for a step, as autograd's does on CUDA, stands in the phase that waits
-    for it. What runs outside of the steps is left out.
+    Autograd on CUDA runs in another thread; spans of another thread are put into the phase that
+    waits for them. Spans outside the steps are left out.
     """
     steps: list[Span] = []
     running: dict[int, list[Span]] = {}

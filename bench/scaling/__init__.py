@@ -1,1 +1,1 @@
-"""Scaling: how time and memory grow with the sizes, and the largest batch that fits."""
+"""Measure how time and memory grow with the sizes, and find the largest batch that fits."""

@@ -1,7 +1,7 @@
-"""One real step under a cap on the memory of this process, beyond what it had before.
+"""Run one real step while the memory of this process is capped.
 
-To be asked of a worker that has done nothing else: memory that a process has released, yet keeps
-for itself, would serve the step unseen by the cap.
+Use a worker that has done nothing else. A process may keep memory that it has released, and the
+step could use that memory without counting towards the cap.
 """
 
 import ctypes
@@ -18,21 +18,26 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload, trainable
 from lossbench.bench.scaling.sweep import held_bytes, one_draw
 
-# Two, since compiled code meets a second batch with code that serves them all.
+# At the second batch torch compiles code for all batches, so two batches are needed.
 WARM_UP_BATCHES = (64, 96)
-# Of glibc's mallopt: from which size on a block is a mapping of its own.
+# glibc's option for mallopt, and the size from which a block gets a mapping of its own.
 M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 128 * 1024
 
 
 def step_within(case: Case, variant: str, memory_bytes: int) -> None:
-    """Take one step, with so many bytes for inputs, parameters and the step; asked of a worker.
+    """Run one step with limited memory; called in a worker.
 
-    Inputs, parameters and all that a first step loads are there before the cap is set; of these
-    the inputs and the parameters are deducted from it.
+    Inputs, parameters and everything that a first step loads are made before the cap is set. The
+    bytes of inputs and parameters are then subtracted from the cap.
+
+    Args:
+        case: the case to run.
+        variant: name of the variant.
+        memory_bytes: memory for inputs, parameters and the step.
 
     Raises:
-        ValueError: where this machine has no such memory to try with.
-        RuntimeError: where the step takes more.
+        ValueError: if this machine has too little free memory for the trial.
+        RuntimeError: if the step needs more memory than the cap.
     """
     _map_large_blocks()
     for batch in WARM_UP_BATCHES:
@@ -51,13 +56,17 @@ def step_within(case: Case, variant: str, memory_bytes: int) -> None:
 
 @contextmanager
 def capped(room_bytes: int, device: str) -> Iterator[None]:
-    """Let this process take so many bytes more, and refuse what goes beyond.
+    """Cap the additional memory of this process inside the block.
 
-    On the CPU it is the address space that is capped, which Linux alone enforces; on CUDA what the
-    caching allocator takes from the device.
+    On the CPU the address space is capped, which only Linux enforces. On CUDA the memory that the
+    caching allocator takes from the device is capped.
+
+    Args:
+        room_bytes: additional bytes that the process may take.
+        device: ``cpu`` or ``cuda``.
 
     Raises:
-        ValueError: where there is less than that, so that the cap would tell nothing.
+        ValueError: if less memory than that is free, so that the cap would have no effect.
     """
     with _capped_cuda(room_bytes) if device == "cuda" else _capped_addresses(room_bytes):
         yield
@@ -71,7 +80,7 @@ def _capped_addresses(room_bytes: int) -> Iterator[None]:
     limit = psutil.Process().memory_info().vms + room_bytes
     if hard != resource.RLIM_INFINITY and limit > hard:
         raise ValueError("this machine has less memory free than that")
-    # The hard limit stays, so that the soft one can be raised again.
+    # The soft limit can be raised again afterwards only if the hard limit stays.
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     try:
         yield
@@ -94,9 +103,10 @@ def _capped_cuda(room_bytes: int) -> Iterator[None]:
 
 
 def _map_large_blocks() -> None:
-    """Have glibc give each large block back to the system once it is released.
+    """Make glibc return each large block to the system when it is released.
 
-    Else the threshold grows with the blocks released, up to 32 MiB, and they stay in the heap.
+    By default the threshold grows with the released blocks, up to 32 MiB, and blocks below it stay
+    in the heap.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

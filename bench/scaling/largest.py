@@ -1,13 +1,13 @@
-"""The largest batch that fits a memory: predicted from counted bytes, then tried.
+"""Find the largest batch that fits into memory: predict it from counted bytes, then try it.
 
 The bytes of inputs, parameters and a step's peak are fitted by ``c0 + c1 B + c2 B²`` with
-non-negative coefficients, over the three largest batches counted: blocks and tiles make the curve
-of a fused variant piecewise, and its beginning misleads. Batches are counted until they take more
-than half of the memory, where time allows, so that the extrapolation is a short one.
+non-negative coefficients. Blocks and tiles make the curve of a fused variant piecewise, so small
+batches mislead, and only the three largest counted batches are fitted. Batches are counted until
+they take more than half of the memory, if time allows, so that the extrapolation is short.
 
-A trial is one real step under a cap (``capped``). What it takes beyond the tensors is
-not in the prediction: packing buffers of matrix products, stacks of new threads, the allocator's
-pages and fragments.
+A trial is one real step under a cap (``capped``). Its memory beyond the tensors is not part of the
+prediction: packing buffers of matrix products, stacks of new threads, the allocator's pages and
+fragments.
 """
 
 import math
@@ -27,9 +27,10 @@ from lossbench.bench.scaling.laws import Scaling
 from lossbench.bench.scaling.sweep import Sweeper
 
 FITTED_BATCHES = 3
-# Of the free memory: the inputs are made outside of the cap, and others want to live.
+# The inputs are made outside the cap, and other processes need memory too, so not all is used.
 FREE_SHARE = 0.8
-# Counting takes four steps under a profiler, which may slow them down several times.
+# Counting runs four steps under a profiler, which may make them several times slower, so a step
+# to count must be short against the timeout.
 COUNTING_SHARE = 1 / 20
 UPWARDS = (1.02, 1.05, 1.1, 1.25, 1.5, 2.0)
 DOWNWARDS = (0.98, 0.95, 0.9, 0.8, 0.65, 0.5)
@@ -37,12 +38,12 @@ DOWNWARDS = (0.98, 0.95, 0.9, 0.8, 0.65, 0.5)
 
 @dataclass(frozen=True)
 class SizeTrial:
-    """One step really taken, or not, within the memory.
+    """One real step, tried within the memory.
 
     Attributes:
-        batch: B.
-        status: ``ran``, or how it was lost.
-        reason: of what was lost.
+        batch: batch size B.
+        status: ``ran``, or the kind of failure.
+        reason: reason of the failure.
     """
 
     batch: int
@@ -51,22 +52,22 @@ class SizeTrial:
 
     @property
     def fits(self) -> bool | None:
-        """Whether the memory sufficed; ``None`` where the trial does not tell."""
+        """Whether the memory sufficed; ``None`` if the trial failed for another reason."""
         return {"ran": True, "oom": False, "crashed": False}.get(self.status)
 
 
 @dataclass(frozen=True)
 class LargestBatch:
-    """The largest batch of a variant, as predicted and as found.
+    """The largest batch of a variant, predicted and tried.
 
     Attributes:
-        variant: which Implementation of the Loss.
-        memory_bytes: for inputs, parameters and a step.
-        counted: total bytes by batch, all that were counted.
+        variant: name of the variant.
+        memory_bytes: memory for inputs, parameters and a step.
+        counted: total bytes of every counted batch.
         coefficients: ``c0, c1, c2`` of the bytes as a polynomial in B.
-        predicted: the largest batch by it; 0 where none fits.
-        trials: in the order they were made.
-        reason: why there are none.
+        predicted: largest batch by the polynomial; 0 if none fits.
+        trials: tried steps, in order.
+        reason: reason why nothing was tried.
     """
 
     variant: str
@@ -84,17 +85,17 @@ class LargestBatch:
 
     @property
     def did_not(self) -> int | None:
-        """The smallest batch that found too little memory."""
+        """The smallest batch for which the memory was too small."""
         return min((trial.batch for trial in self.trials if trial.fits is False), default=None)
 
 
 def fit_bytes(counted: Mapping[int, int]) -> tuple[float, float, float]:
-    """Return ``c0, c1, c2`` of the bytes, by relative error over the largest batches counted."""
+    """Return ``c0, c1, c2``, fitted by relative error to the bytes of the largest batches."""
     from scipy.optimize import nnls
 
     batches = np.array(sorted(counted)[-FITTED_BATCHES:], dtype=float)
     totals = np.array([counted[int(batch)] for batch in batches], dtype=float)
-    # Powers of a share of the largest batch, so that the three columns are of one magnitude.
+    # Batches are divided by the largest one, so that the three columns have the same magnitude.
     powers = (batches / batches[-1])[:, None] ** np.arange(3)
     shares, _residual = nnls(powers / totals[:, None], np.ones(len(totals)))
     c0, c1, c2 = shares / batches[-1] ** np.arange(3)
@@ -102,12 +103,12 @@ def fit_bytes(counted: Mapping[int, int]) -> tuple[float, float, float]:
 
 
 def largest_within(coefficients: tuple[float, float, float], memory_bytes: int) -> int:
-    """Return the largest B of which ``c0 + c1 B + c2 B²`` is within the memory; 0 where none is."""
+    """Return the largest B with ``c0 + c1 B + c2 B²`` within the memory; 0 if there is none."""
     c0, c1, c2 = coefficients
     room = memory_bytes - c0
     if room <= 0:
         return 0
-    # The root in the form that holds for c2 = 0 as well.
+    # This form of the root also works for c2 = 0.
     return math.floor(2 * room / (c1 + math.sqrt(c1 * c1 + 4 * c2 * room)))
 
 
@@ -120,14 +121,14 @@ def free_memory(device: str) -> int:
 def find_largest(
     sweeper: Sweeper, fresh: Worker, centre: Case, scaling: Scaling, memory_bytes: int
 ) -> LargestBatch:
-    """Return the largest batch of a variant whose law in the batch is known.
+    """Predict and try the largest batch of a variant.
 
     Args:
-        sweeper: whose worker counts.
-        fresh: a worker that does nothing but try.
-        centre: the other sizes.
-        scaling: of the variant along the batch, with a law of its times.
-        memory_bytes: for inputs, parameters and a step.
+        sweeper: sweeper to count bytes with.
+        fresh: worker that runs nothing but the trials.
+        centre: the case that gives all sizes but the batch.
+        scaling: scaling of the variant along the batch, with a law of its step time.
+        memory_bytes: memory for inputs, parameters and a step.
     """
     counted = _count_towards(sweeper, centre, scaling, memory_bytes)
     coefficients = fit_bytes(counted)
@@ -152,7 +153,7 @@ def find_largest(
 def _count_towards(
     sweeper: Sweeper, centre: Case, scaling: Scaling, memory_bytes: int
 ) -> dict[int, int]:
-    """Return the total bytes by batch: of the sweep, and of doubled batches on the way."""
+    """Return the total bytes by batch, for the batches of the sweep and for doubled ones beyond."""
     counted = {point.size: point.counted.total_bytes for point in scaling.points}
     longest = COUNTING_SHARE * sweeper.timeout_seconds
     while 2 * counted[max(counted)] <= memory_bytes:
@@ -168,13 +169,13 @@ def _count_towards(
 
 
 def _estimated_seconds(scaling: Scaling, batch: int) -> float:
-    """Return about how long a step takes, by the law of the times from the last point on."""
+    """Return the estimated time of a step, extrapolated from the last point by the power law."""
     point, law = scaling.points[-1], scaling.laws["step_seconds"]
     return float(point.step_seconds * (batch / point.size) ** law.exponent)
 
 
 def _untried(scaling: Scaling, predicted: int, timeout_seconds: float) -> str:
-    """Return why a predicted batch is not tried, or nothing where it can be."""
+    """Return the reason why a predicted batch is not tried; empty if it can be tried."""
     if predicted < 2:
         return "not tried: not even a batch of 2 is predicted to fit"
     seconds = _estimated_seconds(scaling, predicted)
@@ -187,9 +188,9 @@ def _untried(scaling: Scaling, predicted: int, timeout_seconds: float) -> str:
 
 
 def enclose(attempt: Callable[[int], SizeTrial], predicted: int) -> Iterator[SizeTrial]:
-    """Yield trials from the predicted batch outwards, until the border lies between two of them.
+    """Yield trials from the predicted batch outwards, until the limit lies between two of them.
 
-    A trial that does not tell, since it took too long or failed otherwise, is the last one.
+    A trial that shows nothing about memory, because it timed out or failed otherwise, is the last.
     """
     first = attempt(predicted)
     yield first

@@ -1,11 +1,10 @@
-"""Scaling: with which power of batch, dim and classes a variant's time and memory grow.
+"""Fit power laws: the exponents with which time and memory grow in batch, dim and classes.
 
-One axis is swept by factors of two while the others stay, and ``log q = a + k log size`` is fitted
-by least squares. Fixed costs and lower-order terms bend the curve at small sizes, and a power law
-fitted over a bend is an average over the swept sizes; the exponent between the last two sizes
-stands beside it, and where the two differ the fit must not be extrapolated. The standard error is
-that of scatter about a straight line: for times noise and bend together; for bytes, which are
-counted exactly, how far they are from a pure power.
+One axis is swept by factors of two, the others stay fixed, and ``log q = a + k log size`` is fitted
+by least squares. Fixed costs and lower-order terms bend the curve at small sizes, so the fitted
+exponent is an average over the swept sizes. The exponent between the last two sizes is shown with
+it; where the two differ, the fit must not be extrapolated. The standard error measures the scatter
+about a straight line: noise and bend for times, and the bend alone for bytes, which are exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 
 AXES: Mapping[str, str] = {"batch": "B", "dim": "D", "classes": "C"}
-# With two every line fits, and there is no standard error.
+# A line fits any two points exactly, so two points give no standard error.
 FEWEST_POINTS = 3
 
 
@@ -29,10 +28,10 @@ class PowerLaw:
     """The exponent of a quantity in a size.
 
     Attributes:
-        exponent: fitted over all sizes.
-        standard_error: of the exponent; of n sizes it has n - 2 degrees of freedom, so that a 95%
-            interval of five sizes is 3.2 of them to either side.
-        last: the exponent between the last two sizes.
+        exponent: exponent fitted over all sizes.
+        standard_error: standard error of the exponent, with n - 2 degrees of freedom for n sizes;
+            for five sizes the 95% interval reaches 3.2 standard errors to either side.
+        last: exponent between the last two sizes.
     """
 
     exponent: float
@@ -45,9 +44,10 @@ class Counted:
     """The bytes of a step at one size.
 
     Attributes:
-        held_bytes: inputs, parameters and buffers, and the upstream gradient of a distance block.
-        step_peak_bytes: the most at any moment above these.
-        saved_bytes: kept for the backward.
+        held_bytes: bytes of inputs, parameters and buffers, and of the upstream gradient of a
+            distance block.
+        step_peak_bytes: largest number of live bytes above these during the step.
+        saved_bytes: bytes saved for the backward.
     """
 
     held_bytes: int
@@ -56,18 +56,18 @@ class Counted:
 
     @property
     def total_bytes(self) -> int:
-        """What the device must have."""
+        """The memory that the step needs on the device, in bytes."""
         return self.held_bytes + self.step_peak_bytes
 
 
 @dataclass(frozen=True)
 class Point:
-    """What was seen of a variant at one size.
+    """The measurements of a variant at one size.
 
     Attributes:
-        size: along the axis.
-        step_seconds: the median of a step.
-        counted: its bytes.
+        size: size along the axis.
+        step_seconds: median time of a step.
+        counted: bytes of a step.
     """
 
     size: int
@@ -77,14 +77,14 @@ class Point:
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
 class Scaling:
-    """How one variant grows along one axis.
+    """The growth of one variant along one axis.
 
     Attributes:
-        variant: which Implementation of the Loss.
+        variant: name of the variant.
         axis: ``batch``, ``dim`` or ``classes``.
-        points: what was measured, the smallest size first.
-        laws: by quantity; empty where there are too few points.
-        reason: why there are no more points, where some are missing.
+        points: measured points, the smallest size first.
+        laws: power law of each quantity; empty if there are too few points.
+        reason: reason why points are missing; empty if all are there.
     """
 
     variant: str
@@ -101,13 +101,13 @@ def fit_power(sizes: Sequence[int], values: Sequence[float]) -> PowerLaw:
     x, y = np.log(sizes), np.log(values)
     line = linregress(x, y)
     last = (y[-1] - y[-2]) / (x[-1] - x[-2])
-    # Of values that are all the same scipy knows no standard error.
+    # scipy gives no standard error if all values are equal.
     error = line.stderr if np.ptp(y) else 0.0
     return PowerLaw(float(line.slope), float(error), float(last))
 
 
 def fit_laws(points: Sequence[Point]) -> dict[str, PowerLaw]:
-    """Return the power law of each quantity that is positive at every one of enough points."""
+    """Return the power law of each quantity that is positive everywhere; empty for few points."""
     if len(points) < FEWEST_POINTS:
         return {}
     sizes = [point.size for point in points]
@@ -120,7 +120,7 @@ def fit_laws(points: Sequence[Point]) -> dict[str, PowerLaw]:
 
 
 def axes_of(loss: str) -> tuple[str, ...]:
-    """Return the axes to sweep: classes only where the parameters have them."""
+    """Return the axes to sweep; classes only if the parameters of the loss have classes."""
     return tuple(axis for axis in AXES if axis != "classes" or impls.loss(loss).has_classes)
 
 
@@ -128,7 +128,7 @@ def sweep(centre: Case, axis: str, points: int) -> tuple[Case, ...]:
     """Return the Cases of one axis, by factors of two around the centre.
 
     Raises:
-        UsageError: where the smallest cannot be.
+        UsageError: if the smallest size would be below 1.
     """
     size, below = getattr(centre, axis), points // 2
     if size < 2**below:

@@ -1,4 +1,4 @@
-"""Sweeps: variants judged, weighed and timed by a worker, along one axis of the sizes."""
+"""Measure variants along one axis of the sizes: agreement, bytes and times, in a worker."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,19 +15,19 @@ from lossbench.bench.timing.sampling import Sampling, interleave
 
 
 def held_bytes(workload: Workload) -> int:
-    """Return the bytes of one batch, the parameters, the buffers and a given upstream gradient."""
+    """Return the bytes of one batch, the parameters, the buffers and an upstream gradient."""
     held = [*workload.inputs[0].values(), *workload.state.values(), workload.cotangents[0]]
     return sum(tensor.nbytes for tensor in held if tensor is not None)
 
 
 def count_bytes(case: Case, variant: str) -> Counted:
-    """Return the bytes of a step; asked of a worker."""
+    """Return the bytes of a step; called in a worker."""
     memory = measure_memory(case, impls.implementation(case.loss, variant))
     return Counted(held_bytes(workload_of(case)), memory.step_peak_bytes, memory.saved_bytes)
 
 
 def disagreement(case: Case, variant: str) -> str:
-    """Return in what a variant disagrees with the oracle, or nothing; asked of a worker."""
+    """Return the disagreements of a variant with the reference; called in a worker."""
     parts = measure_agreement(case, impls.implementation(case.loss, variant))
     return "; ".join(str(part) for part in parts if not part.passed)
 
@@ -35,10 +35,10 @@ def disagreement(case: Case, variant: str) -> str:
 def median_step_seconds(
     cases: Sequence[Case], variant: str, sampling: Sampling
 ) -> tuple[float, ...]:
-    """Return the median time of a step in each Case; asked of a worker.
+    """Return the median time of a step in each Case; called in a worker.
 
-    The sizes are interleaved, so that a drift of the machine hits all alike and leaves the exponent
-    be.
+    The sizes are interleaved, so that a drift of the machine affects all of them equally and does
+    not change the exponent.
     """
     calls = {str(case): _calls(one_draw(case), variant) for case in cases}
     steps = {name: call.step for name, call in calls.items()}
@@ -48,7 +48,7 @@ def median_step_seconds(
 
 
 def one_draw(case: Case) -> Workload:
-    """Return the workload of a Case with its first batch alone."""
+    """Return the workload of a Case with only its first batch."""
     workload = Workload.of(case)
     return replace(workload, inputs=workload.inputs[:1], cotangents=workload.cotangents[:1])
 
@@ -58,8 +58,8 @@ def _calls(workload: Workload, variant: str) -> Calls:
     return prepare_calls(workload, module, workload.leaves())
 
 
-class _Refused(Exception):  # noqa: N818 - why a variant is not measured is an answer
-    """A variant is not to be measured."""
+class _Refused(Exception):  # noqa: N818 - a variant that is not measured is no error
+    """A variant must not be measured; the message is the reason."""
 
 
 @dataclass
@@ -67,10 +67,10 @@ class Sweeper:
     """Measures variants by asking a worker.
 
     Attributes:
-        worker: who measures.
-        sampling: of the times.
-        timeout_seconds: after how long without an answer a variant is given up.
-        tell: is told what is being done.
+        worker: worker to measure in.
+        sampling: sampling of the times.
+        timeout_seconds: time without an answer after which a variant is given up.
+        tell: function to call with a line of progress.
     """
 
     worker: Worker
@@ -80,9 +80,10 @@ class Sweeper:
     _counts: dict[tuple[Case, str], Counted] = field(default_factory=dict)
 
     def along(self, axis: str, cases: Sequence[Case], variant: str) -> Scaling:
-        """Return how a variant grows over Cases, in the first of which it must agree.
+        """Return the growth of a variant over Cases, the smallest first.
 
-        One that is lost at a size is not tried at the larger ones.
+        The variant must agree with the reference in the first Case. After a failure at one size,
+        larger sizes are skipped.
         """
         counted: list[Counted] = []
         reason = ""
@@ -90,7 +91,7 @@ class Sweeper:
             self._require_agreement(cases[0], variant)
             counted.extend(self.count(case, variant) for case in cases)
         except Lost as lost:
-            # What was counted before the loss is in the list.
+            # The list holds the Cases that were counted before the failure.
             reason = f"{lost.status} at {cases[len(counted)]}: {lost}"
         except _Refused as refused:
             reason = str(refused)
@@ -102,7 +103,7 @@ class Sweeper:
         return Scaling(variant, axis, points, fit_laws(points), untimed or reason)
 
     def _seconds(self, cases: Sequence[Case], variant: str) -> tuple[tuple[float, ...], str]:
-        """Return the times in all Cases, or in those up to where they are not lost, and why."""
+        """Return the times in the Cases, the largest left out until all succeed, and the reason."""
         reason = ""
         timeout = self.timeout_seconds + 10 * self.sampling.budget_seconds
         while cases:
@@ -120,9 +121,9 @@ class Sweeper:
         """Return the bytes of a step.
 
         Raises:
-            Lost: where the worker gives no answer.
+            Lost: if the worker fails.
         """
-        # The centre lies on every axis.
+        # The centre lies on every axis, so it is counted once and kept.
         if (case, variant) not in self._counts:
             self.tell(f"{variant}: counting {case}")
             self._counts[case, variant] = self.worker.ask(
@@ -137,7 +138,7 @@ class Sweeper:
             raise _Refused(f"unsupported: {reason}")
         if implementation.departs:
             raise _Refused(f"departs: {implementation.departs}")
-        self.tell(f"{variant}: judging {case}")
+        self.tell(f"{variant}: checking {case}")
         wrong = self.worker.ask(self.timeout_seconds, disagreement, case, variant)
         if wrong:
             raise _Refused(f"refused at {case}: {wrong}")

@@ -20,7 +20,7 @@ TITLES = {
 def exponent_tables(
     sweeps: Mapping[str, Sequence[Case]], found: Iterable[Scaling]
 ) -> Iterable[Table]:
-    """Yield a table a quantity: a row a variant, a column an axis."""
+    """Yield one table per quantity, with one row per variant and one column per axis."""
     by_cell = {(entry.variant, entry.axis): entry for entry in found}
     variants = dict.fromkeys(variant for variant, _ in by_cell)
     for quantity, title in TITLES.items():
@@ -36,17 +36,17 @@ def exponent_tables(
 
 
 def exponent(axis: str, law: PowerLaw | None) -> str:
-    """Return ``B^1.87 ± 0.04 -> 1.98``."""
+    """Return a law as text, with the last exponent: ``B^1.87 ± 0.04 → 1.98``."""
     if law is None:
         return "-"
     return f"{AXES[axis]}^{law.exponent:z.2f} ± {law.standard_error:.2f} → {law.last:z.2f}"
 
 
 def largest_table(largest: Iterable[LargestBatch]) -> Table:
-    """Return what was predicted of the largest batches, and what was found."""
+    """Return the table of the largest batches, predicted and tried."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("largest batch", min_width=40)
-    for name in ("memory", "predicted", "ran", "did not"):
+    for name in ("memory", "predicted", "ran", "did not fit"):
         table.add_column(name, justify="right")
     for entry in largest:
         found = ("-" if batch is None else str(batch) for batch in (entry.ran, entry.did_not))
@@ -57,7 +57,7 @@ def largest_table(largest: Iterable[LargestBatch]) -> Table:
 
 
 def notes(found: Iterable[Scaling], largest: Iterable[LargestBatch]) -> Iterable[str]:
-    """Yield why something is missing, each once."""
+    """Return the reasons for missing entries, each once."""
     lines = [f"  {entry.variant}: {entry.reason}" for entry in found if entry.reason]
     lines += [f"  {entry.variant}: {entry.reason}" for entry in largest if entry.reason]
     lines += [

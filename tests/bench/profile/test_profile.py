@@ -1,4 +1,4 @@
-"""Profiles: what their traces, tables and pictures hold."""
+"""The content of a profile's trace, table and pictures."""
 
 import re
 from collections import Counter
@@ -67,7 +67,7 @@ def test_the_operators_are_those_of_the_trace(profiles, variant):
     assert operators["aten::mm"] >= 3 * STEPS
 
 
-def test_the_operators_add_up_to_what_the_profiler_does():
+def test_the_operators_add_up_to_the_total_of_the_profiler():
     profiler = profile_steps(lambda: torch.ones(MIB).square().sum(), 4, "cpu")
     operators = operators_of(profiler, "cpu")
     total = profiler.key_averages().self_cpu_time_total / 1e6
@@ -76,7 +76,7 @@ def test_the_operators_add_up_to_what_the_profiler_does():
     assert operators == tuple(sorted(operators, key=lambda row: -row.self_seconds))
 
 
-def test_the_table_names_so_many_and_adds_up_the_rest(profiles):
+def test_the_table_has_a_row_for_each_of_the_first_operators_and_adds_up_the_rest(profiles):
     operators = profiles["fused"].operators
     console = Console(width=200)
     with console.capture() as captured:
@@ -149,14 +149,14 @@ def test_the_command_shows_the_variants_and_what_is_unsupported(tmp_path, capsys
         (["arcface", "--out", "/proc/nowhere"], "expected a folder to write to"),
     ],
 )
-def test_a_wrong_argument_is_told_in_a_line(arguments, message, tmp_path, capsys):
+def test_a_wrong_argument_is_reported_in_one_line(arguments, message, tmp_path, capsys):
     assert main(["profile", "--out", str(tmp_path), *arguments]) == 2
     errors = capsys.readouterr().err
     assert message in " ".join(errors.split())
     assert "Traceback" not in errors
 
 
-def test_without_the_plugin_that_is_told_before_anything_runs(monkeypatch, tmp_path, capsys):
+def test_a_missing_plugin_is_reported_before_anything_runs(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(serving, "find_spec", lambda _name: None)
     assert main(["profile", "arcface", "--serve", "--out", str(tmp_path)]) == 2
     assert "pip install --group profile" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""TensorBoard shows profiles as its plugin reads them, to this machine alone."""
+"""TensorBoard shows the profiles through its plugin, on this machine only."""
 
 import gzip
 import json
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def get(port, route, **query):
-    """Return what a route of the plugin answers."""
+    """Return the answer of a route of the plugin."""
     url = f"http://{serving.SERVED_HOST}:{port}/data/plugin/{serving.PLUGIN}{route}?{urlencode(query)}"
     with urlopen(url, timeout=30) as answer:
         body = answer.read()
@@ -49,7 +49,7 @@ def free_port():
 
 
 def started(folder, port, output, *runs):
-    """Return the process of a server, once it has read so many runs."""
+    """Return the process of a server, as soon as it has read all runs."""
     code = (
         "import sys; from pathlib import Path; from bench.profile.serving import serve;"
         "serve(Path(sys.argv[1]), int(sys.argv[2]))"
@@ -131,8 +131,8 @@ def test_ctrl_c_ends_tensorboard_quietly(tmp_path):
     ]
 
 
-def test_a_port_that_is_taken_is_told_before_anything_runs(tmp_path, capsys):
+def test_a_port_in_use_is_reported_before_anything_runs(tmp_path, capsys):
     with socket.create_server((serving.SERVED_HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["profile", "arcface", "--serve", "--port", port, "--out", str(tmp_path)]) == 2
-    assert f"--port {port} of 127.0.0.1 cannot be had" in capsys.readouterr().err
+    assert f"--port {port} of 127.0.0.1 cannot be opened" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A trace that was written by hand, as it is read: spans, what is live, and flames."""
+"""A trace written by hand is read: its spans, its live memory and its flame graph."""
 
 import json
 
@@ -22,7 +22,7 @@ def memory(moment, address, size, device=0):
 
 @pytest.fixture
 def written(tmp_path):
-    """A trace in which the backward of a step is another thread's."""
+    """A trace in which the backward of a step runs in another thread."""
     events = [
         event("before", 0, 5),
         event("ProfilerStep#1", 10, 90, category="user_annotation"),
@@ -46,7 +46,7 @@ def written(tmp_path):
     return read_trace(file, "cpu")
 
 
-def test_spans_stand_in_those_that_they_ran_in(written):
+def test_spans_are_put_into_the_spans_that_called_them(written):
     def names(span):
         return {span.name: [names(child) for child in span.children]}
 
@@ -60,7 +60,7 @@ def test_spans_stand_in_those_that_they_ran_in(written):
     ]
 
 
-def test_what_is_live_is_told_by_who_took_it(written):
+def test_live_bytes_are_counted_by_the_operator_that_took_them(written):
     (step,) = written.steps
     live = live_bytes(written, step)
     assert list(live.index) == [0, 5000, 6001, 6001, 55_000, 60_000, 86_000]
@@ -74,12 +74,12 @@ def test_what_is_live_is_told_by_who_took_it(written):
     assert peak.holders == {"aten::mm": 400}
 
 
-def test_a_compiled_graph_has_a_name_for_people():
+def test_a_compiled_graph_is_shown_with_a_short_name():
     assert short_name("## Call CompiledFxGraph favp6sgtw4z6 ##") == "compiled graph favp6sgt"
     assert short_name("aten::mm") == "aten::mm"
 
 
-def test_a_flame_lays_steps_over_each_other(written):
+def test_a_flame_graph_adds_up_the_steps(written):
     root = merge(written.steps * 2)
     assert (root.calls, root.nanoseconds) == (2, 180_000)
     forward, backward = root.children.values()

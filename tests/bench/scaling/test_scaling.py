@@ -1,4 +1,4 @@
-"""Exponents are recovered, and the predicted largest batch is the one that really runs."""
+"""Planted exponents are found, and the predicted largest batch really runs."""
 
 import json
 from dataclasses import replace
@@ -44,7 +44,7 @@ def test_a_constant_has_the_exponent_0_and_no_error():
     assert (fit.exponent, fit.standard_error, fit.last) == (0, 0, 0)
 
 
-def test_where_a_fixed_cost_bends_the_curve_the_last_pair_tells():
+def test_where_a_fixed_cost_bends_the_curve_the_last_exponent_is_right():
     fit = fit_power(SIZES, [1e6 + size**2 for size in SIZES])
     assert fit.exponent < 1.4
     assert fit.standard_error > 0.1
@@ -92,7 +92,7 @@ def test_classes_are_swept_where_the_parameters_have_them():
 def test_the_largest_batch_of_a_polynomial_is_exact(coefficients):
     c0, c1, c2 = coefficients
     counted = {batch: int(c0 + c1 * batch + c2 * batch**2) for batch in SIZES}
-    # Half a sample's bytes beyond what 54321 need.
+    # Half a sample's bytes more than a batch of 54321 needs.
     memory = int(c0 + c1 * 54321.5 + c2 * 54321.5**2)
     assert largest_within(fit_bytes(counted), memory) == 54321
     assert largest_within((100, 1, 0), 100) == 0
@@ -106,14 +106,14 @@ def test_the_largest_batch_of_a_polynomial_is_exact(coefficients):
         (930, [1000, 980, 950, 900]),
     ],
 )
-def test_trials_go_outwards_until_the_border_is_enclosed(border, tried):
+def test_trials_go_outwards_until_the_limit_lies_between_two(border, tried):
     trials = list(enclose(lambda b: SizeTrial(b, "ran" if b <= border else "oom"), 1000))
     assert [trial.batch for trial in trials] == tried
     assert max(t.batch for t in trials if t.fits) <= border
     assert min(t.batch for t in trials if not t.fits) > border
 
 
-def test_a_trial_that_does_not_tell_is_the_last():
+def test_a_trial_that_says_nothing_about_memory_is_the_last():
     assert len(list(enclose(lambda b: SizeTrial(b, "timeout"), 1000))) == 1
 
 
@@ -148,7 +148,7 @@ def disagrees(_case, _variant):
     return "out.loss is off"
 
 
-def test_what_disagrees_or_is_lost_is_not_timed(workers, monkeypatch):
+def test_a_variant_that_disagrees_or_crashes_is_not_timed(workers, monkeypatch):
     cases = sweep(CENTRE, "batch", 3)
     monkeypatch.setattr("lossbench.bench.scaling.sweep.disagreement", disagrees)
     refused = sweeper(workers[0]).along("batch", cases, "vectorized")
@@ -179,7 +179,7 @@ def test_what_disagrees_or_is_lost_is_not_timed(workers, monkeypatch):
         (["arcface", "--json", "/nowhere/file.json"], "/nowhere/file.json"),
     ],
 )
-def test_a_wrong_argument_is_told_in_a_line(arguments, message, capsys):
+def test_a_wrong_argument_is_reported_in_one_line(arguments, message, capsys):
     assert main(["scaling", *arguments]) == 2
     out, errors = capsys.readouterr()
     assert message in " ".join(errors.split())
