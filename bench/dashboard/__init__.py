@@ -1,4 +1,4 @@
-"""asv's results as one static site: built for use without a network, and served to this machine."""
+"""asv's results as a static site that needs no network, and a server for this machine only."""
 
 from lossbench.bench.dashboard.serving import open_server
 from lossbench.bench.dashboard.site import Site, publish

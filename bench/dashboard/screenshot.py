@@ -1,4 +1,4 @@
-"""Take a picture of one of a site's pages, as the documentation shows it."""
+"""Take a screenshot of a page of the dashboard, for the documentation."""
 
 import shutil
 from pathlib import Path
@@ -8,25 +8,25 @@ from lossbench.bench.dashboard.serving import address, open_server
 from lossbench.bench.errors import UsageError, writing
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# As root, Chromium starts in no sandbox.
+# Chromium refuses to start as root with a sandbox, so it runs without one.
 FLAGS = ("--no-sandbox",)
 
 
 def chromium() -> str | None:
-    """Return the path of the system's Chromium, or None where there is none."""
+    """Return the path of the system's Chromium, or None if it is not installed."""
     return next(filter(None, map(shutil.which, CHROMIUMS)), None)
 
 
 def take_screenshot(site: Path, page: str, picture: Path) -> None:
-    """Draw a page in a headless Chromium and keep it as a PNG, 1280 by 820 pixels.
+    """Render a page in a headless Chromium and write it as a PNG of 1280 by 820 pixels.
 
     Args:
-        site: the published site.
-        page: what follows the # in the page's address; "" is the first page.
-        picture: the file to write.
+        site: folder of the published site.
+        page: part of the page's address after the #; "" is the first page.
+        picture: PNG file to write.
 
     Raises:
-        UsageError: there is no Chromium or no playwright, or the picture cannot be written.
+        UsageError: if Chromium or playwright is missing, or the picture cannot be written.
     """
     try:
         from playwright.sync_api import sync_playwright

@@ -1,4 +1,4 @@
-"""Serve a site to this machine alone."""
+"""Serve a site on this machine only."""
 
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,29 +10,29 @@ _HOST = "127.0.0.1"
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    """Files of a folder, without a line on the terminal for each."""
+    """A handler that serves the files of a folder and logs nothing."""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
 
 def open_server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """Return a server of a folder's files, on 127.0.0.1, ready for ``serve_forever``.
+    """Return a server of a folder's files on 127.0.0.1, ready for ``serve_forever``.
 
     Args:
-        folder: the site.
-        port: the port; 0 takes a free one, which ``server.server_port`` names.
+        folder: folder of the site.
+        port: port to listen on; 0 takes a free one, ``server.server_port``.
 
     Raises:
-        UsageError: the port cannot be had.
+        UsageError: if the port cannot be opened.
     """
     handler = partial(_Quiet, directory=str(folder))
     try:
         return ThreadingHTTPServer((_HOST, port), handler)
     except OSError as error:
         raise UsageError(
-            f"port {port} of {_HOST} cannot be had ({error.strerror}): "
-            "expected a free one, or 0 for any"
+            f"port {port} of {_HOST} cannot be opened ({error.strerror}): "
+            "expected a free port, or 0 for any free port"
         ) from None
 
 

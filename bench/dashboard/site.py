@@ -1,4 +1,4 @@
-"""Publish asv's results, of all machines, as a site that needs no network."""
+"""Publish asv's results of all machines as a site that needs no network."""
 
 import json
 import re
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """A published site, and what it shows.
+    """A published site, and a summary of its content.
 
     Attributes:
-        folder: where it stands.
-        machines: the machines' names, in order.
-        benchmarks: how many benchmarks there are, each with its parameters.
-        commits: how many commits with results it shows.
-        left_out: the commits with results that are on none of the branches that asv shows.
-        regressions: how many series the regressions page lists.
+        folder: folder of the site.
+        machines: names of the machines, in order.
+        benchmarks: number of benchmarks; one benchmark covers all of its parameters.
+        commits: number of commits with results that the site shows.
+        left_out: commits with results that are on none of the branches that asv shows.
+        regressions: number of series on the regressions page.
     """
 
     folder: Path
@@ -43,13 +43,14 @@ def publish(config: Path, out: Path | None = None) -> Site:
     """Build the site.
 
     Args:
-        config: asv's configuration; paths in it are relative to its folder.
-        out: the site's folder, ``html_dir`` of the configuration by default. A site that stands
-            there is replaced once the new one is whole.
+        config: path of asv's configuration; paths in it are relative to its folder.
+        out: folder of the site, by default ``html_dir`` of the configuration. An older site there
+            is replaced when the new one is complete.
 
     Raises:
-        UsageError: there is no asv, configuration or result; the history is cut short; ``out``
-            holds something else; asv failed; or what the pages load could not be fetched.
+        UsageError: if asv, its configuration or its results are missing; if the clone is shallow;
+            if ``out`` holds something else; if asv fails; or if the pages' JavaScript cannot be
+            fetched.
     """
     settings = _settings(config)
     root = config.resolve().parent
@@ -59,7 +60,7 @@ def publish(config: Path, out: Path | None = None) -> Site:
     _check_replaceable(folder)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside it, so that the whole site is moved there at once.
+        # A folder on the same disk can be moved in one step, so the scratch folder is next to it.
         scratch = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".dashboard-")
     with scratch as name:
         built, left_out = _run_asv(settings, root, Path(name))
@@ -105,7 +106,7 @@ def _check_results(results: Path) -> None:
 
 
 def _check_history(repository: Path) -> None:
-    """Refuse a clone whose history is cut: asv places results by it, and would leave them out."""
+    """Refuse a shallow clone: asv leaves out results of commits that the clone does not have."""
     if not repository.is_dir():
         return
     answer = subprocess.run(
@@ -117,13 +118,13 @@ def _check_history(repository: Path) -> None:
     )
     if answer.stdout.strip() == "true":
         raise UsageError(
-            f"the history of {repository} is cut short, and results are shown along it: "
-            "expected a whole clone, as after `git fetch --unshallow`"
+            f"{repository} is a shallow clone, and asv shows only results of commits that it has: "
+            "expected a full clone, as after `git fetch --unshallow`"
         )
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Refuse to replace what is not a dashboard: publishing starts with an empty folder."""
+    """Refuse to replace a folder that holds something other than a dashboard."""
     if not folder.exists() or (folder / "asv.js").is_file():
         return
     if not folder.is_dir() or any(folder.iterdir()):
@@ -131,10 +132,10 @@ def _check_replaceable(folder: Path) -> None:
 
 
 def _run_asv(settings: "Config", root: Path, scratch: Path) -> tuple[Path, tuple[str, ...]]:
-    """Have asv publish a tidied copy of the results.
+    """Publish a tidied copy of the results with asv.
 
     Returns:
-        The site's folder, and the commits that asv left out.
+        The folder of the site, and the commits that asv left out.
     """
     results, built, config = (scratch / name for name in ("results", "site", "asv.conf.json"))
     shutil.copytree(root / settings.results_dir, results)
@@ -144,13 +145,13 @@ def _run_asv(settings: "Config", root: Path, scratch: Path) -> tuple[Path, tuple
         changed["repo"] = str(root / settings.repo)
     config.write_text(json.dumps(vars(settings) | changed), encoding="utf-8")
     command = [sys.executable, "-m", "asv", "publish", "--no-pull", "--config", str(config)]
-    # Kept back unless it is needed: interrupted, asv would end with a traceback.
+    # asv prints a traceback when it is interrupted, so its output is shown only if it fails.
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode:
         sys.stderr.write(done.stdout)
-        raise UsageError(f"`asv publish` failed with exit code {done.returncode}, as said above")
+        raise UsageError(f"`asv publish` failed with exit code {done.returncode}, see above")
     left_out = re.findall(r"Couldn't find (\w+) in branches", done.stdout)
     return built, tuple(sorted(set(left_out)))
 
@@ -158,7 +159,7 @@ def _run_asv(settings: "Config", root: Path, scratch: Path) -> tuple[Path, tuple
 def _described(folder: Path, results: Path, left_out: tuple[str, ...]) -> Site:
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     listed = json.loads((folder / "regressions.json").read_text(encoding="utf-8"))
-    # A result's file is named by the first eight digits of its commit.
+    # The name of a result file begins with the first eight digits of its commit.
     commits = {file.name.split("-", 1)[0] for file in _result_files(results)}
     return Site(
         folder=folder,

@@ -1,7 +1,7 @@
-"""Leave out of asv's site what holds no figure, and have it name machines.
+"""Remove empty series from asv's site, and add the machines' names to its regressions.
 
-The suites list all that could be measured anywhere; asv would show each combination of it as an
-empty series.
+The suites list everything that can be measured on any machine, and asv would show each combination
+that was not measured as an empty series.
 """
 
 import json
@@ -10,12 +10,13 @@ from pathlib import Path
 
 
 def drop_unmeasured(results: Path) -> None:
-    """Take out of ``benchmarks.json`` the benchmarks and parameters that no result has a value for.
+    """Remove benchmarks and parameters without any measured value from ``benchmarks.json``.
 
-    asv looks a result's values up by its parameters' own, so that none moves.
+    Every result file stores its own parameters and asv looks values up by them, so the remaining
+    values keep their places.
 
     Args:
-        results: a copy of asv's folder of results; its ``benchmarks.json`` is rewritten.
+        results: copy of asv's results folder; its ``benchmarks.json`` is rewritten.
     """
     from asv.benchmarks import Benchmarks
     from asv.results import iter_results
@@ -47,7 +48,11 @@ def _kept(axes: list[list[str]], seen: list[set[str]]) -> list[list[str]]:
 
 
 def drop_empty_rows(site: Path) -> None:
-    """Take out of the list of benchmarks what a machine has no value for."""
+    """Remove the rows without a value from each machine's list of benchmarks.
+
+    Args:
+        site: folder that ``asv publish`` wrote; its ``summary.json`` files are rewritten.
+    """
     for path in site.glob("graphs/**/summary.json"):
         rows = json.loads(path.read_text(encoding="utf-8"))
         filled = [row for row in rows if row["last_value"] is not None]
@@ -55,10 +60,10 @@ def drop_empty_rows(site: Path) -> None:
 
 
 def name_machines(site: Path) -> None:
-    """Have each line of the regressions page say its machine, where there are several.
+    """Add the machine to each line of the regressions page, if there are several machines.
 
-    asv keeps it in the line's link alone. The page cuts a line at its first parenthesis for the
-    benchmark's name, so that is where the machine may follow.
+    asv names the machine only in the line's link. The page takes the text before the first
+    parenthesis as the benchmark's name, so the machine is added in parentheses at the end.
     """
     path = site / "regressions.json"
     listed = json.loads(path.read_text(encoding="utf-8"))

@@ -1,7 +1,8 @@
-"""Bring what asv's pages load from the internet into the site itself.
+"""Copy the files that asv's pages load from the internet into the site.
 
-asv's ``index.html`` asks CDNs for its JavaScript and style. npm fetches the same packages, at the
-versions of ``package.json`` and held to the hashes of ``package-lock.json``; the page is rewritten.
+asv's ``index.html`` loads JavaScript and style sheets from CDNs. npm fetches the same packages, at
+the versions in ``package.json``, and checks the hashes in ``package-lock.json``. Then the page is
+rewritten to load them from the site.
 """
 
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 from lossbench.bench.errors import UsageError
 
 _PACKAGES = Path(__file__).parent
-# The file's name at the CDN, and the file in its npm package.
+# Maps a file's name at the CDN to the file in its npm package.
 _FILES = {
     "bootstrap.min.css": "bootstrap/dist/css/bootstrap.min.css",
     "bootstrap.min.js": "bootstrap/dist/js/bootstrap.min.js",
@@ -28,7 +29,7 @@ _FILES = {
     "stupidtable.min.js": "stupid-table-plugin/stupidtable.min.js",
 }
 _LOADING_TAG = re.compile(r'<(?:script|link)\b[^>]*?\b(?:src|href)="(https?://[^"]+)"[^>]*>')
-# They say how to trust and ask a foreign host; npm has checked the packages.
+# These attributes are for files of another host. The copied files need none: npm checks the hashes.
 _FOREIGN_ATTRIBUTES = re.compile(r'\s(?:integrity|crossorigin|referrerpolicy)="[^"]*"')
 
 
@@ -36,12 +37,12 @@ def vendor(site: Path) -> None:
     """Make a published site independent of the internet.
 
     Args:
-        site: the folder that ``asv publish`` wrote; ``vendor/`` is added to it, with the packages'
-            licences, and its ``index.html`` is rewritten.
+        site: folder that ``asv publish`` wrote; it gets ``vendor/`` with the files and the
+            packages' licences, and its ``index.html`` is rewritten.
 
     Raises:
-        UsageError: npm is missing or could not fetch the packages, or this asv loads a file that
-            none of them has.
+        UsageError: if npm is missing or cannot fetch the packages, or if this version of asv loads
+            a file that none of the packages has.
     """
     index = site / "index.html"
     page, wanted = localised(index.read_text(encoding="utf-8"))
@@ -56,13 +57,13 @@ def vendor(site: Path) -> None:
 
 
 def localised(page: str) -> tuple[str, list[str]]:
-    """Return a page that loads nothing from the internet, and the packages' files that it loads.
+    """Return a page that loads nothing from the internet, and the package files that it loads.
 
     Args:
-        page: the text of asv's ``index.html``.
+        page: text of asv's ``index.html``.
 
     Raises:
-        UsageError: the page loads a file that no package here has.
+        UsageError: if the page loads a file that none of the packages has.
     """
     wanted = []
 
@@ -72,7 +73,7 @@ def localised(page: str) -> tuple[str, list[str]]:
         if name is None:
             raise UsageError(
                 f"asv's page loads {url}, which is not among the files of {__name__}: "
-                "expected the asv that pyproject.toml names"
+                "expected the version of asv in pyproject.toml"
             )
         wanted.append(name)
         return _FOREIGN_ATTRIBUTES.sub("", tag[0]).replace(url, f"vendor/{name}")
@@ -82,7 +83,7 @@ def localised(page: str) -> tuple[str, list[str]]:
 
 def _fetched(folder: Path) -> Path:
     """Return the folder of the npm packages, fetched into ``folder``."""
-    # A virtual environment that is not activated is not on the PATH.
+    # A virtual environment may be used without being on the PATH, so npm is looked up there too.
     npm = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
     if npm is None:
         raise UsageError(

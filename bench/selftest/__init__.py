@@ -1,4 +1,4 @@
-"""The harness on trial: pairs of which the truth is known, cheaters, and buffers of known size."""
+"""Test the harness itself: pairs with a known slowdown, cheaters, and buffers of known size."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -27,16 +27,17 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class SelfTestPlan:
-    """What a self-test is to do.
+    """The settings of a self-test.
 
     Attributes:
-        trials: of each share that is judged; those that are only shown get a third.
-        gate_pairs: how many pairs the gates of other tools are given.
-        budget_seconds: how long each process of a trial may sample.
-        threads: that torch computes with.
+        trials: number of trials for each share that a promise is checked on; shares that are only
+            shown get a third.
+        gate_pairs: number of pairs for the gates of other tools.
+        budget_seconds: sampling time of each process of a trial.
+        threads: number of threads that torch computes with.
         device: ``cpu`` or ``cuda``.
-        processes: how many take samples in each trial, one after the other.
-        machine: the name that this machine goes by.
+        processes: number of processes that sample in each trial, one after the other.
+        machine: name of this machine.
     """
 
     trials: int
@@ -49,7 +50,7 @@ class SelfTestPlan:
 
     @property
     def arms(self) -> tuple[tuple[float, bool, int], ...]:
-        """Effect, whether under load, and number of trials."""
+        """Each effect, as a share, whether it is measured under load, and its number of trials."""
         shown = -(-self.trials // 3)
         return (
             (0.0, False, self.trials),
@@ -62,17 +63,17 @@ class SelfTestPlan:
 
     @property
     def parts(self) -> int:
-        """How many times ``tell`` is called."""
+        """The number of calls of ``tell``."""
         return 2 + sum(trials for *_, trials in self.arms) + self.gate_pairs
 
 
 def run_selftest(plan: SelfTestPlan, tell: Tell, measure: Measure | None = None) -> SelfTestReport:
-    """Put the harness on trial.
+    """Run the self-test.
 
     Args:
-        plan: how much of it.
-        tell: told what is about to begin, in a line.
-        measure: how a trial's pair is measured, by default in processes of its own.
+        plan: settings of the self-test.
+        tell: function to call with a line of progress before each part.
+        measure: function that measures the pair of a trial; by default in fresh processes.
     """
     environment = current_environment(plan.machine, plan.threads)
     with fresh_worker(plan.threads) as worker:
@@ -94,7 +95,7 @@ def run_selftest(plan: SelfTestPlan, tell: Tell, measure: Measure | None = None)
 
 
 def _hold_trials(plan: SelfTestPlan, tell: Tell, measure: Measure) -> Iterator[PairTrial]:
-    """Yield the trials, first without and then under load, the effects taking turns."""
+    """Yield the trials, first without load, then under load; the effects alternate."""
     chosen = cases(plan.device)
     for loaded in (False, True):
         arms = [(effect, count) for effect, under, count in plan.arms if under == loaded]
@@ -103,13 +104,13 @@ def _hold_trials(plan: SelfTestPlan, tell: Tell, measure: Measure) -> Iterator[P
                 case = chosen[turn % len(chosen)]
                 sampling = Sampling(plan.budget_seconds, seed=turn)
                 for effect in (effect for effect, count in arms if turn < count):
-                    load = ", a core burnt" * loaded
+                    load = ", under load" * loaded
                     tell(f"trial {turn + 1}: {case.loss} {case}, {effect:.0%} slower{load}")
                     yield hold_trial(case, effect, sampling, measure, loaded=loaded)
 
 
 def _hold_gates(plan: SelfTestPlan, tell: Tell) -> Iterator[Alarm]:
-    """Yield what other tools' gates say, as many Cases in turn as there are pairs."""
+    """Yield the answers of other tools' gates, for the Cases in turn."""
     chosen = cases(plan.device)
     for turn in range(plan.gate_pairs):
         case = chosen[turn % len(chosen)]

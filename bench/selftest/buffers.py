@@ -1,4 +1,4 @@
-"""Buffers of known size, planted where memory is counted; every byte of them must be found."""
+"""Check the memory counts: plant buffers of known size, and count every byte of them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from lossbench.bench.measure.memory import footprint, measure_memory
 
 LOSS = "center_mse"
 BUFFER_SIZES = (1, 1000, 4567, 3 * 2**20 + 5)
-# CUDA's caching allocator deals out multiples of this.
+# CUDA's caching allocator rounds each size up to a multiple of this.
 CUDA_GRAIN = 512
 FLOAT_BYTES = 4
 
@@ -22,12 +22,12 @@ Plant = Callable[[int, Callable[[], Any], str], Any]
 
 @dataclass(frozen=True)
 class Count:
-    """What was counted of a planted buffer.
+    """The count of one planted buffer.
 
     Attributes:
-        what: which buffer, in which figure.
-        expected_bytes: its size.
-        counted_bytes: by how much it raised the figure.
+        what: description of the buffer, and the figure that must count it.
+        expected_bytes: size of the buffer.
+        counted_bytes: increase of the figure by the buffer.
     """
 
     what: str
@@ -41,7 +41,7 @@ class Count:
 
 
 def measure_counts(device: str) -> tuple[Count, ...]:
-    """Return how planted buffers of several sizes are counted."""
+    """Return the counts of planted buffers of several sizes."""
     return tuple(
         count
         for size in BUFFER_SIZES
@@ -51,7 +51,7 @@ def measure_counts(device: str) -> tuple[Count, ...]:
 
 
 def _calls(size: int, device: str) -> Iterator[Count]:
-    """Count a call that keeps one buffer, and drops another of twice the size."""
+    """Count the buffers of a call that keeps one, and drops another of twice the size."""
 
     def call() -> Tensor:
         kept = torch.empty(size, dtype=torch.uint8, device=device)
@@ -65,7 +65,7 @@ def _calls(size: int, device: str) -> Iterator[Count]:
 
 
 def _modules(size: int, device: str) -> Iterator[Count]:
-    """Count buffers of an implementation against the same without them."""
+    """Count the buffers of an implementation: its figures, minus those without the buffers."""
     case = Case(LOSS, batch=32, dim=16, classes=10, device=device)
     held = ("forward_peak_bytes", "backward_peak_bytes", "saved_bytes")
     granted, ballast = _granted(size, device), _granted(FLOAT_BYTES * size, device)
@@ -77,7 +77,7 @@ def _modules(size: int, device: str) -> Iterator[Count]:
 
 
 def _granted(size: int, device: str) -> int:
-    """Return what the allocator gives for so many bytes."""
+    """Return the number of bytes that the allocator takes for a buffer."""
     return -(-size // CUDA_GRAIN) * CUDA_GRAIN if device == "cuda" else size
 
 
@@ -97,7 +97,7 @@ def _planted(size: int, plant: Plant) -> impls.Implementation:
 
 
 def _held(size: int, compute: Callable[[], Any], device: str) -> Any:
-    """Hold a buffer from before the forward for as long as the loss lives."""
+    """Allocate a buffer before the forward, and keep it as long as the loss lives."""
     buffer = torch.empty(size, dtype=torch.uint8, device=device)
     out = compute()
     out.loss.buffer = buffer
@@ -105,7 +105,7 @@ def _held(size: int, compute: Callable[[], Any], device: str) -> Any:
 
 
 def _saved(size: int, compute: Callable[[], Any], device: str) -> Any:
-    """Have the graph save two buffers of so many floats: a leaf, and its exponential."""
+    """Make the graph save two buffers of ``size`` floats each: a leaf, and its exponential."""
     out = compute()
     ballast = torch.ones(size, device=device, requires_grad=True)
     return out._replace(loss=out.loss + 0 * ballast.exp().sum())

@@ -1,4 +1,4 @@
-"""Contenders that cheat, each in one way; the harness must refuse every one, and say why."""
+"""Implementations that cheat, each in one way; the harness must refuse each with the reason."""
 
 import re
 from collections.abc import Callable
@@ -19,13 +19,13 @@ Cheat = Callable[[nn.Module, Forward, Tensor, Tensor], Any]
 
 @dataclass(frozen=True)
 class Refusal:
-    """What became of a cheater.
+    """The result of one cheater.
 
     Attributes:
-        cheat: what it does.
-        loss: whose implementation it pretends to be.
-        reason: the harness's; empty where it passed.
-        expected: a regular expression that the reason must match; empty where it must pass.
+        cheat: name of the cheat.
+        loss: name of the loss that it pretends to implement.
+        reason: reason for which the harness refused it; empty if it passed.
+        expected: regular expression that the reason must match; empty if it must pass.
     """
 
     cheat: str
@@ -35,12 +35,12 @@ class Refusal:
 
     @property
     def right(self) -> bool:
-        """Whether a cheater was refused for what it does, or an honest copy passed."""
+        """Whether a cheater was refused for the right reason, or an honest copy passed."""
         return bool(re.search(self.expected, self.reason)) if self.expected else not self.reason
 
 
 def honest(_module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:
-    """Do as the reference does."""
+    """Return the result of the reference."""
     return forward(embeddings, labels)
 
 
@@ -57,14 +57,14 @@ def detached(_module: nn.Module, forward: Forward, embeddings: Tensor, labels: T
 
 
 def cached(module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:
-    """Return the first call's loss for ever, with the right gradients."""
+    """Return the loss of the first call at every call, with the right gradients."""
     out = forward(embeddings, labels)
     first = module.__dict__.setdefault("first", out.loss.detach())
     return out._replace(loss=out.loss - out.loss.detach() + first)
 
 
 def mutating(_module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:
-    """Halve the input once the loss is computed."""
+    """Compute the right loss, then halve the input in place."""
     out = forward(embeddings, labels)
     embeddings.data.mul_(0.5)
     return out
@@ -72,27 +72,27 @@ def mutating(_module: nn.Module, forward: Forward, embeddings: Tensor, labels: T
 
 def misdirected(_module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:
     """Return the right loss with the gradient of another input."""
-    # Another input in earnest: permuted or rotated alone, some losses have the same gradient there.
+    # Some losses have the same gradient for a permuted or rotated input, so the input is changed.
     other = forward(embeddings + embeddings.detach().roll(1, 0), labels)
     out = forward(embeddings, labels)
     return out._replace(loss=out.loss.detach() + other.loss - other.loss.detach())
 
 
 def halved(_module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:
-    """Look at one half of the batch."""
+    """Compute the loss of only one half of the batch."""
     half = len(labels) // 2
     return forward(embeddings[:half], labels[:half])
 
 
 def moving(module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:
-    """Change the parameters, unseen by the graph."""
+    """Change the parameters without the graph's knowledge."""
     out = forward(embeddings, labels)
     for parameter in module.parameters():
         parameter.data.mul_(1.01)
     return out
 
 
-# What each is called, and the reason for which it must be refused.
+# Each cheat by name, with a pattern of the reason for which it must be refused.
 CHEATS: dict[str, tuple[Cheat, str]] = {
     "none, an honest copy": (honest, ""),
     "zeros": (zeros, r"out\.loss is off .*grad\.embeddings is off"),
@@ -106,7 +106,7 @@ CHEATS: dict[str, tuple[Cheat, str]] = {
 
 
 def cheater(loss: str, cheat: Cheat) -> impls.Implementation:
-    """Return an Implementation of a Loss that is the reference but for a cheat."""
+    """Return an Implementation of a Loss that is the reference with a cheat."""
     entry = impls.loss(loss)
 
     def build(**arguments: Any) -> nn.Module:
@@ -119,7 +119,7 @@ def cheater(loss: str, cheat: Cheat) -> impls.Implementation:
 
 
 def reason_to_refuse(case: Case, implementation: impls.Implementation) -> str:
-    """Return why the harness gives an implementation no times; empty where it passes."""
+    """Return the reason for which the harness does not time an implementation; empty if it does."""
     try:
         agreement = measure_agreement(case, implementation)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -128,7 +128,7 @@ def reason_to_refuse(case: Case, implementation: impls.Implementation) -> str:
 
 
 def measure_refusals(device: str) -> tuple[Refusal, ...]:
-    """Return what becomes of every cheater in every Loss where its cheat means something."""
+    """Return the result of every cheater, for every Loss in which its cheat has an effect."""
     refusals = []
     for loss in CHEATED_LOSSES:
         case = Case(loss, batch=16, dim=8, classes=5, device=device)

@@ -1,4 +1,4 @@
-"""What the gates of asv and of pytest-benchmark say of the same pairs."""
+"""Give the same pairs to the regression checks ("gates") of asv and of pytest-benchmark."""
 
 import importlib
 import importlib.util
@@ -21,9 +21,9 @@ from lossbench.bench.paths import ROOT
 from lossbench.bench.selftest.planted import COPY, REFERENCE, planted_pair
 from lossbench.bench.selftest.trials import TIMEOUT_SECONDS, fresh_worker
 
-# In per cent: the usual one, as wide as the effect that is looked for, and half of it.
+# In per cent: the usual threshold, which equals the planted effect, and half of it.
 THRESHOLDS = (10, 5)
-# In how many processes asv times a benchmark unless it is told otherwise.
+# asv's default number of processes that time a benchmark.
 ASV_ROUNDS = 2
 MODULE = """
 from lossbench.bench.case.cases import Case
@@ -37,15 +37,15 @@ REGRESSED = "Performance has regressed"
 
 @dataclass(frozen=True)
 class Alarm:
-    """What a gate said of a pair.
+    """The answer of a gate about a pair.
 
     Attributes:
-        gate: the tool and its threshold.
-        case: whose step.
-        effect: by how much of its time the candidate was slower; 0 of the reference itself.
+        gate: name of the tool, and its threshold.
+        case: case of the timed step.
+        effect: planted slowdown of the candidate, as a share; 0 for the reference itself.
         raised: whether the gate called the candidate slower.
-        factor: the candidate's time over the base's, as the tool measured it.
-        seconds: that timing both took, with the starts of its processes.
+        factor: the candidate's time over the base's, as measured by the tool.
+        seconds: time to measure both, with the starts of the processes.
     """
 
     gate: str
@@ -57,16 +57,16 @@ class Alarm:
 
 
 def step_to_gate(case: Case, effect: float, name: str, threads: int) -> Callable[[], object]:
-    """Return one step of a planted pair, in a process that computes with so many threads."""
+    """Set the threads of this process, and return one step of a planted pair."""
     torch.set_num_threads(threads)
     return planted_pair(case, effect).calls[name]
 
 
 def hold_gates(case: Case, effect: float, threads: int) -> Iterator[Alarm]:
-    """Yield what each gate says of the reference timed again, and of a copy that is slower.
+    """Yield the answers of each gate about the reference, timed again, and about a slower copy.
 
-    Both candidates are held against one timing of the base, in processes of their own, as on two
-    commits.
+    Both candidates are compared with one timing of the base. Each runs in processes of its own, as
+    two commits would.
     """
     for gate, hold in {"pytest_benchmark": _hold_pytest_benchmark, "asv": _hold_asv}.items():
         if importlib.util.find_spec(gate) is not None:
@@ -89,13 +89,13 @@ def _hold_pytest_benchmark(case: Case, effect: float, threads: int) -> Iterator[
 
 
 def _regressed(stats: dict[str, Any], base: dict[str, Any], threshold: int) -> bool:
-    """Return what pytest-benchmark's own check says, at a threshold in per cent."""
+    """Return whether pytest-benchmark's own check fails, at a threshold in per cent."""
     utils: Any = importlib.import_module("pytest_benchmark.utils")
     return utils.parse_compare_fail(f"median:{threshold}%").fails(stats, base) is not None
 
 
 class _Sessions:
-    """Sessions of pytest in a folder of their own, each timing one step in one process."""
+    """Sessions of pytest in a folder of their own; each times one step in one process."""
 
     def __init__(self, folder: Path, case: Case, effect: float, threads: int) -> None:
         self._folder = folder
@@ -103,7 +103,7 @@ class _Sessions:
         (folder / "pytest.ini").write_text("[pytest]\n")
 
     def run(self, name: str, *options: str) -> tuple[dict[str, Any], bool, float]:
-        """Return the statistics of a step, whether its gate closed, and the seconds it took."""
+        """Return the statistics of a step, whether the check failed, and the seconds it took."""
         (self._folder / "test_gated.py").write_text(MODULE.format(name=name, **self._asked))
         start = time.perf_counter()
         command = [sys.executable, "-m", "pytest", "-q", "--benchmark-json=seen.json", *options]
@@ -135,8 +135,8 @@ def _hold_asv(case: Case, effect: float, threads: int) -> Iterator[Alarm]:
 def asv_worsened(before: tuple[float, Any], after: tuple[float, Any], factor: float) -> bool:
     """Return whether ``asv continuous`` would call a result worse.
 
-    Its decision stands in a function that is not public. The samples are not handed on, as it does
-    not keep them unless it is told to: it then asks whether the 99% intervals overlap.
+    The decision is in a function that is not public. Without samples it checks whether the 99%
+    intervals overlap. By default asv does not store samples, so it gets none here.
     """
     from asv.commands.compare import _is_result_better
 
@@ -145,7 +145,7 @@ def asv_worsened(before: tuple[float, Any], after: tuple[float, Any], factor: fl
 
 
 def _asv_samples(case: Case, effect: float, name: str, threads: int) -> tuple[list[float], float]:
-    """Return the samples that asv's defaults take, and the seconds that it took."""
+    """Return the samples that asv takes by default, and the seconds that this took."""
     start, samples = time.perf_counter(), list[float]()
     for _ in range(ASV_ROUNDS):
         with fresh_worker(threads) as worker:
@@ -154,7 +154,7 @@ def _asv_samples(case: Case, effect: float, name: str, threads: int) -> tuple[li
 
 
 def sample_as_asv(case: Case, effect: float, name: str, threads: int) -> list[float]:
-    """Return the samples of one of asv's rounds, in seconds a call."""
+    """Return the samples of one process of asv, in seconds per call."""
     from asv_runner.benchmarks.time import TimeBenchmark
 
     benchmark = TimeBenchmark("step", step_to_gate(case, effect, name, threads), [])

@@ -1,4 +1,4 @@
-"""A pair to tell apart: the reference's step, and a copy of it that is slower by a known share."""
+"""Make a pair to compare: the reference's step, and a copy that is slower by a known share."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ REFERENCE, COPY = "reference", "copy"
 
 @dataclass(frozen=True)
 class Pair:
-    """Two steps of one Case, each of a module of its own, on one copy of the inputs.
+    """Two steps of one Case, with a module each, on the same inputs.
 
     Attributes:
-        calls: the steps, ``reference`` and ``copy``.
-        resets: by the same names, what puts a module back into its initial state.
+        calls: steps by name, ``reference`` and ``copy``.
+        resets: functions that reset a module to its initial state, by the same names.
     """
 
     calls: Mapping[str, Callable[[], object]]
@@ -30,10 +30,10 @@ class Pair:
 
 
 def planted_pair(case: Case, effect: float) -> Pair:
-    """Return the reference's step, and a copy of which each call takes ``1 + effect`` as long.
+    """Return the reference's step, and a copy that takes ``1 + effect`` times as long.
 
-    Without an effect both are the bare step. With one both go through ``slowed``, the reference by
-    nothing, so that they differ in the effect alone.
+    If the effect is 0, both are the plain step. Otherwise both are wrapped in ``slowed``, the
+    reference with a slowdown of 0, so that they differ only in the effect.
     """
     workload = workload_of(case)
     inputs = workload.leaves()
@@ -48,10 +48,10 @@ def planted_pair(case: Case, effect: float) -> Pair:
 
 
 def slowed(call: Callable[[], object], effect: float, device: str) -> Callable[[], object]:
-    """Return a call that spins, after it has computed, for ``effect`` times what that took.
+    """Return a call that computes, then spins for ``effect`` times the time of the computation.
 
-    On CUDA it waits for the device before it reads the clock, since a spinning processor would
-    otherwise hide behind kernels that are still at work.
+    On CUDA it waits for the device before it reads the clock. Otherwise the CPU would spin while
+    kernels still run, and the call would not get slower.
     """
 
     def run() -> object:
@@ -69,6 +69,6 @@ def slowed(call: Callable[[], object], effect: float, device: str) -> Callable[[
 
 
 def measure_pair(case: Case, effect: float, sampling: Sampling) -> Timing:
-    """Return the copy's times beside the reference's, as the product takes them."""
+    """Return the copy's times paired with the reference's, sampled as in a run."""
     pair = planted_pair(case, effect)
     return interleave(pair.calls, REFERENCE, sampling, pair.resets, case.device)[COPY]

@@ -1,4 +1,4 @@
-"""What a self-test found, and whether the harness holds what it promises."""
+"""The results of a self-test, and the check of the harness's promises."""
 
 from collections.abc import Sequence
 
@@ -19,20 +19,21 @@ from lossbench.bench.selftest.trials import PairTrial
 
 LONGEST_SECONDS = 10.0
 PLANTED = 0.10
-# Of fewer, one false alarm alone would be more than one in twenty, or tell little more.
+# With fewer than 20 trials, one false alarm alone would break the promise of at most 5%; and with
+# few more the share is still too uncertain.
 FEWEST_TRIALS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTestReport(Judged):
-    """All that a self-test found; ``budget_seconds`` are those of each process of a trial.
+    """The results of a self-test; ``budget_seconds`` is the time of each process of a trial.
 
     Attributes:
-        processes: how many took samples in each trial.
-        trials: of the verdict.
-        alarms: of the gates of other tools.
-        refusals: of cheaters.
-        counts: of planted buffers.
+        processes: number of processes that sampled in each trial.
+        trials: trials of the verdict.
+        alarms: answers of the gates of other tools.
+        refusals: results of the cheaters.
+        counts: counts of the planted buffers.
     """
 
     processes: int
@@ -47,13 +48,13 @@ class SelfTestReport(Judged):
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """Every promise, and whether it holds."""
+        """Every promise, with the result of its check."""
         return (
             _quiet("A/A", self.select(0, loaded=False)),
-            _quiet("A/A, a core burnt beside it", self.select(0, loaded=True)),
+            _quiet("A/A, another process using a core", self.select(0, loaded=True)),
             _found(self.select(PLANTED, loaded=False)),
             _all_right(
-                "cheaters refused for what they do, honest copies passed",
+                "cheaters refused for the right reason, honest copies passed",
                 [(f"{r.cheat} as {r.loss}", r.right) for r in self.refusals],
             ),
             _all_right(
@@ -63,7 +64,7 @@ class SelfTestReport(Judged):
 
 
 def share_of(trials: Sequence[PairTrial], *verdicts: str) -> Share:
-    """Return the share of trials that were given one of the verdicts."""
+    """Return the share of trials that got one of the verdicts."""
     return Share(sum(trial.verdict in verdicts for trial in trials), len(trials))
 
 

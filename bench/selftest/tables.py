@@ -1,4 +1,4 @@
-"""A self-test's report as tables."""
+"""The tables of a self-test's report."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -19,8 +19,9 @@ def report_table(report: SelfTestReport) -> Group:
     """Return all tables of a report: the promises, then the figures behind them."""
     return Group(
         Text(
-            "Shares of trials, each with its exact 95% interval in per cent. A planted copy spins, "
-            "after each call, for the effect times what the call took.\n"
+            "Shares of trials, each with its exact 95% interval in per cent. planted: slowdown of "
+            "the copy, which spins after each call. measured: median of the copy's time over the "
+            "reference's. elsewhere: processors that other processes kept busy, median.\n"
         ),
         checks_table(report.checks),
         Text("\nVerdicts against the planted effect", "bold"),
@@ -39,14 +40,14 @@ def _curve(report: SelfTestReport) -> Table:
     for loaded in (False, True):
         for effect in sorted({t.effect for t in report.trials if t.loaded == loaded}):
             trials = report.select(effect, loaded=loaded)
-            name = f"{effect:.0%}{', a core burnt' * loaded}"
+            name = f"{effect:.0%}{', under load' * loaded}"
             shares = (share_of(trials, v) for v in ("slower", "faster", "same", "unclear"))
             table.add_row(name, *(Text(str(share)) for share in shares), *_figures(trials))
     return table
 
 
 def _figures(trials: Sequence[PairTrial]) -> Iterable[str]:
-    """Yield the median factor, the median and the most of the seconds, the median of the load."""
+    """Yield the median factor, the median and the largest of the seconds, and the median load."""
     seconds = [trial.seconds for trial in trials]
     yield f"{np.median([trial.factor for trial in trials]):.3f}x"
     yield f"{np.median(seconds):.1f}, most {max(seconds):.1f}"
@@ -55,7 +56,7 @@ def _figures(trials: Sequence[PairTrial]) -> Iterable[str]:
 
 def _gates(report: SelfTestReport) -> Table:
     table = figures_table(
-        "gate", "of the same", f"of one {PLANTED:.0%} slower", "measured", "seconds"
+        "gate", "for equal code", f"for {PLANTED:.0%} slower", "measured", "seconds"
     )
     same, slower = report.select(0, loaded=False), report.select(PLANTED, loaded=False)
     if slower:

@@ -1,4 +1,4 @@
-"""Trials of the verdict: a pair of which the truth is known, each in fresh processes."""
+"""Test the verdict: measure pairs with a known slowdown, each in fresh processes."""
 
 import multiprocessing
 import os
@@ -20,8 +20,8 @@ from lossbench.bench.timing.samples import Timing, Verdict
 from lossbench.bench.timing.sampling import Sampling
 
 TIMEOUT_SECONDS = 120.0
-# Small steps and larger ones, bound by calls, by products and by memory. None lets its state shrink
-# from call to call, so that the gates, which reset nothing, can be given the same.
+# Small and larger steps, limited by calls, by matrix products and by memory. Other tools' gates do
+# not reset the state, so no loss here shrinks its state from call to call.
 PAIR_SIZES = (
     ("softmax", 64, 128, 10),
     ("normface", 256, 128, 1000),
@@ -38,18 +38,18 @@ PAIR_SIZES = (
 
 @dataclass(frozen=True, config=KEPT)
 class PairTrial:
-    """What the harness said of a pair.
+    """The verdict of the harness on one pair.
 
     Attributes:
-        case: whose step.
-        effect: by how much of its time the copy was slower; 0 of the reference entered twice.
-        loaded: whether another process burnt a core meanwhile.
-        seed: of the order of sampling.
-        verdict: on the copy.
-        speedup: of the copy, with its interval.
-        rounds: that were sampled.
-        seconds: that it took, without starting processes.
-        elsewhere: how many processors other processes kept busy meanwhile, on average.
+        case: case of the timed step.
+        effect: planted slowdown of the copy, as a share; 0 for two equal steps.
+        loaded: whether another process kept a core busy during the trial.
+        seed: seed of the order of sampling.
+        verdict: verdict on the copy.
+        speedup: speed-up of the copy, with its interval.
+        rounds: number of sampled rounds.
+        seconds: time of the trial, without the start of processes.
+        elsewhere: number of processors that other processes kept busy, on average.
     """
 
     case: Case
@@ -69,17 +69,17 @@ class PairTrial:
 
 
 Measure = Callable[[Case, float, Sampling, int], tuple[Timing, float]]
-"""From case, effect, sampling and seed: the copy's timing, and the seconds that it took."""
+"""A function of case, effect, sampling and seed; returns the copy's timing and its seconds."""
 
 
 @plain_dataclass(frozen=True)
 class FreshProcesses:
-    """Measures a pair in processes of its own, since the luck of a memory layout lasts as long.
+    """Measures a pair in fresh processes, since the memory layout biases all times of a process.
 
     Attributes:
-        threads: that each computes with.
-        processes: how many take samples, one after the other.
-        combine: makes one timing of theirs.
+        threads: number of threads of each process.
+        processes: number of processes that sample, one after the other.
+        combine: function that joins their timings into one.
     """
 
     threads: int
@@ -102,7 +102,7 @@ class FreshProcesses:
 
 @contextmanager
 def fresh_worker(threads: int) -> Iterator[Worker]:
-    """Lend a worker that has just started."""
+    """Start a worker for the duration of the block."""
     worker = Worker(threads)
     try:
         worker.ask(TIMEOUT_SECONDS, torch.get_num_threads)
@@ -112,14 +112,14 @@ def fresh_worker(threads: int) -> Iterator[Worker]:
 
 
 def cases(device: str) -> tuple[Case, ...]:
-    """Return the Cases that trials rotate over."""
+    """Return the Cases of the trials, which take turns."""
     return tuple(Case(*size, device=device) for size in PAIR_SIZES)
 
 
 def hold_trial(
     case: Case, effect: float, sampling: Sampling, measure: Measure, *, loaded: bool
 ) -> PairTrial:
-    """Hold one trial, the sampling's seed being its own."""
+    """Run one trial, with the seed of the sampling."""
     timing, seconds = measure(case, effect, sampling, sampling.seed)
     return PairTrial(
         case=case,
@@ -136,7 +136,7 @@ def hold_trial(
 
 @contextmanager
 def burnt_core() -> Iterator[None]:
-    """Keep one core busy from another process."""
+    """Keep one core busy with another process during the block."""
     process = multiprocessing.get_context("spawn").Process(
         target=_burn, args=(os.getpid(),), daemon=True
     )
@@ -149,6 +149,6 @@ def burnt_core() -> Iterator[None]:
 
 
 def _burn(parent: int) -> None:
-    """Compute for nothing, for as long as the parent lives."""
+    """Compute without purpose until the parent ends."""
     while os.getppid() == parent:
         sum(range(1_000_000))

@@ -1,4 +1,4 @@
-"""The dashboard: whole without a network, right about regressions, and for this machine alone."""
+"""The dashboard needs no network, lists the right regressions, and serves this machine only."""
 
 import re
 import shutil
@@ -54,7 +54,7 @@ def painted(page, selector):
 
 
 @needs_npm
-def test_the_site_says_what_it_shows(site, history):
+def test_the_site_has_a_summary_of_its_content(site, history):
     assert site.machines == MACHINES
     assert site.benchmarks == len(MEASURED)
     assert site.commits == len(history.commits)
@@ -68,7 +68,7 @@ def test_the_network_is_cut(page, requests_abroad):
     page.set_content('<img src="https://example.org/picture.png">')
     assert page.evaluate("document.images[0].naturalWidth") == 0
     assert requests_abroad == ["https://example.org/picture.png"]
-    requests_abroad.clear()  # it was asked for on purpose
+    requests_abroad.clear()  # this test made the request on purpose
 
 
 @needs_npm
@@ -153,7 +153,7 @@ def test_another_folder_is_not_replaced(history, tmp_path):
     assert (tmp_path / "precious").is_file()
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_a_line(history):
+def test_a_folder_that_cannot_be_made_is_reported_in_one_line(history):
     with pytest.raises(UsageError, match=r"/proc/nowhere/site: .*; expected a folder to write to"):
         publish(history.config, Path("/proc/nowhere/site"))
 
@@ -163,11 +163,11 @@ def test_a_shallow_clone_is_refused(history, tmp_path):
     subprocess.run(["git", "clone", "-q", "--depth=1", origin, tmp_path / "cut"], check=True)
     shutil.copytree(history.config.parent / "results", tmp_path / "cut" / "results")
     shutil.copy(history.config, tmp_path / "cut")
-    with pytest.raises(UsageError, match="cut short"):
+    with pytest.raises(UsageError, match="is a shallow clone"):
         publish(tmp_path / "cut" / "asv.conf.json")
 
 
-def test_no_results_and_no_configuration_are_told_in_a_line(history, tmp_path, capsys):
+def test_no_results_and_no_configuration_are_reported_in_one_line(history, tmp_path, capsys):
     assert main(["dashboard", "--config", str(tmp_path / "asv.conf.json")]) == 2
     assert "no asv configuration" in capsys.readouterr().err
     (tmp_path / "asv.conf.json").touch()

@@ -1,4 +1,4 @@
-"""What a dashboard's page loads, and who may ask for it: packages of npm, and this machine."""
+"""The dashboard's pages load files of npm packages, and only this machine can load the pages."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from lossbench.bench.dashboard.vendor import _FILES, _PACKAGES, localised, vendo
 from lossbench.bench.errors import UsageError
 
 
-def test_what_npm_says_is_passed_on(tmp_path, monkeypatch):
+def test_the_error_of_npm_is_reported(tmp_path, monkeypatch):
     npm = tmp_path / "npm"
     npm.write_text("#!/bin/sh\necho 'npm error no route to the registry' >&2\nexit 1\n")
     npm.chmod(0o755)
@@ -40,9 +40,9 @@ def test_the_locked_versions_are_those_of_the_page():
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in packages.values())
 
 
-def test_the_server_listens_to_this_machine_alone(tmp_path):
+def test_the_server_listens_on_this_machine_only(tmp_path):
     with open_server(tmp_path, 0) as server:
         assert server.socket.getsockname()[0] == "127.0.0.1"
         taken = server.server_port
-        with pytest.raises(UsageError, match=f"port {taken} of 127.0.0.1 cannot be had"):
+        with pytest.raises(UsageError, match=f"port {taken} of 127.0.0.1 cannot be opened"):
             open_server(tmp_path, taken)

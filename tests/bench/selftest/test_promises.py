@@ -1,4 +1,4 @@
-"""A promise is judged by its share of trials, and the committed figures hold theirs."""
+"""Promises are checked by shares of trials, and the committed figures keep all promises."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_the_interval_of_a_share_is_clopper_and_pearsons(count, total, low, high
     assert Share(count, total).interval == pytest.approx((low, high), abs=1e-4)
 
 
-def test_a_share_is_told_in_per_cent():
+def test_a_share_is_shown_in_per_cent():
     assert str(Share(3, 60)) == "3/60 5% [1, 14]"
     assert str(Share(0, 0)) == "0/0"
 
@@ -34,7 +34,7 @@ def test_a_share_is_told_in_per_cent():
         (19, False, "too few trials to judge"),
     ],
 )
-def test_too_few_trials_tell_nothing_either_way(total, holds, outcome):
+def test_too_few_trials_neither_keep_nor_break_a_promise(total, holds, outcome):
     check = judge_promise("it is quiet", Share(0, total), holds=holds, fewest=20)
     assert (check.promise, check.outcome) == ("it is quiet", outcome)
     assert check.found == str(Share(0, total))
@@ -43,7 +43,7 @@ def test_too_few_trials_tell_nothing_either_way(total, holds, outcome):
 @pytest.mark.parametrize(
     ("name", "kind"), [("selftest", SelfTestReport), ("gate", Proof), ("choose", TrialReport)]
 )
-def test_the_committed_figures_are_read_whole_and_hold_every_promise(name, kind):
+def test_the_committed_figures_are_read_completely_and_keep_every_promise(name, kind):
     files = list(SELFTESTS.glob(f"*/{name}.json"))
     assert files
     for file in files:

@@ -1,4 +1,4 @@
-"""The self-test tells a harness that holds its promises from one that does not."""
+"""The self-test passes if the harness keeps its promises, and fails if it breaks one."""
 
 import importlib
 import json
@@ -25,13 +25,13 @@ from lossbench.bench.timing.sampling import Sampling
 from tests.makers.comparisons import timing
 
 CASE = Case("center_mse", 16, 8, 5)
-# By this name the package has the command itself.
+# The attribute ``selftest`` of the package is the command, so the module is imported by its name.
 COMMAND = importlib.import_module("lossbench.bench.cli.selftest")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():
-    """Two threads on two busy cores wait for each other, which makes ratios of small steps wild."""
+    """Two threads on two busy cores wait for each other, and ratios of small steps become noisy."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,7 +67,7 @@ def report(false_alarms=0, missed=0, trials=60, seconds=3.0, loaded_alarms=0, **
     return SelfTestReport(**{**made, **found})
 
 
-def test_every_cheater_is_refused_for_what_it_does_and_an_honest_copy_is_not():
+def test_every_cheater_is_refused_for_the_right_reason_and_an_honest_copy_passes():
     refusals = measure_refusals("cpu")
     assert {r.cheat for r in refusals} == set(CHEATS)
     assert [r for r in refusals if not r.right] == []
@@ -95,12 +95,12 @@ def test_a_planted_copy_is_slower():
 def test_a_slowed_call_spins_for_its_share_of_the_call(monkeypatch):
     ticks = iter(range(100))
     monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
-    # The call reads the clock 8 times: it takes from 0 to 9, then half of that is spun away.
+    # The call reads the clock 8 times: it takes from 0 to 9, then spins for half of that.
     assert slowed(lambda: [next(ticks) for _ in range(8)] and "result", 0.5, "cpu")() == "result"
     assert next(ticks) == 15
 
 
-def test_a_harness_that_holds_its_promises_exits_with_0():
+def test_kept_promises_exit_with_0():
     held = report(false_alarms=3, missed=3, loaded_alarms=3)
     assert {check.outcome for check in held.checks} == {"holds"}
     assert held.exit_code == 0
@@ -124,7 +124,7 @@ def test_a_broken_promise_exits_with_1(broken):
     assert broken.exit_code == 1
 
 
-def test_too_few_trials_are_not_judged():
+def test_too_few_trials_do_not_decide():
     few = report(trials=59, false_alarms=30)
     assert [check.outcome for check in few.checks[:3]] == ["too few trials to judge"] * 3
     assert few.exit_code == 0
@@ -139,7 +139,7 @@ def test_the_report_renders_and_is_read_back():
 
 
 @pytest.mark.parametrize(("seconds", "worse"), [(1.0, False), (1.05, False), (1.3, True)])
-def test_asvs_own_decision_is_asked(seconds, worse):
+def test_asv_itself_makes_its_decision(seconds, worse):
     statistics = pytest.importorskip("asv_runner.statistics")
     before, after = (
         statistics.compute_stats([factor * (1 + i / 1000) for i in range(10)], 1)
@@ -158,7 +158,7 @@ def test_the_gates_run_as_their_users_run_them():
 
 
 class Scripted:
-    """Measures what it is told to, and keeps what it was asked."""
+    """Returns timings with the planted effect, and records its calls."""
 
     def __init__(self):
         self.asked = []
@@ -175,7 +175,7 @@ def nothing_started(monkeypatch):
 
 
 class Nothing:
-    """Stands in for a worker that finds nothing, and for a load that is none."""
+    """Replaces the worker by one that finds nothing, and the load by none."""
 
     def __init__(self, *_):
         pass
@@ -239,5 +239,5 @@ def test_after_ctrl_c_nothing_is_written(tmp_path, monkeypatch, capsys):
         (["arcface"], "Got unexpected extra argument (arcface)"),
     ],
 )
-def test_a_wrong_argument_is_told_in_a_line(arguments, message, refused):
+def test_a_wrong_argument_is_reported_in_one_line(arguments, message, refused):
     assert message in refused("selftest", *arguments)
