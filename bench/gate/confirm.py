@@ -1,9 +1,10 @@
-"""Suspicions tried in fresh processes.
+"""Repeat suspected measurements in fresh processes.
 
-The luck of a memory layout makes equal code differ by some per cent for as long as a process lives,
-and of a hundred ratios some lie far out. So the first process only raises suspicions, and does not
-count where they are tried: one is confirmed where the interval over three fresh processes or more
-lies beyond the margin, and cleared where the ratio over two or more does not.
+The memory layout of a process can make equal code differ by some per cent for the whole process,
+and among a hundred ratios some are far from 1. So the first process only raises suspicions, and its
+times are not used to confirm them. A suspicion is confirmed if the interval over at least three
+fresh processes lies outside the margin. It is cleared if the ratio over at least two fresh
+processes lies within the margin.
 """
 
 import random
@@ -27,10 +28,10 @@ class Suspicion:
     """A phase of a cell in which the head may be slower, or faster.
 
     Attributes:
-        number: of the comparison.
+        number: index of the comparison.
         phase: ``forward`` or ``step``.
-        timings: what the fresh processes gave.
-        lost: why one gave none.
+        timings: timings of the fresh processes.
+        lost: reason why a process gave no timing; empty if all did.
     """
 
     number: int
@@ -39,7 +40,7 @@ class Suspicion:
     lost: str = ""
 
     def pending(self, plan: GatePlan) -> bool:
-        """Return whether it is to be tried in another process."""
+        """Return whether another process must repeat the measurement."""
         return not self.lost and not plan.settles(Timing.joined(self.timings))
 
 
@@ -49,7 +50,7 @@ def confirm(
     plan: GatePlan,
     tell: Callable[[str], None],
 ) -> list[GateComparison]:
-    """Return the comparisons, what is suspect in them tried in fresh processes."""
+    """Repeat suspected phases in fresh processes, and return the comparisons with their times."""
     suspicions = [
         Suspicion(number, phase)
         for number, comparison in enumerate(comparisons)
@@ -60,7 +61,7 @@ def confirm(
     for turn in range(MOST_PROCESSES):
         if not pending:
             break
-        tell(f"{len(pending)} suspected, tried in fresh process {turn + 1}")
+        tell(f"{len(pending)} suspected, repeated in fresh process {turn + 1}")
         with closing(Worker(plan.threads)) as worker:
             for suspicion in random.Random(turn).sample(pending, len(pending)):
                 _try(worker, trees, suspicion, comparisons[suspicion.number], plan, turn)
@@ -92,10 +93,13 @@ def ask_times(
     phases: tuple[str, ...],
     sampling: Sampling,
 ) -> dict[str, Timing]:
-    """Return the times of a comparison's variant; in turns the other tree's module is made first.
+    """Return the times of a variant in both trees, by phase.
+
+    The position of a module in memory affects its times, so the trees take turns in being the first
+    whose module is made; ``sampling.seed`` decides.
 
     Raises:
-        Lost: where the worker gives none.
+        Lost: if the worker fails.
     """
     ordered = trees if sampling.seed % 2 else trees[::-1]
     timeout = TIMEOUT_SECONDS + 20 * sampling.budget_seconds

@@ -1,4 +1,4 @@
-"""The gate: every cell judged, weighed and timed in both trees."""
+"""Run the gate: check, count and time every cell in both trees."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,13 +24,13 @@ def hold_gate(base: Tree, head: Tree, plan: GatePlan, tell: Tell) -> GateReport:
     """Compare two trees.
 
     Args:
-        base: named ``base``.
-        head: named ``head``.
-        plan: what to compare, and how closely.
-        tell: told what begins, in a line.
+        base: the tree to compare with, named ``base``.
+        head: the tree to check, named ``head``.
+        plan: settings of the gate.
+        tell: function to call with a line of progress before each part.
 
     Raises:
-        UsageError: where a tree cannot be imported, or nothing is left to compare.
+        UsageError: if a tree cannot be imported, or there is nothing to compare.
     """
     start, environment = time.perf_counter(), current_environment(plan.machine, plan.threads)
     with closing(Worker(plan.threads)) as worker:

@@ -1,4 +1,4 @@
-"""What the gate is to compare, and how closely."""
+"""The settings of the gate, and the choice of the cells to compare."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from lossbench.bench.gate.report import slowdown
 from lossbench.bench.timing.samples import Timing
 
 Variants = Mapping[str, tuple[str, ...]]
-"""The variants of each Loss of a tree."""
+"""The variants of a tree, by the name of the Loss."""
 
 FEWEST_PROCESSES, MOST_PROCESSES = 3, 6
-# Where the buffers of a step are small, few of them are mapped and faulted in anew at each call,
-# which is where equal code differs most.
+# At small sizes few buffers of a step are mapped anew at each call, and fewer page faults disturb
+# the times. Page faults are the main reason why equal code differs.
 TIMED = Sizes(batch=(128,), classes=(100,))
-# Where rows and classes are more than one block of them, so that what forms a whole matrix shows.
+# Rows and classes span more than one block here, so a whole matrix shows in the bytes.
 COUNTED = Sizes(batch=(1024,), classes=(1000,))
 
 
@@ -24,9 +24,10 @@ class GateCell:
     """A variant of a Case to compare.
 
     Attributes:
-        case: what is asked.
-        variant: which.
-        judged: whether it is held against the reference and timed too, or weighed alone.
+        case: case to compare in.
+        variant: name of the variant.
+        judged: whether the variant is also checked against the reference and timed; otherwise only
+            its memory and operators are counted.
     """
 
     case: Case
@@ -36,20 +37,20 @@ class GateCell:
 
 @dataclass(frozen=True)
 class GatePlan:
-    """What the gate is to do.
+    """The settings of the gate.
 
     Attributes:
-        margin: how much slower is let pass, as a share.
-        budget_seconds: how long each phase of a cell is sampled at first, and twice as long in each
-            process that tries a suspicion.
-        threads: that torch computes with.
+        margin: largest accepted slowdown, as a share.
+        budget_seconds: time to sample each phase of a cell at first; each fresh process that
+            repeats a suspected phase samples twice as long.
+        threads: number of threads that torch computes with.
         device: ``cpu`` or ``cuda``.
-        machine: the name that this machine goes by.
-        losses: names that narrow what is compared; empty for all.
-        variants: names that narrow it further; empty for all that are not compiled.
-        timed: the sizes at which variants are judged, weighed and timed.
-        counted: those at which they are only weighed.
-        counts_only: whether to leave out times, and judge and weigh alone.
+        machine: name of this machine.
+        losses: names of the losses to compare; empty for all.
+        variants: names of the variants to compare; empty for all that are not compiled.
+        timed: sizes at which variants are checked, counted and timed.
+        counted: sizes at which only memory and operators are counted.
+        counts_only: whether to check and count only, without times.
     """
 
     margin: float
@@ -64,26 +65,26 @@ class GatePlan:
     counts_only: bool = False
 
     def suspects(self, timing: Timing) -> bool:
-        """Return whether a ratio lies beyond the margin, on either side."""
+        """Return whether the median ratio lies outside the margin, on either side."""
         return not 1 / (1 + self.margin) <= slowdown(timing).median <= 1 + self.margin
 
     def settles(self, timing: Timing) -> bool:
-        """Return whether the processes that tried a suspicion have cleared or confirmed it."""
+        """Return whether the fresh processes have cleared or confirmed a suspicion."""
         processes, interval = len(timing.processes), slowdown(timing)
         beyond = interval.low > 1 + self.margin or interval.high < 1 / (1 + self.margin)
         confirmed = beyond and processes >= FEWEST_PROCESSES
         return confirmed or (processes > 1 and not self.suspects(timing))
 
     def narrowed(self, variants: Variants) -> Variants:
-        """Return of a tree's variants those of the Losses that are asked for."""
+        """Return only the variants of the Losses to compare."""
         return {loss: v for loss, v in variants.items() if not self.losses or loss in self.losses}
 
 
 def choose_cells(plan: GatePlan, base: Variants, head: Variants) -> list[GateCell]:
-    """Return what both trees have and the plan asks for.
+    """Return the cells of the plan that both trees have.
 
     Raises:
-        UsageError: where that is nothing.
+        UsageError: if there are none.
     """
     cells = [
         GateCell(case, variant, judged)
@@ -107,5 +108,6 @@ def _chosen(plan: GatePlan, variants: tuple[str, ...], *, judged: bool) -> list[
     chosen = [name for name in variants if name in plan.variants]
     if not plan.variants:
         chosen = [name for name in variants if "+compile" not in name]
-    # A definition is not there to be fast, and at the larger sizes some take seconds.
+    # At the larger sizes some references take seconds, and they need not be fast, so they are left
+    # out there.
     return chosen if judged else [name for name in chosen if name != "reference"]

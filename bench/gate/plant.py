@@ -1,4 +1,4 @@
-"""Regressions of known size, written into the source of a tree's copy."""
+"""Plant a regression of known size in the source of a copied tree."""
 
 import inspect
 from pathlib import Path
@@ -11,7 +11,7 @@ Effect = Literal["identical", "slower", "buffer"]
 
 VARIANT = "fused"
 SLOWER = 0.15
-# The class's forward takes so much longer by spinning.
+# Makes the forward of a class spin after each call for a share of the call's time.
 SPINNING = """
 
 def _planted(forward):
@@ -31,7 +31,7 @@ def _planted(forward):
 
 {name}.forward = _planted({name}.forward)
 """
-# Its forward holds a [B, B] from its beginning to its end.
+# Makes the forward of a class keep a [B, B] buffer from its start to its end.
 BUFFER = """
 
 def _planted(forward):
@@ -50,7 +50,7 @@ def _planted(forward):
 
 
 def plantable() -> list[str]:
-    """Return the losses whose fused variant is a class."""
+    """Return the names of the losses with a fused variant that is a class."""
     return [
         loss.name
         for loss in impls.losses()
@@ -60,19 +60,19 @@ def plantable() -> list[str]:
 
 
 def source_of(loss: str) -> str:
-    """Return the file of a Loss's fused variant, from the root of the repository."""
+    """Return the file of a Loss's fused variant, relative to the root of the repository."""
     source = inspect.getfile(impls.implementation(loss, VARIANT).builder)
     return str(Path(source).resolve().relative_to(ROOT))
 
 
 def plant(file: Path, loss: str, effect: Effect, share: float = SLOWER) -> None:
-    """Have the fused variant of a Loss do worse.
+    """Make the fused variant of a Loss slower, or make it use more memory.
 
     Args:
-        file: a copy of its source, to be edited.
-        loss: which.
-        effect: ``slower``, by a share of its forward; ``buffer``, by one of ``[B, B]``.
-        share: how much slower.
+        file: copy of the variant's source; it is edited.
+        loss: name of the Loss.
+        effect: ``slower`` for a slower forward; ``buffer`` for an additional ``[B, B]`` buffer.
+        share: slowdown of the forward, as a share of its time.
     """
     template = SPINNING if effect == "slower" else BUFFER
     name = impls.implementation(loss, VARIANT).builder.__name__

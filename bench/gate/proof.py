@@ -1,4 +1,4 @@
-"""The gate on trial: on identical code, on a planted slowdown, and on a planted buffer."""
+"""Test the gate itself, on identical code, on a planted slowdown and on a planted buffer."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,21 +26,21 @@ from lossbench.bench.promises import (
 )
 from lossbench.bench.stamped import KEPT, now
 
-# Of fewer, one alarm alone would be more than one in twenty.
+# With fewer runs, one alarm alone would break the promise of at most 5%.
 FEWEST_RUNS = 20
 
 
 @dataclass(frozen=True, config=KEPT)
 class Run:
-    """One run of the gate, of which the truth is known.
+    """One run of the gate on trees with a known difference.
 
     Attributes:
-        effect: what was planted in the fused variant of a Loss.
-        loss: which.
-        cells: how many were compared.
-        suspected: how many ratios the first process suspected.
-        findings: regressions, and what was lost.
-        seconds: that it took.
+        effect: planted change in the fused variant of a Loss.
+        loss: name of the Loss.
+        cells: number of compared cells.
+        suspected: number of ratios that the first process suspected.
+        findings: regressions, and cells that could not be measured.
+        seconds: duration of the run.
     """
 
     effect: Effect
@@ -52,12 +52,12 @@ class Run:
 
     @property
     def caught(self) -> bool:
-        """Whether the planted variant was called worse."""
+        """Whether the gate reported a regression of the planted variant."""
         return any(f.kind == "regression" and f.variant == VARIANT for f in self.findings)
 
     @property
     def alarmed(self) -> bool:
-        """Whether code was called worse in which nothing was planted."""
+        """Whether the gate reported a regression in unchanged code."""
         return any(
             f.kind == "regression" and (self.effect == "identical" or f.variant != VARIANT)
             for f in self.findings
@@ -66,11 +66,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof(Judged):
-    """All runs of a proof; ``budget_seconds`` are those of a phase of a cell at first.
+    """The results of a proof; ``budget_seconds`` is the first sampling time of a phase of a cell.
 
     Attributes:
-        margin: how much slower is let pass, as a share.
-        runs: in the order that they were made in.
+        margin: largest accepted slowdown, as a share.
+        runs: runs of the gate, in order.
     """
 
     margin: float
@@ -82,7 +82,7 @@ class Proof(Judged):
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """Every promise of the gate, and whether it holds."""
+        """Every promise of the gate, with the result of its check."""
         same, slower = self.select("identical"), self.select("slower")
         buffer = self.select("buffer")
         quiet, found = f"at most {MOST_FALSE_ALARMS:.0%}", f"at least {LEAST_FOUND:.0%}"
@@ -90,20 +90,21 @@ class Proof(Judged):
             _quiet(f"identical code: an alarm in {quiet}", same),
             _quiet(f"untouched variants: an alarm in {quiet}", slower + buffer),
             _caught(f"a forward {SLOWER:.0%} slower: found in {found}", slower, LEAST_FOUND),
-            _caught("an extra [B, B] buffer: found always", buffer, 1),
+            _caught("an extra [B, B] buffer: always found", buffer, 1),
         )
 
 
 def hold_proof(plan: GatePlan, count: int, tell: Callable[[str], None]) -> Proof:
-    """Run the gate on trees of which the truth is known.
+    """Run the gate on trees with a known difference.
 
-    Identical code is compared in all eager variants of a Loss, the Losses in turn, so that twenty
-    runs compare as much as one whole gate. A planted variant stands beside the vectorized one.
+    A run on identical code compares all eager variants of one Loss, and the Losses take turns; so
+    twenty such runs compare about as much as one full gate. A run on a planted change compares the
+    planted variant and the vectorized one.
 
     Args:
-        plan: of the gate; what is compared is put in its place.
-        count: of runs, of each effect.
-        tell: told what begins, in a line.
+        plan: settings of the gate; losses, variants and sizes are replaced for each run.
+        count: number of runs of each effect.
+        tell: function to call with a line of progress before each run.
     """
     environment = current_environment(plan.machine, plan.threads)
     every = [loss.name for loss in impls.losses()]

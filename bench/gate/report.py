@@ -1,4 +1,4 @@
-"""What the gate compared, what it found, and the exit code that follows."""
+"""The report of the gate: its comparisons, its findings, and its exit code."""
 
 import math
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ class GateComparison:
     """A variant of one Case in both trees.
 
     Attributes:
-        case: what was asked.
-        variant: which.
-        base: what is known of it in the base.
-        head: the same in the head.
-        screened: the head's times beside the base's in the first process, by phase; empty where
-            it was not timed.
-        confirmed: the same in the fresh processes that a suspicion was tried in.
-        lost: why it could not be timed; empty where it could.
+        case: case of the comparison.
+        variant: name of the variant.
+        base: status and counts of the variant in the base.
+        head: status and counts of the variant in the head.
+        screened: the head's times paired with the base's in the first process, by phase; empty if
+            the variant was not timed.
+        confirmed: paired times in the fresh processes, only for the suspected phases.
+        lost: reason why the variant could not be timed; empty if it could.
     """
 
     case: Case
@@ -41,18 +41,19 @@ class GateComparison:
 
 @dataclass(frozen=True, config=KEPT)
 class Finding:
-    """One thing that differs between the trees.
+    """One difference between the trees.
 
     Attributes:
-        kind: a ``regression`` fails the gate; what was ``lost`` could not be measured.
-        loss: the Loss.
-        variant: one variant, or several that are told of together.
-        case: where; ``None`` of what concerns no Case.
-        quantity: ``step``, ``saved bytes``, ``agreement``, ...
-        text: what is told of it.
-        factor: the head's figure over the base's, of times and bytes.
-        interval: the factor of times, with its 95% interval.
-        processes: how many fresh processes confirmed it.
+        kind: kind of the difference; a ``regression`` fails the gate, and ``lost`` stands for
+            something that could not be measured.
+        loss: name of the Loss.
+        variant: name of the variant, or several names that are reported together.
+        case: case of the difference; ``None`` if it concerns no Case.
+        quantity: changed quantity: ``step``, ``saved bytes``, ``agreement``, ...
+        text: description of the change.
+        factor: the head's figure over the base's, for times and bytes.
+        interval: factor with its 95% interval, for times.
+        processes: number of fresh processes that confirmed it.
     """
 
     kind: FindingKind
@@ -68,15 +69,15 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport(Stamped):
-    """All that the gate saw; ``budget_seconds`` are those of a phase of a cell at first.
+    """The results of the gate; ``budget_seconds`` is the first sampling time of a phase of a cell.
 
     Attributes:
-        base: the commit that was compared with.
-        head: the commit, or the working tree, that was held against it.
-        margin: how much slower is let pass, as a share.
-        seconds: that all of it took.
-        comparisons: a cell each.
-        findings: what differs.
+        base: commit to compare with.
+        head: commit, or working tree, that is checked.
+        margin: largest accepted slowdown, as a share.
+        seconds: duration of the gate.
+        comparisons: one comparison per cell.
+        findings: differences between the trees.
     """
 
     base: str
@@ -87,12 +88,12 @@ class GateReport(Stamped):
     findings: tuple[Finding, ...]
 
     def of_kind(self, kind: FindingKind) -> tuple[Finding, ...]:
-        """Return the findings of a kind."""
+        """Return the findings of one kind."""
         return tuple(finding for finding in self.findings if finding.kind == kind)
 
     @property
     def exit_code(self) -> int:
-        """1 where something got worse; else 2 where something could not be measured; else 0."""
+        """1 if something got worse; else 2 if something could not be measured; else 0."""
         if self.of_kind("regression"):
             return 1
         return 2 if self.of_kind("lost") else 0
@@ -102,10 +103,10 @@ def slowdown(timing: Timing) -> Interval:
     """Return the head's time over the base's, above 1 where the head is slower.
 
     Raises:
-        ValueError: where the base was not timed beside it.
+        ValueError: if the base was not timed in the same rounds.
     """
     speedup = timing.speedup
     if speedup is None:
-        raise ValueError("expected times beside the base's, got the head's alone")
+        raise ValueError("expected times of the head and the base, got only the head's")
     high = 1 / speedup.low if speedup.low > 0 else math.inf
     return Interval(1 / speedup.median, 1 / speedup.high, high)

@@ -1,4 +1,4 @@
-"""What the gate found, as it is printed."""
+"""The printed tables of the gate, and of its proof."""
 
 from typing import get_args
 
@@ -40,7 +40,7 @@ def _findings(findings: tuple[Finding, ...]) -> Table:
 
 
 def summary(report: GateReport) -> str:
-    """Return what was compared, and how it ended, in two lines."""
+    """Return the numbers of compared cells and of findings, in two lines."""
     timed = sum(bool(comparison.screened) for comparison in report.comparisons)
     counts = ", ".join(
         f"{len(report.of_kind(kind))} {heading.lower()}" for kind, (heading, _) in HEADINGS.items()
@@ -52,11 +52,13 @@ def summary(report: GateReport) -> str:
 
 
 def proof_table(proof: Proof) -> Group:
-    """Return what the gate promises and holds, and the figures of its runs by what was planted."""
+    """Return the gate's promises with their checks, and the figures of its runs by effect."""
     return Group(
         Text(
-            "Shares of runs, each with its exact 95% interval in per cent. A planted forward spins "
-            f"for {SLOWER:.0%} of its own time.\n"
+            "Shares of runs, each with its exact 95% interval in per cent. planted: change in the "
+            f"head; a slower forward spins for {SLOWER:.0%} of its time. suspected at first: "
+            "ratios outside the margin in the first process. measured: reported factors of the "
+            "planted variant.\n"
         ),
         checks_table(proof.checks),
         Text(),

@@ -1,1 +1,1 @@
-"""Times: the clock, interleaved samples, and the intervals that they give."""
+"""Measure times: the clock, interleaved samples, and confidence intervals."""

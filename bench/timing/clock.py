@@ -1,4 +1,4 @@
-"""How long a call takes, in blocks of calls: torch's clock on the CPU, CUDA's events on CUDA."""
+"""Time calls in blocks, with torch's clock on the CPU and with CUDA's events on CUDA."""
 
 import math
 import time
@@ -9,16 +9,17 @@ from typing import Protocol
 import torch
 import torch.utils.benchmark
 
-# Long enough that the clock's own time, about 0.1 µs, is below a ten-thousandth of a block.
+# The clock itself takes about 0.1 µs; in a block of this length that is below one ten-thousandth.
 BLOCK_SECONDS = 2e-3
-# Short enough that a state which a step shrinks, such as a decaying centre, stays a normal number.
+# Each step may shrink a state, such as a decaying centre. With at most this many calls per block it
+# stays a normal floating-point number.
 MOST_CALLS = 100
-# A call that is not steady by then is noisy by nature, or too slow to wait for.
+# A call whose time is not stable after this is noisy by nature, or too slow to wait for.
 LONGEST_WARM_UP_SECONDS = 0.3
-# How often each callable is looked at, for the fastest look to be an undisturbed one.
+# Number of single calls that are timed of each callable; the fastest should be an undisturbed one.
 LOOKS = 20
 LONG_SECONDS = 20 * BLOCK_SECONDS
-# A clock this far below the fastest that was seen has been held down, not merely jittered.
+# A clock rate below this share of the highest one is throttling; jitter is smaller.
 SLOW_CLOCK = 0.95
 
 
@@ -26,36 +27,36 @@ class Clock(Protocol):
     """Times blocks of calls of one callable."""
 
     def block_seconds(self, calls: int) -> float:
-        """Return how long so many calls take together."""
+        """Return the time of a number of calls together, in seconds."""
 
 
 class CpuClock:
-    """The standard library's timer over torch's clock."""
+    """The standard library's timer with torch's clock."""
 
     def __init__(self, call: Callable[[], object]) -> None:
-        """Time a callable."""
+        """Prepare to time a callable."""
         self._timer = timeit.Timer(call, timer=torch.utils.benchmark.timer)
 
     def block_seconds(self, calls: int) -> float:
-        """Return how long so many calls take together."""
+        """Return the time of a number of calls together, in seconds."""
         return self._timer.timeit(calls)
 
 
 class CudaClock:
-    """A pair of CUDA events around each call, each with a cold second-level cache.
+    """A pair of CUDA events around each call; each call starts with a cold second-level cache.
 
-    What is timed is what the stream sees: the kernels, and the gaps in which it waits for the
-    processor to launch them, as far as the clearing of the cache has not hidden them.
+    The events measure the time on the stream: the kernels, and the gaps in which the stream waits
+    for the CPU to launch them. Clearing the cache gives the CPU a lead, which hides some gaps.
     """
 
     def __init__(self, call: Callable[[], object]) -> None:
-        """Time a callable."""
+        """Prepare to time a callable."""
         self._call = call
         size = 2 * torch.cuda.get_device_properties().L2_cache_size
         self._beyond_cache = torch.empty(size, dtype=torch.int8, device="cuda")
 
     def block_seconds(self, calls: int) -> float:
-        """Return how long so many calls take together, the clearing of the cache left out."""
+        """Return the time of a number of calls together, in seconds, without clearing the cache."""
         pairs = [(_event(), _event()) for _ in range(calls)]
         for start, end in pairs:
             self._beyond_cache.zero_()
@@ -72,24 +73,25 @@ def _event() -> torch.cuda.Event:
 
 
 def clock(call: Callable[[], object], device: str) -> Clock:
-    """Return the clock of a device for a callable."""
+    """Return a clock for a callable on a device."""
     return CudaClock(call) if device == "cuda" else CpuClock(call)
 
 
 def calls_a_block(clock: Clock) -> int:
-    """Return how many calls of one callable fill a block."""
+    """Warm up one callable, and return the number of its calls in a block."""
     return blocks({"": clock}, "")[""]
 
 
 def blocks(clocks: Mapping[str, Clock], baseline: str) -> dict[str, int]:
-    """Warm up several callables, and return how many calls of each fill a block.
+    """Warm up several callables, and return the number of calls of each in a block.
 
-    Those about as fast as the baseline get blocks of as many calls as it. Where stalls are rare and
-    long the median of means over few calls lies below that over many, and equals would differ.
+    Callables about as fast as the baseline get as many calls as the baseline. If stalls are rare
+    and long, the median over blocks of few calls is lower than over blocks of many calls, and two
+    equally fast callables would seem different.
     """
     fastest = {name: _warm_up(clock) for name, clock in clocks.items()}
-    # Call by call, of which some are undisturbed on the busiest machine, where no block may be; a
-    # long call fills its block alone.
+    # On a busy machine every block may be disturbed, but some single calls are not, so short calls
+    # are also timed one by one. A long call fills its block alone.
     short = [name for name, seconds in fastest.items() if seconds < LONG_SECONDS]
     for name in short * LOOKS:
         fastest[name] = min(fastest[name], clocks[name].block_seconds(1))
@@ -99,12 +101,12 @@ def blocks(clocks: Mapping[str, Clock], baseline: str) -> dict[str, int]:
 
 
 def _warm_up(clock: Clock) -> float:
-    """Call until three blocks agree, and return the seconds of a call in the fastest of all."""
+    """Call until three blocks agree, and return the seconds per call of the fastest block."""
     calls, seconds = 1, list[float]()
     start = time.perf_counter()
     while True:
         seconds.append(clock.block_seconds(calls) / calls)
-        # The fastest, since a disturbed block would make all later ones too short.
+        # A disturbed block would make all later blocks too short, so the fastest one counts.
         fastest = min(seconds[-3:])
         wanted = _calls_within(fastest)
         steady = len(seconds) > 3 and max(seconds[-3:]) < 1.2 * fastest and 2 * calls >= wanted
@@ -118,16 +120,16 @@ def _calls_within(seconds: float) -> int:
 
 
 def gpu_megahertz(device: str) -> float:
-    """Return the clock rate of the GPU's processors; 0 on the CPU, or where nothing tells it."""
+    """Return the clock rate of the GPU in MHz; 0 on the CPU, or if it cannot be read."""
     if device != "cuda":
         return 0.0
     try:
         return float(torch.cuda.clock_rate())
     except (ImportError, ModuleNotFoundError, RuntimeError):
-        # It needs NVIDIA's management library, and leave to ask it.
+        # Reading the rate needs NVIDIA's management library, and permission to query it.
         return 0.0
 
 
 def throttled(megahertz: list[float]) -> int:
-    """Return how many of the rates lie well below the highest."""
+    """Return the number of clock rates that are well below the highest."""
     return sum(rate < SLOW_CLOCK * max(megahertz) for rate in megahertz)

@@ -27,13 +27,16 @@ class Interval:
 
 
 def ratio_interval(processes: Sequence[NDArray[np.float64]]) -> Interval:
-    """Return the interval of a ratio from its logarithms, round by round, process by process.
+    """Return the interval of a ratio, from its logarithms in each round of each process.
 
-    One process's interval is ``median_interval``'s. A process keeps the luck of its own memory
-    layout for as long as it lives, which no number of rounds averages out: with several, each is
-    one independent observation, and the interval is Student's, over the medians of the processes.
-    As few medians may lie close together by accident, it is widened to hold the interval of all
-    rounds, each less its process's median, taken as one series.
+    For one process the interval is ``median_interval``. The memory layout of a process biases all
+    of its times, and more rounds do not average that out. So with several processes each median is
+    one independent observation, and the interval is Student's interval over these medians. A few
+    medians may lie close together by chance, so the interval is widened to contain the interval of
+    all rounds, taken as one series after subtracting each process's median.
+
+    Args:
+        processes: one array per process with the logarithm of the ratio in each round.
     """
     medians = np.array([statistics.median(logs.tolist()) for logs in processes])
     within = np.concatenate([logs - own for logs, own in zip(processes, medians, strict=True)])
@@ -48,13 +51,13 @@ def ratio_interval(processes: Sequence[NDArray[np.float64]]) -> Interval:
 def median_interval(samples: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return the median of samples in time order, and its 95% confidence interval.
 
-    The interval lies between two order statistics, whose ranks come from the binomial number of
-    independent samples below a median: it is exact, asks nothing of the distribution, and keeps
-    outliers. On a shared machine neighbours are alike, so that n samples tell no more than n / τ
-    independent ones; τ is estimated from the signs of the deviations from the median, and the ranks
-    are those of n / τ samples, stretched to n. Where these are below six no ranks enclose the
-    median with 95% confidence, and the interval is infinite. Under drift it covers less than it
-    says: at 60 samples of a first-order autocorrelation of 0.6, about 91%.
+    The interval lies between two order statistics. The number of independent samples below a median
+    is binomial, which gives their ranks. So the interval is exact, assumes no distribution, and
+    keeps outliers. On a shared machine neighbouring samples are similar, and n samples are worth
+    only n / τ independent ones. τ is estimated from the signs of the deviations from the median;
+    the ranks are those of n / τ samples, scaled to n. With fewer than six independent samples no
+    ranks enclose the median with 95% confidence, and the interval is infinite. Under drift the
+    coverage is lower than 95%: about 91% for 60 samples with a first-order autocorrelation of 0.6.
     """
     count, median = len(samples), statistics.median(samples.tolist())
     independent = int(count / _samples_worth_one(samples - median))
@@ -85,10 +88,14 @@ def _student_interval(medians: NDArray[np.float64]) -> tuple[float, float]:
     return center - reach, center + reach
 
 
-# Kept, since of thousands of records few have counts of their own.
+# Thousands of records share few counts of samples, so the results are cached.
 @cache
 def _rank(samples: int) -> int:
-    """Return how many of so many independent samples lie below the interval of their median."""
+    """Return the number of independent samples that lie below the interval of their median.
+
+    Args:
+        samples: number of all independent samples.
+    """
     from scipy.stats import binom
 
     return int(binom.ppf((1 - CONFIDENCE) / 2, samples, 0.5))

@@ -1,4 +1,4 @@
-"""Times as they were sampled, and what can be said of their ratio to the reference's."""
+"""Sampled times, and the verdict on their ratio to the reference's times."""
 
 import statistics
 from collections.abc import Iterable
@@ -17,14 +17,14 @@ SAME_MARGIN = 0.02
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of one implementation in one phase that one process took.
+    """The samples of one implementation in one phase, taken by one process.
 
     Attributes:
-        seconds: of one call, a sample each round.
-        reference_seconds: the reference's in the same rounds; empty where it was not measured.
-        calls: how many calls a sample averages.
-        elsewhere: how many processors other processes kept busy meanwhile, on average.
-        throttled: during how many samples a GPU's clock was held below what it reached in others.
+        seconds: time of one call, one sample per round.
+        reference_seconds: the reference's samples in the same rounds; empty if not measured.
+        calls: number of calls that a sample averages.
+        elsewhere: number of processors that other processes kept busy, on average.
+        throttled: number of samples during which the GPU's clock rate was well below its highest.
     """
 
     seconds: tuple[float, ...]
@@ -44,22 +44,22 @@ class Samples:
 
 @dataclass(frozen=True)
 class Timing:
-    """The times of one implementation in one phase, beside the reference's of the same rounds.
+    """The times of one implementation in one phase, paired with the reference's by round.
 
     Attributes:
-        processes: the samples of each process that took some, in time order.
+        processes: samples of each process, in the order of time.
     """
 
     processes: tuple[Samples, ...]
 
     @classmethod
     def joined(cls, timings: Iterable["Timing"]) -> Self:
-        """Return the timing that holds the processes of all."""
+        """Return one timing with the processes of all."""
         return cls(tuple(samples for timing in timings for samples in timing.processes))
 
     @cached_property
     def seconds(self) -> tuple[float, ...]:
-        """Every sample."""
+        """The samples of all processes."""
         return tuple(x for samples in self.processes for x in samples.seconds)
 
     @cached_property
@@ -78,7 +78,7 @@ class Timing:
 
     @property
     def verdict(self) -> Verdict:
-        """What the speed-up says: ``same`` where all of its interval is within 2% of 1."""
+        """The verdict on the speed-up: ``same`` if its whole interval is within 2% of 1."""
         if self.speedup is None:
             return "unclear"
         low, high = self.speedup.low, self.speedup.high
@@ -90,5 +90,5 @@ class Timing:
 
     @property
     def elsewhere(self) -> float:
-        """The most processors that other processes kept busy during any process's samples."""
+        """The number of processors that other processes kept busy, largest over the processes."""
         return max(samples.elsewhere for samples in self.processes)

@@ -1,4 +1,4 @@
-"""Interleaved sampling: all callables timed in rounds of random order, until the ratio is known."""
+"""Interleaved sampling: time all callables in rounds of random order until the ratios are known."""
 
 import math
 import random
@@ -17,13 +17,14 @@ FEWEST_ROUNDS = 6
 
 @dataclass(frozen=True)
 class Sampling:
-    """When to stop, and in what order to go.
+    """The rule to stop sampling, and the order of the samples.
 
     Attributes:
-        budget_seconds: after this no further round is begun, once there are six; after ten times
-            this none at all.
-        half_width: the relative half-width of every speed-up's interval that is narrow enough.
-        seed: of the order within the rounds.
+        budget_seconds: time after which no new round begins, if there are at least six rounds;
+            after ten times this time no new round begins in any case.
+        half_width: relative half-width of an interval that is narrow enough; sampling stops when
+            the intervals of all speed-ups are that narrow.
+        seed: seed of the order within the rounds.
     """
 
     budget_seconds: float
@@ -40,15 +41,15 @@ def interleave(
 ) -> dict[str, Timing]:
     """Return the times of several callables, sampled in rounds of random order.
 
-    Each round times one block of every callable, so that what disturbs the machine for longer than
-    a round disturbs all alike, and it drops out of their ratio.
+    Each round times one block of every callable. A disturbance of the machine that is longer than a
+    round affects all of them equally, so it cancels in their ratio.
 
     Args:
-        calls: what to time, by name.
-        baseline: the name of the one that the others are held against.
-        sampling: when to stop.
-        resets: run before a block of that name, apart from the clock.
-        device: where they compute, ``cpu`` or ``cuda``.
+        calls: callables to time, by name.
+        baseline: name of the callable that the others are compared with.
+        sampling: rule to stop, and seed of the order.
+        resets: functions to run before each block, outside the timed region, by the same names.
+        device: device of the callables, ``cpu`` or ``cuda``.
     """
     clocks = {name: clock(call, device) for name, call in calls.items()}
     taken = _Taken(baseline, blocks(clocks, baseline), {name: [] for name in calls})
@@ -69,7 +70,7 @@ def interleave(
             continue
         if elapsed > sampling.budget_seconds:
             break
-        # The intervals cost more than a short round: look at them ever more seldom.
+        # The intervals take longer than a short round, so they are computed less and less often.
         if rounds >= checks_at:
             if taken.narrow(sampling.half_width):
                 break
@@ -79,7 +80,7 @@ def interleave(
 
 @dataclass(frozen=True)
 class _Taken:
-    """What was sampled so far."""
+    """The samples so far."""
 
     baseline: str
     blocks: Mapping[str, int]
@@ -95,7 +96,7 @@ class _Taken:
         }
 
     def narrow(self, half_width: float) -> bool:
-        """Return whether every speed-up is known well enough."""
+        """Return whether the interval of every speed-up is narrow enough."""
         return all(
             timing.speedup is not None and timing.speedup.half_width <= half_width
             for name, timing in self.timings().items()
@@ -104,4 +105,4 @@ class _Taken:
 
 
 def _nothing() -> None:
-    """Reset nothing."""
+    """Reset nothing; the default for a callable without a reset."""

@@ -58,7 +58,7 @@ def test_the_proof_plants_and_catches_a_buffer_and_leaves_the_rest_alone(monkeyp
     assert only.caught
     assert not only.alarmed
     assert [check.outcome for check in made.checks] == ["too few trials to judge"] * 4
-    assert "an extra [B, B] buffer: found always" in plain_text(proof_table(made))
+    assert "an extra [B, B] buffer: always found" in plain_text(proof_table(made))
 
 
 @pytest.mark.parametrize(
