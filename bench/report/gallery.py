@@ -1,4 +1,4 @@
-"""Which plots a report has: a few for every Loss, however many records there are."""
+"""Choose and draw the plots of a report: a few for every Loss, however many records there are."""
 
 import re
 from base64 import b64encode
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-# A plot takes about a third of a second to draw.
+# Drawing a plot takes about a third of a second, so their number is limited.
 MOST_PLOTS = 60
 SETTING = ["loss", "label", "device", "precision", "data"]
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot, drawn.
+    """A drawn plot.
 
     Attributes:
-        name: of its files, without the suffix.
-        caption: what it shows.
-        loss: of which Loss; empty of all.
-        label: the short name of the run.
+        name: name of its files, without the suffix.
+        caption: caption of the plot.
+        loss: name of the Loss; empty for a plot of all Losses.
+        label: short name of the run.
         device: ``cpu`` or ``cuda``.
-        precision: the dtype, and whether it is autocast's.
-        svg: on no paper.
-        png: on white paper.
+        precision: dtype, and ``autocast`` where it applies.
+        svg: SVG with a transparent background.
+        png: PNG with a white background.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Plot:
 
     @property
     def uri(self) -> str:
-        """The SVG as an address that holds it."""
+        """The SVG as a data URI."""
         return f"data:image/svg+xml;base64,{b64encode(self.svg.encode()).decode()}"
 
 
@@ -86,7 +86,7 @@ def _plots_of_losses(frame: "pd.DataFrame") -> Iterator[Plot]:
                 traded.add((label, device))
                 case = findings.main_case(setting)
                 paid = compiled[compiled["case"].isin(case["case"])]
-                yield _plot(plots.trade(case, paid), "trade", f"what it costs: {there}", where)
+                yield _plot(plots.trade(case, paid), "trade", f"time and memory: {there}", where)
 
 
 def _plot(figure: "Figure", kind: str, caption: str, where: tuple[str, str, str, str]) -> Plot:

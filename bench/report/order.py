@@ -1,4 +1,4 @@
-"""The order and the names in which a report shows what a frame holds."""
+"""The order of a report's rows and variants, and the short names of its runs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a frame in the order of the catalogue, with columns to show it by.
+    """Return a frame in the order of the catalogue, with additional columns for the report.
 
-    ``label`` is a run's short name; ``precision`` the dtype, and whether it is autocast's; ``size``
-    the sizes in words; ``case`` a number, one for each Case of a label. Of a cell that a run holds
-    twice the last is kept.
+    ``label`` is the short name of the run, ``precision`` the dtype and ``autocast`` where it
+    applies, ``size`` the sizes as text, and ``case`` a number for each Case of a label. If a run
+    has a cell twice, the last one is kept.
     """
     frame = frame.assign(
         label=_labels(frame),
@@ -53,7 +53,11 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def variant_order(also: Iterable[str] = ()) -> list[str]:
-    """Return the variants of the registry, and others: the reference first, compiled ones last."""
+    """Return all variants in order: the reference first, compiled ones last.
+
+    Args:
+        also: names of variants to add to those of the registry.
+    """
     names = dict.fromkeys(
         implementation.variant
         for loss in impls.losses()
@@ -63,7 +67,7 @@ def variant_order(also: Iterable[str] = ()) -> list[str]:
 
 
 def base_of(variant: str) -> str:
-    """Return what a variant is without its compilation."""
+    """Return the name of the eager variant of a compiled one."""
     return variant.partition("+")[0]
 
 
@@ -72,12 +76,12 @@ def _place(variant: str) -> tuple[bool, bool, str, str]:
 
 
 def _ranks(values: Iterable[str]) -> dict[str, int]:
-    """Return the place of each value by its first appearance."""
+    """Return the rank of each value, in the order of first appearance."""
     return {value: place for place, value in enumerate(dict.fromkeys(values))}
 
 
 def _labels(frame: "pd.DataFrame") -> "list[str]":
-    """Return a short name of the run of each row, and of its machine where a run has several."""
+    """Return the short name of each row's run, with the machine if the run has several."""
     pairs = frame[["run", "machine"]].drop_duplicates()
     shorter = short_names(pairs["run"].unique())
     several = pairs["run"].value_counts()
@@ -89,7 +93,7 @@ def _labels(frame: "pd.DataFrame") -> "list[str]":
 
 
 def short_names(runs: Iterable[str]) -> dict[str, str]:
-    """Return for each folder or file the end of its path: two parts, more where two are alike."""
+    """Return the end of each folder's or file's path: two parts, or more to keep them distinct."""
     parts = {run: Path(run).resolve().parts for run in runs}
     length = 2
     while len({path[-length:] for path in parts.values()}) < len(parts):

@@ -1,4 +1,4 @@
-"""The heat map: every Loss by every variant at one size, as a table's cells and as a plot."""
+"""The heat map of speed-ups: every Loss by every variant, at one size and setting."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,11 @@ DARK = "#111418"
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of one size and setting, of every Loss, variant and label.
+    """The cells of one size and setting, for every Loss, variant and label.
 
     Attributes:
-        words: the size and the setting.
-        rows: the rows of the frame.
+        words: size and setting, as text.
+        rows: rows of the frame.
     """
 
     words: str
@@ -32,13 +32,16 @@ class Grid:
 
     @property
     def variants(self) -> list[str]:
-        """The variants of any label, in order, so that the tables of all labels have them."""
+        """The variants of all labels together, in order, so that all tables have the same columns.
+
+        A label without a variant has empty cells there.
+        """
         there = set(self.rows["variant"])
         return [variant for variant in variant_order(there) if variant in there]
 
 
 def grids(frame: "pd.DataFrame") -> list[Grid]:
-    """Return the heat maps of a frame: the sizes at which the most was measured, the most first."""
+    """Return the heat maps of a frame, for the sizes with the most cells, the most first."""
     size = frame.groupby(SIZE, sort=False, dropna=False).ngroup()
     most = size.value_counts().index[:MOST_GRIDS]
     return [Grid(_words(rows), rows) for rows in (frame[size == number] for number in most)]
@@ -51,11 +54,11 @@ def _words(rows: "pd.DataFrame") -> str:
 
 
 def overview(rows: "pd.DataFrame", title: str) -> "Figure":
-    """Return a heat map of one label: the speed-up, its interval and the verdict.
+    """Return a heat map of one label, with speed-up, interval and verdict in each cell.
 
     Args:
-        rows: of one size and setting.
-        title: what they are.
+        rows: rows of one size and setting.
+        title: title of the plot.
     """
     from matplotlib.figure import Figure
 
@@ -87,7 +90,7 @@ def _cell(panel: "Axes", column: int, line: int, row: Any) -> None:
         edgecolor="#8a929c", linewidth=0.5, linestyle="-" if verdict in FILLS else ":",
     )  # fmt: skip
     panel.add_patch(box)
-    # On a filled box the ink stays dark whatever the paper, so it is not the theme's.
+    # A filled box is light in every theme, so its text must not follow the theme's ink.
     style: dict[str, Any] = {
         "ha": "center",
         "va": "center",

@@ -1,4 +1,4 @@
-"""The page: what the templates are given, and how they show figures."""
+"""Render the page of a report: the data for the templates, and the format of figures."""
 
 import math
 import re
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from jinja2 import Environment as Templates
 
-# More rows than this a browser is slow to sort; the file of all cells has the rest.
+# A browser is slow to sort more rows than this; the file of all cells has the rest.
 MOST_ROWS = 2000
 WORDS: dict[str, Callable[[Any], object]] = {
     "seconds": lambda value: si(value, "s"),
@@ -33,7 +33,7 @@ WORDS: dict[str, Callable[[Any], object]] = {
 
 
 def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
-    """Return the page of a report, whole in itself."""
+    """Return the HTML page of a report, which needs no other file."""
     frame = evidence.frame
     names = list(frame["loss"].unique())
     shown = {
@@ -77,12 +77,12 @@ def _templates() -> "Templates":
 
 
 def _or_nothing(words: Callable[[Any], object]) -> Callable[[Any], object]:
-    """Return a filter that shows nothing where there is no value."""
+    """Return a filter that shows an empty text for a missing value."""
     return lambda value: "" if value is None else words(value)
 
 
 def _few(frame: "pd.DataFrame", losses: list[str]) -> list[dict[str, Any]]:
-    """Return the rows as dictionaries, missing values ``None``; of too many some of each Loss."""
+    """Return rows as dictionaries, with ``None`` for missing values; if too many, some per Loss."""
     if len(frame) > MOST_ROWS:
         frame = frame.groupby("loss", sort=False).head(MOST_ROWS // len(losses))
     plain = frame.astype(object)
@@ -105,7 +105,7 @@ def _run(label: str, rows: "pd.DataFrame") -> dict[str, Any]:
 
 
 def _grid(words: str, variants: list[str], rows: "pd.DataFrame") -> dict[str, Any]:
-    """Return a heat map as its columns and, by label and Loss, its rows' cells by variant."""
+    """Return a heat map for the templates: its variants, and cells by label, Loss and variant."""
     tables: dict[str, dict[str, dict[str, Any]]] = {}
     for row in _few(rows, list(rows["loss"].unique())):
         tables.setdefault(row["label"], {}).setdefault(row["loss"], {})[row["variant"]] = row
@@ -120,18 +120,18 @@ def _grid(words: str, variants: list[str], rows: "pd.DataFrame") -> dict[str, An
 
 
 def _departing() -> list[impls.Implementation]:
-    """Return the variants that depart by their own word from the Loss they stand under."""
+    """Return the variants that are declared not equal to their Loss, without compiled ones."""
     every = (each for loss in impls.losses() for each in impls.implementations(loss.name))
     return [each for each in every if each.departs and not each.mode]
 
 
 def _shade(speedup: float) -> int:
-    """Return how strongly a cell is coloured, in per cent: full at eightfold."""
+    """Return the strength of a cell's colour, in per cent; strongest at a factor of 8."""
     return round(15 + 45 * min(1.0, abs(math.log(max(speedup, 1e-9))) / math.log(8)))
 
 
 def _breakable(name: str) -> Any:
-    """Return the name of a Loss or variant, which a narrow column may break between its parts."""
+    """Return the name of a Loss or variant, with line breaks allowed between its parts."""
     from markupsafe import Markup, escape
 
     parts = re.sub(r"(?<=_)|(?=[+\[])", "\0", name).split("\0")
@@ -139,7 +139,7 @@ def _breakable(name: str) -> Any:
 
 
 def _ticked(text: str) -> Any:
-    """Return text whose words between backticks stand in ``code``."""
+    """Return HTML in which the text between backticks is ``code``."""
     from markupsafe import Markup, escape
 
     parts = [escape(part) for part in text.split("`")]
@@ -150,7 +150,7 @@ def _ticked(text: str) -> Any:
 
 
 def _specification(environment: Environment) -> dict[str, str]:
-    """Return what a reader wants to know of an environment, by name."""
+    """Return the properties of an environment to show, by name."""
     packages = (f"{name} {version}" for name, version in environment.packages.items())
     variables = (f"{name}={value}" for name, value in environment.variables.items())
     memory = f"{binary(environment.memory_bytes)}"

@@ -1,4 +1,4 @@
-"""The plots of a report, each a figure of its own size in inches."""
+"""Draw the plots of a Loss in a report."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 WIDTH = 4.4
 GROWTH_STEPS = (1, 10_000_000)
 LIMIT: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 3))}
-# In powers of ten: an axis of less would have no tick to read.
+# In powers of ten; a shorter axis would have no tick.
 LEAST_SPREAD = 0.75
 
 
 def curves(rows: "pd.DataFrame", axis: str) -> "Figure":
-    """Return time, memory and error of the variants against one size, one above the other.
+    """Return a figure of time, memory and error of the variants against one size.
 
     Args:
-        rows: of one Loss in one setting, which differ in nothing else.
-        axis: the size, ``batch`` or ``classes``.
+        rows: rows of one Loss in one setting; they differ only in this size and the variant.
+        axis: size on the x axis, ``batch`` or ``classes``.
     """
     figure, panels = _stack(3, rows, limited=bool(rows["limit_seconds"].notna().any()))
     sizes = sorted(rows[axis].unique())
@@ -49,18 +49,18 @@ def curves(rows: "pd.DataFrame", axis: str) -> "Figure":
 
 
 def trade(rows: "pd.DataFrame", compiled: "pd.DataFrame") -> "Figure":
-    """Return time against memory of one Case, and what compiling it is worth over the steps.
+    """Return a figure of time against memory in one Case, and of when compiling pays off.
 
     Args:
-        rows: of the Case.
-        compiled: those that were compiled, from ``break_even``.
+        rows: rows of the Case.
+        compiled: rows of its compiled variants, from ``break_even``.
     """
     figure, panels = _stack(2 if len(compiled) else 1, rows, limited=False)
     _pareto(panels[0], rows)
     panels[0].set_title(f"time against memory ({_held(rows, '')})", loc="left")
     if len(compiled):
         _worth(panels[1], compiled)
-        panels[1].set_title("total time over the fastest eager's", loc="left")
+        panels[1].set_title("total time over the fastest eager variant's", loc="left")
     return figure
 
 
@@ -96,7 +96,7 @@ def _worth(panel: "Axes", compiled: "pd.DataFrame") -> None:
 
 
 def _stack(count: int, rows: "pd.DataFrame", *, limited: bool) -> "tuple[Figure, list[Axes]]":
-    """Return a figure of panels one above the other, the legend of the variants below them."""
+    """Return a figure with panels one above the other, and the legend of the variants below."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -124,7 +124,7 @@ def _lines(rows: "pd.DataFrame") -> "Iterable[tuple[str, pd.DataFrame]]":
 
 
 def _time_bars(line: "pd.DataFrame") -> Any:
-    """Return how far a time's bar reaches down and up: the interval of the speed-up, as time."""
+    """Return the error bars of the times, down and up: the speed-up's interval as a time."""
     import numpy as np
 
     seconds, speedup = line["step_seconds"], line["step_speedup"]
@@ -146,7 +146,7 @@ def _log_scales(panel: "Axes", sizes: list[int], unit: str) -> None:
 
 
 def _readable(axis: Any, words: Callable[[float], str]) -> None:
-    """Have a logarithmic axis say its values in words, at a few ticks however short it is."""
+    """Give a logarithmic axis a few ticks with units, even if the axis is short."""
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     low, high = axis.get_view_interval()
@@ -171,7 +171,7 @@ def _bytes(value: float) -> str:
 
 
 def _held(rows: "pd.DataFrame", axis: str) -> str:
-    """Return the sizes that all rows share."""
+    """Return the sizes that all rows share, as text, without the size of the axis."""
     first = rows.iloc[0]
     shown = {"batch": "B", "dim": "D", "classes": "C"}
     return ", ".join(f"{letter}={first[name]}" for name, letter in shown.items() if name != axis)

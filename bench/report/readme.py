@@ -1,4 +1,4 @@
-"""The winners of runs as Markdown, in a file that is otherwise written by hand."""
+"""Write the winners of runs as Markdown into a file that is otherwise written by hand."""
 
 import os
 import re
@@ -12,20 +12,20 @@ from lossbench.bench.report.findings import winners
 from lossbench.bench.report.legend import SYMBOLS
 from lossbench.bench.report.order import ordered
 
-# The first mark names the runs, so that the part can be made again without being told of them.
+# The first mark names the runs, so that the part can be renewed without naming them again.
 _PART = re.compile(r"<!-- winners: (?P<runs>.+) -->\n.*?<!-- end of winners -->\n", re.DOTALL)
 
 
 def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
-    """Put the winners of runs between the marks of a file.
+    """Write the winners of runs between the marks of a file.
 
     Args:
-        path: a file with a line ``<!-- winners: RUN ... -->``, runs as seen from its folder, and a
-            later one ``<!-- end of winners -->``.
-        runs: in place of those that the file names.
+        path: file with a line ``<!-- winners: RUN ... -->``, where runs are paths relative to its
+            folder, and a later line ``<!-- end of winners -->``.
+        runs: runs to use; by default those that the file names.
 
     Raises:
-        UsageError: where the file cannot be read, has no such lines, or a run cannot be read.
+        UsageError: if the file cannot be read or has no such lines, or a run cannot be read.
     """
     try:
         path.write_text(renewed(path, runs))
@@ -34,11 +34,11 @@ def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
 
 
 def renewed(path: Path, runs: tuple[Path, ...] = ()) -> str:
-    """Return the text that a file has with its winners renewed.
+    """Return the text of a file with its winners renewed.
 
     Raises:
-        OSError: where it cannot be read.
-        UsageError: where it has no marks, or a run cannot be read.
+        OSError: if the file cannot be read.
+        UsageError: if the file has no marks, or a run cannot be read.
     """
     text = path.read_text()
     found = _PART.search(text)

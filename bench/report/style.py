@@ -1,4 +1,4 @@
-"""How plots look: on light and on dark paper, and to who cannot tell colours apart."""
+"""The style of plots: readable in light and dark themes, and without seeing colours."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -8,11 +8,12 @@ from lossbench.bench.report.order import base_of, variant_order
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito 2008, less the yellow, which white paper swallows, and the black of the reference.
+# The palette of Okabe and Ito (2008), without yellow, which is hard to see on white, and without
+# black, which the reference has.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
-# Colours come round after six, markers after eleven: no two variants share both.
+# Colours repeat after six variants and markers after eleven, so no two variants share both.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
-# What is drawn in ink takes the colour of the text around it, dark or light.
+# In an SVG this colour is replaced by the colour of the text around the plot, dark or light.
 INK = "#20262e"
 PALE_INK = "#e6e9ed"
 SETTINGS: "dict[Any, Any]" = {
@@ -20,7 +21,7 @@ SETTINGS: "dict[Any, Any]" = {
     "svg.hashsalt": "lossbench",
     "font.size": 8,
     "axes.titlesize": 9,
-    "axes.titley": 1.02,  # found otherwise at every drawing, at a tenth of its time
+    "axes.titley": 1.02,  # computed at every drawing otherwise, which takes a tenth of its time
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
@@ -42,8 +43,9 @@ def look(variant: str, known: "list[str]") -> dict[str, Any]:
     """Return the colour, marker and line of a variant, the same in every plot.
 
     Args:
-        variant: which; a compiled one has its eager one's colour, a broken line and hollow markers.
-        known: the variants of the report, of which those beyond the registry's come last.
+        variant: name of the variant; a compiled one has the colour of its eager one, a broken line
+            and hollow markers.
+        known: names of the variants in the report; those that are not in the registry come last.
     """
     compiled = {"": "-", "compile": "--"}.get(variant.partition("+")[2], ":")
     hollow = {"markerfacecolor": "none"} if "+" in variant else {}
@@ -60,7 +62,7 @@ def look(variant: str, known: "list[str]") -> dict[str, Any]:
 
 
 def svg(figure: "Figure") -> str:
-    """Return a figure as SVG: no paper, and ink that follows the reader's light or dark theme."""
+    """Return a figure as SVG, transparent, with ink that follows the light or dark theme."""
     from io import StringIO
 
     text = StringIO()
@@ -73,7 +75,7 @@ def svg(figure: "Figure") -> str:
 
 
 def png(figure: "Figure") -> bytes:
-    """Return a figure as PNG on white paper."""
+    """Return a figure as PNG with a white background."""
     from io import BytesIO
 
     image = BytesIO()

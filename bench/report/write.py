@@ -1,4 +1,4 @@
-"""Writing a report: whole, or not at all."""
+"""Write a report to a folder, completely or not at all."""
 
 import os
 import shutil
@@ -16,22 +16,26 @@ MARK = '<meta name="generator" content="lossbench">'
 
 
 def write_report(runs: Sequence[Path], folder: Path) -> Path:
-    """Write the page of runs to a folder, and beside it its plots and a file of all cells.
+    """Write the report of runs to a folder: the page, the plots, and a file of all cells.
 
-    Each is written elsewhere first and then put in place, the page last; an older report is
-    replaced.
+    Everything is first written to a scratch folder and then moved, the page last. An older report
+    is replaced.
+
+    Args:
+        runs: runs to report, or folders that hold some.
+        folder: folder of the report.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
-        UsageError: where the runs hold nothing that can be read, or the folder holds something
-            other than a report, or cannot be written.
+        UsageError: if the runs hold nothing to read, if the folder holds something other than a
+            report, or if it cannot be written.
     """
     _refuse_other(folder)
     evidence = load_evidence(runs)
     with writing(folder):
-        # Before the plots, which take their time.
+        # Drawing the plots takes long, so a folder that cannot be made is reported before that.
         folder.mkdir(parents=True, exist_ok=True)
     plots = draw(evidence.frame)
     with writing(folder), TemporaryDirectory(dir=folder, prefix=".half-") as name:
@@ -49,9 +53,11 @@ def write_report(runs: Sequence[Path], folder: Path) -> Path:
 
 
 def _refuse_other(folder: Path) -> None:
-    """Refuse a folder in which a report would replace what is none."""
+    """Refuse a folder in which the report would replace files of something else."""
     page = folder / PAGE
     ours = page.is_file() and MARK in page.read_text(errors="replace")[:2000]
     there = [part for part in (PAGE, CELLS, PLOTS) if (folder / part).exists()]
     if there and not ours:
-        raise UsageError(f"{folder} holds {', '.join(there)}, of no report; choose another --out")
+        raise UsageError(
+            f"{folder} holds {', '.join(there)}, which no report wrote; choose another --out"
+        )

@@ -3,7 +3,7 @@
   const form = document.getElementById("filters");
   const filters = [...form.querySelectorAll("select")];
 
-  // What names a loss, a device, a dtype or a run is shown where every filter is open or names it.
+  // Show an element if each filter that is set has the element's value, or the element has none.
   const filter = () => {
     const wanted = filters.filter((select) => select.value)
       .map((select) => [select.dataset.filter, select.value]);
@@ -26,7 +26,7 @@
     return text === "" ? null : Number.isNaN(number) ? text : number;
   };
 
-  // Words after numbers, and what is empty last in either direction.
+  // Numbers come before text, and empty cells are last in both directions.
   const compare = (a, b, sign) => {
     if (a === null || b === null) return (a === null) - (b === null);
     if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;

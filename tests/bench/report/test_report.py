@@ -37,7 +37,7 @@ def test_ctrl_c_leaves_the_report_that_was_there(runs, tmp_path, monkeypatch):
 def test_a_page_of_others_is_not_written_over(runs, tmp_path, capsys):
     (tmp_path / "index.html").write_text("mine")
     assert main(["report", str(runs[0]), "--out", str(tmp_path)]) == 2
-    assert "holds index.html, of no report; choose another --out" in capsys.readouterr().err
+    assert "holds index.html, which no report wrote; choose another" in capsys.readouterr().err
     assert (tmp_path / "index.html").read_text() == "mine"
 
 
