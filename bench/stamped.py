@@ -18,7 +18,7 @@ class Stamped:
     Attributes:
         environment: machine and software of the measurement.
         made: time of the report, ISO 8601 in UTC.
-        budget_seconds: time for sampling; each report says of what.
+        budget_seconds: sampling time; each kind of report says for which part.
         schema: version of the report's layout. 1: the first.
     """
 

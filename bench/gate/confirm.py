@@ -95,8 +95,8 @@ def ask_times(
 ) -> dict[str, Timing]:
     """Return the times of a variant in both trees, by phase.
 
-    The position of a module in memory affects its times, so the trees take turns in being the first
-    whose module is made; ``sampling.seed`` decides.
+    The position of a module in memory affects its times, so the trees take turns in making their
+    module first; ``sampling.seed`` decides.
 
     Raises:
         Lost: if the worker fails.

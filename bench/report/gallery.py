@@ -29,7 +29,7 @@ class Plot:
         loss: name of the Loss; empty for a plot of all Losses.
         label: short name of the run.
         device: ``cpu`` or ``cuda``.
-        precision: dtype, and ``autocast`` where it applies.
+        precision: dtype, with ``autocast`` if it was used.
         svg: SVG with a transparent background.
         png: PNG with a white background.
     """

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return a frame in the order of the catalogue, with additional columns for the report.
 
-    ``label`` is the short name of the run, ``precision`` the dtype and ``autocast`` where it
-    applies, ``size`` the sizes as text, and ``case`` a number for each Case of a label. If a run
-    has a cell twice, the last one is kept.
+    ``label`` is the short name of the run, ``precision`` the dtype, with ``autocast`` if it was
+    used, ``size`` the sizes as text, and ``case`` a number for each Case of a label. If a run has a
+    cell twice, the last one is kept.
     """
     frame = frame.assign(
         label=_labels(frame),

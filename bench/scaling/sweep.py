@@ -64,7 +64,7 @@ class _Refused(Exception):  # noqa: N818 - a variant that is not measured is no 
 
 @dataclass
 class Sweeper:
-    """Measures variants by asking a worker.
+    """Measures variants in a worker.
 
     Attributes:
         worker: worker to measure in.

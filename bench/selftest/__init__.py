@@ -30,8 +30,8 @@ class SelfTestPlan:
     """The settings of a self-test.
 
     Attributes:
-        trials: number of trials for each share that a promise is checked on; shares that are only
-            shown get a third.
+        trials: number of trials of each effect with a promise; effects that are only shown get a
+            third.
         gate_pairs: number of pairs for the gates of other tools.
         budget_seconds: sampling time of each process of a trial.
         threads: number of threads that torch computes with.
@@ -50,7 +50,7 @@ class SelfTestPlan:
 
     @property
     def arms(self) -> tuple[tuple[float, bool, int], ...]:
-        """Each effect, as a share, whether it is measured under load, and its number of trials."""
+        """One entry per effect: the slowdown as a share, whether it is under load, the trials."""
         shown = -(-self.trials // 3)
         return (
             (0.0, False, self.trials),

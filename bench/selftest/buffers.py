@@ -36,7 +36,7 @@ class Count:
 
     @property
     def right(self) -> bool:
-        """Whether it was counted to the byte."""
+        """Whether the count equals the size of the buffer."""
         return self.expected_bytes == self.counted_bytes
 
 

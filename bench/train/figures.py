@@ -1,4 +1,4 @@
-"""Draw the figures of a training: features in the plane, and curves beside the reference's."""
+"""Draw the figures of a training: features in the plane, and the curves of the variants."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -28,7 +28,7 @@ class Network(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with batch normalisation beside a shortcut (He et al. 2016)."""
+    """Two convolutions with batch normalisation, added to a shortcut (He et al. 2016)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class TrainingBar:
         self._task = progress.add_task("starting", total=total)
 
     def working(self, loss: str, task: str) -> None:
-        """Show what is running."""
+        """Show the loss and its current task."""
         self._progress.update(self._task, description=f"{loss}: {task}")
 
     def done(self, _lesson: Lesson) -> None:
@@ -59,5 +59,5 @@ class TrainingLines:
             self._out.print(f"[{self._done}/{self._total}] {loss}", markup=False, highlight=False)
 
     def done(self, _lesson: Lesson) -> None:
-        """Count a loss."""
+        """Count one more loss as done."""
         self._done += 1

@@ -1,4 +1,4 @@
-"""Training under each loss: its batches, what is learned, and the loss's share of a step."""
+"""Training with each loss: its batches, its features, and the loss's share of a step."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def test_every_loss_trains_an_epoch_to_finite_features_in_the_plane(loss):
 
 
 @pytest.mark.parametrize("loss", ["softmax_center", "contrastive", "center_mse"])
-def test_reversed_features_train_to_the_same_but_for_rounding(loss):
+def test_reversed_features_change_nothing_but_rounding(loss):
     experiment = Experiment(loss, epochs=1)
     implementation = impls.implementation(loss, "reference")
     with deterministic():
@@ -56,7 +56,7 @@ def test_reversed_features_train_to_the_same_but_for_rounding(loss):
     torch.testing.assert_close(turned(images, labels), model(images, labels))
 
 
-def test_softmax_tells_the_digits_apart():
+def test_softmax_separates_the_digits():
     experiment = Experiment("softmax", epochs=PRESETS["digits"].epochs)
     accuracy, _ = evaluate(
         experiment, train_course(experiment, impls.implementation("softmax", "fused"))
@@ -66,7 +66,7 @@ def test_softmax_tells_the_digits_apart():
     assert accuracy.nearest_neighbour > 0.8
 
 
-def test_two_trainings_of_a_seed_are_the_same_and_of_another_not():
+def test_two_trainings_are_equal_with_the_same_seed_only():
     experiment = Experiment("triplet_batch_hard", epochs=1)
     reference = impls.implementation("triplet_batch_hard", "reference")
     one, again = (train_course(experiment, reference) for _ in range(2))
@@ -78,7 +78,7 @@ def test_two_trainings_of_a_seed_are_the_same_and_of_another_not():
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_centres_stay_where_they_are_without_a_rate():
+def test_centres_do_not_move_with_a_rate_of_0():
     experiment = Experiment("center_mse", epochs=1, center_rate=0.0)
     reference = impls.implementation("center_mse", "reference")
     name = "objective.loss.centers"

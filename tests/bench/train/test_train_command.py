@@ -1,4 +1,4 @@
-"""``train`` as it is called: what it refuses, prints and leaves in its folder."""
+"""The command ``train``: its errors, its output, and the files that it writes."""
 
 import json
 
@@ -34,7 +34,7 @@ QUICK = ["--epochs", "1", "--compare", "20", "--threads", "1", "--device", "cpu"
         (["--out", "/proc/nowhere"], "expected a folder to write to"),
     ],
 )
-def test_a_wrong_option_is_told_in_a_line(arguments, message, capsys):
+def test_a_wrong_option_is_reported_in_one_line(arguments, message, capsys):
     assert main(["train", *arguments]) == 2
     out, errors = capsys.readouterr()
     assert message in " ".join(errors.split())
@@ -47,7 +47,7 @@ def run(folder, *arguments):
     return TrainingFile.model_validate_json((folder / "training.json").read_bytes()).root
 
 
-def test_a_call_leaves_figures_and_figures_in_numbers_the_same_by_seed(tmp_path, capsys):
+def test_a_call_writes_plots_and_numbers_that_are_equal_for_the_same_seed(tmp_path, capsys):
     losses = ("--loss", "center_mse", "--loss", "contrastive", "--no-share")
     one, again = (run(tmp_path / name, *losses) for name in "ab")
     out = capsys.readouterr().out
@@ -88,7 +88,7 @@ class Impatient:
         self.finished += 1
 
 
-def test_what_was_done_before_it_is_stopped_is_kept(tmp_path):
+def test_results_from_before_an_interruption_are_kept(tmp_path):
     experiments = experiments_of(("softmax", "normface"), Experiment("softmax", epochs=1))
     plan = TrainPlan("digits", experiments, ("vectorized",), 5, 0.0, 1, 60)
     with pytest.raises(KeyboardInterrupt):
@@ -99,7 +99,7 @@ def test_what_was_done_before_it_is_stopped_is_kept(tmp_path):
     assert (tmp_path / "features.png").exists()
 
 
-def test_a_folder_with_a_training_is_not_written_over(tmp_path, capsys):
+def test_a_folder_with_a_training_is_not_overwritten(tmp_path, capsys):
     (tmp_path / "training.json").write_text("{}")
     assert main(["train", "--out", str(tmp_path), *QUICK]) == 2
     assert "holds a training already; choose another --out" in capsys.readouterr().err
@@ -116,7 +116,7 @@ def test_mnist_is_trained_on_and_shares_are_kept(tmp_path):
     assert all(0 < share.share.median < 1 for share in shares)
 
 
-def test_the_resnet_is_trained_as_002_has_it(tmp_path):
+def test_the_resnet_is_trained_by_the_recipe_of_002(tmp_path):
     found = run(tmp_path, "--preset", "center-resnet", "--loss", "center_mse", "--no-share")
     (lesson,) = found.lessons
     assert lesson.experiment.network == "resnet"
@@ -131,7 +131,7 @@ def test_the_reference_can_be_trained_alone(tmp_path):
     assert lesson.reference.accuracy.nearest_mean > 0
 
 
-def test_what_is_not_trained_keeps_its_reason(tmp_path, capsys):
+def test_a_loss_that_cannot_be_trained_has_a_reason(tmp_path, capsys):
     found = run(tmp_path, "--loss", "softmax", "--lr", "1e30", "--no-share")
     (lesson,) = found.lessons
     assert lesson.reference is None

@@ -1,4 +1,4 @@
-"""A variant's curve beside the reference's: where it coincides, and where and why it parts."""
+"""A variant's curve compared with the reference's: where it coincides, and where it parts."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def test_the_curve_of_a_right_variant_coincides(variant):
 
 
 def steeper(loss, factor, start):
-    """Return an implementation whose gradient is off by a factor from a call on."""
+    """Return an implementation with gradients that are wrong by a factor, from one call on."""
 
     class Off(impls.implementation(loss, "vectorized").builder):
         calls = 0
@@ -52,7 +52,7 @@ def test_a_steeper_gradient_parts_the_step_after_it_is_taken(loss, start):
     assert curve.fault.error == pytest.approx(0.05, rel=1e-3)
 
 
-def test_a_count_that_stands_still_is_found_in_the_state():
+def test_a_counter_that_does_not_count_is_found_in_the_state():
     class Stuck(impls.implementation("sphereface", "vectorized").builder):
         def forward(self, embeddings, labels):
             out = super().forward(embeddings, labels)
@@ -96,6 +96,6 @@ def test_a_curve_within_what_rounding_explains_does_not_part():
     assert (course.rounding.diff() >= 0).all()
 
 
-def test_an_objective_that_is_not_finite_is_told_with_its_step():
+def test_an_objective_that_is_not_finite_is_reported_with_its_step():
     with pytest.raises(ValueError, match=r"at step \d+ with --lr 1e\+30; a smaller one"):
         train_reference(Experiment("softmax", epochs=1, rate=1e30), 1)

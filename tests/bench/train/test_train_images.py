@@ -1,4 +1,4 @@
-"""The images that are learned: IDX files, MNIST's folder, and how digits are split."""
+"""The images to train on: IDX files, MNIST's folder, and the split of the digits."""
 
 import gzip
 
@@ -35,7 +35,7 @@ LABELS = idx(torch.arange(10))
         (None, "No such file or directory; expected an IDX file"),
     ],
 )
-def test_what_is_no_idx_file_is_told_in_a_line(tmp_path, content, message):
+def test_a_file_that_is_not_idx_is_reported_in_one_line(tmp_path, content, message):
     path = tmp_path / "labels"
     if content is not None:
         path.write_bytes(content)
@@ -54,7 +54,7 @@ def test_mnist_is_read_from_a_folder_and_standardised(tmp_path):
     assert data.test.labels.tolist() == [i % 10 for i in range(80)]
 
 
-def test_digits_are_split_alike_whatever_the_seed():
+def test_all_digits_are_split_with_enough_test_images_of_each():
     data = load_images("digits", "cpu")
     assert len(data.train.labels) + len(data.test.labels) == 1797
     assert data.test.labels.bincount().min() >= 40
@@ -70,7 +70,7 @@ def test_digits_are_split_alike_whatever_the_seed():
         ("train-images-idx3-ubyte", torch.zeros(80, 9, 8), "square images of 8 pixels"),
     ],
 )
-def test_a_folder_that_is_no_mnist_is_refused(tmp_path, name, array, message, capsys):
+def test_a_folder_without_valid_mnist_files_is_refused(tmp_path, name, array, message, capsys):
     (write_mnist(tmp_path) / name).write_bytes(idx(array))
     assert main(["train", "--mnist", str(tmp_path)]) == 2
     errors = capsys.readouterr().err
