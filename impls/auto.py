@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from lossbench.impls.admission import AUTO
 from lossbench.impls.registry import implementation, implementations
 
-AUTO = "auto"
 TABLE = "recommended.json"
 
 

@@ -62,13 +62,11 @@ class Loss:
     @property
     def arguments(self) -> Mapping[str, inspect.Parameter]:
         """Its arguments by name, as the reference's constructor declares them."""
-        parameters = inspect.signature(self.reference).parameters
+        # Annotations are types even where their module postpones them, which makes them text.
+        parameters = inspect.signature(self.reference, eval_str=True).parameters
         # A reference without a constructor of its own shows nn.Module's *args and **kwargs.
-        return {
-            name: parameter
-            for name, parameter in parameters.items()
-            if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-        }
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        return {name: p for name, p in parameters.items() if p.kind in named}
 
     @property
     def input_names(self) -> tuple[str, ...]:

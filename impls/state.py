@@ -147,13 +147,13 @@ class MovingCentersAndWeights(MovingCenters):
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
 
 
-class WeightsAndCenters(ClassWeights):
-    """Class weights, and centres that follow their gradient beside them."""
+class CentersAndWeights(ClassCenters):
+    """Class centres that follow their gradient, and class weights beside them."""
 
     def __init__(self, num_classes: int, embedding_dim: int, center_weight: float) -> None:
         super().__init__(num_classes, embedding_dim)
         self.center_weight = center_weight
-        self.centers = nn.Parameter(torch.empty(num_classes, embedding_dim))
+        self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
 
 
 def refuse_to_compile(what: str) -> None:

@@ -9,11 +9,11 @@ from lossbench.impls.fused.cross_entropy.head import Head
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import MovingCentersAndWeights, WeightsAndCenters
+from lossbench.impls.state import CentersAndWeights, MovingCentersAndWeights
 
 
 @register("softmax_center_unsquared", "fused", compiles=True)
-class SoftmaxCenterUnsquared(WeightsAndCenters):
+class SoftmaxCenterUnsquared(CentersAndWeights):
     """One norm over the batch's differences from its centres."""
 
     head = Head()

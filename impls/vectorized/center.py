@@ -7,13 +7,13 @@ from torch import Tensor
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
 from lossbench.impls.precision import FEW_FEATURES
 from lossbench.impls.registry import register
-from lossbench.impls.state import AveragingCenters, ClassCenters, IslandCenters, WeightsAndCenters
+from lossbench.impls.state import AveragingCenters, CentersAndWeights, ClassCenters, IslandCenters
 
 FLOOR = 1e-8
 
 
 @register("softmax_center_unsquared", "vectorized", compiles=True)
-class SoftmaxCenterUnsquared(WeightsAndCenters):
+class SoftmaxCenterUnsquared(CentersAndWeights):
     """One gather for the centres and one norm over the batch."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:

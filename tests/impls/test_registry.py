@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from lossbench import impls
-from lossbench.impls.registry import Implementation, register
+from lossbench.impls.variant import Implementation
 
 
 def test_lists_the_reference_first():
@@ -24,13 +24,6 @@ def test_an_unknown_loss_is_told_the_choices():
 def test_an_unknown_variant_is_told_the_choices():
     with pytest.raises(ValueError, match="island has no variant 'nope'; it has: reference, "):
         impls.implementation("island", "nope")
-
-
-def test_registering_twice_or_for_no_loss_raises():
-    with pytest.raises(ValueError, match="island: the variant 'vectorized' is registered already"):
-        register("island", "vectorized")
-    with pytest.raises(ValueError, match="unknown loss 'iceland'"):
-        register("iceland", "vectorized")
 
 
 def test_unsupported_gives_the_reason():
