@@ -14,7 +14,7 @@ from lossbench.impls.admission import (
     check_loss,
 )
 from lossbench.impls.catalogue import CATALOGUE
-from lossbench.impls.compiled import MODES, compiled
+from lossbench.impls.compiled import COMPILE_MODES, compiled
 from lossbench.impls.loss import Loss
 from lossbench.impls.variant import OLDEST_TORCH, REFERENCE, Implementation
 
@@ -92,7 +92,7 @@ def register(
             sparse=sparse,
         )
         variants[variant] = entered
-        for suffix, (mode, where) in MODES.items() if compiles else ():
+        for suffix, (mode, where) in COMPILE_MODES.items() if compiles else ():
             variants[variant + suffix] = replace(
                 entered,
                 variant=variant + suffix,

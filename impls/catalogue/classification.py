@@ -41,7 +41,7 @@ COSINES = replace(
     step_flops="6*B*D*C + 4*B*D + 4*D*C",
 )
 
-CLASSIFICATION = (
+CROSS_ENTROPIES = (
     Loss(
         name="softmax",
         summary="cross-entropy over a linear layer without a bias",

@@ -9,7 +9,7 @@ from lossbench.impls.fused.cross_entropy.head import Head
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import CentersAndWeights, MovingCentersAndWeights
+from lossbench.impls.state import CentersAndWeights, RatedCentersAndWeights
 
 
 @register("softmax_center_unsquared", "fused", compiles=True)
@@ -28,7 +28,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
 
 
 @register("softmax_center", "fused", compiles=True)
-class SoftmaxCenter(MovingCentersAndWeights):
+class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums; centres with a rate of their own move by one scatter."""
 
     head = Head(mean=False)
