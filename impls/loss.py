@@ -10,6 +10,8 @@ from torch import nn
 
 from lossbench.impls.cost import Cost
 
+DOCUMENTS = "the documents: five web pages, 000 to 004, that print PyTorch code of these losses"
+
 Kind = Literal["loss", "distance"]
 Inputs = Literal["labelled", "pairs", "rows", "arrays"]
 
@@ -31,7 +33,7 @@ class Loss:
         name: what it is called everywhere, ``arcface``.
         summary: what it does, in a line.
         formula: what it computes, in plain text.
-        document: which document and which class there.
+        document: which of the ``DOCUMENTS``, and the class there; empty if none has the loss.
         reference: the module that computes it as the document does.
         inputs: what its ``forward`` takes: ``labelled`` embeddings, ``pairs``, the ``rows`` of two
             matrices, or two ``arrays`` of one shape.
@@ -48,11 +50,11 @@ class Loss:
     name: str
     summary: str
     formula: str
-    document: str
     reference: type[nn.Module]
     inputs: Inputs
     output: type[tuple[Any, ...]]
     cost: Cost
+    document: str = ""
     paper: str = ""
     departures: tuple[str, ...] = field(default=())
     kind: Kind = "loss"

@@ -11,11 +11,6 @@ def test_lists_the_reference_first():
         assert impls.implementations(loss.name)[0].variant == "reference"
 
 
-def test_every_loss_has_a_vectorized_implementation():
-    for loss in impls.losses():
-        assert impls.implementation(loss.name, "vectorized").loss is loss
-
-
 def test_an_unknown_loss_is_told_the_choices():
     with pytest.raises(ValueError, match="unknown loss 'arcfaec'; the losses are: softmax, "):
         impls.implementations("arcfaec")
