@@ -9,7 +9,6 @@ from torch import nn
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.impls import registry
 from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.registry import register
 from lossbench.impls.state import CentersAndWeights, ClassCenters
@@ -17,13 +16,7 @@ from tests.conftest import name_of, supported
 
 ARCFACE = "num_classes, embedding_dim, scale, margin"
 
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch):
-    """Leave the registry as it was, whatever a test enters."""
-    copies = {name: dict(variants) for name, variants in registry._implementations.items()}
-    monkeypatch.setattr(registry, "_implementations", copies)
-    monkeypatch.setattr(registry, "_losses", dict(registry._losses))
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 @pytest.mark.parametrize(
