@@ -113,15 +113,15 @@ def checks_table(checks: Iterable[Check]) -> Table:
 
 
 def losses_table() -> Table:
-    """Return every Loss with its variants, and those of them that come compiled too."""
+    """Return every Loss, what it is, its variants, and those of them that come compiled too."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("loss", "document", "variants", "and with +compile"):
+    for name in ("loss", "what it is", "variants", "and with +compile"):
         table.add_column(name)
     for loss in impls.losses():
         implementations = impls.implementations(loss.name)
         eager = ", ".join(i.variant for i in implementations if not i.mode)
         compiled = sorted({i.variant.split("+")[0] for i in implementations if i.mode})
-        table.add_row(loss.name, loss.document, eager, ", ".join(compiled))
+        table.add_row(loss.name, Text(loss.summary), eager, ", ".join(compiled))
     return table
 
 

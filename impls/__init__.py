@@ -11,13 +11,14 @@ import pkgutil
 from lossbench.impls.auto import Choice, build
 from lossbench.impls.loss import Loss
 from lossbench.impls.registry import (
-    Implementation,
     implementation,
     implementations,
     loss,
     losses,
     register,
+    register_loss,
 )
+from lossbench.impls.variant import Implementation
 
 __all__ = [
     "Choice",
@@ -29,6 +30,7 @@ __all__ = [
     "loss",
     "losses",
     "register",
+    "register_loss",
 ]
 
 # A contender enters itself when its module is imported, so that a new one is a new file alone.

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from lossbench.impls.admission import AUTO
 from lossbench.impls.registry import implementation, implementations
+from lossbench.impls.variant import REFERENCE
 
-AUTO = "auto"
 TABLE = "recommended.json"
 
 
@@ -109,7 +110,7 @@ def build(
 
     ``auto`` needs torch alone: third parties, compiled variants, and those whose gradients are
     sparse are taken where they are asked for. Where the table has another size only, the nearest is
-    taken, and ``choice.reason`` says so.
+    taken; a loss that nobody has measured is built as its reference. ``choice.reason`` says so.
 
     Args:
         loss: its name.
@@ -154,9 +155,12 @@ def _recommend(loss: str, device: str, dtype: torch.dtype, wanted: Mapping[str, 
     implementations(loss)
     lines = recommendations().get(loss, ())
     word = str(dtype).removeprefix("torch.")
+    if not lines:
+        why = f"as nobody has measured this loss; `lossbench choose {loss}` does"
+        return Choice(loss, REFERENCE, why, "", "", {})
     fitting = [line for line in lines if (line.device, line.dtype) == (device, word)]
     if not fitting:
-        kinds = ", ".join(sorted({f"{line.device} {line.dtype}" for line in lines})) or "nothing"
+        kinds = ", ".join(sorted({f"{line.device} {line.dtype}" for line in lines}))
         raise ValueError(
             f"{loss}: nothing is recommended for {device} {word}, only for {kinds}; name a "
             f"variant; `lossbench choose {loss} --device {device} --dtype {word}` finds"
@@ -175,7 +179,7 @@ def _recommend(loss: str, device: str, dtype: torch.dtype, wanted: Mapping[str, 
 
 def _why(line: Recommendation, variant: str, wanted: Mapping[str, int]) -> Iterator[str]:
     size = ", ".join(f"{axis} {line.size[axis]}" for axis in wanted or line.size)
-    if variant == "reference":
+    if variant == REFERENCE:
         yield f"nothing was clearly faster at {size} on {line.machine}"
     else:
         speedup = line.speedups[line.variants.index(variant)]

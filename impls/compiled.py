@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-MODES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+COMPILE_MODES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
         "+compile": ("default", ("cpu", "cuda")),
         "+compile[max-autotune]": ("max-autotune", ("cpu", "cuda")),

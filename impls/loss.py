@@ -10,6 +10,8 @@ from torch import nn
 
 from lossbench.impls.cost import Cost
 
+DOCUMENTS = "the documents: five web pages, 000 to 004, that print PyTorch code of these losses"
+
 Kind = Literal["loss", "distance"]
 Inputs = Literal["labelled", "pairs", "rows", "arrays"]
 
@@ -31,7 +33,7 @@ class Loss:
         name: what it is called everywhere, ``arcface``.
         summary: what it does, in a line.
         formula: what it computes, in plain text.
-        document: which document and which class there.
+        document: which of the ``DOCUMENTS``, and the class there; empty if none has the loss.
         reference: the module that computes it as the document does.
         inputs: what its ``forward`` takes: ``labelled`` embeddings, ``pairs``, the ``rows`` of two
             matrices, or two ``arrays`` of one shape.
@@ -48,11 +50,11 @@ class Loss:
     name: str
     summary: str
     formula: str
-    document: str
     reference: type[nn.Module]
     inputs: Inputs
     output: type[tuple[Any, ...]]
     cost: Cost
+    document: str = ""
     paper: str = ""
     departures: tuple[str, ...] = field(default=())
     kind: Kind = "loss"
@@ -62,13 +64,11 @@ class Loss:
     @property
     def arguments(self) -> Mapping[str, inspect.Parameter]:
         """Its arguments by name, as the reference's constructor declares them."""
-        parameters = inspect.signature(self.reference).parameters
+        # Annotations are types even where their module postpones them, which makes them text.
+        parameters = inspect.signature(self.reference, eval_str=True).parameters
         # A reference without a constructor of its own shows nn.Module's *args and **kwargs.
-        return {
-            name: parameter
-            for name, parameter in parameters.items()
-            if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-        }
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        return {name: p for name, p in parameters.items() if p.kind in named}
 
     @property
     def input_names(self) -> tuple[str, ...]:

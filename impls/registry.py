@@ -1,101 +1,45 @@
 """The registry: every Implementation of every Loss, entered once, beside its code."""
 
-import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+from lossbench.impls.admission import (
+    DEVICES,
+    FLOATING_DTYPES,
+    check_implementation,
+    check_loss,
+)
 from lossbench.impls.catalogue import CATALOGUE
-from lossbench.impls.checks import InputCheck, check_arguments
-from lossbench.impls.compiled import MODES, cannot_compile, compiled
+from lossbench.impls.compiled import COMPILE_MODES, compiled
 from lossbench.impls.loss import Loss
-
-DEVICES = ("cpu", "cuda")
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-REFERENCE = "reference"
-# The oldest that the distribution's metadata admits.
-OLDEST_TORCH = (2, 11)
+from lossbench.impls.variant import OLDEST_TORCH, REFERENCE, Implementation
 
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
+_losses = dict[str, Loss]()
+_implementations = dict[str, dict[str, Implementation]]()
 
-@dataclass(frozen=True)
-class Implementation:
-    """One way to compute a Loss.
 
-    Attributes:
-        loss: what it computes.
-        variant: how, in a word: ``reference``, ``vectorized``, ...
-        builder: makes the module from the Loss's arguments.
-        requires: the packages, by import name, that it needs beyond torch.
-        devices: the device types that it runs on.
-        dtypes: the floating dtypes that it takes.
-        departs: why its values cannot be the Loss's, where they are not; empty where they are.
-        mode: torch.compile's, of a ``+compile`` variant; empty of any other.
-        since: the first torch release that it runs on.
-        sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
+def register_loss(loss: Loss) -> Loss:
+    """Enter a Loss, and its reference as the first of its Implementations; return the Loss.
+
+    Raises:
+        ValueError: if there is a Loss of that name, or nothing could be built or run of this one.
     """
-
-    loss: Loss
-    variant: str
-    builder: Callable[..., nn.Module]
-    requires: tuple[str, ...] = ()
-    devices: tuple[str, ...] = DEVICES
-    dtypes: tuple[torch.dtype, ...] = DTYPES
-    departs: str = ""
-    mode: str = ""
-    since: tuple[int, int] = OLDEST_TORCH
-    sparse: bool = False
-
-    def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
-        """Return why it cannot run here on a device type in a dtype, or ``None`` where it can."""
-        for package in self.requires:
-            if importlib.util.find_spec(package) is None:
-                return f"needs the package {package}, which is not installed"
-        major, minor = torch.__version__.split(".")[:2]
-        if (int(major), int(minor)) < self.since:
-            needed = ".".join(map(str, self.since))
-            return f"needs torch {needed} or later, this is {torch.__version__}"
-        if device not in self.devices:
-            return f"runs on {', '.join(self.devices)}, not on {device}"
-        if dtype not in self.dtypes:
-            return f"takes {', '.join(map(str, self.dtypes))}, not {dtype}"
-        if device == "cuda" and not torch.cuda.is_available():
-            return f"torch {torch.__version__} finds no CUDA device here"
-        return cannot_compile(device) if self.mode else None
-
-    def build(self, *, validate: bool = True, **arguments: Any) -> nn.Module:
-        """Return the module, in the initial state that the reference has under the same seed.
-
-        Args:
-            validate: refuse inputs that the Loss does not define, at some microseconds a call;
-                without it they give whatever torch makes of them.
-            **arguments: the Loss's arguments; those left out take the document's values.
-
-        Raises:
-            ValueError: where an argument is unknown, missing or out of its bounds.
-        """
-        complete = check_arguments(self.loss, arguments)
-        # Before the builder, which may draw random numbers of its own.
-        initial = self.loss.reference(**complete)
-        if self.variant == REFERENCE:
-            module = initial
-        else:
-            module = self.builder(**complete)
-            module.load_state_dict(initial.state_dict())
-        if validate:
-            module.register_forward_pre_hook(InputCheck(self.loss, complete), with_kwargs=True)
-        return module
+    if loss.name in _losses:
+        raise ValueError(f"the loss {loss.name!r} is registered already")
+    check_loss(loss)
+    _losses[loss.name] = loss
+    _implementations[loss.name] = {REFERENCE: Implementation(loss, REFERENCE, loss.reference)}
+    return loss
 
 
-_losses = {loss.name: loss for loss in CATALOGUE}
-_implementations = {
-    name: {REFERENCE: Implementation(loss, REFERENCE, loss.reference)}
-    for name, loss in _losses.items()
-}
+for _loss in CATALOGUE:
+    register_loss(_loss)
 
 
 def register(
@@ -104,7 +48,7 @@ def register(
     *,
     requires: tuple[str, ...] = (),
     devices: tuple[str, ...] = DEVICES,
-    dtypes: tuple[torch.dtype, ...] = DTYPES,
+    dtypes: tuple[torch.dtype, ...] = FLOATING_DTYPES,
     compiles: bool = False,
     departs: str = "",
     since: tuple[int, int] = OLDEST_TORCH,
@@ -125,13 +69,17 @@ def register(
         sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
 
     Raises:
-        ValueError: where the Loss is unknown, or has an Implementation of that variant.
+        ValueError: if the Loss is unknown or has an Implementation of that variant, a device or
+            dtype is unknown, or the builder's arguments are not the Loss's.
     """
     variants = _variants(loss)
     if variant in variants:
         raise ValueError(f"{loss}: the variant {variant!r} is registered already")
 
     def enter(builder: Builder) -> Builder:
+        check_implementation(
+            _losses[loss], variant, builder, devices=devices, dtypes=dtypes, requires=requires
+        )
         entered = Implementation(
             _losses[loss],
             variant,
@@ -144,7 +92,7 @@ def register(
             sparse=sparse,
         )
         variants[variant] = entered
-        for suffix, (mode, where) in MODES.items() if compiles else ():
+        for suffix, (mode, where) in COMPILE_MODES.items() if compiles else ():
             variants[variant + suffix] = replace(
                 entered,
                 variant=variant + suffix,
@@ -158,8 +106,8 @@ def register(
 
 
 def losses() -> tuple[Loss, ...]:
-    """Return every Loss, in catalogue order."""
-    return CATALOGUE
+    """Return every Loss: the catalogue in its order, then those registered since."""
+    return tuple(_losses.values())
 
 
 def loss(name: str) -> Loss:

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lossbench.impls.precision import widened
+
 
 class ClassWeights(nn.Module):
     """A module with one weight column a class, ``weight [D, C]``."""
@@ -96,13 +98,13 @@ class AveragingCenters(ClassCenters):
     @torch.no_grad()
     def _move_centers(self, embeddings: Tensor, labels: Tensor) -> None:
         """Shrink all centres by the momentum, and add the rest of each class's mean."""
-        wide = _widened(embeddings)
+        wide = embeddings.to(widened(embeddings.dtype))
         counts = _counts(labels, len(self.centers)).index_select(0, labels)
         moves = wide * ((1 - self.momentum) / counts.to(wide.dtype)).unsqueeze(1)
         self.centers.mul_(self.momentum).index_add_(0, labels, moves.to(self.centers.dtype))
 
 
-class MovingCenters(ClassCenters):
+class RatedCenters(ClassCenters):
     """Class centres that follow their gradient or, with a rate, move by themselves."""
 
     def __init__(self, num_classes: int, embedding_dim: int, center_rate: float) -> None:
@@ -130,13 +132,13 @@ class MovingCenters(ClassCenters):
         if not self._moves:
             return
         refuse_to_compile("center_rate")
-        wide = _widened(diff)
+        wide = diff.to(widened(diff.dtype))
         counts = _counts(labels, len(self.centers)).index_select(0, labels) + 1
         moves = wide * (self.center_rate / counts.to(wide.dtype)).unsqueeze(1)
         self.centers.index_add_(0, labels, moves.to(self.centers.dtype))
 
 
-class MovingCentersAndWeights(MovingCenters):
+class RatedCentersAndWeights(RatedCenters):
     """Moving centres, and class weights beside them."""
 
     def __init__(
@@ -147,13 +149,13 @@ class MovingCentersAndWeights(MovingCenters):
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
 
 
-class WeightsAndCenters(ClassWeights):
-    """Class weights, and centres that follow their gradient beside them."""
+class CentersAndWeights(ClassCenters):
+    """Class centres that follow their gradient, and class weights beside them."""
 
     def __init__(self, num_classes: int, embedding_dim: int, center_weight: float) -> None:
         super().__init__(num_classes, embedding_dim)
         self.center_weight = center_weight
-        self.centers = nn.Parameter(torch.empty(num_classes, embedding_dim))
+        self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
 
 
 def refuse_to_compile(what: str) -> None:
@@ -169,10 +171,6 @@ def refuse_to_compile(what: str) -> None:
         raise NotImplementedError(
             f"{what} cannot be compiled: the gradient would see the moved centres"
         )
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _counts(labels: Tensor, num_classes: int) -> Tensor:

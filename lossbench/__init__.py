@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         loss,
         losses,
         register,
+        register_loss,
     )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "loss",
     "losses",
     "register",
+    "register_loss",
 ]
 
 

@@ -6,6 +6,7 @@ from lossbench import impls
 from lossbench.bench.cli.options import loss_argument
 from lossbench.bench.format import console, losses_table, support_table
 from lossbench.impls.cost import SYMBOLS, Cost
+from lossbench.impls.loss import DOCUMENTS
 
 
 @click.command("list")
@@ -21,7 +22,8 @@ def show(loss: str) -> None:
     entry, out = impls.loss(loss), console()
     out.print(f"[bold]{entry.name}[/]: {entry.summary}", highlight=False)
     out.print(f"  {entry.formula}\n", markup=False, highlight=False)
-    out.print(f"document   {entry.document}", markup=False, highlight=False)
+    out.print(f"document   {entry.document or '-'}", markup=False, highlight=False)
+    out.print(f"           ({DOCUMENTS})", markup=False, highlight=False)
     out.print(f"paper      {entry.paper or '-'}", markup=False, highlight=False)
     arguments = ", ".join(str(p).replace("'", "") for p in entry.arguments.values())
     out.print(f"arguments  {arguments or '-'}", markup=False, highlight=False)

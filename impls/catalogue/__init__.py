@@ -5,11 +5,11 @@ the only package in ``impls`` that names the references; contenders take the out
 """
 
 from lossbench.impls.catalogue.centers import CENTERS
-from lossbench.impls.catalogue.classification import CLASSIFICATION
+from lossbench.impls.catalogue.classification import CROSS_ENTROPIES
 from lossbench.impls.catalogue.distances import DISTANCES
 from lossbench.impls.catalogue.metric import METRIC
-from lossbench.reference import Distances, LossAndCorrect, LossAndLogits, LossOnly
+from lossbench.reference.outputs import Distances, LossAndCorrect, LossAndLogits, LossOnly
 
 __all__ = ["CATALOGUE", "Distances", "LossAndCorrect", "LossAndLogits", "LossOnly"]
 
-CATALOGUE = (*CLASSIFICATION, *CENTERS, *METRIC, *DISTANCES)
+CATALOGUE = (*CROSS_ENTROPIES, *CENTERS, *METRIC, *DISTANCES)

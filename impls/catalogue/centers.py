@@ -3,16 +3,9 @@
 from lossbench.impls.catalogue.notes import INT_LABELS
 from lossbench.impls.cost import Cost
 from lossbench.impls.loss import Loss
-from lossbench.reference import (
-    Center,
-    CenterAllPairs,
-    CenterMse,
-    Island,
-    LossAndLogits,
-    LossOnly,
-    SoftmaxCenter,
-    SoftmaxCenterUnsquared,
-)
+from lossbench.reference.center import CenterAllPairs, CenterMse, Island, SoftmaxCenterUnsquared
+from lossbench.reference.center_squared import Center, SoftmaxCenter
+from lossbench.reference.outputs import LossAndLogits, LossOnly
 
 SUM_OVER_BATCH = "a sum over the batch: in float16 it overflows past 65,504"
 CENTRES_MOVE = (

@@ -6,15 +6,9 @@ from dataclasses import replace
 from lossbench.impls.catalogue.notes import INT_LABELS
 from lossbench.impls.cost import Cost
 from lossbench.impls.loss import Loss
-from lossbench.reference import (
-    ArcFace,
-    ArcFaceGuarded,
-    LossAndLogits,
-    ModifiedSoftmax,
-    NormFace,
-    Softmax,
-    SphereFace,
-)
+from lossbench.reference.margin import ArcFace, ArcFaceGuarded, SphereFace
+from lossbench.reference.outputs import LossAndLogits
+from lossbench.reference.softmax import ModifiedSoftmax, NormFace, Softmax
 
 ONE_HOT_BYTES = "repaired: the document indexes with byte masks and calls .cuda()"
 SHORT_COLUMNS = (
@@ -41,7 +35,7 @@ COSINES = replace(
     step_flops="6*B*D*C + 4*B*D + 4*D*C",
 )
 
-CLASSIFICATION = (
+CROSS_ENTROPIES = (
     Loss(
         name="softmax",
         summary="cross-entropy over a linear layer without a bias",

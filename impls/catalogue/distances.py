@@ -3,7 +3,8 @@
 from lossbench.impls.catalogue.notes import IN_PLACE_PRODUCT, ROUNDED_SQUARES
 from lossbench.impls.cost import Cost
 from lossbench.impls.loss import Loss
-from lossbench.reference import Distances, PairwiseDistance, PairwiseSquaredDistance, VectorDistance
+from lossbench.reference.distance import PairwiseDistance, PairwiseSquaredDistance, VectorDistance
+from lossbench.reference.outputs import Distances
 
 # One product and the squares of both sides; backward a product for each side. The upstream
 # gradient is as large as the output.

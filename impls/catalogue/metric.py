@@ -3,15 +3,9 @@
 from lossbench.impls.catalogue.notes import IN_PLACE_PRODUCT, ROUNDED_SQUARES
 from lossbench.impls.cost import Cost
 from lossbench.impls.loss import Loss
-from lossbench.reference import (
-    Contrastive,
-    ContrastiveWholeBatch,
-    LossAndCorrect,
-    LossOnly,
-    TripletBatchHard,
-    TripletWeighted,
-    TripletWeightedUnshifted,
-)
+from lossbench.reference.contrastive import Contrastive, ContrastiveWholeBatch
+from lossbench.reference.outputs import LossAndCorrect, LossOnly
+from lossbench.reference.triplet import TripletBatchHard, TripletWeighted, TripletWeightedUnshifted
 
 ITSELF_POSITIVE = (
     "an anchor is among its own positives: a class with one sample still gives an anchor"

@@ -10,7 +10,7 @@ from torch import Tensor
 from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import ClassCenters, MovingCenters
+from lossbench.impls.state import ClassCenters, RatedCenters
 
 
 class _CenterMse(ClassCenters):
@@ -35,7 +35,7 @@ class CenterMseSparse(_CenterMse):
     sparse = True
 
 
-class _Center(MovingCenters):
+class _Center(RatedCenters):
     sparse = False
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:

@@ -7,11 +7,10 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.formulas import ADDED_SQUARE
 from lossbench.impls.precision import FEW_FEATURES, widened, without_autocast
 from lossbench.impls.registry import register
 from lossbench.impls.state import AveragingCenters, refuse_to_compile
-
-FLOOR = 1e-8
 
 
 @register("center_all_pairs", "fused")
@@ -56,7 +55,7 @@ def _by_differences(x: Tensor, chosen: Tensor, counts: Tensor) -> Tensor:
     dtype = torch.promote_types(x.dtype, chosen.dtype)
     wide = widened(dtype)
     diff = x.to(wide).unsqueeze(1) - chosen.to(wide)
-    distances = (diff.square().sum(2) + FLOOR).sqrt()
+    distances = (diff.square().sum(2) + ADDED_SQUARE).sqrt()
     return ((distances @ counts.to(wide)).sum() / (2 * len(x))).to(dtype)
 
 
@@ -70,7 +69,7 @@ class _AllPairs(torch.autograd.Function):
         wide = widened(torch.promote_types(x.dtype, chosen.dtype))
         shifted_x, shifted_centers, own_diff = _differences(x, chosen, places, wide)
         distances = _distances(shifted_x, shifted_centers)
-        own = own_diff.square().sum(1).add_(FLOOR).sqrt_()
+        own = own_diff.square().sum(1).add_(ADDED_SQUARE).sqrt_()
         # Infinite, so that its inverse is no part of the products.
         inverse = distances.masked_fill_(is_own, torch.inf).reciprocal()
         weights = counts.to(wide)
@@ -116,4 +115,4 @@ def _distances(x: Tensor, centers: Tensor) -> Tensor:
     """Return ``√(‖x_i - c_j‖² + 1e-8)`` by the expanded square, ``[B, U]``."""
     squared = torch.addmm(torch.linalg.vecdot(centers, centers), x, centers.t(), alpha=-2)
     squared += torch.linalg.vecdot(x, x).unsqueeze(1)
-    return squared.clamp_(min=0).add_(FLOOR).sqrt_()
+    return squared.clamp_(min=0).add_(ADDED_SQUARE).sqrt_()

@@ -7,13 +7,10 @@ from torch import Tensor, nn
 
 from lossbench.impls.catalogue import Distances
 from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.formulas import CLAMPED_DISTANCE, LEAST_SQUARED_DISTANCE
 from lossbench.impls.precision import widened, without_noise
 from lossbench.impls.products import add_product
 from lossbench.impls.registry import register
-
-LEAST_SQUARE = 1e-12
-# A distance at or below this was held, and has no gradient; the root of 1e-12 may round upwards.
-HELD = 1.000001e-6
 
 
 @register("pairwise_distance", "fused", compiles=True)
@@ -50,7 +47,7 @@ def _applied(function: type[torch.autograd.Function], a: Tensor, b: Tensor) -> D
     return Distances(distances.to(a.dtype))
 
 
-def _squared(a: Tensor, b: Tensor) -> Tensor:
+def _expanded_squares(a: Tensor, b: Tensor) -> Tensor:
     squared = (a * a).sum(1, keepdim=True) + (b * b).sum(1)
     # In place, where autocast leaves a product alone.
     return add_product(squared, a, b.t(), alpha=-2)
@@ -73,10 +70,10 @@ def _pulls(
 class _Distance(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        squared = _squared(a, b)
+        squared = _expanded_squares(a, b)
         if torch.compiler.is_compiling():
             squared = without_noise(squared, a, b)
-        distances = squared.clamp_(min=LEAST_SQUARE).sqrt_()
+        distances = squared.clamp_(min=LEAST_SQUARED_DISTANCE).sqrt_()
         ctx.save_for_backward(a, b, distances)
         return distances
 
@@ -84,8 +81,8 @@ class _Distance(torch.autograd.Function):
     @differentiable_once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, b, distances = ctx.saved_tensors
-        # A held distance counts as infinite, which leaves its pair no pull.
-        divisor = torch.threshold(distances, HELD, torch.inf)
+        # A clamped distance counts as infinite, which leaves its pair no pull.
+        divisor = torch.threshold(distances, CLAMPED_DISTANCE, torch.inf)
         return _pulls(ctx, a, b, torch.div(grad, divisor, out=divisor), 1)
 
 
@@ -93,7 +90,7 @@ class _SquaredDistance(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
-        return _squared(a, b)
+        return _expanded_squares(a, b)
 
     @staticmethod
     @differentiable_once

@@ -14,7 +14,7 @@ from lossbench.impls.state import IslandCenters
 # Centres are read in slices that stay in the cache from one operator to the next.
 SLICE_ELEMENTS = 2**18
 # Products add up one by one: over more rows their sums would lose digits.
-MOST_ROWS = 2**9
+SLICE_ROWS = 2**9
 
 
 @register("island", "fused", compiles=True)
@@ -75,7 +75,7 @@ def _slice_rows(centers: Tensor) -> int:
     if torch.compiler.is_compiling():
         # The compiler has its own tiles, and would unroll these.
         return count
-    return min(max(1, SLICE_ELEMENTS // dim), MOST_ROWS)
+    return min(max(1, SLICE_ELEMENTS // dim), SLICE_ROWS)
 
 
 def _unit_sum(centers: Tensor, wide: torch.dtype) -> tuple[Tensor, Tensor]:

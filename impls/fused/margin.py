@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.formulas import LEAST_SQUARED_SINE, PRINTED_PI, cosine_of_multiple
 from lossbench.impls.fused.cross_entropy.head import Head, Margin, unit_columns
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
 from lossbench.impls.registry import register
@@ -26,23 +27,19 @@ class SphereFace(SphereFaceWeights):
     def _blend(self, cosine: Tensor, lam: Tensor) -> Margin:
         """Return ``(λ cos θ + ψ(θ)) / (1 + λ)`` of the target cosines ``[B, 1]``."""
         blend = (1 + lam).reciprocal()
-        # The document's π, so that both step to the next k at the same angle.
-        k = (self.margin * cosine.acos() / 3.1415926).floor()
+        k = (self.margin * cosine.acos() / PRINTED_PI).floor()
         sign = 1 - 2 * k.remainder(2)
-        multiple, derivative = cosine_of_multiple(cosine, self.margin)
-        value = cosine + (sign * multiple - 2 * k - cosine) * blend
-        return Margin(value, 1 + (sign * derivative - 1) * blend)
+        psi = sign * cosine_of_multiple(cosine, self.margin) - 2 * k
+        slope = sign * _slope_of_multiple(cosine, self.margin)
+        return Margin(cosine + (psi - cosine) * blend, 1 + (slope - 1) * blend)
 
 
-def cosine_of_multiple(cosine: Tensor, multiple: int) -> tuple[Tensor, Tensor]:
-    """Return ``cos(mθ)`` of ``cos θ`` and its derivative, by the Chebyshev recurrences."""
-    value, slope = torch.ones_like(cosine), torch.zeros_like(cosine)
-    following, steeper = cosine, torch.ones_like(cosine)
+def _slope_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
+    """Return the derivative of ``cos(mθ)`` by ``cos θ``: m times a Chebyshev U, by recurrence."""
+    previous, current = torch.zeros_like(cosine), torch.ones_like(cosine)
     for _ in range(multiple):
-        beyond = 2 * cosine * following - value
-        steepest = 2 * following + 2 * cosine * steeper - slope
-        value, slope, following, steeper = following, steeper, beyond, steepest
-    return value, slope
+        previous, current = current, 2 * cosine * current - previous
+    return multiple * previous
 
 
 @register("arcface", "fused", compiles=True)
@@ -58,9 +55,10 @@ class ArcFace(ArcFaceWeights):
     def _add_margin(self, cosine: Tensor) -> Margin:
         """Return ``cos(θ + m)`` of the target cosines ``[B, 1]``."""
         square = 1 - cosine.square()
-        sine = square.clamp(min=1e-7).sqrt_()
-        # Where the sine is held it has no slope.
-        slope = (cosine / sine).masked_fill_(square < 1e-7, 0).mul_(self.sin_m).add_(self.cos_m)
+        sine = square.clamp(min=LEAST_SQUARED_SINE).sqrt_()
+        # Where the sine is clamped it has no slope.
+        cotangent = (cosine / sine).masked_fill_(square < LEAST_SQUARED_SINE, 0)
+        slope = cotangent.mul_(self.sin_m).add_(self.cos_m)
         return Margin(cosine * self.cos_m - sine * self.sin_m, slope)
 
 

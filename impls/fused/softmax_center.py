@@ -9,11 +9,11 @@ from lossbench.impls.fused.cross_entropy.head import Head
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import MovingCentersAndWeights, WeightsAndCenters
+from lossbench.impls.state import CentersAndWeights, RatedCentersAndWeights
 
 
 @register("softmax_center_unsquared", "fused", compiles=True)
-class SoftmaxCenterUnsquared(WeightsAndCenters):
+class SoftmaxCenterUnsquared(CentersAndWeights):
     """One norm over the batch's differences from its centres."""
 
     head = Head()
@@ -28,7 +28,7 @@ class SoftmaxCenterUnsquared(WeightsAndCenters):
 
 
 @register("softmax_center", "fused", compiles=True)
-class SoftmaxCenter(MovingCentersAndWeights):
+class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums; centres with a rate of their own move by one scatter."""
 
     head = Head(mean=False)

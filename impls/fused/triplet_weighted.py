@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor
 
-from lossbench.impls.fused.pairs.blocks import has_bands
 from lossbench.impls.fused.pairs.precomputed import Evaluated, Precomputed
+from lossbench.impls.fused.pairs.row_blocks import has_bands
 from lossbench.impls.fused.pairs.weighting import weighted_triplet
 from lossbench.impls.fused.pairs.weighting_dense import dense_triplet
 from lossbench.impls.fused.pairs.weighting_symmetric import unshifted_triplet
 from lossbench.impls.registry import register
 
 
-class _Weighted(Precomputed):
+class _WeightedTriplet(Precomputed):
     """The gradient is made along with the loss, and alone is kept.
 
     Attributes:
@@ -52,7 +52,7 @@ class _Weighted(Precomputed):
 
 
 @register("triplet_weighted_unshifted", "fused", compiles=True)
-class TripletWeightedUnshifted(_Weighted):
+class TripletWeightedUnshifted(_WeightedTriplet):
     """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
 
     epsilon = 1e-6
@@ -60,7 +60,7 @@ class TripletWeightedUnshifted(_Weighted):
 
 
 @register("triplet_weighted", "fused", compiles=True)
-class TripletWeighted(_Weighted):
+class TripletWeighted(_WeightedTriplet):
     """Exact weights at any distance."""
 
     epsilon = 0

@@ -10,7 +10,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import ClassWeights
 
 
-class LinearCrossEntropy(ClassWeights):
+class LigerCrossEntropy(ClassWeights):
     """Chunks of the batch, whose gradients are made in the forward pass: backward runs once."""
 
     def __init__(self, num_classes: int, embedding_dim: int, criterion: Any) -> None:
@@ -38,4 +38,4 @@ def softmax(num_classes: int, embedding_dim: int) -> nn.Module:
     from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
 
     criterion = LigerFusedLinearCrossEntropyLoss(accum_dtype=torch.float32)
-    return LinearCrossEntropy(num_classes, embedding_dim, criterion)
+    return LigerCrossEntropy(num_classes, embedding_dim, criterion)

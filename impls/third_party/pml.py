@@ -17,7 +17,7 @@ from lossbench.impls.state import ClassWeights
 
 REQUIRES = ("pytorch_metric_learning",)
 # Its distances are torch.cdist's, but for float16, which it computes pair by pair.
-FLOATS = (torch.float16, torch.float32, torch.float64)
+ALL_BUT_BFLOAT16 = (torch.float16, torch.float32, torch.float64)
 
 
 class Classifier(ClassWeights):
@@ -169,7 +169,7 @@ class MinedTriplets(nn.Module):
         return LossAndCorrect(self.criterion(embeddings, labels, triplets), None)
 
 
-@register("triplet_batch_hard", "pml", requires=REQUIRES, dtypes=FLOATS)
+@register("triplet_batch_hard", "pml", requires=REQUIRES, dtypes=ALL_BUT_BFLOAT16)
 def triplet_batch_hard(margin: float) -> nn.Module:
     """``TripletMarginLoss`` on the triplets of ``BatchHardMiner``.
 
@@ -215,7 +215,7 @@ def dissimilar_term(distance: Tensor, margin: float) -> Tensor:
     return F.relu(margin - distance).square() / 2
 
 
-@register("contrastive", "pml", requires=REQUIRES, dtypes=FLOATS)
+@register("contrastive", "pml", requires=REQUIRES, dtypes=ALL_BUT_BFLOAT16)
 def contrastive(margin: float) -> nn.Module:
     """``ContrastiveLoss`` with its two terms squared and halved, and summed.
 

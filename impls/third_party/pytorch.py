@@ -11,7 +11,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import ClassCenters, ClassWeights
 
 # torch.cdist has no kernel for half precision.
-FLOATS = (torch.float32, torch.float64)
+FULL_PRECISION = (torch.float32, torch.float64)
 
 
 class LinearCrossEntropy(ClassWeights):
@@ -58,7 +58,7 @@ class CenterMse(ClassCenters):
         return LossOnly(self.criterion(embeddings, F.embedding(labels, self.centers)))
 
 
-@register("triplet_batch_hard", "torch", dtypes=FLOATS, compiles=True)
+@register("triplet_batch_hard", "torch", dtypes=FULL_PRECISION, compiles=True)
 class TripletBatchHard(nn.Module):
     """``nn.TripletMarginLoss`` on triplets mined by ``torch.cdist``, without its gradient.
 
@@ -96,7 +96,7 @@ class Contrastive(nn.Module):
         return LossOnly((same * distance.square() + (1 - same) * hinge.square()).mean() / 2)
 
 
-@register("pairwise_distance", "torch", dtypes=FLOATS, compiles=True)
+@register("pairwise_distance", "torch", dtypes=FULL_PRECISION, compiles=True)
 class PairwiseDistance(nn.Module):
     """``torch.cdist``: 0 between equal rows, with gradient 0, where the document has 1e-6."""
 

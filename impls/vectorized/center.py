@@ -5,15 +5,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
+from lossbench.impls.formulas import ADDED_SQUARE
 from lossbench.impls.precision import FEW_FEATURES
 from lossbench.impls.registry import register
-from lossbench.impls.state import AveragingCenters, ClassCenters, IslandCenters, WeightsAndCenters
-
-FLOOR = 1e-8
+from lossbench.impls.state import AveragingCenters, CentersAndWeights, ClassCenters, IslandCenters
 
 
 @register("softmax_center_unsquared", "vectorized", compiles=True)
-class SoftmaxCenterUnsquared(WeightsAndCenters):
+class SoftmaxCenterUnsquared(CentersAndWeights):
     """One gather for the centres and one norm over the batch."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
@@ -38,16 +37,17 @@ class CenterAllPairs(AveragingCenters):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, having moved the centres."""
         centers = F.embedding(labels, self.centers)
-        own = ((embeddings - centers).square().sum(1) + FLOOR).sqrt()
+        own = ((embeddings - centers).square().sum(1) + ADDED_SQUARE).sqrt()
         is_own = labels.unsqueeze(1) == labels
-        others = (_squared(embeddings, centers) + FLOOR).sqrt_().masked_fill(is_own, 0)
+        others = (_squared_to_centers(embeddings, centers) + ADDED_SQUARE).sqrt_()
+        others = others.masked_fill(is_own, 0)
         self._move_centers(embeddings, labels)
         # Row by row first: the compiler adds up one term after the other, and loses digits over B².
         total = (others.sum(1) + is_own.sum(1) * own).sum()
         return LossOnly(total / (2 * len(labels)))
 
 
-def _squared(x: Tensor, centers: Tensor) -> Tensor:
+def _squared_to_centers(x: Tensor, centers: Tensor) -> Tensor:
     """Return ``‖x_i - c_j‖²`` of ``x [B, D]`` and ``centers [B, D]``: ``[B, B]``."""
     if x.size(1) <= FEW_FEATURES:
         return (x.unsqueeze(1) - centers).square().sum(2)

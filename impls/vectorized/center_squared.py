@@ -5,11 +5,11 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
 from lossbench.impls.registry import register
-from lossbench.impls.state import MovingCenters, MovingCentersAndWeights
+from lossbench.impls.state import RatedCenters, RatedCentersAndWeights
 
 
 @register("center", "vectorized", compiles=True)
-class Center(MovingCenters):
+class Center(RatedCenters):
     """One gather and one sum."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
@@ -21,7 +21,7 @@ class Center(MovingCenters):
 
 
 @register("softmax_center", "vectorized", compiles=True)
-class SoftmaxCenter(MovingCentersAndWeights):
+class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums side by side."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import Distances
+from lossbench.impls.formulas import LEAST_SQUARED_DISTANCE
 from lossbench.impls.precision import widened, without_noise
 from lossbench.impls.registry import register
 
@@ -24,7 +25,7 @@ class PairwiseDistance(nn.Module):
         squared = squared_distances(a, b)
         if torch.compiler.is_compiling():
             squared = without_noise(squared, a, b)
-        return Distances(squared.clamp(min=1e-12).sqrt())
+        return Distances(squared.clamp(min=LEAST_SQUARED_DISTANCE).sqrt())
 
 
 @register("pairwise_squared_distance", "vectorized", compiles=True)

@@ -5,18 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.formulas import LEAST_SQUARED_SINE, PRINTED_PI, cosine_of_multiple
 from lossbench.impls.registry import register
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
-
-
-def cosine_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
-    """Return ``cos(mθ)`` of ``cos θ`` by the Chebyshev recurrence, in the shape of ``cosine``."""
-    previous, current = torch.ones_like(cosine), cosine
-    if multiple == 0:
-        return previous
-    for _ in range(multiple - 1):
-        previous, current = current, 2 * cosine * current - previous
-    return current
 
 
 @register("sphereface", "vectorized", compiles=True)
@@ -35,8 +26,7 @@ class SphereFace(SphereFaceWeights):
 
     def _blend(self, cosine: Tensor, lam: Tensor) -> Tensor:
         """Return ``(λ cos θ + ψ(θ)) / (1 + λ)`` of the target cosines ``[B, 1]``."""
-        # The document's π, so that both step to the next k at the same angle.
-        k = (self.margin * cosine.detach().acos() / 3.1415926).floor()
+        k = (self.margin * cosine.detach().acos() / PRINTED_PI).floor()
         sign = 1 - 2 * k.remainder(2)
         psi = sign * cosine_of_multiple(cosine, self.margin) - 2 * k
         return cosine + (psi - cosine) / (1 + lam)
@@ -62,8 +52,8 @@ class ArcFace(ArcFaceWeights):
 
     def _add_margin(self, cosine: Tensor) -> Tensor:
         """Return ``cos(θ + m)`` of the target cosines ``[B, 1]``."""
-        # Held above 0, for the root's gradient at cos θ = ±1.
-        sine = (1 - cosine.square()).clamp(min=1e-7).sqrt()
+        # Clamped above 0, for the root's gradient at cos θ = ±1.
+        sine = (1 - cosine.square()).clamp(min=LEAST_SQUARED_SINE).sqrt()
         return cosine * self.cos_m - sine * self.sin_m
 
 

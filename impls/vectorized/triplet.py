@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import LossAndCorrect
+from lossbench.impls.formulas import LEAST_SQUARED_DISTANCE, soft_margin
 from lossbench.impls.precision import without_autocast, without_noise
 from lossbench.impls.registry import register
 
@@ -16,7 +17,7 @@ def pairwise_distances(x: Tensor) -> Tensor:
     squared = torch.addmm(squares.unsqueeze(1) + squares, x, x.t(), alpha=-2)
     if torch.compiler.is_compiling():
         squared = without_noise(squared, x, x)
-    return squared.clamp(min=1e-12).sqrt()
+    return squared.clamp(min=LEAST_SQUARED_DISTANCE).sqrt()
 
 
 @register("triplet_batch_hard", "vectorized", compiles=True)
@@ -37,7 +38,7 @@ class TripletBatchHard(nn.Module):
         return LossAndCorrect(loss, (dist_an >= dist_ap).sum())
 
 
-class _Weighted(nn.Module):
+class _WeightedDistances(nn.Module):
     def __init__(self, normalize: bool) -> None:
         super().__init__()
         self.normalize = normalize
@@ -50,7 +51,7 @@ class _Weighted(nn.Module):
 
 
 @register("triplet_weighted_unshifted", "vectorized", compiles=True)
-class TripletWeightedUnshifted(_Weighted):
+class TripletWeightedUnshifted(_WeightedDistances):
     """Both softmaxes over the full matrix, the soft margin without overflow."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
@@ -60,8 +61,7 @@ class TripletWeightedUnshifted(_Weighted):
         furthest = self._weighted(distances, self._positive_weights(distances, same))
         # Unshifted: the document's maximum over the negatives is that of the masked zeros, 0.
         closest = self._weighted(distances, torch.exp(-distances).masked_fill(same, 0))
-        # softplus turns linear past its threshold, by default too early for float64.
-        loss = F.softplus(furthest - closest, threshold=50).mean()
+        loss = soft_margin(furthest - closest).mean()
         return LossAndCorrect(loss, (closest >= furthest).sum())
 
     @staticmethod
@@ -75,7 +75,7 @@ class TripletWeightedUnshifted(_Weighted):
 
 
 @register("triplet_weighted", "vectorized", compiles=True)
-class TripletWeighted(_Weighted):
+class TripletWeighted(_WeightedDistances):
     """Both softmaxes over the full matrix, of which no row is left without an entry."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:

@@ -19,7 +19,15 @@ PACKAGES = {p for p in (ROOT / "impls").iterdir() if (p / "__init__.py").exists(
 CONTENDERS = tuple(sorted(p.name for p in PACKAGES - {CATALOGUE}))
 SHARED_WITH_CONTENDERS = {
     f"lossbench.impls.{name}"
-    for name in ("catalogue", "differentiable", "precision", "products", "registry", "state")
+    for name in (
+        "catalogue",
+        "differentiable",
+        "formulas",
+        "precision",
+        "products",
+        "registry",
+        "state",
+    )
 }
 
 

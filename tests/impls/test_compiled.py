@@ -12,7 +12,7 @@ from lossbench.bench.measure.agreement import measure_agreement
 from lossbench.bench.measure.compilation import measure_compilation
 from lossbench.bench.measure.conformance import measure_conformance
 from lossbench.bench.measure.degenerate import DEGENERATE
-from lossbench.impls.compiled import MODES
+from lossbench.impls.compiled import COMPILE_MODES
 from tests.conftest import name_of
 
 COMPILED = [
@@ -79,8 +79,8 @@ def test_each_that_compiles_has_a_variant_a_mode():
         for name, implementation in variants.items():
             if implementation.mode:
                 eager, suffix = name.split("+")
-                assert MODES["+" + suffix][0] == implementation.mode
-                assert {eager + other for other in MODES} <= variants.keys()
+                assert COMPILE_MODES["+" + suffix][0] == implementation.mode
+                assert {eager + other for other in COMPILE_MODES} <= variants.keys()
 
 
 def test_reduce_overhead_is_for_cuda():

@@ -81,6 +81,10 @@ def workload_of(loss):
 
 @EVERY
 def test_operations_are_those_of_an_algorithm_that_computes_the_loss(loss):
+    assert loss in ALGORITHMS, (
+        f"{loss}: count its operations by hand: in tests/impls/test_costs.py, give ALGORITHMS the "
+        f"entry {loss!r}, an algorithm that computes it in the steps of tests/makers/counted.py"
+    )
     workload, tally = workload_of(loss), Tally()
     upstream = {} if workload.cotangents[0] is None else {"upstream": workload.cotangents[0]}
     value, gradients = ALGORITHMS[loss](tally, workload.inputs[0], workload.state, **upstream)

@@ -3,17 +3,12 @@ import torch
 from torch import nn
 
 from lossbench import impls
-from lossbench.impls.registry import Implementation, register
+from lossbench.impls.variant import Implementation
 
 
 def test_lists_the_reference_first():
     for loss in impls.losses():
         assert impls.implementations(loss.name)[0].variant == "reference"
-
-
-def test_every_loss_has_a_vectorized_implementation():
-    for loss in impls.losses():
-        assert impls.implementation(loss.name, "vectorized").loss is loss
 
 
 def test_an_unknown_loss_is_told_the_choices():
@@ -24,13 +19,6 @@ def test_an_unknown_loss_is_told_the_choices():
 def test_an_unknown_variant_is_told_the_choices():
     with pytest.raises(ValueError, match="island has no variant 'nope'; it has: reference, "):
         impls.implementation("island", "nope")
-
-
-def test_registering_twice_or_for_no_loss_raises():
-    with pytest.raises(ValueError, match="island: the variant 'vectorized' is registered already"):
-        register("island", "vectorized")
-    with pytest.raises(ValueError, match="unknown loss 'iceland'"):
-        register("iceland", "vectorized")
 
 
 def test_unsupported_gives_the_reason():

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lossbench import reference
-from lossbench.reference.triplet import normalize, softmax_weights
+from lossbench.reference.center import CenterAllPairs, Island
+from lossbench.reference.margin import SphereFace
+from lossbench.reference.softmax import ModifiedSoftmax
+from lossbench.reference.triplet import TripletWeightedUnshifted, normalize, softmax_weights
 
 
 def sphereface_by_angles(x, weight, labels, margin, gamma, calls):
@@ -28,7 +30,7 @@ def sphereface_by_angles(x, weight, labels, margin, gamma, calls):
 @pytest.mark.parametrize("calls", [1, 60000])
 def test_sphereface_is_its_formula_at_every_margin(margin, gamma, calls):
     torch.manual_seed(margin)
-    module = reference.SphereFace(7, 5, margin=margin, gamma=gamma).double()
+    module = SphereFace(7, 5, margin=margin, gamma=gamma).double()
     module.iteration.fill_(calls - 1)
     x, labels = torch.randn(20, 5).double(), torch.arange(20) % 7
     expected = sphereface_by_angles(
@@ -39,7 +41,7 @@ def test_sphereface_is_its_formula_at_every_margin(margin, gamma, calls):
 
 
 def test_sphereface_counts_in_evaluation_too():
-    module = reference.SphereFace(3, 4).eval()
+    module = SphereFace(3, 4).eval()
     with torch.no_grad():
         module(torch.randn(2, 4), torch.tensor([0, 1]))
     assert module.iteration == 1
@@ -47,10 +49,10 @@ def test_sphereface_counts_in_evaluation_too():
 
 
 def test_sphereface_focal_factor_has_no_gradient():
-    module = reference.SphereFace(3, 4, gamma=1).double()
+    module = SphereFace(3, 4, gamma=1).double()
     x, labels = torch.randn(1, 4).double().requires_grad_(), torch.tensor([0])
     out = module(x, labels)
-    plain = reference.SphereFace(3, 4).double()
+    plain = SphereFace(3, 4).double()
     plain.load_state_dict({**module.state_dict(), "iteration": torch.tensor(0)})
     p = torch.exp(-plain(x, labels).loss)
     (focal,) = torch.autograd.grad(out.loss, x)
@@ -61,14 +63,14 @@ def test_sphereface_focal_factor_has_no_gradient():
 
 @pytest.mark.parametrize("batch", [1, 10, 64])
 def test_island_divides_by_the_constructors_batch_size(batch):
-    module = reference.Island(7, 5, island_weight=0.0, batch_size=64).double()
+    module = Island(7, 5, island_weight=0.0, batch_size=64).double()
     x, labels = torch.randn(batch, 5).double(), torch.arange(batch) % 7
     expected = (x - module.centers[labels]).square().sum() / 2 / 64
     torch.testing.assert_close(module(x, labels).loss, expected)
 
 
 def test_island_sums_each_pair_of_centers_once():
-    module = reference.Island(3, 2, island_weight=1.0, batch_size=1).double()
+    module = Island(3, 2, island_weight=1.0, batch_size=1).double()
     with torch.no_grad():
         module.centers.copy_(torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]))
     # Cosines 0, -1 and 0, plus 1 each; the sample lies on its centre.
@@ -79,8 +81,8 @@ def test_island_sums_each_pair_of_centers_once():
 def test_weighted_triplet_normalizes_what_it_is_told_to(normalized):
     x, labels = torch.randn(8, 4).double(), torch.arange(8) % 3
     by_hand = x / x.norm(dim=1, keepdim=True) if normalized else x
-    expected = reference.TripletWeightedUnshifted(normalize=False)(by_hand, labels).loss
-    given = reference.TripletWeightedUnshifted(normalize=normalized)(x, labels).loss
+    expected = TripletWeightedUnshifted(normalize=False)(by_hand, labels).loss
+    given = TripletWeightedUnshifted(normalize=normalized)(x, labels).loss
     torch.testing.assert_close(given, expected, rtol=1e-10, atol=0)
 
 
@@ -104,7 +106,7 @@ def test_softmax_weights_shift_by_the_masked_maximum():
 
 @pytest.mark.parametrize("labels", [[0, 0, 2], [1, 1, 1]])
 def test_center_average_moves_present_classes_and_shrinks_absent_ones(labels):
-    module = reference.CenterAllPairs(4, 2, momentum=0.75).double()
+    module = CenterAllPairs(4, 2, momentum=0.75).double()
     before = module.centers.detach().clone()
     x, labels = torch.randn(3, 2).double(), torch.tensor(labels)
     module(x, labels)
@@ -114,7 +116,7 @@ def test_center_average_moves_present_classes_and_shrinks_absent_ones(labels):
 
 
 def test_modified_softmax_leaves_short_columns_short():
-    module = reference.ModifiedSoftmax(2, 3).double()
+    module = ModifiedSoftmax(2, 3).double()
     with torch.no_grad():
         module.weight.copy_(torch.tensor([[2.0, 1e-6], [0.0, 0.0], [0.0, 0.0]]))
     logits = module(torch.eye(3).double(), torch.tensor([0, 1, 0])).logits

@@ -12,7 +12,7 @@ TILE_ELEMENTS = 2**20
 # others are computed there once more.
 KEPT_ELEMENTS = 11 * 2**20
 # Narrower tiles, which very large batches would ask for, are slow to multiply.
-LEAST_WIDTH = 128
+LEAST_TILE_WIDTH = 128
 
 
 class Tile(NamedTuple):
@@ -48,7 +48,7 @@ class ClassTiles:
         self.dtype = dtype
         dim, classes = weight.shape
         width = TILE_ELEMENTS // max(1, dim, len(labels))
-        self.width = min(classes, max(LEAST_WIDTH, width))
+        self.width = min(classes, max(LEAST_TILE_WIDTH, width))
         self.kept = KEPT_ELEMENTS // max(1, len(labels) * self.width)
         self._homes = labels.div(self.width, rounding_mode="floor").unsqueeze(1)
         self._columns = labels.remainder(self.width).unsqueeze(1)

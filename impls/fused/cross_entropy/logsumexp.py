@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.formulas import LN_2
 from lossbench.impls.fused.cross_entropy.class_tiles import TILE_ELEMENTS, ClassTiles, Tile
 from lossbench.impls.fused.cross_entropy.dense import dense_cross_entropy
 from lossbench.impls.fused.cross_entropy.head import Columns, Head, Rows, Target
-from lossbench.impls.fused.cross_entropy.samples import LN_2, Samples, Sum
+from lossbench.impls.fused.cross_entropy.sample_terms import SampleTerms, Sum
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.products import add_product, product
 
@@ -51,7 +52,7 @@ class _CrossEntropy(torch.autograd.Function):
         kept = tiles.kept if any(ctx.needs_input_grad) else 0
         parts, powers, score, lengths = _sums_of_others(rows, tiles, head, kept)
         target = Target.of(rows, weight, labels, head)
-        losses, samples = Samples.of(Sum.of(parts), score, target, head)
+        losses, samples = SampleTerms.of(Sum.of(parts), score, target, head)
         ctx.head, ctx.dtype = head, dtype
         shifts = [part.highest for part in parts[: len(powers)]]
         ctx.save_for_backward(embeddings, weight, labels, lengths, *samples, *shifts, *powers)
@@ -62,7 +63,7 @@ class _CrossEntropy(torch.autograd.Function):
     @without_autocast
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         embeddings, weight, labels, lengths, *saved = ctx.saved_tensors
-        samples, kept = Samples(*saved[:5]), saved[5:]
+        samples, kept = SampleTerms(*saved[:5]), saved[5:]
         rows = Rows.of(embeddings, ctx.dtype, ctx.head)
         share = grad_loss.to(ctx.dtype) / (len(labels) if ctx.head.mean else 1)
         if samples.focus is not None:
@@ -125,7 +126,7 @@ class _Scores:
         bounded: whether the powers are those of the scores as they are.
     """
 
-    def __init__(self, rows: Rows, samples: Samples, kept: list[Sum], *, bounded: bool) -> None:
+    def __init__(self, rows: Rows, samples: SampleTerms, kept: list[Sum], *, bounded: bool) -> None:
         self.top, self.kept, self.bounded = samples.top, kept, bounded
         self.factors = rows.scaled / LN_2
         self.pulls = samples.pull * samples.amount

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lossbench.impls.fused.pairs.blocks import ALIGNMENT, block_rows, blocks
+from lossbench.impls.fused.pairs.row_blocks import ALIGNMENT, block_rows, row_blocks
 from lossbench.impls.products import product
 
 
@@ -35,7 +35,7 @@ def _hardest_in_blocks(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     batch = len(x)
     positive, negative = torch.zeros_like(order), torch.zeros_like(order)
     closest = torch.full_like(halves, torch.inf)
-    for start, stop, low, high in blocks(labels):
+    for start, stop, low, high in row_blocks(labels):
         # Half the squared distances.
         ranks = product(-x[start:stop], x[low:].t(), halves[low:])
         ranks += halves[start:stop].unsqueeze(1)

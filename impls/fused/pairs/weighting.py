@@ -4,13 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbench.impls.fused.pairs.blocks import Block, block_rows, blocks
+from lossbench.impls.formulas import CLAMPED_DISTANCE, LEAST_SQUARED_DISTANCE, soft_margin
 from lossbench.impls.fused.pairs.precomputed import Evaluated
+from lossbench.impls.fused.pairs.row_blocks import RowBlock, block_rows, row_blocks
 from lossbench.impls.products import add_product, product
 
-LEAST_SQUARE = 1e-12
-# A distance at or below this was held, and has no gradient; the root of 1e-12 may round upwards.
-HELD = 1.000001e-6
 # Stands for the distance of what is no negative: its weight is 0, and so is their product.
 FAR = 1e30
 
@@ -49,11 +47,10 @@ def weighted_triplet(
         labels, order = labels.sort()
         x = x.index_select(0, order)
     rows = _Rows(x, labels, epsilon, shifted)
-    for block in blocks(labels):
+    for block in row_blocks(labels):
         rows.visit(block, wants_gradient)
     furthest, closest = rows.means
-    # softplus turns linear past its threshold, by default too early for float64.
-    loss = F.softplus(furthest - closest, threshold=50).mean()
+    loss = soft_margin(furthest - closest).mean()
     gradient = rows.gradient() if wants_gradient else None
     if gradient is not None and order is not None:
         gradient = torch.empty_like(gradient).index_copy_(0, order, gradient)
@@ -79,7 +76,7 @@ class _Rows:
         self.pulls = torch.zeros_like(x)
         self.totals = torch.zeros_like(self.squares)
 
-    def visit(self, block: Block, wants_gradient: bool) -> None:
+    def visit(self, block: RowBlock, wants_gradient: bool) -> None:
         """Fill in the means of a block's rows; gather their gradient."""
         start, stop, low, high = block
         distances, weights, spare = self.buffers[:, : stop - start]
@@ -97,7 +94,7 @@ class _Rows:
             return
 
         slope = torch.sigmoid(furthest - closest).div_(len(self.x)).unsqueeze(1)
-        torch.threshold(distances, HELD, torch.inf, out=spare)
+        torch.threshold(distances, CLAMPED_DISTANCE, torch.inf, out=spare)
         distances.sub_((closest + 1).unsqueeze(1)).mul_(slope)
         weights.div_(spare).mul_(distances)
         pull = torch.sub(near, (furthest - 1).unsqueeze(1)).mul_(near_weights)
@@ -105,17 +102,17 @@ class _Rows:
             # Shifting by the maximum scales epsilon, which gives the maximum a gradient of its own.
             index, share = excess
             pull.scatter_add_(1, index, share.mul_(furthest.unsqueeze(1)).neg_())
-        pull.mul_(slope).div_(F.threshold(near, HELD, torch.inf))
+        pull.mul_(slope).div_(F.threshold(near, CLAMPED_DISTANCE, torch.inf))
         weights[:, low:high].add_(pull)
         self._gather(block, weights)
 
-    def _measure(self, block: Block, distances: Tensor) -> None:
+    def _measure(self, block: RowBlock, distances: Tensor) -> None:
         rows = slice(block.start, block.stop)
         squared = product(-2 * self.x[rows], self.x.t(), self.squares)
         torch.add(squared, self.squares[rows].unsqueeze(1), out=distances)
-        distances.clamp_(min=LEAST_SQUARE).sqrt_()
+        distances.clamp_(min=LEAST_SQUARED_DISTANCE).sqrt_()
         # Of a row to itself there is only rounding.
-        distances.diagonal(block.start).fill_(LEAST_SQUARE**0.5)
+        distances.diagonal(block.start).fill_(LEAST_SQUARED_DISTANCE**0.5)
 
     def _weigh_negatives(self, distances: Tensor, weights: Tensor) -> None:
         if self.shifted:
@@ -126,7 +123,7 @@ class _Rows:
             torch.neg(distances, out=weights).exp_()
             weights.div_(weights.sum(1, keepdim=True).add_(self.epsilon))
 
-    def _gather(self, block: Block, pull: Tensor) -> None:
+    def _gather(self, block: RowBlock, pull: Tensor) -> None:
         rows = slice(block.start, block.stop)
         self.totals[rows].add_(pull.sum(1))
         self.totals += pull.sum(0)

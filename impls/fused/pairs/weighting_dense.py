@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lossbench.impls.formulas import CLAMPED_DISTANCE, LEAST_SQUARED_DISTANCE, soft_margin
 from lossbench.impls.fused.pairs.precomputed import Evaluated
-from lossbench.impls.fused.pairs.weighting import FAR, HELD, LEAST_SQUARE, mask_positives
+from lossbench.impls.fused.pairs.weighting import FAR, mask_positives
 from lossbench.impls.precision import without_noise
 from lossbench.impls.products import product
 
@@ -31,8 +32,7 @@ def dense_triplet(
     negative_sum = negative.sum(1, keepdim=True) + epsilon
     furthest = (positive * distances).sum(1, keepdim=True) / positive_sum
     closest = (negative * distances).sum(1, keepdim=True) / negative_sum
-    # softplus turns linear past its threshold, by default too early for float64.
-    loss = F.softplus(furthest - closest, threshold=50).mean()
+    loss = soft_margin(furthest - closest).mean()
     gradient = None
     if wants_gradient:
         slope = torch.sigmoid(furthest - closest) / len(x)
@@ -42,7 +42,7 @@ def dense_triplet(
         pull = positive * (1 + distances - furthest) - torch.where(is_highest, share, 0)
         push = negative * (1 + closest - distances)
         of_pairs = torch.where(same, pull / positive_sum, -push / negative_sum) * slope
-        of_pairs = of_pairs / F.threshold(distances, HELD, torch.inf)
+        of_pairs = of_pairs / F.threshold(distances, CLAMPED_DISTANCE, torch.inf)
         both = of_pairs + of_pairs.t()
         gradient = x * both.sum(1, keepdim=True) - product(both, x)
     return Evaluated(loss, (closest >= furthest).count_nonzero(), gradient)
@@ -51,4 +51,4 @@ def dense_triplet(
 def _distances(x: Tensor) -> Tensor:
     squares = torch.linalg.vecdot(x, x)
     squared = squares.unsqueeze(1) + squares - 2 * product(x, x.t())
-    return without_noise(squared, x, x).clamp(min=LEAST_SQUARE).sqrt()
+    return without_noise(squared, x, x).clamp(min=LEAST_SQUARED_DISTANCE).sqrt()

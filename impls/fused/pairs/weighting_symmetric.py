@@ -1,24 +1,20 @@
 """The document's weighted triplet loss over half the pairs: unshifted, e⁻ᵈ serves both ends."""
 
-import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbench.impls.fused.pairs.blocks import Block, block_rows, blocks
+from lossbench.impls.formulas import CLAMPED_DISTANCE, LEAST_SQUARED_DISTANCE, LN_2, soft_margin
 from lossbench.impls.fused.pairs.precomputed import Evaluated
+from lossbench.impls.fused.pairs.row_blocks import RowBlock, block_rows, row_blocks
 from lossbench.impls.fused.pairs.weighting import (
-    HELD,
-    LEAST_SQUARE,
     mask_positives,
     weigh_positives,
 )
 from lossbench.impls.products import add_product, product
 
-# torch's exp2 is several times as fast as its exp on the CPU.
-LN_2 = math.log(2)
 # Up to this batch what the first pass makes of the pairs is kept for the second.
 KEPT_BATCH = 1024
 
@@ -59,7 +55,7 @@ class _Triangle:
         self.labels = labels
         self.epsilon = epsilon
         self.squares = torch.linalg.vecdot(x, x)
-        self.blocks = list(blocks(labels))
+        self.blocks = list(row_blocks(labels))
         self.kept = len(x) <= KEPT_BATCH
         buffers = 1 + 2 * (len(self.blocks) if self.kept else 1)
         self.buffers = x.new_empty(buffers, block_rows(len(x)) * len(x))
@@ -79,8 +75,7 @@ class _Triangle:
             kept.append(pairs if self.kept else None)
         weights += self.epsilon
         closest = products / weights
-        # softplus turns linear past its threshold, by default too early for float64.
-        loss = F.softplus(self.furthest - closest, threshold=50).mean()
+        loss = soft_margin(self.furthest - closest).mean()
         gradient = None
         if wants_gradient:
             slope = torch.sigmoid(self.furthest - closest).div_(len(self.x))
@@ -92,7 +87,7 @@ class _Triangle:
             gradient = torch.addcmul(self.pulls.neg_(), self.x, self.totals.unsqueeze(1))
         return Evaluated(loss, (closest >= self.furthest).count_nonzero(), gradient)
 
-    def _view(self, number: int, block: Block, first: int) -> Tensor:
+    def _view(self, number: int, block: RowBlock, first: int) -> Tensor:
         """Return a buffer as the block's rows, from the column ``first``."""
         shape = block.stop - block.start, len(self.x) - first
         return self.buffers[number, : shape[0] * shape[1]].view(shape)
@@ -104,20 +99,21 @@ class _Triangle:
         same = self.labels[start:stop].unsqueeze(1) == self.labels[low:high]
         near_pull = self._weigh_near(block, mask_positives(distances[:, : high - low], same))
         far = distances[:, start - low :]
+        # torch's exp2 is several times as fast as its exp on the CPU.
         weight = torch.mul(far, -1 / LN_2, out=self._view(first + 1, block, start)).exp2_()
         weight[:, : high - start].masked_fill_(same[:, start - low :], 0)
         return _Pairs(far, weight, near_pull)
 
-    def _distances(self, block: Block, out: Tensor) -> Tensor:
+    def _distances(self, block: RowBlock, out: Tensor) -> Tensor:
         rows, columns = slice(block.start, block.stop), slice(block.low, None)
         squared = product(-2 * self.x[rows], self.x[columns].t(), self.squares[columns])
         torch.add(squared, self.squares[rows].unsqueeze(1), out=out)
-        out.clamp_(min=LEAST_SQUARE).sqrt_()
+        out.clamp_(min=LEAST_SQUARED_DISTANCE).sqrt_()
         # Of a row to itself there is only rounding.
-        out.diagonal(block.start - block.low).fill_(LEAST_SQUARE**0.5)
+        out.diagonal(block.start - block.low).fill_(LEAST_SQUARED_DISTANCE**0.5)
         return out
 
-    def _weigh_near(self, block: Block, near: Tensor) -> Tensor:
+    def _weigh_near(self, block: RowBlock, near: Tensor) -> Tensor:
         """Fill in the rows' furthest; return its derivative over the distance, ``[rows, band]``."""
         weights, excess = weigh_positives(near, self.epsilon)
         furthest = torch.mul(near, weights).sum(1, keepdim=True)
@@ -126,22 +122,24 @@ class _Triangle:
         if excess is not None:
             index, share = excess
             pull.scatter_add_(1, index, share.mul_(furthest).neg_())
-        return pull.div_(F.threshold(near, HELD, torch.inf))
+        return pull.div_(F.threshold(near, CLAMPED_DISTANCE, torch.inf))
 
-    def _pull(self, block: Block, pairs: _Pairs, slope: Tensor, sigma: Tensor, tau: Tensor) -> None:
+    def _pull(
+        self, block: RowBlock, pairs: _Pairs, slope: Tensor, sigma: Tensor, tau: Tensor
+    ) -> None:
         rows, columns = slice(block.start, block.stop), slice(block.start, None)
         pull = self._view(-1, block, block.start)
         torch.add(sigma[rows].unsqueeze(1), sigma[columns], out=pull).mul_(pairs.far)
         pull.sub_(tau[rows].unsqueeze(1)).sub_(tau[columns]).mul_(pairs.weight)
-        pull.div_(torch.threshold(pairs.far, HELD, torch.inf, out=pairs.weight))
+        pull.div_(torch.threshold(pairs.far, CLAMPED_DISTANCE, torch.inf, out=pairs.weight))
         self._gather(block, pull, pairs.near_pull.mul_(slope[rows].unsqueeze(1)))
 
-    def _add(self, sums: Tensor, block: Block, values: Tensor) -> None:
+    def _add(self, sums: Tensor, block: RowBlock, values: Tensor) -> None:
         """Add to the sums at both ends; those of the block's own columns are rows too."""
         sums[block.start : block.stop].add_(values.sum(1))
         sums[block.stop :].add_(values[:, block.stop - block.start :].sum(0))
 
-    def _gather(self, block: Block, pull: Tensor, near_pull: Tensor) -> None:
+    def _gather(self, block: RowBlock, pull: Tensor, near_pull: Tensor) -> None:
         start, stop, low, high = block
         rows, own = slice(start, stop), stop - start
         before, after = near_pull[:, : start - low], near_pull[:, start - low :]

@@ -13,6 +13,7 @@ from lossbench.bench.case.data import make_inputs
 from lossbench.bench.choose.answer import code_of
 from lossbench.bench.choose.sources import load_records
 from lossbench.bench.cli import main
+from lossbench.impls.auto import recommendations
 from tests.makers.choices import ARC, FULL, THREE, ask, elsewhere, full, seen
 from tests.makers.runs import save_run
 
@@ -55,8 +56,8 @@ def test_real_records_answer_in_json_and_in_words(capsys):
         assert part in text
 
 
-@pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
-def test_real_records_hold_an_answer_for_every_loss(loss):
+@pytest.mark.parametrize("loss", recommendations())
+def test_real_records_hold_an_answer_for_every_loss_that_is_recommended(loss):
     case = Case(loss, batch=256, dim=128, classes=1000)
     found = ask(full(), case)
     assert not found.interpolated

@@ -49,6 +49,8 @@ def test_list_shows_every_loss(capsys):
     out = capsys.readouterr().out
     for loss in impls.losses():
         assert loss.name in out
+    assert "additive angular margin" in out
+    assert "001 `" not in out
 
 
 @pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])

@@ -24,7 +24,7 @@ from lossbench.bench.selftest.cheaters import (
     mutating,
     zeros,
 )
-from lossbench.impls.registry import Implementation
+from lossbench.impls.variant import Implementation
 
 CASE = Case("center_mse", batch=12, dim=8, classes=5)
 HONEST = impls.implementation("center_mse", "vectorized").builder

@@ -18,7 +18,7 @@ from lossbench.bench.measure.trajectory import (
     measure_trajectory,
 )
 from lossbench.bench.show.agreement import agreement_table
-from lossbench.impls.registry import Implementation
+from lossbench.impls.variant import Implementation
 
 HONEST = [
     ("softmax", "vectorized"),

@@ -50,10 +50,39 @@ def listed():
         yield from ((loss, variant + mode) for variant in variants for mode in MODES)
 
 
+def missing_lines(names):
+    """Return the lines that the lists lack: new names go last, since asv goes by the place."""
+    lacking = {"EAGER": dict[str, list[str]](), "COMPILED": dict[str, list[str]]()}
+    for loss, variant in sorted(names):
+        eager, _, mode = variant.partition("+")
+        known = lacking["COMPILED" if mode else "EAGER"].setdefault(loss, [])
+        # One line stands for every mode; the reference, where it is new, comes first.
+        if eager not in known:
+            known.insert(0 if eager == "reference" else len(known), eager)
+    for table, listed_there in (("EAGER", EAGER), ("COMPILED", COMPILED)):
+        for loss, variants in lacking[table].items():
+            words = ", ".join(f'"{name}"' for name in (*listed_there.get(loss, ()), *variants))
+            comma = "" if ", " in words else ","
+            yield f'{table}:         "{loss}": ({words}{comma}),'
+
+
+def test_the_line_to_add_is_told():
+    new = {("island", "mine"), ("island", "mine+compile"), ("island", "mine+compile[x]")}
+    assert list(missing_lines(new | {("fresh", "fused"), ("fresh", "reference")})) == [
+        'EAGER:         "fresh": ("reference", "fused"),',
+        'EAGER:         "island": ("reference", "fused", "vectorized", "mine"),',
+        'COMPILED:         "island": ("fused", "vectorized", "mine"),',
+    ]
+    assert list(missing_lines({("fresh", "reference")})) == [
+        'EAGER:         "fresh": ("reference",),'
+    ]
+
+
 def test_the_lists_are_the_registry():
     names = list(listed())
     assert len(names) == len(set(names))
-    assert registered() - set(names) == set(), "add these to bench/suites/parameters.py"
+    missing = list(missing_lines(registered() - set(names)))
+    assert not missing, "\n".join(["in bench/suites/parameters.py put", *missing])
     assert set(names) - registered() == RETIRED, "add these to RETIRED, their series go on"
     assert set(names) >= COMPILED_BY_DEFAULT
 

@@ -11,7 +11,7 @@ from lossbench.bench.train.curves import follow, train_reference
 from lossbench.bench.train.experiment import Experiment
 from lossbench.bench.train.records import Trained
 from lossbench.bench.train.table import verdict
-from lossbench.impls.registry import Implementation
+from lossbench.impls.variant import Implementation
 
 STEPS = 20
 EXPERIMENT = Experiment("softmax", epochs=1)

@@ -12,7 +12,7 @@ BLOCK_ELEMENTS = 2**19
 ALIGNMENT = 16
 
 
-class Block(NamedTuple):
+class RowBlock(NamedTuple):
     """Rows ``start:stop``, whose classes lie within the columns ``low:high``."""
 
     start: int
@@ -32,14 +32,14 @@ def block_rows(batch: int) -> int:
 
 
 def has_bands(labels: Tensor) -> bool:
-    """Return whether the ``blocks`` of ``labels [B]``, once sorted, have bands narrower than B.
+    """Return whether the ``row_blocks`` of ``labels [B]``, once sorted, have bands narrower than B.
 
     Their ends are read on the CPU alone: elsewhere that would wait for the device.
     """
     return labels.is_cpu and block_rows(len(labels)) < len(labels)
 
 
-def blocks(sorted_labels: Tensor) -> Iterator[Block]:
+def row_blocks(sorted_labels: Tensor) -> Iterator[RowBlock]:
     """Cut rows of ``sorted_labels [B]`` into blocks, whose bands may be all columns."""
     batch = len(sorted_labels)
     rows = block_rows(batch)
@@ -51,4 +51,4 @@ def blocks(sorted_labels: Tensor) -> Iterator[Block]:
         lows = torch.searchsorted(sorted_labels, sorted_labels[::rows].contiguous()).tolist()
         highs = torch.searchsorted(sorted_labels, sorted_labels[last], right=True).tolist()
     for start, stop, low, high in zip(starts, stops, lows, highs, strict=True):
-        yield Block(start, stop, low - low % ALIGNMENT, high)
+        yield RowBlock(start, stop, low - low % ALIGNMENT, high)

@@ -1,15 +1,12 @@
 """What a tiled cross-entropy knows of each sample: its sum over the classes, its target."""
 
-import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from lossbench.impls.formulas import LN_2, soft_margin
 from lossbench.impls.fused.cross_entropy.head import Head, Target
-
-LN_2 = math.log(2)
 
 
 class Sum(NamedTuple):
@@ -46,7 +43,7 @@ class Sum(NamedTuple):
         return cls(top, highest.sub_(top).exp2_().mul_(amount).sum(1, keepdim=True))
 
 
-class Samples(NamedTuple):
+class SampleTerms(NamedTuple):
     """What the backward pass needs of each sample, ``[B, 1]`` each.
 
     Attributes:
@@ -66,7 +63,7 @@ class Samples(NamedTuple):
     @classmethod
     def of(
         cls, others: Sum, score: Tensor, target: Target | None, head: Head
-    ) -> tuple[Tensor, "Samples"]:
+    ) -> tuple[Tensor, "SampleTerms"]:
         """Return each sample's loss, ``[B, 1]``, and what its gradient needs.
 
         Args:
@@ -80,8 +77,7 @@ class Samples(NamedTuple):
         # In float64, so that neither of two large numbers is rounded.
         gap = (others.highest - score) + others.amount.double().log2()
         gap = gap.mul_(LN_2).to(score.dtype)
-        # softplus turns linear past its threshold, by default too early for float64.
-        losses = F.softplus(gap, threshold=50)
+        losses = soft_margin(gap)
         miss = gap.sigmoid_()
         focus = None if head.gamma == 0 else miss.pow(head.gamma)
         pull = -miss if target is None else miss * -target.slope

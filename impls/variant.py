@@ -1,0 +1,99 @@
+"""One way to compute a Loss: what it needs, where it runs, and how it is built."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from lossbench.impls.admission import DEVICES, FLOATING_DTYPES, SIZE_ARGUMENTS, check_state
+from lossbench.impls.checks import InputCheck, check_arguments
+from lossbench.impls.compiled import cannot_compile
+from lossbench.impls.loss import Loss
+
+REFERENCE = "reference"
+# The oldest that the distribution's metadata admits.
+OLDEST_TORCH = (2, 11)
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute a Loss.
+
+    Attributes:
+        loss: what it computes.
+        variant: how, in a word: ``reference``, ``vectorized``, ...
+        builder: makes the module from the Loss's arguments.
+        requires: the packages, by import name, that it needs beyond torch.
+        devices: the device types that it runs on.
+        dtypes: the floating dtypes that it takes.
+        departs: why its values cannot be the Loss's, where they are not; empty where they are.
+        mode: torch.compile's, of a ``+compile`` variant; empty of any other.
+        since: the first torch release that it runs on.
+        sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
+    """
+
+    loss: Loss
+    variant: str
+    builder: Callable[..., nn.Module]
+    requires: tuple[str, ...] = ()
+    devices: tuple[str, ...] = DEVICES
+    dtypes: tuple[torch.dtype, ...] = FLOATING_DTYPES
+    departs: str = ""
+    mode: str = ""
+    since: tuple[int, int] = OLDEST_TORCH
+    sparse: bool = False
+
+    def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
+        """Return why it cannot run here on a device type in a dtype, or ``None`` where it can."""
+        for package in self.requires:
+            if importlib.util.find_spec(package) is None:
+                return f"needs the package {package}, which is not installed"
+        major, minor = torch.__version__.split(".")[:2]
+        if (int(major), int(minor)) < self.since:
+            needed = ".".join(map(str, self.since))
+            return f"needs torch {needed} or later, this is {torch.__version__}"
+        if device not in self.devices:
+            return f"runs on {', '.join(self.devices)}, not on {device}"
+        if dtype not in self.dtypes:
+            return f"takes {', '.join(map(str, self.dtypes))}, not {dtype}"
+        if device == "cuda" and not torch.cuda.is_available():
+            return f"torch {torch.__version__} finds no CUDA device here"
+        return cannot_compile(device) if self.mode else None
+
+    def build(self, *, validate: bool = True, **arguments: Any) -> nn.Module:
+        """Return the module, in the initial state that the reference has under the same seed.
+
+        Args:
+            validate: refuse inputs that the Loss does not define, at some microseconds a call;
+                without it they give whatever torch makes of them.
+            **arguments: the Loss's arguments; those left out take the document's values.
+
+        Raises:
+            ValueError: if an argument is unknown, missing or out of its bounds, or the module's
+                parameters and buffers are not the reference's.
+        """
+        complete = check_arguments(self.loss, arguments)
+        # Before the builder, which may draw random numbers of its own.
+        initial = self.loss.reference(**complete)
+        if self.variant == REFERENCE:
+            module = initial
+        else:
+            module = self.builder(**complete)
+            check_state(f"{self.loss.name} {self.variant}", module, initial)
+            module.load_state_dict(initial.state_dict())
+        if validate:
+            module.register_forward_pre_hook(InputCheck(self.loss, complete), with_kwargs=True)
+        return module
+
+    def verify(self) -> None:
+        """Build it once at a tiny size, and leave the random numbers of others as they were.
+
+        Raises:
+            ValueError: if its parameters and buffers are not the reference's.
+        """
+        sizes = {name: n for name, n in SIZE_ARGUMENTS.items() if name in self.loss.arguments}
+        with torch.random.fork_rng(devices=()):
+            self.build(validate=False, **sizes)

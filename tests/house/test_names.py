@@ -1,0 +1,41 @@
+"""A class has a name of its own over the rooms, so that a reader knows which one is meant."""
+
+import ast
+from collections import defaultdict
+
+from lossbench import impls
+from tests.house.test_layering import ROOMS, ROOT, files
+
+
+def registered_for(node):
+    """Return the Loss of a class under ``@register("loss", ...)``; ``None`` of any other."""
+    for decorator in node.decorator_list:
+        match decorator:
+            case ast.Call(ast.Name("register"), [ast.Constant(str() as loss), *_]):
+                return loss
+    return None
+
+
+def classes():
+    """Yield each class at the top of a module: its name, its module, and the Loss it computes."""
+    references = {loss.reference: loss.name for loss in impls.losses()}
+    losses = {(r.__module__, r.__name__): loss for r, loss in references.items()}
+    for room in ROOMS:
+        for path in files(room):
+            module = "lossbench." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef):
+                    loss = losses.get((module, node.name)) or registered_for(node)
+                    yield node.name, module, loss
+
+
+def test_a_class_shares_its_name_only_with_those_of_its_loss():
+    found = defaultdict(list)
+    for name, module, loss in classes():
+        found[name].append((module, loss))
+    assert len(found["ArcFace"]) >= 3
+    for name, definitions in found.items():
+        modules = [module for module, _ in definitions]
+        losses = {loss for _, loss in definitions}
+        alone = len(modules) == 1
+        assert alone or (len(losses) == 1 and losses != {None}), f"{name}: {', '.join(modules)}"
