@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 
 from lossbench.bench.cli.figures import check_file
-from lossbench.bench.cli.options import LOSSES, device_option
+from lossbench.bench.cli.options import device_option, losses_option
 from lossbench.bench.errors import writing
 from lossbench.bench.format import console
 from lossbench.bench.gate.compare import BASE, HEAD
@@ -72,7 +72,7 @@ threads_option = click.option(
 @click.command()
 @click.argument("base")
 @click.option("--head", help="A commit to hold against it; by default the working tree.")
-@click.option("--loss", "losses", type=click.Choice(LOSSES), multiple=True)
+@losses_option
 @click.option("--variant", "variants", multiple=True, help="By default all but compiled ones.")
 @click.option("--batch", type=click.IntRange(1), multiple=True, help="Samples, B.")
 @click.option("--dim", type=click.IntRange(1), multiple=True, help="Embedding size, D.")

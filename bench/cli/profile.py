@@ -9,7 +9,13 @@ from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
-from lossbench.bench.cli.options import Folder, device_option, loss_argument, size_options
+from lossbench.bench.cli.options import (
+    Folder,
+    VariantName,
+    device_option,
+    loss_argument,
+    size_options,
+)
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, console
 from lossbench.bench.machine.worker import Lost, Worker
@@ -24,7 +30,7 @@ PROFILES = ROOT / "results" / "runs" / "profiles"
 
 @click.command()
 @loss_argument
-@click.argument("variants", nargs=-1, metavar="[VARIANT]...")
+@click.argument("variants", type=VariantName(), nargs=-1, metavar="[VARIANT]...")
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
 @device_option

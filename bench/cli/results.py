@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lossbench.bench.cli.options import LOSSES, Folder
+from lossbench.bench.cli.options import Folder, losses_option
 from lossbench.bench.format import console
 from lossbench.bench.run.records import Record, read_records
 from lossbench.bench.show.results import results_table, warnings
@@ -13,7 +13,7 @@ from lossbench.bench.show.results import results_table, warnings
 
 @click.command()
 @click.argument("runs", type=Folder, nargs=-1, required=True)
-@click.option("--loss", "losses", type=click.Choice(LOSSES), multiple=True)
+@losses_option
 def results(runs: tuple[Path, ...], losses: tuple[str, ...]) -> None:
     """Show the table of RUNS again, without measuring."""
     for folder in runs:

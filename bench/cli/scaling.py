@@ -9,7 +9,13 @@ from pydantic.dataclasses import dataclass
 from rich.text import Text
 
 from lossbench.bench.case.cases import Case
-from lossbench.bench.cli.options import VARIANTS, Bytes, device_option, loss_argument, size_options
+from lossbench.bench.cli.options import (
+    Bytes,
+    device_option,
+    loss_argument,
+    size_options,
+    variants_option,
+)
 from lossbench.bench.format import console
 from lossbench.bench.machine.environment import Environment, current_environment
 from lossbench.bench.machine.worker import Worker
@@ -40,9 +46,7 @@ class ScalingReport:
 
 @click.command()
 @loss_argument
-@click.option(
-    "--variant", "variants", type=click.Choice(VARIANTS), multiple=True, help="All by default."
-)
+@variants_option
 @size_options(batch=512, dim=128, classes=1000)
 @click.option(
     "--points", type=click.IntRange(FEWEST_POINTS), default=5, show_default=True,

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lossbench import impls
 from lossbench.bench.case.cases import PRESETS, Case, Sizes
-from lossbench.bench.errors import UsageError
+from lossbench.bench.errors import UsageError, unknown_name
 from lossbench.bench.timing.sampling import HALF_WIDTH
 
 PLAN = "plan.json"
@@ -102,7 +102,7 @@ def choose_tasks(
         compiled: whether ``+compile`` variants are measured; ``None`` where the preset says.
 
     Raises:
-        UsageError: where a size cannot be.
+        UsageError: where a size cannot be, or none of the losses has a variant that is named.
     """
     tasks: dict[Case, tuple[str, ...]] = {}
     for grid in PRESETS[preset].grids if preset else (Sizes(),):
@@ -118,6 +118,12 @@ def choose_tasks(
         changed = replace(grid, **changes)
         for case in changed.cases(device):
             tasks.setdefault(case, choose_variants(case, variants, compiled=changed.compiled))
+    chosen = {case.loss for case in tasks}
+    known = sorted({each.variant for loss in chosen for each in impls.implementations(loss)})
+    for name in variants:
+        if chosen and name not in known:
+            of = f"variant of {', '.join(sorted(chosen))}"
+            raise UsageError(unknown_name(of, name, known))
     return tuple(tasks.items())
 
 

@@ -66,7 +66,7 @@ def test_real_records_hold_an_answer_for_every_loss(loss):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["choose", "arcfaec"], "'arcfaec' is not one of"),
+        (["choose", "arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
         (["choose", "arcface", "--records", "/nowhere"], "expected a run, or a folder that holds"),
         (["choose", "arcface", "--needs", "logit", *REAL], "has no output 'logit'; it has: loss"),
         (["choose", "arcface", "--max-memory", "much", *REAL], "expected bytes such as 512MiB"),

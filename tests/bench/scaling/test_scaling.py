@@ -171,7 +171,7 @@ def test_what_disagrees_or_is_lost_is_not_timed(workers, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["arcfaec"], "'arcfaec' is not one of"),
+        (["arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
         (["arcface", "--memory", "much"], "expected bytes such as 512MiB or 2GiB, got 'much'"),
         (["arcface", "--variant", "otl"], "arcface has no variant 'otl'; it has: reference"),
         (["arcface", "--points", "2"], "2 is not in the range x>=3"),
