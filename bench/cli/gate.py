@@ -19,6 +19,7 @@ from lossbench.bench.gate.hold import Tell, hold_gate
 from lossbench.bench.gate.plan import COUNTED, TIMED, GatePlan
 from lossbench.bench.gate.table import gate_table
 from lossbench.bench.gate.trees import copy_files, copy_revision
+from lossbench.bench.paths import check_checkout
 from lossbench.bench.run.plan import choose_device
 
 
@@ -108,6 +109,7 @@ def gate(
     The exit code is 1 where times, bytes, waits for the device or agreement with float64 got worse,
     2 where something could not be measured, else 0.
     """
+    check_checkout("gate")
     given: dict[str, Any] = {axis: values for axis, values in sizes.items() if values}
     plan = GatePlan(
         margin=margin,

@@ -37,6 +37,14 @@ class RegisteredName(click.ParamType[str]):
             self.fail(unknown_name(self.name, value, known), param, ctx)
         return str(value)
 
+    def get_missing_message(
+        self,
+        param: click.Parameter,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> str:
+        """Return what to choose from where no name is given."""
+        return f"There are: {', '.join(self.names())}"
+
     def shell_complete(
         self,
         ctx: click.Context,  # noqa: ARG002 - click's signature

@@ -9,7 +9,7 @@ from rich.text import Text
 from lossbench.bench.cli.options import Folder, device_option, variants_option
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
-from lossbench.bench.paths import ROOT
+from lossbench.bench.paths import RUNS
 from lossbench.bench.run.plan import choose_device
 from lossbench.bench.train.data import DIGITS
 from lossbench.bench.train.experiment import Experiment
@@ -96,7 +96,7 @@ def train(
     )
     check_plan(plan)
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    folder = out or ROOT / "results" / "runs" / f"train-{stamp}"
+    folder = out or RUNS / f"train-{stamp}"
     try:
         with watching_training(len(plan.experiments)) as watcher:
             training = run_training(folder, plan, watcher)

@@ -79,7 +79,7 @@ def test_real_records_hold_an_answer_for_every_loss(loss):
         (["choose", "arcface", *REAL, "--machine", "x"], "by the machine 'x'; expected one of: 2-"),
         (["choose", "arcface", "--max-memory", "1KB", *REAL], "the smallest is `"),
         (["choose", "triplet_weighted", "--classes", "1"], "needs negatives"),
-        (["choose"], "Missing argument 'LOSS'. Choose from: softmax, modified_softmax"),
+        (["choose"], "Missing argument 'LOSS'. There are: softmax, modified_softmax"),
         (
             ["choose", "arcface", "--data", "clustered", *REAL],
             "were batch 256, dim 128, classes 10",
