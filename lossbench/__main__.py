@@ -14,7 +14,7 @@ def run() -> int:
         return 130
     except ModuleNotFoundError as error:
         missing = (error.name or "lossbench").partition(".")[0]
-        if missing == "lossbench":
+        if missing in {"lossbench", *sys.stdlib_module_names}:
             raise
         print(
             f"error: this command needs the package {missing}, which is not installed here: "
