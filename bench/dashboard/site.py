@@ -48,8 +48,8 @@ def publish(config: Path, out: Path | None = None) -> Site:
             there is replaced once the new one is whole.
 
     Raises:
-        UsageError: there is no asv, configuration or result; the history is cut short; ``out``
-            holds something else; asv failed; or what the pages load could not be fetched.
+        UsageError: there is no asv, configuration or result; the history is missing or cut short;
+            ``out`` holds something else; asv failed; or what the pages load could not be fetched.
     """
     settings = _settings(config)
     root = config.resolve().parent
@@ -77,7 +77,7 @@ def _settings(config: Path) -> "Config":
         from asv.config import Config
         from asv.util import UserError
     except ModuleNotFoundError:
-        raise UsageError("the dashboard needs asv: expected the dependency group `asv`") from None
+        raise UsageError("the dashboard needs asv, not installed here: pip install asv") from None
     try:
         return Config.load(str(config))
     except (UserError, ValueError) as error:
@@ -105,7 +105,7 @@ def _check_results(results: Path) -> None:
 
 
 def _check_history(repository: Path) -> None:
-    """Refuse a clone whose history is cut: asv places results by it, and would leave them out."""
+    """Refuse a folder without the whole history: asv places results by it, or leaves them out."""
     if not repository.is_dir():
         return
     answer = subprocess.run(
@@ -115,6 +115,11 @@ def _check_history(repository: Path) -> None:
         text=True,
         check=False,
     )
+    if answer.returncode:
+        raise UsageError(
+            f"{repository} is not in a git repository, and results are shown along its history: "
+            "expected a clone"
+        )
     if answer.stdout.strip() == "true":
         raise UsageError(
             f"the history of {repository} is cut short, and results are shown along it: "
