@@ -10,17 +10,19 @@ class UsageError(ValueError):
     """What was asked cannot be done; the message says what was expected, and the choices."""
 
 
-def unknown_name(kind: str, name: str, known: Sequence[str]) -> str:
+def unknown_name(kind: str, name: str, known: Sequence[str], of: str = "") -> str:
     """Return what to say of a name that does not exist: the nearest one, and all that do.
 
     Args:
         kind: what the name should stand for, as in ``loss``.
         name: the name that was given.
         known: the names that exist.
+        of: the owner of those names, as in ``arcface``; empty where they have none.
     """
     nearest = get_close_matches(name, known, n=1)
     suggestion = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return f"no {kind} {name!r}; {suggestion}there are: {', '.join(known) or 'none'}"
+    whole = f"{name!r} of {of}" if of else f"{name!r}"
+    return f"no {kind} {whole}; {suggestion}there are: {', '.join(known) or 'none'}"
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def agreement(
     are shown where --variant names them.
     """
     case = Case(loss, batch, dim, classes, device=choose_device(device))
-    check_variants(loss, variants)
+    check_variants([loss], variants)
     cases, chosen = precisions(case), choose_variants(case, variants, compiled=False)
     found: dict[str, dict[str, Sequence[Agreement] | str]] = {variant: {} for variant in chosen}
     worker = Worker(torch.get_num_threads())

@@ -37,7 +37,7 @@ def count(
     The figures are the same at every run of one build, so that they can be compared across
     commits on the noisiest machine.
     """
-    check_variants(loss, variants)
+    check_variants([loss], variants)
     case = Case(loss, batch, dim, classes, dtype, choose_device(device))
     table = Table("variant", box=None, pad_edge=False, header_style="bold")
     for column in ("operators", "waits", "buffers", "peak", "saved", "instructions"):

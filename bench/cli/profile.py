@@ -60,7 +60,7 @@ def profile(
     Each leaves a trace for TensorBoard and Perfetto, a plot of what is live over a step, and a
     flame graph. The profiler slows small operators down: times to go by are those of `run`.
     """
-    check_variants(loss, variants)
+    check_variants([loss], variants)
     case = Case(loss, batch, dim, classes, dtype, choose_device(device))
     chosen = tuple(dict.fromkeys(variants)) or choose_variants(case, (), compiled=False)
     if serving:

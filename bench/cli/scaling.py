@@ -86,7 +86,7 @@ def scaling(
     that between the last two sizes. Where the two differ, fixed costs bend the curve.
     """
     centre = Case(loss, batch, dim, classes, device=choose_device(device))
-    check_variants(loss, variants)
+    check_variants([loss], variants)
     names = tuple(dict.fromkeys(variants)) or choose_variants(centre, (), compiled=False)
     sweeps = {axis: sweep(centre, axis, points) for axis in axes_of(loss)}
     threads = threads or torch.get_num_threads()

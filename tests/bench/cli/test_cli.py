@@ -19,7 +19,7 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--loss", "arcfaec"], "did you mean 'arcface'? there are: softmax, modified_"),
         (["run", "--variant", "nope"], "no variant 'nope'; there are: fused, fused+compile"),
         (["run", "--variant", "fusde"], "no variant 'fusde'; did you mean 'fused'? there are: "),
-        (["run", "--loss", "island", "--variant", "otl"], "no variant of island 'otl'; there"),
+        (["run", "--loss", "island", "--variant", "otl"], "no variant 'otl' of island; there"),
         (["run", "--preset", "huge"], "'huge' is not one of 'quick', 'ci', 'large', 'full'"),
         (["run", "--batch", "0"], "0 is not in the range x>=1"),
         (["run", "--batch", "many"], "'many' is not a valid integer"),
