@@ -14,8 +14,6 @@ nox.options.sessions = ["tests"]
 nox.options.reuse_venv = "yes"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-
-
 TORCH = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 GROUPS = PROJECT["dependency-groups"]
@@ -39,9 +37,10 @@ def command(session: nox.Session, name: str, *arguments: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the whole test suite; what follows -- goes to pytest."""
+    """Run the whole test suite, a process a core; what follows -- goes to pytest."""
     install(session, *HARNESS, "profile", "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    # Each process imports torch and takes some 600 MB; -n 0 after -- runs all tests in one.
+    session.run("python", "-m", "pytest", "-n", "logical", "--maxprocesses=8", *session.posargs)
 
 
 @nox.session(default=False)
@@ -54,7 +53,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def typecheck(session: nox.Session) -> None:
-    """Check the types of impls, reference and bench."""
+    """Check the types of the package."""
     install(session, *HARNESS, "typecheck")
     session.run("mypy", *session.posargs)
 

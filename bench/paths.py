@@ -2,6 +2,12 @@
 
 from pathlib import Path
 
+import lossbench
+from lossbench.bench.errors import UsageError
+
+IMPORT_FOLDER = Path(lossbench.__file__).absolute().parent.parent
+"""The folder that Python imports ``lossbench`` from: a checkout's root, or site-packages."""
+
 PACKAGE = Path(__file__).resolve().parent.parent
 """The folder that holds the rooms: the root of a checkout, or the installed package."""
 
@@ -10,6 +16,9 @@ IN_CHECKOUT = (PACKAGE / "asv.conf.json").is_file()
 
 ROOT = PACKAGE
 """The root of the checkout, for what needs one."""
+
+RECOMMENDED = PACKAGE / "impls" / "recommended.json"
+"""The table that ``lossbench.build(..., variant="auto")`` reads."""
 
 SHIPPED_RESULTS = PACKAGE / "results"
 """The records that come with lossbench."""
@@ -22,3 +31,22 @@ RUNS = RESULTS / "runs"
 
 SELFTESTS = RESULTS / "selftest"
 """The folder of the figures of `selftest`, `gate-proof` and `choose-check`."""
+
+
+def records_folders() -> tuple[Path, ...]:
+    """Return the folders to search for records: those measured here, those that are shipped."""
+    folders = dict.fromkeys((RESULTS, SHIPPED_RESULTS))
+    return tuple(folder for folder in folders if folder.is_dir())
+
+
+def check_checkout(what: str) -> None:
+    """Refuse what needs the history, tests or tools of a checkout.
+
+    Args:
+        what: the command or option that needs them.
+
+    Raises:
+        UsageError: where lossbench is installed as a package.
+    """
+    if not IN_CHECKOUT:
+        raise UsageError(f"{what} needs a checkout of lossbench; this is the package in {PACKAGE}")

@@ -1,8 +1,8 @@
 """Every implementation of every loss in the catalogue, behind one registry.
 
-``impls.losses()``, ``impls.implementations("arcface")`` and
-``impls.implementation("arcface", "vectorized").build(num_classes=1000, embedding_dim=512)``;
-``impls.build("arcface", num_classes=1000, embedding_dim=512)`` takes the one that is recommended.
+``lossbench.losses()``, ``lossbench.implementations("arcface")`` and
+``lossbench.implementation("arcface", "vectorized").build(num_classes=1000, embedding_dim=512)``;
+``lossbench.build("arcface", num_classes=1000, embedding_dim=512)`` builds the recommended one.
 """
 
 import importlib

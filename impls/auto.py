@@ -1,7 +1,8 @@
 """The one door for production: a Loss built in the variant that is asked for, or recommended.
 
-``impls.build("arcface", batch=256, num_classes=1000, embedding_dim=512)`` takes the variant from
-``recommended.json``, which was written from measurements; ``module.choice`` says which and why.
+``lossbench.build("arcface", batch=256, num_classes=1000, embedding_dim=512)`` takes the variant
+from ``recommended.json``, which was written from measurements; ``module.choice`` says which and
+why.
 """
 
 import json

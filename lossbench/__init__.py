@@ -5,7 +5,8 @@ repository; here they are links, so that Python, mypy and an editor find the pac
 installed. Nothing is imported before it is asked for: ``lossbench --help`` needs no torch.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+import tomllib
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Return a public name, imported when it is first asked for."""
     if name == "__version__":
-        try:
-            return version("lossbench")
-        except PackageNotFoundError:
-            return "0+checkout"
+        return _version()
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "load":
@@ -56,6 +54,16 @@ def __getattr__(name: str) -> Any:
         found = getattr(impls, name)
     globals()[name] = found
     return found
+
+
+def _version() -> str:
+    """Return the version of this code: a checkout's own, not that of an installed lossbench."""
+    from lossbench.bench.paths import IN_CHECKOUT, ROOT
+
+    if not IN_CHECKOUT:
+        return version("lossbench")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return str(project["version"])
 
 
 def __dir__() -> list[str]:

@@ -6,12 +6,22 @@ import sys
 def run() -> int:
     """Run a command and return its exit code."""
     try:
-        # It imports torch, which takes long enough to be stopped in.
+        # It imports what the extra `bench` brings, which may be missing or take seconds.
         from lossbench.bench.cli import main
 
         return main()
     except KeyboardInterrupt:
         return 130
+    except ModuleNotFoundError as error:
+        missing = (error.name or "lossbench").partition(".")[0]
+        if missing in {"lossbench", *sys.stdlib_module_names}:
+            raise
+        print(
+            f"error: this command needs the package {missing}, which is not installed here: "
+            'pip install "lossbench[bench]"',
+            file=sys.stderr,
+        )
+        return 2
 
 
 if __name__ == "__main__":

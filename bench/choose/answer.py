@@ -158,8 +158,8 @@ def code_of(case: Case, variant: str) -> str:
     output = outputs_of(case.loss)[0]
     device = f'device="{case.device}"'
     lines = [
-        "import torch, impls" if dtype or case.autocast else "import impls",
-        f'module = impls.build("{loss.name}", "{variant}", {device}{dtype}{arguments})',
+        "import torch, lossbench" if dtype or case.autocast else "import lossbench",
+        f'module = lossbench.build("{loss.name}", "{variant}", {device}{dtype}{arguments})',
         f"{output} = module({inputs}).{output}",
     ]
     if case.autocast:

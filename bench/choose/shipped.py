@@ -15,10 +15,8 @@ from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.choose.sources import Host
 from lossbench.bench.errors import UsageError
 from lossbench.bench.measure.judge import REFERENCE
-from lossbench.bench.paths import ROOT
 from lossbench.bench.run.records import Record
 
-SHIPPED = ROOT / "impls" / "recommended.json"
 TABLE_SCHEMA = 1
 
 

@@ -100,10 +100,10 @@ def load_records(folders: Iterable[Path]) -> list[Record]:
     return records
 
 
-def load_readable(folder: Path) -> tuple[list[Record], list[str]]:
-    """Return the Records of every run below a folder that can be read, and why others cannot."""
+def load_readable(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """Return the Records of every run below folders that can be read, and why others cannot."""
     records, reasons = list[Record](), []
-    for run in find(folder):
+    for run in (run for folder in folders for run in find(folder)):
         try:
             records += read_records(run)
         except UsageError as error:

@@ -2,28 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 from click.exceptions import NoArgsIsHelpError
 
-from lossbench.bench.cli.agreement import agreement
-from lossbench.bench.cli.catalogue import list_losses, show
-from lossbench.bench.cli.choose import choose
-from lossbench.bench.cli.choose_check import choose_check
-from lossbench.bench.cli.choose_table import choose_table
-from lossbench.bench.cli.compare import compare_runs
-from lossbench.bench.cli.conformance import conformance
-from lossbench.bench.cli.count import count
-from lossbench.bench.cli.dashboard import dashboard
-from lossbench.bench.cli.gate import gate
-from lossbench.bench.cli.gate_proof import gate_proof
-from lossbench.bench.cli.profile import profile
-from lossbench.bench.cli.report import report
-from lossbench.bench.cli.results import results
-from lossbench.bench.cli.run import run_cases
-from lossbench.bench.cli.scaling import scaling
-from lossbench.bench.cli.selftest import selftest
-from lossbench.bench.cli.train import train
+import lossbench
 from lossbench.bench.errors import UsageError
 
 
@@ -49,30 +33,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code or 0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class LazyCommand(click.Command):
+    """The name of a command, which stands for it until it is run.
+
+    Attributes:
+        place: the module in this package and the command's name there, as in ``run:run_cases``.
+    """
+
+    def __init__(self, name: str, place: str, summary: str) -> None:
+        super().__init__(name, short_help=summary)
+        self.place = place
+
+    def load(self) -> click.Command:
+        """Return the command itself; its module imports torch."""
+        module, _, attribute = self.place.partition(":")
+        command: click.Command = getattr(import_module(f"{__name__}.{module}"), attribute)
+        return command
+
+
+class LazyGroup(click.Group):
+    """A group whose help, suggestions and completion need no command's module."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name, imported, and the rest of the arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, LazyCommand) else command, rest
+
+
+COMMANDS = (
+    LazyCommand("list", "catalogue:list_losses", "List all losses and their variants."),
+    LazyCommand("show", "catalogue:show", "Describe a loss: formula, paper, costs, support."),
+    LazyCommand("run", "run:run_cases", "Measure losses on this machine."),
+    LazyCommand("results", "results:results", "Print the table of a run again."),
+    LazyCommand("choose", "choose:choose", "Choose one implementation of a loss, with reasons."),
+    LazyCommand("report", "report:report", "Make one page of runs, with plots."),
+    LazyCommand("compare", "compare:compare_runs", "Compare two runs, commits or machines."),
+    LazyCommand("agreement", "agreement:agreement", "Print errors against float64, by dtype."),
+    LazyCommand("conformance", "conformance:conformance", "Try degenerate inputs."),
+    LazyCommand("count", "count:count", "Count operators, buffers and bytes of a step."),
+    LazyCommand("scaling", "scaling:scaling", "Fit growth with size; find the largest batch."),
+    LazyCommand("profile", "profile:profile", "Write traces and flame graphs of a step."),
+    LazyCommand("train", "train:train", "Train a small network under each loss."),
+    LazyCommand("gate", "gate:gate", "Fail where this tree got worse than a commit."),
+    LazyCommand("dashboard", "dashboard:dashboard", "Make a site of asv's history."),
+    LazyCommand("selftest", "selftest:selftest", "Test the harness itself."),
+    LazyCommand("gate-proof", "gate_proof:gate_proof", "Test the gate."),
+    LazyCommand("choose-check", "choose_check:choose_check", "Test the choice."),
+    LazyCommand("choose-table", "choose_table:choose_table", "Write the table that build() reads."),
+)
+
+
+@click.group(
+    cls=LazyGroup,
+    commands=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(lossbench.__version__, message="lossbench %(version)s")
 def commands() -> None:
     """Compare implementations of loss functions: which one should I ship?"""
-
-
-for command in (
-    list_losses,
-    show,
-    compare_runs,
-    choose,
-    choose_table,
-    choose_check,
-    conformance,
-    agreement,
-    count,
-    dashboard,
-    gate,
-    gate_proof,
-    profile,
-    report,
-    results,
-    run_cases,
-    scaling,
-    selftest,
-    train,
-):
-    commands.add_command(command)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DTYPES, Case
-from lossbench.bench.cli.options import VARIANTS, device_option, loss_argument, size_options
+from lossbench.bench.cli.options import device_option, loss_argument, size_options, variants_option
 from lossbench.bench.format import console
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.agreement import Agreement, measure_agreement
@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 600
 
 @click.command()
 @loss_argument
-@click.option("--variant", "variants", type=click.Choice(VARIANTS), multiple=True)
+@variants_option
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--all", "every", is_flag=True, help="Every quantity, not the nearest to its budget.")
 @device_option
@@ -44,7 +44,7 @@ def agreement(
     are shown where --variant names them.
     """
     case = Case(loss, batch, dim, classes, device=choose_device(device))
-    check_variants(loss, variants)
+    check_variants([loss], variants)
     cases, chosen = precisions(case), choose_variants(case, variants, compiled=False)
     found: dict[str, dict[str, Sequence[Agreement] | str]] = {variant: {} for variant in chosen}
     worker = Worker(torch.get_num_threads())

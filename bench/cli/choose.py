@@ -25,13 +25,13 @@ from lossbench.bench.cli.options import Bytes, Folder, device_option, loss_argum
 from lossbench.bench.cli.run import run_shown
 from lossbench.bench.format import console
 from lossbench.bench.machine.environment import current_environment
-from lossbench.bench.paths import RESULTS, RUNS
+from lossbench.bench.paths import RUNS, records_folders
 from lossbench.bench.run.plan import choose_device, start_run
 from lossbench.bench.run.records import Record
 
 records_option = click.option(
     "--records", "runs", type=Folder, multiple=True,
-    help="Runs, or folders that hold some; by default all in results/.",
+    help="A run, or a folder of runs; by default results/ and what comes with lossbench.",
 )  # fmt: skip
 machine_option = click.option(
     "--machine", default="", help="Whose records to take; by default those of a machine like this."
@@ -105,10 +105,10 @@ def choose(
 
 
 def load_runs(runs: Sequence[Path]) -> list[Record]:
-    """Return the records of runs; by default of all in ``results/`` that can be read."""
+    """Return the records of runs; by default of all that can be read, here and shipped."""
     if runs:
         return load_records(runs)
-    records, reasons = load_readable(RESULTS)
+    records, reasons = load_readable(records_folders())
     for reason in reasons:
         click.echo(f"warning: left out: {reason}", err=True)
     return records

@@ -11,7 +11,7 @@ from lossbench.bench.compare.table import as_plain, changes_table
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
 from lossbench.bench.frame import load
-from lossbench.bench.paths import RESULTS
+from lossbench.bench.paths import records_folders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,8 @@ class Kinds(click.ParamType[tuple[str, ...]]):
 )  # fmt: skip
 @click.option(
     "--in", "places", type=click.Path(path_type=Path), multiple=True,
-    help="Where to look for commits and machines; results/ by default.",
+    help="Where to look for commits and machines; by default results/ and the records that come "
+    "with lossbench.",
 )  # fmt: skip
 @click.option("--margin", type=click.FloatRange(0), default=MARGIN, show_default=True,
               help="How far speed-ups may differ, relative, and still count as equal.")  # fmt: skip
@@ -96,7 +97,7 @@ def _side(name: str, by: str, places: tuple[Path, ...]) -> "pd.DataFrame":
         if frame.empty:
             raise UsageError(f"{name}: expected records; there are none yet")
         return frame
-    frame = load(*(places or (RESULTS,)))
+    frame = load(*(places or records_folders()))
     chosen = frame[by].str.startswith(name) if by == "commit" else frame[by] == name
     if not name or not chosen.any():
         there = ", ".join(sorted(set(frame[by].dropna())))

@@ -7,7 +7,7 @@ import torch
 from rich.text import Text
 
 from lossbench import impls
-from lossbench.bench.cli.options import LOSSES, device_option
+from lossbench.bench.cli.options import LossName, device_option
 from lossbench.bench.format import conformance_table, console
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
@@ -15,7 +15,7 @@ from lossbench.bench.run.plan import choose_device
 
 
 @click.command()
-@click.argument("losses", type=click.Choice(LOSSES), nargs=-1)
+@click.argument("losses", type=LossName(), nargs=-1, metavar="[LOSS]...")
 @click.option("--compiled", is_flag=True, help="+compile variants too, which takes long.")
 @device_option
 def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
@@ -27,7 +27,7 @@ def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
     where, out = choose_device(device), console()
     worker = Worker(torch.get_num_threads())
     try:
-        for loss in losses or LOSSES:
+        for loss in losses or LossName().names():
             found: dict[str, Sequence[Conformance] | str] = {}
             for implementation in impls.implementations(loss):
                 supported = implementation.unsupported(where, torch.float32) is None

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
-from lossbench.bench.cli.options import VARIANTS, device_option, loss_argument, size_options
+from lossbench.bench.cli.options import device_option, loss_argument, size_options, variants_option
 from lossbench.bench.format import binary, console
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.counters import Counters, count_instructions, measure_counters
@@ -17,7 +17,7 @@ from lossbench.bench.run.plan import check_variants, choose_device, choose_varia
 
 @click.command()
 @loss_argument
-@click.option("--variant", "variants", type=click.Choice(VARIANTS), multiple=True)
+@variants_option
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
 @click.option("--instructions", is_flag=True, help="By valgrind, a minute or two a variant.")
@@ -37,7 +37,7 @@ def count(
     The figures are the same at every run of one build, so that they can be compared across
     commits on the noisiest machine.
     """
-    check_variants(loss, variants)
+    check_variants([loss], variants)
     case = Case(loss, batch, dim, classes, dtype, choose_device(device))
     table = Table("variant", box=None, pad_edge=False, header_style="bold")
     for column in ("operators", "waits", "buffers", "peak", "saved", "instructions"):

@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 
 from lossbench.bench.cli.figures import check_file
-from lossbench.bench.cli.options import LOSSES, device_option
+from lossbench.bench.cli.options import device_option, losses_option
 from lossbench.bench.errors import writing
 from lossbench.bench.format import console
 from lossbench.bench.gate.compare import BASE, HEAD
@@ -19,6 +19,7 @@ from lossbench.bench.gate.hold import Tell, hold_gate
 from lossbench.bench.gate.plan import COUNTED, TIMED, GatePlan
 from lossbench.bench.gate.table import gate_table
 from lossbench.bench.gate.trees import copy_files, copy_revision
+from lossbench.bench.paths import check_checkout
 from lossbench.bench.run.plan import choose_device
 
 
@@ -72,7 +73,7 @@ threads_option = click.option(
 @click.command()
 @click.argument("base")
 @click.option("--head", help="A commit to hold against it; by default the working tree.")
-@click.option("--loss", "losses", type=click.Choice(LOSSES), multiple=True)
+@losses_option
 @click.option("--variant", "variants", multiple=True, help="By default all but compiled ones.")
 @click.option("--batch", type=click.IntRange(1), multiple=True, help="Samples, B.")
 @click.option("--dim", type=click.IntRange(1), multiple=True, help="Embedding size, D.")
@@ -108,6 +109,7 @@ def gate(
     The exit code is 1 where times, bytes, waits for the device or agreement with float64 got worse,
     2 where something could not be measured, else 0.
     """
+    check_checkout("gate")
     given: dict[str, Any] = {axis: values for axis, values in sizes.items() if values}
     plan = GatePlan(
         margin=margin,

@@ -1,5 +1,6 @@
 """What several commands take, and the values that it may have."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -7,19 +8,84 @@ from typing import Any, TypeVar
 import click
 import psutil
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from lossbench import impls
-from lossbench.bench.errors import UsageError
+from lossbench.bench.errors import UsageError, unknown_name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-LOSSES = [loss.name for loss in impls.losses()]
-VARIANTS = sorted({i.variant for name in LOSSES for i in impls.implementations(name)})
-
 Folder = click.Path(path_type=Path, file_okay=False)
 
-loss_argument = click.argument("loss", type=click.Choice(LOSSES), metavar="LOSS")
+
+class RegisteredName(click.ParamType[str]):
+    """A name in the registry, read when a value is converted: ``--with`` adds names to it."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Return the names to choose from."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Return the name.
+
+        Raises:
+            click.BadParameter: where it is unknown; the message lists the names and the nearest.
+        """
+        known = self.names()
+        if value not in known:
+            self.fail(unknown_name(self.name, value, known), param, ctx)
+        return str(value)
+
+    def get_missing_message(
+        self,
+        param: click.Parameter,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> str:
+        """Return what to choose from where no name is given."""
+        return f"There are: {', '.join(self.names())}"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return the names that begin with what was typed."""
+        return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+
+
+class LossName(RegisteredName):
+    """The name of a Loss."""
+
+    name = "loss"
+
+    def names(self) -> list[str]:
+        """Return the names of all losses, in the catalogue's order."""
+        return [loss.name for loss in impls.losses()]
+
+
+class VariantName(RegisteredName):
+    """The name of a variant that at least one Loss has."""
+
+    name = "variant"
+
+    def names(self) -> list[str]:
+        """Return the names of all variants, sorted."""
+        losses = (loss.name for loss in impls.losses())
+        return sorted({each.variant for loss in losses for each in impls.implementations(loss)})
+
+
+loss_argument = click.argument("loss", type=LossName(), metavar="LOSS")
+
+losses_option = click.option(
+    "--loss", "losses", type=LossName(), multiple=True, help="A loss; by default all."
+)
+
+variants_option = click.option(
+    "--variant", "variants", type=VariantName(), multiple=True,
+    help="A variant; by default all that are not compiled.",
+)  # fmt: skip
 
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True

@@ -9,22 +9,28 @@ from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
-from lossbench.bench.cli.options import Folder, device_option, loss_argument, size_options
+from lossbench.bench.cli.options import (
+    Folder,
+    VariantName,
+    device_option,
+    loss_argument,
+    size_options,
+)
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, console
 from lossbench.bench.machine.worker import Lost, Worker
-from lossbench.bench.paths import ROOT
+from lossbench.bench.paths import RUNS
 from lossbench.bench.profile.profiling import Profile, profile_folder, profile_variant
 from lossbench.bench.profile.serving import check_servable, serve
 from lossbench.bench.profile.table import operator_table
 from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
 
-PROFILES = ROOT / "results" / "runs" / "profiles"
+PROFILES = RUNS / "profiles"
 
 
 @click.command()
 @loss_argument
-@click.argument("variants", nargs=-1, metavar="[VARIANT]...")
+@click.argument("variants", type=VariantName(), nargs=-1, metavar="[VARIANT]...")
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
 @device_option
@@ -54,7 +60,7 @@ def profile(
     Each leaves a trace for TensorBoard and Perfetto, a plot of what is live over a step, and a
     flame graph. The profiler slows small operators down: times to go by are those of `run`.
     """
-    check_variants(loss, variants)
+    check_variants([loss], variants)
     case = Case(loss, batch, dim, classes, dtype, choose_device(device))
     chosen = tuple(dict.fromkeys(variants)) or choose_variants(case, (), compiled=False)
     if serving:

@@ -5,18 +5,19 @@ from pathlib import Path
 
 import click
 
-from lossbench.bench.cli.options import LOSSES, Folder
+from lossbench.bench.cli.options import Folder, losses_option
 from lossbench.bench.format import console
+from lossbench.bench.report.data import default_runs
 from lossbench.bench.run.records import Record, read_records
 from lossbench.bench.show.results import results_table, warnings
 
 
 @click.command()
-@click.argument("runs", type=Folder, nargs=-1, required=True)
-@click.option("--loss", "losses", type=click.Choice(LOSSES), multiple=True)
+@click.argument("runs", type=Folder, nargs=-1)
+@losses_option
 def results(runs: tuple[Path, ...], losses: tuple[str, ...]) -> None:
-    """Show the table of RUNS again, without measuring."""
-    for folder in runs:
+    """Print the table of RUNS again, by default of the latest one, without measuring."""
+    for folder in runs or default_runs():
         records = read_records(folder)
         print_results([r for r in records if not losses or r.case.loss in losses])
 

@@ -9,13 +9,13 @@ import torch
 
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES, PRESETS
 from lossbench.bench.cli.options import (
-    LOSSES,
-    VARIANTS,
     Bytes,
     Folder,
     Processors,
     device_option,
+    losses_option,
     refuse_beside,
+    variants_option,
 )
 from lossbench.bench.cli.results import print_results
 from lossbench.bench.paths import RUNS
@@ -28,8 +28,8 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 
 @click.command("run")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="A named set of cases.")
-@click.option("--loss", "losses", type=click.Choice(LOSSES), multiple=True)
-@click.option("--variant", "variants", type=click.Choice(VARIANTS), multiple=True)
+@losses_option
+@variants_option
 @click.option("--batch", type=click.IntRange(1), multiple=True, help="Samples, B.")
 @click.option("--dim", type=click.IntRange(1), multiple=True, help="Embedding size, D.")
 @click.option("--classes", type=click.IntRange(1), multiple=True, help="Classes, C.")

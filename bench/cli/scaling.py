@@ -9,7 +9,13 @@ from pydantic.dataclasses import dataclass
 from rich.text import Text
 
 from lossbench.bench.case.cases import Case
-from lossbench.bench.cli.options import VARIANTS, Bytes, device_option, loss_argument, size_options
+from lossbench.bench.cli.options import (
+    Bytes,
+    device_option,
+    loss_argument,
+    size_options,
+    variants_option,
+)
 from lossbench.bench.format import console
 from lossbench.bench.machine.environment import Environment, current_environment
 from lossbench.bench.machine.worker import Worker
@@ -40,9 +46,7 @@ class ScalingReport:
 
 @click.command()
 @loss_argument
-@click.option(
-    "--variant", "variants", type=click.Choice(VARIANTS), multiple=True, help="All by default."
-)
+@variants_option
 @size_options(batch=512, dim=128, classes=1000)
 @click.option(
     "--points", type=click.IntRange(FEWEST_POINTS), default=5, show_default=True,
@@ -82,7 +86,7 @@ def scaling(
     that between the last two sizes. Where the two differ, fixed costs bend the curve.
     """
     centre = Case(loss, batch, dim, classes, device=choose_device(device))
-    check_variants(loss, variants)
+    check_variants([loss], variants)
     names = tuple(dict.fromkeys(variants)) or choose_variants(centre, (), compiled=False)
     sweeps = {axis: sweep(centre, axis, points) for axis in axes_of(loss)}
     threads = threads or torch.get_num_threads()

@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from lossbench.bench.cli.options import VARIANTS, Folder, device_option
+from lossbench.bench.cli.options import Folder, device_option, variants_option
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
-from lossbench.bench.paths import ROOT
+from lossbench.bench.paths import RUNS
 from lossbench.bench.run.plan import choose_device
 from lossbench.bench.train.data import DIGITS
 from lossbench.bench.train.experiment import Experiment
@@ -29,10 +29,7 @@ from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_tab
 @click.option(
     "--loss", "losses", type=click.Choice(TRAINED_LOSSES), multiple=True, help="All by default."
 )
-@click.option(
-    "--variant", "variants", type=click.Choice(VARIANTS), multiple=True,
-    help="All that are not compiled by default.",
-)  # fmt: skip
+@variants_option
 @click.option("--epochs", type=click.IntRange(1), help="How often each image is seen.")
 @click.option("--batch", type=click.IntRange(8), help="Images a step.")
 @click.option(
@@ -99,7 +96,7 @@ def train(
     )
     check_plan(plan)
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    folder = out or ROOT / "results" / "runs" / f"train-{stamp}"
+    folder = out or RUNS / f"train-{stamp}"
     try:
         with watching_training(len(plan.experiments)) as watcher:
             training = run_training(folder, plan, watcher)

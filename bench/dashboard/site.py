@@ -48,9 +48,9 @@ def publish(config: Path, out: Path | None = None) -> Site:
             is replaced when the new one is complete.
 
     Raises:
-        UsageError: if asv, its configuration or its results are missing; if the clone is shallow;
-            if ``out`` holds something else; if asv fails; or if the pages' JavaScript cannot be
-            fetched.
+        UsageError: if asv, its configuration or its results are missing; if there is no git
+            history or only a shallow clone; if ``out`` holds something else; if asv fails; or if
+            the pages' JavaScript cannot be fetched.
     """
     settings = _settings(config)
     root = config.resolve().parent
@@ -78,7 +78,7 @@ def _settings(config: Path) -> "Config":
         from asv.config import Config
         from asv.util import UserError
     except ModuleNotFoundError:
-        raise UsageError("the dashboard needs asv: expected the dependency group `asv`") from None
+        raise UsageError("the dashboard needs asv, not installed here: pip install asv") from None
     try:
         return Config.load(str(config))
     except (UserError, ValueError) as error:
@@ -106,7 +106,7 @@ def _check_results(results: Path) -> None:
 
 
 def _check_history(repository: Path) -> None:
-    """Refuse a shallow clone: asv leaves out results of commits that the clone does not have."""
+    """Refuse a folder without the whole history: asv leaves out results of commits it lacks."""
     if not repository.is_dir():
         return
     answer = subprocess.run(
@@ -116,6 +116,11 @@ def _check_history(repository: Path) -> None:
         text=True,
         check=False,
     )
+    if answer.returncode:
+        raise UsageError(
+            f"{repository} is not in a git repository, and results are shown along its history: "
+            "expected a clone"
+        )
     if answer.stdout.strip() == "true":
         raise UsageError(
             f"{repository} is a shallow clone, and asv shows only results of commits that it has: "

@@ -11,7 +11,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.machine.conditions import Conditions, current_conditions
-from lossbench.bench.paths import IN_CHECKOUT, ROOT
+from lossbench.bench.paths import ROOT
 
 PACKAGES = (
     "lossbench",
@@ -123,8 +123,8 @@ def _versions() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str:
-    if not IN_CHECKOUT:
-        # An installed package may lie below some other repository.
+    if not (ROOT / ".git").exists():
+        # An installed package, or an unpacked archive, may lie inside another repository.
         return ""
     try:
         done = subprocess.run(

@@ -12,7 +12,7 @@ from lossbench.bench.case.calls import prepare_calls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.measure.agreement import workload_of
-from lossbench.bench.paths import ROOT
+from lossbench.bench.paths import IMPORT_FOLDER
 
 # The processor must see their results before it goes on: on CUDA each waits for the device.
 WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::_unique2")
@@ -64,10 +64,10 @@ def count_instructions(case: Case, variant: str) -> int:
     timer = Timer(
         "step()",
         setup=(
-            f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-            "import impls\n"
-            "from bench.cases import Case\n"
-            "from bench.counters import step_of\n"
+            f"import sys; sys.path.insert(0, {str(IMPORT_FOLDER)!r})\n"
+            "from lossbench import impls\n"
+            "from lossbench.bench.case.cases import Case\n"
+            "from lossbench.bench.measure.counters import step_of\n"
             f"step = step_of({case!r}, impls.implementation({case.loss!r}, {variant!r}))"
         ),
         num_threads=1,

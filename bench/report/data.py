@@ -13,7 +13,7 @@ from lossbench.bench.frame import load
 from lossbench.bench.frame.runs import find
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.conformance import Conformance
-from lossbench.bench.paths import RESULTS, RUNS
+from lossbench.bench.paths import RESULTS, RUNS, SHIPPED_RESULTS
 from lossbench.bench.report.order import ordered
 from lossbench.bench.run.records import RECORDS
 
@@ -62,16 +62,16 @@ class _Beside:
 
 
 def default_runs() -> list[Path]:
-    """Return the latest of one's own runs, or where there is none those that are committed.
+    """Return the latest run that was measured here, or where there is none the shipped runs.
 
     Raises:
         UsageError: where there is neither.
     """
-    own = sorted(find(RUNS), key=lambda run: (run / RECORDS).stat().st_mtime)
-    committed = [run for run in find(RESULTS) if RUNS not in run.parents]
-    if not own and not committed:
+    shipped = [run for run in find(SHIPPED_RESULTS) if RUNS not in run.parents]
+    own = [run for folder in (RUNS, RESULTS) for run in find(folder) if run not in shipped]
+    if not own and not shipped:
         raise UsageError(f"{RESULTS} holds no run; measure one: lossbench run")
-    return own[-1:] or committed
+    return sorted(own, key=lambda run: (run / RECORDS).stat().st_mtime)[-1:] or shipped
 
 
 def load_evidence(paths: Sequence[Path]) -> Evidence:

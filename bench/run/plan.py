@@ -1,6 +1,6 @@
 """The plan of a run: which variants of which Cases, chosen by options, kept beside the Records."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lossbench import impls
 from lossbench.bench.case.cases import PRESETS, Case, Sizes
-from lossbench.bench.errors import UsageError
+from lossbench.bench.errors import UsageError, unknown_name
 from lossbench.bench.timing.sampling import HALF_WIDTH
 
 PLAN = "plan.json"
@@ -102,7 +102,7 @@ def choose_tasks(
         compiled: whether ``+compile`` variants are measured; ``None`` where the preset says.
 
     Raises:
-        UsageError: where a size cannot be.
+        UsageError: where a size cannot be, or none of the losses has a variant that is named.
     """
     tasks: dict[Case, tuple[str, ...]] = {}
     for grid in PRESETS[preset].grids if preset else (Sizes(),):
@@ -118,6 +118,8 @@ def choose_tasks(
         changed = replace(grid, **changes)
         for case in changed.cases(device):
             tasks.setdefault(case, choose_variants(case, variants, compiled=changed.compiled))
+    if tasks:
+        check_variants(list(dict.fromkeys(case.loss for case in tasks)), variants)
     return tuple(tasks.items())
 
 
@@ -135,16 +137,16 @@ def choose_variants(case: Case, variants: tuple[str, ...], *, compiled: bool) ->
     )
 
 
-def check_variants(loss: str, variants: Iterable[str]) -> None:
-    """Refuse the name of a variant that a Loss does not have.
+def check_variants(losses: Sequence[str], variants: Iterable[str]) -> None:
+    """Refuse the name of a variant that none of the losses has.
 
     Raises:
-        UsageError: where there is one; the message lists those there are.
+        UsageError: where there is one; the message lists the variants that they have.
     """
-    known = [implementation.variant for implementation in impls.implementations(loss)]
+    known = dict.fromkeys(each.variant for loss in losses for each in impls.implementations(loss))
     for name in variants:
         if name not in known:
-            raise UsageError(f"{loss} has no variant {name!r}; it has: {', '.join(known)}")
+            raise UsageError(unknown_name("variant", name, list(known), of=", ".join(losses)))
 
 
 def choose_device(device: str) -> str:

@@ -10,10 +10,9 @@ import torch
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.worker import Lost, Worker
-from lossbench.bench.run.plan import choose_variants
+from lossbench.bench.run.plan import check_variants, choose_variants
 from lossbench.bench.train.course import REFERENCE
 from lossbench.bench.train.curves import train_reference, train_variant
 from lossbench.bench.train.data import IMAGE_CLASSES
@@ -80,13 +79,7 @@ def check_plan(plan: TrainPlan) -> None:
     """
     for experiment in plan.experiments:
         experiment.dataset()
-    names = [experiment.loss for experiment in plan.experiments]
-    known = {i.variant: None for name in names for i in impls.implementations(name)}
-    for variant in plan.variants:
-        if variant not in known:
-            raise UsageError(
-                f"{', '.join(names)}: no variant {variant!r}; there are: {', '.join(known)}"
-            )
+    check_variants([experiment.loss for experiment in plan.experiments], plan.variants)
 
 
 def run_training(folder: Path, plan: TrainPlan, watcher: TrainWatcher) -> Training:

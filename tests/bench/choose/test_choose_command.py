@@ -67,7 +67,7 @@ def test_real_records_hold_an_answer_for_every_loss_that_is_recommended(loss):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["choose", "arcfaec"], "'arcfaec' is not one of"),
+        (["choose", "arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
         (["choose", "arcface", "--records", "/nowhere"], "expected a run, or a folder that holds"),
         (["choose", "arcface", "--needs", "logit", *REAL], "has no output 'logit'; it has: loss"),
         (["choose", "arcface", "--max-memory", "much", *REAL], "expected bytes such as 512MiB"),
@@ -80,7 +80,7 @@ def test_real_records_hold_an_answer_for_every_loss_that_is_recommended(loss):
         (["choose", "arcface", *REAL, "--machine", "x"], "by the machine 'x'; expected one of: 2-"),
         (["choose", "arcface", "--max-memory", "1KB", *REAL], "the smallest is `"),
         (["choose", "triplet_weighted", "--classes", "1"], "needs negatives"),
-        (["choose"], "Missing argument 'LOSS'. Choose from: softmax, modified_softmax"),
+        (["choose"], "Missing argument 'LOSS'. There are: softmax, modified_softmax"),
         (
             ["choose", "arcface", "--data", "clustered", *REAL],
             "were batch 256, dim 128, classes 10",

@@ -1,10 +1,14 @@
 """What is wrong is told in one line, with the choices and exit code 2."""
 
+import subprocess
+import sys
+
+import click
 import pytest
 import torch
 
 from lossbench import impls
-from lossbench.bench.cli import main
+from lossbench.bench.cli import COMMANDS, main
 from lossbench.bench.format import binary, si
 from lossbench.bench.run.plan import choose_tasks
 
@@ -12,8 +16,10 @@ from lossbench.bench.run.plan import choose_tasks
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--loss", "arcfaec"], "'arcfaec' is not one of 'softmax', 'modified_softmax'"),
-        (["run", "--variant", "nope"], "'nope' is not one of"),
+        (["run", "--loss", "arcfaec"], "did you mean 'arcface'? there are: softmax, modified_"),
+        (["run", "--variant", "nope"], "no variant 'nope'; there are: fused, fused+compile"),
+        (["run", "--variant", "fusde"], "no variant 'fusde'; did you mean 'fused'? there are: "),
+        (["run", "--loss", "island", "--variant", "otl"], "no variant 'otl' of island; there"),
         (["run", "--preset", "huge"], "'huge' is not one of 'quick', 'ci', 'large', 'full'"),
         (["run", "--batch", "0"], "0 is not in the range x>=1"),
         (["run", "--batch", "many"], "'many' is not a valid integer"),
@@ -26,8 +32,8 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--affinity", "0-x"], "expected numbers and ranges as in 0,2-3, got '0-x'"),
         (["run", "--affinity", "4000"], "expected some of the processors 0"),
         (["run", "--memory", "much"], "expected bytes such as 512MiB or 2GiB, got 'much'"),
-        (["show", "arcfaec"], "'arcfaec' is not one of"),
-        (["lsit"], "No such command 'lsit'"),
+        (["show", "arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
+        (["lsit"], "No such command 'lsit'. Did you mean 'list'?"),
     ],
 )
 def test_a_wrong_argument_is_told_in_a_line(arguments, message, capsys):
@@ -36,6 +42,44 @@ def test_a_wrong_argument_is_told_in_a_line(arguments, message, capsys):
     assert message in " ".join(errors.split())
     assert "Traceback" not in errors
     assert out == ""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["rnu"], ["--nope"]])
+def test_what_runs_no_command_imports_nothing_heavy(arguments):
+    code = (
+        "import sys; from lossbench.bench.cli import main\n"
+        f"main({arguments!r})\n"
+        "print(*sorted({'torch', 'numpy', 'pandas', 'matplotlib', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == ""
+
+
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
+def test_a_command_is_found_where_the_group_says(entry):
+    command = entry.load()
+    assert isinstance(command, click.Command)
+    assert command.name == entry.name
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("lossbench sh", ["show"]),
+        ("lossbench show arcf", ["arcface", "arcface_guarded"]),
+        ("lossbench run --loss isl", ["island"]),
+        ("lossbench run --variant torch_", ["torch_chunked"]),
+    ],
+)
+def test_names_are_completed(line, names, monkeypatch, capsys):
+    monkeypatch.setenv("_LOSSBENCH_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().out.split() == [f"plain,{name}" for name in names]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

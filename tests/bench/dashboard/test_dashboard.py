@@ -158,6 +158,13 @@ def test_a_folder_that_cannot_be_made_is_reported_in_one_line(history):
         publish(history.config, Path("/proc/nowhere/site"))
 
 
+def test_a_folder_without_git_is_refused(history, tmp_path):
+    shutil.copytree(history.config.parent / "results", tmp_path / "results")
+    shutil.copy(history.config, tmp_path)
+    with pytest.raises(UsageError, match="is not in a git repository"):
+        publish(tmp_path / history.config.name)
+
+
 def test_a_shallow_clone_is_refused(history, tmp_path):
     origin = history.config.parent.as_uri()
     subprocess.run(["git", "clone", "-q", "--depth=1", origin, tmp_path / "cut"], check=True)

@@ -192,7 +192,7 @@ def test_another_commit_can_be_the_head(scratch, capsys):
     [
         ([], "Missing argument 'BASE'"),
         (["HEAD", "--margin", "much"], "expected a share such as 5%, got 'much'"),
-        (["HEAD", "--loss", "arcfaec"], "'arcfaec' is not one of"),
+        (["HEAD", "--loss", "arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
         (["HEAD", "--budget", "0"], "0.0 is not in the range x>0"),
         (["HEAD", "--json", "/nowhere/gate.json"], "in a folder that there is"),
     ],

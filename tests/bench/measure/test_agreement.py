@@ -255,7 +255,7 @@ def test_the_command_prints_every_precision_and_the_drift(capsys):
 def test_the_command_names_the_variants_that_there_are(capsys):
     assert main(["agreement", "island", "--variant", "otl"]) == 2
     errors = capsys.readouterr().err
-    assert "island has no variant 'otl'; it has: reference, " in errors
+    assert "no variant 'otl' of island; there are: reference, " in errors
 
 
 def test_a_run_under_autocast_times_what_takes_no_half_precision(tmp_path):

@@ -141,8 +141,8 @@ def test_the_command_shows_the_variants_and_what_is_unsupported(tmp_path, capsys
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["arcfaec"], "'arcfaec' is not one of 'softmax'"),
-        (["arcface", "nope"], "arcface has no variant 'nope'; it has: reference, "),
+        (["arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
+        (["arcface", "nope"], "no variant 'nope'; there are: fused, "),
         (["softmax", "liger"], "liger: unsupported: "),
         (["arcface", "--steps", "0"], "0 is not in the range x>=1"),
         (["arcface", "--port", "70000"], "70000 is not in the range 1<=x<=65535"),

@@ -171,9 +171,9 @@ def test_a_variant_that_disagrees_or_crashes_is_not_timed(workers, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["arcfaec"], "'arcfaec' is not one of"),
+        (["arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
         (["arcface", "--memory", "much"], "expected bytes such as 512MiB or 2GiB, got 'much'"),
-        (["arcface", "--variant", "otl"], "arcface has no variant 'otl'; it has: reference"),
+        (["arcface", "--variant", "otl"], "no variant 'otl' of arcface; there are: reference"),
         (["arcface", "--points", "2"], "2 is not in the range x>=3"),
         (["arcface", "--batch", "2"], "5 points around batch 2 begin below 1; expected 4 or more"),
         (["arcface", "--json", "/nowhere/file.json"], "/nowhere/file.json"),

@@ -25,7 +25,7 @@ QUICK = ["--epochs", "1", "--compare", "20", "--threads", "1", "--device", "cpu"
         (["--mnist", "/nowhere"], "/nowhere: expected MNIST's train-images-idx3-ubyte"),
         (
             ["--loss", "island", "--variant", "pml"],
-            "island: no variant 'pml'; there are: reference",
+            "no variant 'pml' of island; there are: reference",
         ),
         (["--batch", "4"], "4 is not in the range x>=8"),
         (["--batch", "2000"], "batch must be at most 1347, the number of training images; got 200"),
