@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import torch
 
-from lossbench.bench.case.cases import PRESETS, Case
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.choose.sources import Host, alike, pools_of
 from lossbench.bench.errors import UsageError
 from lossbench.bench.measure.judge import REFERENCE

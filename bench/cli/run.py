@@ -7,7 +7,8 @@ from typing import Any
 import click
 import torch
 
-from lossbench.bench.case.cases import DATA_KINDS, DTYPES, PRESETS
+from lossbench.bench.case.cases import DATA_KINDS, DTYPES
+from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.cli.options import (
     LOSSES,
     VARIANTS,

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lossbench.bench.case.cases import Case, Sizes
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.presets import Sizes
 from lossbench.bench.errors import UsageError
 from lossbench.bench.gate.report import slowdown
 from lossbench.bench.timing.samples import Timing

@@ -10,7 +10,8 @@ from pydantic import RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lossbench import impls
-from lossbench.bench.case.cases import PRESETS, Case, Sizes
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.errors import UsageError
 from lossbench.bench.timing.sampling import HALF_WIDTH
 

@@ -17,7 +17,8 @@ import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
-from lossbench.bench.case.cases import DTYPES, PRESETS, Case
+from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.environment import Environment, current_environment
 from lossbench.bench.run.plan import RunPlan, choose_device, choose_tasks

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from lossbench import impls
-from lossbench.bench.case.cases import AUTOCAST_DTYPES, DATA_KINDS, DTYPES, PRESETS, Case, Sizes
+from lossbench.bench.case.cases import AUTOCAST_DTYPES, DATA_KINDS, DTYPES, Case
 from lossbench.bench.case.data import DRAWS, data_of, make_inputs
+from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.plan import choose_tasks
 
