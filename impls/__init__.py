@@ -11,6 +11,7 @@ import pkgutil
 from lossbench.impls.auto import Choice, build
 from lossbench.impls.loss import Loss
 from lossbench.impls.registry import (
+    REFERENCE,
     Implementation,
     implementation,
     implementations,
@@ -20,6 +21,7 @@ from lossbench.impls.registry import (
 )
 
 __all__ = [
+    "REFERENCE",
     "Choice",
     "Implementation",
     "Loss",

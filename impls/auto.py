@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lossbench.impls.registry import implementation, implementations
+from lossbench.impls.registry import REFERENCE, implementation, implementations
 
 AUTO = "auto"
 TABLE = "recommended.json"
@@ -175,7 +175,7 @@ def _recommend(loss: str, device: str, dtype: torch.dtype, wanted: Mapping[str, 
 
 def _why(line: Recommendation, variant: str, wanted: Mapping[str, int]) -> Iterator[str]:
     size = ", ".join(f"{axis} {line.size[axis]}" for axis in wanted or line.size)
-    if variant == "reference":
+    if variant == REFERENCE:
         yield f"nothing was clearly faster at {size} on {line.machine}"
     else:
         speedup = line.speedups[line.variants.index(variant)]

@@ -18,10 +18,11 @@ from lossbench.bench.choose.ratios import (
 )
 from lossbench.bench.choose.sizes import at_size, mixed, weights_between
 from lossbench.bench.choose.sources import Pool
-from lossbench.bench.measure.judge import REFERENCE
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval
+from lossbench.impls.compiled import is_compiled
+from lossbench.impls.registry import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class Candidate:
     sizes: tuple[Size, ...]
     interpolated: bool
     neighbours: Annotated[tuple[Neighbour, ...], Field(exclude=True, repr=False)] = ()
+
+    @property
+    def compiled(self) -> bool:
+        """Whether torch.compile makes its code."""
+        return is_compiled(self.variant)
 
     def total_seconds(self, steps: int | None) -> float:
         """Return what is to be least: compiling and all steps, or where these are open one step."""

@@ -14,11 +14,11 @@ from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.choose.sources import Host
 from lossbench.bench.errors import UsageError
-from lossbench.bench.measure.judge import REFERENCE
-from lossbench.bench.paths import ROOT
+from lossbench.bench.paths import PACKAGE
 from lossbench.bench.run.records import Record
+from lossbench.impls.registry import REFERENCE
 
-SHIPPED = ROOT / "impls" / "recommended.json"
+SHIPPED = PACKAGE / "impls" / "recommended.json"
 TABLE_SCHEMA = 1
 
 
@@ -99,7 +99,7 @@ def _for_everyone(record: Record) -> bool:
     found = known.get(record.variant)
     if found is None or record.variant == REFERENCE:
         return False
-    special = bool(found.requires or found.mode or found.departs or found.sparse)
+    special = bool(found.requires or found.compiled or found.departs or found.sparse)
     return not special and all(part.grade != "worse" for part in record.conformance)
 
 

@@ -9,6 +9,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.cli.options import VARIANTS, device_option, loss_argument, size_options
 from lossbench.bench.format import binary, console
+from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.counters import Counters, count_instructions, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
@@ -62,7 +63,7 @@ def _cells(worker: Worker, case: Case, variant: str, *, instructions: bool) -> l
     if reason:
         return [f"unsupported: {reason}"]
     try:
-        counters, memory = worker.ask(600, counted, case, variant)
+        counters, memory = worker.ask(COMMAND_SECONDS, counted, case, variant)
     except Lost as lost:
         return [f"{lost.status}: {lost}"]
     return [

@@ -13,13 +13,13 @@ from lossbench.bench.cli.options import Folder, device_option, loss_argument, si
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, console
 from lossbench.bench.machine.worker import Lost, Worker
-from lossbench.bench.paths import ROOT
+from lossbench.bench.paths import RUNS
 from lossbench.bench.profile.profiling import Profile, profile_folder, profile_variant
 from lossbench.bench.profile.serving import check_servable, serve
 from lossbench.bench.profile.table import operator_table
 from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
 
-PROFILES = ROOT / "results" / "runs" / "profiles"
+PROFILES = RUNS / "profiles"
 
 
 @click.command()

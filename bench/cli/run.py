@@ -19,6 +19,7 @@ from lossbench.bench.cli.options import (
     refuse_beside,
 )
 from lossbench.bench.cli.results import print_results
+from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.paths import RUNS
 from lossbench.bench.run.plan import RunPlan, choose_device, choose_tasks, read_plan, start_run
 from lossbench.bench.run.records import read_records
@@ -46,7 +47,9 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
     "--half-width", type=click.FloatRange(0, 1, min_open=True), default=HALF_WIDTH,
     show_default=True, help="Of the speed-ups' intervals, relative: narrow enough to stop earlier.",
 )  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(1), default=300, help="Seconds for one variant.")
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=VARIANT_SECONDS, help="Seconds for one variant."
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
 @click.option(
     "--affinity", type=Processors(), default=(), help="Processors to run on, as in 0,2-3."

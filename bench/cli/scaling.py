@@ -11,6 +11,7 @@ from rich.text import Text
 from lossbench.bench.case.cases import Case
 from lossbench.bench.cli.options import VARIANTS, Bytes, device_option, loss_argument, size_options
 from lossbench.bench.format import console
+from lossbench.bench.limits import SCALING_SECONDS
 from lossbench.bench.machine.environment import Environment, current_environment
 from lossbench.bench.machine.worker import Worker
 from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
@@ -57,7 +58,7 @@ class ScalingReport:
     help="Seconds to sample a phase of a size.",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=60, show_default=True,
+    "--timeout", type=click.FloatRange(1), default=SCALING_SECONDS, show_default=True,
     help="Seconds for one measurement, or one trial of a batch.",
 )  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")

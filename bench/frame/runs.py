@@ -8,6 +8,7 @@ from lossbench.bench.frame.columns import case_row
 from lossbench.bench.measure.ceilings import limit
 from lossbench.bench.run.records import RECORDS, Record, each_record
 from lossbench.bench.timing.samples import Timing
+from lossbench.impls.registry import REFERENCE
 
 
 def find(path: Path) -> Iterator[Path]:
@@ -68,7 +69,7 @@ def _times(record: Record) -> dict[str, Any]:
     if record.step is None or record.forward is None:
         return {}
     row = {
-        "verdict": "reference" if record.variant == "reference" else record.step.verdict,
+        "verdict": REFERENCE if record.variant == REFERENCE else record.step.verdict,
         "processes": len(record.step.processes),
         **_timing("step", record.step),
         **_timing("forward", record.forward),

@@ -8,6 +8,8 @@ from lossbench.bench.case.presets import Sizes
 from lossbench.bench.errors import UsageError
 from lossbench.bench.gate.report import slowdown
 from lossbench.bench.timing.samples import Timing
+from lossbench.impls.compiled import is_compiled
+from lossbench.impls.registry import REFERENCE
 
 Variants = Mapping[str, tuple[str, ...]]
 """The variants of each Loss of a tree."""
@@ -107,6 +109,6 @@ def choose_cells(plan: GatePlan, base: Variants, head: Variants) -> list[GateCel
 def _chosen(plan: GatePlan, variants: tuple[str, ...], *, judged: bool) -> list[str]:
     chosen = [name for name in variants if name in plan.variants]
     if not plan.variants:
-        chosen = [name for name in variants if "+compile" not in name]
+        chosen = [name for name in variants if not is_compiled(name)]
     # A definition is not there to be fast, and at the larger sizes some take seconds.
-    return chosen if judged else [name for name in chosen if name != "reference"]
+    return chosen if judged else [name for name in chosen if name != REFERENCE]

@@ -27,6 +27,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Outcome, Workload, mirrored
 from lossbench.bench.measure.deviation import Errors, errors_of
+from lossbench.impls.registry import REFERENCE
 
 FACTOR = 4.0
 BAND = 2.0
@@ -121,10 +122,10 @@ def _plain_errors(case: Case, reference: Reference) -> tuple[dict[str, Errors], 
 
 def _implementation(case: Case, reference: Reference) -> impls.Implementation:
     if reference is None:
-        return impls.implementation(case.loss, "reference")
+        return impls.implementation(case.loss, REFERENCE)
     # Not a class to the type checker, which takes no class of modules to be hashable.
     entry = replace(impls.loss(case.loss), reference=cast(type[nn.Module], reference))
-    return impls.Implementation(entry, "reference", reference)
+    return impls.Implementation(entry, REFERENCE, reference)
 
 
 def _mirrored_steps(

@@ -23,6 +23,7 @@ from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave
+from lossbench.impls.registry import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -69,19 +70,16 @@ class Times:
         )
 
 
-REFERENCE = "reference"
-
-
 def judge(case: Case, variant: str) -> Judgement:
     """Hold a variant against the oracle, and weigh it where it agrees."""
     implementation = impls.implementation(case.loss, variant)
-    compilation = measure_compilation(case, implementation) if implementation.mode else None
+    compilation = measure_compilation(case, implementation) if implementation.compiled else None
     agreement = measure_agreement(case, implementation)
     agreed = all(part.passed for part in agreement)
     memory = measure_memory(case, implementation) if agreed else None
     counters = measure_counters(case, implementation) if agreed else None
     conformance = (
-        () if implementation.mode else measure_conformance(case.loss, variant, case.device)
+        () if implementation.compiled else measure_conformance(case.loss, variant, case.device)
     )
     return Judgement(agreement, memory, counters, compilation, conformance)
 
@@ -96,7 +94,7 @@ def measure_times(case: Case, variants: tuple[str, ...], sampling: Sampling) -> 
     compilations = {
         variant: measure_warm_compilation(workload, module)
         for variant, module in modules.items()
-        if entries[variant].mode
+        if entries[variant].compiled
     }
     forward, step = sample_modules(workload, modules, sampling)
     return {name: Times(forward[name], step[name], compilations.get(name)) for name in modules}

@@ -52,7 +52,7 @@ def record_steps(case: Case, variant: str, steps: int, folder: Path) -> tuple[Op
     The steps follow each other as in training: a state that each one changes goes on changing.
     """
     implementation = impls.implementation(case.loss, variant)
-    if implementation.mode:
+    if implementation.compiled:
         # Code made for other cases would count towards the recompilations that torch puts up with.
         torch.compiler.reset()
     step = _marked_step(case, implementation)

@@ -122,7 +122,7 @@ def _grid(words: str, variants: list[str], rows: "pd.DataFrame") -> dict[str, An
 def _departing() -> list[impls.Implementation]:
     """Return the variants that depart by their own word from the Loss they stand under."""
     every = (each for loss in impls.losses() for each in impls.implementations(loss.name))
-    return [each for each in every if each.departs and not each.mode]
+    return [each for each in every if each.departs and not each.compiled]
 
 
 def _shade(speedup: float) -> int:

@@ -14,6 +14,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.errors import UsageError
 from lossbench.bench.timing.sampling import HALF_WIDTH
+from lossbench.impls.registry import REFERENCE
 
 PLAN = "plan.json"
 
@@ -127,11 +128,11 @@ def choose_variants(case: Case, variants: tuple[str, ...], *, compiled: bool) ->
     return tuple(
         implementation.variant
         for implementation in impls.implementations(case.loss)
-        if implementation.variant in ("reference", *variants)
+        if implementation.variant in (REFERENCE, *variants)
         or (
             not variants
             and case.device in implementation.devices
-            and (compiled or not implementation.mode)
+            and (compiled or not implementation.compiled)
         )
     )
 

@@ -24,6 +24,7 @@ from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.timing.samples import Timing
+from lossbench.impls.compiled import is_compiled
 
 SCHEMA = 2
 RECORDS = "records.jsonl"
@@ -90,6 +91,11 @@ class Record:
     def cell(self) -> tuple[Case, str]:
         """What it is a record of."""
         return self.case, self.variant
+
+    @property
+    def compiled(self) -> bool:
+        """Whether torch.compile made its code."""
+        return is_compiled(self.variant)
 
     @property
     def worst(self) -> Agreement | None:

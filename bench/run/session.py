@@ -9,13 +9,15 @@ from typing import Any, Protocol, Self
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
+from lossbench.bench.limits import sampling_seconds
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.ceilings import Ceilings, measure_ceilings
-from lossbench.bench.measure.judge import REFERENCE, Judgement, Times, judge, measure_times
+from lossbench.bench.measure.judge import Judgement, Times, judge, measure_times
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
 from lossbench.bench.timing.sampling import Sampling
+from lossbench.impls.registry import REFERENCE
 
 
 class RunWatcher(Protocol):
@@ -151,8 +153,7 @@ class Session:
             Lost: where one of the processes gives none.
         """
         budget = self.plan.budget_seconds / self.plan.processes
-        # Twice, since forward and step are sampled, and warmed up, one after the other.
-        timeout = self.plan.timeout_seconds + 20 * budget
+        timeout = sampling_seconds(self.plan.timeout_seconds, budget)
         found = []
         for process in range(self.plan.processes):
             sampling = Sampling(budget, self.plan.half_width, 1000 * case.seed + process)

@@ -16,6 +16,7 @@ from lossbench.bench.measure.ceilings import limit
 from lossbench.bench.measure.compilation import WarmCompilation
 from lossbench.bench.run.economics import best_eager, break_even_steps
 from lossbench.bench.run.records import Record
+from lossbench.impls.registry import REFERENCE
 
 VERDICT_STYLES = {"faster": "green", "slower": "red", "same": "", "unclear": "yellow"}
 COLUMNS = {
@@ -86,9 +87,12 @@ def _warm(warm: WarmCompilation | None) -> str:
 def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
     """Yield after how many steps a compiled variant has paid for its compilation."""
     against = best_eager(group)
-    if record.compilation is None or record.step is None or against is None:
+    if not (record.compilation and record.step and against and against.step):
         return
-    steps = break_even_steps(record, against)
+    compile_seconds = record.compilation.compile_seconds
+    steps = break_even_steps(
+        compile_seconds, record.step.median_seconds, against.step.median_seconds
+    )
     when = "never pays" if steps == math.inf else f"has paid after {steps:,.0f} steps"
     yield f"{when} against {against.variant}, the fastest eager one"
 
@@ -114,7 +118,7 @@ def _cells(record: Record) -> Iterable[str | Text]:
     if record.step is None or record.forward is None or record.memory is None:
         figures = [""] * 8 + [error if record.agreement else ""]
         return [*figures, Text(record.status, style="yellow")]
-    verdict = "reference" if record.variant == "reference" else record.step.verdict
+    verdict = REFERENCE if record.variant == REFERENCE else record.step.verdict
     return [
         si(record.step.median_seconds, "s"),
         si(record.forward.median_seconds, "s"),
@@ -130,7 +134,7 @@ def _cells(record: Record) -> Iterable[str | Text]:
 
 
 def _speedup(record: Record) -> str:
-    if record.variant == "reference" or record.step is None or record.step.speedup is None:
+    if record.variant == REFERENCE or record.step is None or record.step.speedup is None:
         return ""
     return spread(record.step.speedup)
 

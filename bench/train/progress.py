@@ -10,6 +10,7 @@ from lossbench.bench.format import console
 from lossbench.bench.show.progress import progress_bar
 from lossbench.bench.train.records import Lesson
 from lossbench.bench.train.run import TrainWatcher
+from lossbench.impls.registry import REFERENCE
 
 
 @contextmanager
@@ -51,7 +52,7 @@ class TrainingLines:
 
     def working(self, loss: str, task: str) -> None:
         """Print the loss when it is a new one, which the reference's training begins."""
-        if task == "reference":
+        if task == REFERENCE:
             self._out.print(f"[{self._done}/{self._total}] {loss}", markup=False, highlight=False)
 
     def done(self, _lesson: Lesson) -> None:

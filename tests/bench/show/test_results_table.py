@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from io import StringIO
 
-import pytest
 from rich.console import Console
 
 from lossbench.bench.cli import main
@@ -39,10 +38,10 @@ def text_of(records):
 
 
 def test_a_compiled_variant_has_paid_when_it_has_saved_what_it_cost():
-    assert break_even_steps(compiled(1e-3), timed("vectorized", 3e-3)) == pytest.approx(3000)
-    assert break_even_steps(compiled(3e-3), timed("vectorized", 1e-3)) == math.inf
-    with pytest.raises(ValueError, match="vectorized was not compiled"):
-        break_even_steps(timed("vectorized", 1e-3), compiled(1e-3))
+    assert break_even_steps(6.0, 1e-3, 3e-3) == 3000
+    assert break_even_steps(6.001, 1e-3, 3e-3) == 3001
+    assert break_even_steps(6.0, 3e-3, 1e-3) == math.inf
+    assert break_even_steps(0.0, 1e-3, 3e-3) == 0
 
 
 def test_the_best_eager_variant_is_the_fastest_that_was_timed():
