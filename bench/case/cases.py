@@ -1,7 +1,7 @@
 """What is asked: a Loss at one size on one device."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -35,9 +35,12 @@ class Case:
         autocast: whether inputs and parameters are float32, and the forward runs under
             ``torch.autocast`` to the dtype.
 
+    Reading asks nothing of the registry, so that what was measured of a Loss stays readable when
+    the Loss is gone; ``checked`` does, before anything is measured.
+
     Raises:
-        UsageError: where no inputs of that size can be made, the Loss takes none such, or autocast
-            does not lower to the dtype.
+        UsageError: where no inputs of that size can be made, or autocast does not lower to the
+            dtype.
     """
 
     loss: str
@@ -61,11 +64,23 @@ class Case:
             )
         if self.data == "digits":
             self._check_digits()
-        if impls.loss(self.loss).needs_negatives and min(self.batch, self.classes) < 2:
+
+    def checked(self) -> Self:
+        """Return it, where the registry has its Loss and that takes such sizes.
+
+        Raises:
+            UsageError: where there is no such Loss, or it takes no such sizes.
+        """
+        try:
+            loss = impls.loss(self.loss)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        if loss.needs_negatives and min(self.batch, self.classes) < 2:
             raise UsageError(
                 f"{self.loss} needs negatives: batch and classes of 2 or more, "
                 f"got batch {self.batch} and classes {self.classes}"
             )
+        return self
 
     def _check_digits(self) -> None:
         if self.dim != DIGITS_DIM or self.classes > DIGITS_CLASSES or self.batch > DIGITS_BATCH:

@@ -38,7 +38,8 @@ class Sizes:
         axes = (self.dtype, self.data, self.dim, self.classes, self.batch)
         for name, combination in itertools.product(names, itertools.product(*axes)):
             dtype, data, dim, classes, batch = combination
-            yield Case(name, batch, dim, classes, dtype, device, data, autocast=self.autocast)
+            case = Case(name, batch, dim, classes, dtype, device, data, autocast=self.autocast)
+            yield case.checked()
 
 
 @dataclass(frozen=True)

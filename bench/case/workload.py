@@ -50,7 +50,12 @@ class Workload:
 
     @classmethod
     def of(cls, case: Case) -> "Workload":
-        """Make the workload of a Case on its device."""
+        """Make the workload of a Case on its device.
+
+        Raises:
+            UsageError: where the registry has no such Loss, or it takes no such sizes.
+        """
+        case.checked()
         inputs = tuple(make_inputs(case, draw) for draw in range(DRAWS))
         torch.manual_seed(case.seed)
         initial = impls.implementation(case.loss, REFERENCE).build(**case.arguments)

@@ -18,6 +18,7 @@ from lossbench.bench.choose.ratios import (
 )
 from lossbench.bench.choose.sizes import at_size, mixed, weights_between
 from lossbench.bench.choose.sources import Pool
+from lossbench.bench.run.order import UNREGISTERED
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval
@@ -96,12 +97,12 @@ class Excluded:
     Attributes:
         variant: which.
         kind: whether it ``departs`` from the loss, was not measured at this size, has no times
-            where it was, or does not meet a constraint.
+            where it was, does not meet a constraint, or is no longer registered.
         reason: in a line.
     """
 
     variant: str
-    kind: Literal["departs", "unmeasured", "no times", "constraint"]
+    kind: Literal["departs", "unmeasured", "no times", "constraint", "unregistered"]
     reason: str
 
 
@@ -110,7 +111,13 @@ def candidates_at(pool: Pool, case: Case) -> tuple[list[Candidate], list[Exclude
     running = [each for each in impls.implementations(case.loss) if case.device in each.devices]
     seen = [_look(pool, case, each) for each in running]
     found = [each for each in seen if isinstance(each, Candidate)]
-    return found, [each for each in seen if isinstance(each, Excluded)]
+    return found, [*(each for each in seen if isinstance(each, Excluded)), *_gone(pool)]
+
+
+def _gone(pool: Pool) -> list[Excluded]:
+    """Return the variants that there are records of, and no implementation any more."""
+    gone = dict.fromkeys(each.variant for each in pool.records if not each.registered)
+    return [Excluded(variant, "unregistered", UNREGISTERED) for variant in gone]
 
 
 def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candidate | Excluded:

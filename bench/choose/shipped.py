@@ -11,10 +11,11 @@ from itertools import groupby
 from typing import Any
 
 from lossbench import impls
-from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.sources import Host
 from lossbench.bench.errors import UsageError
 from lossbench.bench.paths import PACKAGE
+from lossbench.bench.run.order import place_of_case
 from lossbench.bench.run.records import Record
 from lossbench.impls.registry import REFERENCE
 
@@ -58,14 +59,11 @@ def _newest(records: Iterable[Record]) -> Iterator[Record]:
         (record.cell, record.environment.machine): record
         for record in sorted(records, key=lambda record: record.made)
     }
-    yield from sorted(cells.values(), key=_order)
+    yield from sorted(cells.values(), key=_place)
 
 
-def _order(record: Record) -> tuple[Any, ...]:
-    case = record.case
-    kind = case.loss, case.device, list(DTYPES).index(case.dtype)
-    sizes = case.dim, case.classes, case.batch
-    return *kind, *sizes, record.environment.machine, record.variant
+def _place(record: Record) -> tuple[Any, ...]:
+    return place_of_case(record.case), record.environment.machine, record.variant
 
 
 def _line(case: Case, records: list[Record]) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ def agreement(
     In every precision, with autocast and without, and after 50 steps of SGD. `+compile` variants
     are shown where --variant names them.
     """
-    case = Case(loss, batch, dim, classes, device=choose_device(device))
+    case = Case(loss, batch, dim, classes, device=choose_device(device)).checked()
     check_variants(loss, variants)
     cases, chosen = precisions(case), choose_variants(case, variants, compiled=False)
     found: dict[str, dict[str, Sequence[Agreement] | str]] = {variant: {} for variant in chosen}

@@ -39,7 +39,7 @@ def count(
     commits on the noisiest machine.
     """
     check_variants(loss, variants)
-    case = Case(loss, batch, dim, classes, dtype, choose_device(device))
+    case = Case(loss, batch, dim, classes, dtype, choose_device(device)).checked()
     table = Table("variant", box=None, pad_edge=False, header_style="bold")
     for column in ("operators", "waits", "buffers", "peak", "saved", "instructions"):
         table.add_column(column, justify="right")

@@ -21,7 +21,14 @@ from lossbench.bench.cli.options import (
 from lossbench.bench.cli.results import print_results
 from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.paths import RUNS
-from lossbench.bench.run.plan import RunPlan, choose_device, choose_tasks, read_plan, start_run
+from lossbench.bench.run.plan import (
+    RunPlan,
+    choose_device,
+    choose_tasks,
+    drop_unregistered,
+    read_plan,
+    start_run,
+)
 from lossbench.bench.run.records import read_records
 from lossbench.bench.run.session import run
 from lossbench.bench.show.progress import watching
@@ -86,7 +93,9 @@ def run_cases(
     """
     if resume is not None:
         refuse_beside("resume")
-        folder, plan = resume, read_plan(resume)
+        folder, (plan, skipped) = resume, drop_unregistered(read_plan(resume))
+        for line in skipped:
+            click.echo(line, err=True)
     else:
         given = {axis: values for axis, values in sizes.items() if values}
         chosen = preset or (None if given else "quick")

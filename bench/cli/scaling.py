@@ -82,7 +82,7 @@ def scaling(
     Each exponent is fitted over the whole sweep, with its standard error; behind the arrow stands
     that between the last two sizes. Where the two differ, fixed costs bend the curve.
     """
-    centre = Case(loss, batch, dim, classes, device=choose_device(device))
+    centre = Case(loss, batch, dim, classes, device=choose_device(device)).checked()
     check_variants(loss, variants)
     names = tuple(dict.fromkeys(variants)) or choose_variants(centre, (), compiled=False)
     sweeps = {axis: sweep(centre, axis, points) for axis in axes_of(loss)}

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from lossbench.bench.frame.columns import case_row
-from lossbench.bench.measure.ceilings import limit
 from lossbench.bench.run.records import RECORDS, Record, each_record
 from lossbench.bench.timing.samples import Timing
 from lossbench.impls.registry import REFERENCE
@@ -74,8 +73,8 @@ def _times(record: Record) -> dict[str, Any]:
         **_timing("step", record.step),
         **_timing("forward", record.forward),
     }
-    if record.ceilings:
-        least = limit(record.case, "step", record.ceilings)
+    least = record.limit("step")
+    if least:
         row |= {"limit_seconds": least.seconds, "bound": least.bound}
     return row
 

@@ -47,7 +47,8 @@ class Agreement:
         ulps: the largest ``|v - v64|`` of an element, in units in the last place of the Case's
             dtype, under autocast too.
         reference_ulps: the same of the reference.
-        draw: which.
+        draw: the number of the draw; ``None`` in records of schema 1, which did not keep it, nor
+            the ulps, which are NaN there.
     """
 
     quantity: str
@@ -56,7 +57,7 @@ class Agreement:
     budget: float
     ulps: float
     reference_ulps: float
-    draw: int
+    draw: int | None
 
     @property
     def passed(self) -> bool:

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from lossbench.bench.report.order import variant_order
+from lossbench.bench.run.order import variant_order
 from lossbench.impls.compiled import eager_of, is_compiled
 from lossbench.impls.registry import REFERENCE
 

@@ -1,5 +1,6 @@
 """The plan of a run: which variants of which Cases, chosen by options, kept beside the Records."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.errors import UsageError
+from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.sampling import HALF_WIDTH
 from lossbench.impls.registry import REFERENCE
 
@@ -83,6 +85,24 @@ def read_plan(folder: Path) -> RunPlan:
         raise UsageError(f"{folder} holds no run: there is no {PLAN}") from None
     except ValidationError:
         raise UsageError(f"{folder / PLAN} is damaged; start a new run") from None
+
+
+def drop_unregistered(plan: RunPlan) -> tuple[RunPlan, list[str]]:
+    """Return the part of a plan that can still be measured, and a line on each variant that cannot.
+
+    What was planned may have been removed from the registry before the run is resumed.
+    """
+    gone = Counter(
+        f"{case.loss} {variant}"
+        for case, variant in plan.cells
+        if not is_registered(case.loss, variant)
+    )
+    tasks = (
+        (case, tuple(name for name in variants if is_registered(case.loss, name)))
+        for case, variants in plan.tasks
+    )
+    kept = replace(plan, tasks=tuple((case, names) for case, names in tasks if names))
+    return kept, [f"skipped {name} in {n} cases: {UNREGISTERED}" for name, n in gone.items()]
 
 
 def choose_tasks(

@@ -3,18 +3,16 @@
 import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lossbench import impls
 from lossbench.bench.format import binary, si, spread
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
-from lossbench.bench.measure.ceilings import limit
 from lossbench.bench.measure.compilation import WarmCompilation
 from lossbench.bench.run.economics import best_eager, break_even_steps
+from lossbench.bench.run.order import UNREGISTERED, place_of_record
 from lossbench.bench.run.records import Record
 from lossbench.impls.registry import REFERENCE
 
@@ -36,7 +34,9 @@ def results_table(records: Sequence[Record]) -> Group:
     """Return the table of a run: a block a Case, the fastest first, what was not timed last."""
     longest = max((len(record.variant) for record in records), default=0)
     blocks: list[RenderableType] = [_columns(longest, show_header=True)]
-    for case, group in groupby(sorted(records, key=_order), key=lambda record: record.case):
+    for case, group in groupby(
+        sorted(records, key=place_of_record), key=lambda record: record.case
+    ):
         table = _columns(longest, show_header=False)
         blocks += [Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")), table]
         together = list(group)
@@ -61,6 +61,8 @@ def _columns(longest: int, *, show_header: bool) -> Table:
 
 
 def _notes(record: Record) -> Iterable[str]:
+    if not record.registered:
+        yield UNREGISTERED
     if record.reason:
         yield f"{record.status}: {record.reason}"
     if record.compilation:
@@ -97,22 +99,6 @@ def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
     yield f"{when} against {against.variant}, the fastest eager one"
 
 
-def _order(record: Record) -> tuple[Any, ...]:
-    case = record.case
-    loss = [loss.name for loss in impls.losses()].index(case.loss)
-    sizes = (
-        case.device,
-        case.data,
-        case.dtype,
-        case.dim,
-        case.classes,
-        case.batch,
-        case.seed,
-        case.autocast,
-    )
-    return loss, sizes, record.step.median_seconds if record.step else math.inf
-
-
 def _cells(record: Record) -> Iterable[str | Text]:
     error = f"{max((part.error for part in record.agreement), default=math.nan):.0e}"
     if record.step is None or record.forward is None or record.memory is None:
@@ -141,9 +127,9 @@ def _speedup(record: Record) -> str:
 
 def attained(record: Record) -> str:
     """Return which share of the attainable speed a step reaches, and what bounds that."""
-    if record.ceilings is None or record.step is None:
+    least = record.limit("step")
+    if least is None or record.step is None:
         return ""
-    least = limit(record.case, "step", record.ceilings)
     return f"{least.seconds / record.step.median_seconds:.0%} {least.bound}"
 
 

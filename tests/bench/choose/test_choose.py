@@ -214,3 +214,14 @@ def test_a_run_that_timed_both_tells_more_than_two_that_did_not():
     changed = seen("fused", 5e-5, made="2026-02-01T00:00:00+00:00")
     found = ask([THREE[0], *older, changed])
     assert found.runners_up[0].ratio.median == pytest.approx(2.1, rel=0.01)
+
+
+def test_a_variant_that_is_no_longer_registered_is_left_out_by_name():
+    found = ask([*THREE, seen("gone", 1e-5)])
+    assert found.best.variant == "fused"
+    last = found.excluded[-1]
+    assert (last.variant, last.kind, last.reason) == (
+        "gone",
+        "unregistered",
+        "no longer registered",
+    )

@@ -104,3 +104,11 @@ def test_results_shows_a_run_again(tmp_path, capsys):
     assert "vectorized" not in capsys.readouterr().out
     assert main(["results", str(tmp_path / "none")]) == 2
     assert "expected the records of a run" in capsys.readouterr().err
+
+
+def test_what_is_no_longer_registered_is_shown_last_and_marked():
+    text = text_of([timed("gone", 1e-6), timed("vectorized", 1e-3), timed("reference", 2e-3)])
+    places = [text.index(f"  {name} ") for name in ("vectorized", "reference", "gone")]
+    assert places == sorted(places)
+    assert "gone: no longer registered" in text
+    assert text.count("no longer registered") == 1
