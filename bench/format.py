@@ -14,6 +14,8 @@ from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.measure.degenerate import DEGENERATE
 from lossbench.bench.promises import Check
 from lossbench.bench.timing.intervals import Interval
+from lossbench.impls.compiled import eager_of
+from lossbench.impls.variant import REFERENCE
 
 LEAST_WIDTH = 160
 OUTCOME_STYLES = {"holds": "green", "fails": "red", "too few trials to judge": "yellow"}
@@ -97,7 +99,7 @@ def conformance_table(found: Mapping[str, Sequence[Conformance] | str]) -> Table
 def _grade(part: Conformance | None, variant: str) -> Text:
     if part is None:
         return Text("-", "dim")
-    if variant == "reference":
+    if variant == REFERENCE:
         return Text(part.reference)
     reason = f": {part.reason}" if part.reason else ""
     return Text(part.grade + reason, {"better": "green", "worse": "red"}.get(part.grade, ""))
@@ -119,8 +121,8 @@ def losses_table() -> Table:
         table.add_column(name)
     for loss in impls.losses():
         implementations = impls.implementations(loss.name)
-        eager = ", ".join(i.variant for i in implementations if not i.mode)
-        compiled = sorted({i.variant.split("+")[0] for i in implementations if i.mode})
+        eager = ", ".join(i.variant for i in implementations if not i.compiled)
+        compiled = sorted({eager_of(i.variant) for i in implementations if i.compiled})
         table.add_row(loss.name, Text(loss.summary), eager, ", ".join(compiled))
     return table
 

@@ -18,9 +18,10 @@ from lossbench.impls.registry import (
     register,
     register_loss,
 )
-from lossbench.impls.variant import Implementation
+from lossbench.impls.variant import REFERENCE, Implementation
 
 __all__ = [
+    "REFERENCE",
     "Choice",
     "Implementation",
     "Loss",

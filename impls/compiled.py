@@ -18,6 +18,18 @@ COMPILE_MODES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 )
 """Suffix of a variant: torch.compile's mode, and the devices on which it differs from others."""
 
+SUFFIX = "+compile"
+
+
+def is_compiled(variant: str) -> bool:
+    """Return whether a variant is compiled, which its name tells: ``fused+compile``."""
+    return SUFFIX in variant
+
+
+def eager_of(variant: str) -> str:
+    """Return the variant that a compiled one was derived from; any other is returned as it is."""
+    return variant.partition(SUFFIX)[0]
+
 
 def compiled(builder: Callable[..., nn.Module], mode: str) -> Callable[..., nn.Module]:
     """Return a builder of the same module whose forward is compiled as one graph.

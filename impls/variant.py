@@ -10,7 +10,7 @@ from torch import nn
 
 from lossbench.impls.admission import DEVICES, FLOATING_DTYPES, SIZE_ARGUMENTS, check_state
 from lossbench.impls.checks import InputCheck, check_arguments
-from lossbench.impls.compiled import cannot_compile
+from lossbench.impls.compiled import cannot_compile, is_compiled
 from lossbench.impls.loss import Loss
 
 REFERENCE = "reference"
@@ -46,6 +46,11 @@ class Implementation:
     since: tuple[int, int] = OLDEST_TORCH
     sparse: bool = False
 
+    @property
+    def compiled(self) -> bool:
+        """Whether torch.compile makes its code."""
+        return is_compiled(self.variant)
+
     def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
         """Return why it cannot run here on a device type in a dtype, or ``None`` where it can."""
         for package in self.requires:
@@ -61,7 +66,7 @@ class Implementation:
             return f"takes {', '.join(map(str, self.dtypes))}, not {dtype}"
         if device == "cuda" and not torch.cuda.is_available():
             return f"torch {torch.__version__} finds no CUDA device here"
-        return cannot_compile(device) if self.mode else None
+        return cannot_compile(device) if self.compiled else None
 
     def build(self, *, validate: bool = True, **arguments: Any) -> nn.Module:
         """Return the module, in the initial state that the reference has under the same seed.

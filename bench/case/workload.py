@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.data import DIFFERENTIABLE, DRAWS, make_inputs
+from lossbench.impls.variant import REFERENCE
 
 # The axis along the embedding, of inputs and parameters by name.
 FEATURE_AXES = {**dict.fromkeys(DIFFERENTIABLE, 1), "weight": 0, "centers": 1}
@@ -49,10 +50,15 @@ class Workload:
 
     @classmethod
     def of(cls, case: Case) -> "Workload":
-        """Make the workload of a Case on its device."""
+        """Make the workload of a Case on its device.
+
+        Raises:
+            UsageError: where the registry has no such Loss, or it takes no such sizes.
+        """
+        case.checked()
         inputs = tuple(make_inputs(case, draw) for draw in range(DRAWS))
         torch.manual_seed(case.seed)
-        initial = impls.implementation(case.loss, "reference").build(**case.arguments)
+        initial = impls.implementation(case.loss, REFERENCE).build(**case.arguments)
         initial.to(device=case.device, dtype=case.held_dtype)
         cotangents = tuple(_cotangent(case, batch, draw) for draw, batch in enumerate(inputs))
         return cls(case, inputs, initial.state_dict(), cotangents)

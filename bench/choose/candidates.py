@@ -18,10 +18,12 @@ from lossbench.bench.choose.ratios import (
 )
 from lossbench.bench.choose.sizes import at_size, mixed, weights_between
 from lossbench.bench.choose.sources import Pool
-from lossbench.bench.measure.judge import REFERENCE
+from lossbench.bench.run.order import UNREGISTERED
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval
+from lossbench.impls.compiled import is_compiled
+from lossbench.impls.variant import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Candidate:
     interpolated: bool
     neighbours: Annotated[tuple[Neighbour, ...], Field(exclude=True, repr=False)] = ()
 
+    @property
+    def compiled(self) -> bool:
+        """Whether torch.compile makes its code."""
+        return is_compiled(self.variant)
+
     def total_seconds(self, steps: int | None) -> float:
         """Return what is to be least: compiling and all steps, or where these are open one step."""
         if steps is None:
@@ -90,12 +97,12 @@ class Excluded:
     Attributes:
         variant: which.
         kind: whether it ``departs`` from the loss, was not measured at this size, has no times
-            where it was, or does not meet a constraint.
+            where it was, does not meet a constraint, or is no longer registered.
         reason: in a line.
     """
 
     variant: str
-    kind: Literal["departs", "unmeasured", "no times", "constraint"]
+    kind: Literal["departs", "unmeasured", "no times", "constraint", "unregistered"]
     reason: str
 
 
@@ -104,7 +111,13 @@ def candidates_at(pool: Pool, case: Case) -> tuple[list[Candidate], list[Exclude
     running = [each for each in impls.implementations(case.loss) if case.device in each.devices]
     seen = [_look(pool, case, each) for each in running]
     found = [each for each in seen if isinstance(each, Candidate)]
-    return found, [each for each in seen if isinstance(each, Excluded)]
+    return found, [*(each for each in seen if isinstance(each, Excluded)), *_gone(pool)]
+
+
+def _gone(pool: Pool) -> list[Excluded]:
+    """Return the variants that there are records of, and no implementation any more."""
+    gone = dict.fromkeys(each.variant for each in pool.records if not each.registered)
+    return [Excluded(variant, "unregistered", UNREGISTERED) for variant in gone]
 
 
 def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candidate | Excluded:

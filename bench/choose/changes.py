@@ -13,6 +13,7 @@ from lossbench.bench.choose.request import Request, constraints_of
 from lossbench.bench.choose.sources import Pool
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary
+from lossbench.bench.run.economics import break_even_steps
 from lossbench.bench.scaling.laws import axes_of
 
 # Sizes tried an octave, in the search for the first that changes the answer.
@@ -133,18 +134,18 @@ def _break_even(ranking: Ranking) -> Iterator[Change]:
     Of several compiled variants the first to pay, of those that are clearly faster.
     """
     everyone = [ranking.best, *(runner.candidate for runner in ranking.runners_up)]
-    eager = [candidate for candidate in everyone if not candidate.compile_seconds]
+    eager = [candidate for candidate in everyone if not candidate.compiled]
     if not eager:
         return
     fastest = min(eager, key=lambda candidate: candidate.step_seconds)
     best = ranking.best
-    clearly = [best] if best.compile_seconds else _clearly_faster(everyone, fastest)
-    paid = {compiled.variant: break_even(compiled, fastest) for compiled in clearly}
+    clearly = [best] if best.compiled else _clearly_faster(everyone, fastest)
+    paid = {compiled.variant: paid_after(compiled, fastest) for compiled in clearly}
     first = min(paid, key=lambda variant: paid[variant], default="")
     if not first or paid[first] == math.inf:
         return
     steps = paid[first]
-    if best.compile_seconds:
+    if best.compiled:
         text = f"for fewer than {steps:,.0f} steps: `{fastest.variant}`"
         yield Change("steps", steps, fastest.variant, text)
     else:
@@ -152,13 +153,12 @@ def _break_even(ranking: Ranking) -> Iterator[Change]:
 
 
 def _clearly_faster(candidates: Sequence[Candidate], eager: Candidate) -> list[Candidate]:
-    return [c for c in candidates if c.compile_seconds and ratio_of(eager, c).high < 1]
+    return [c for c in candidates if c.compiled and ratio_of(eager, c).high < 1]
 
 
-def break_even(compiled: Candidate, eager: Candidate) -> float:
+def paid_after(compiled: Candidate, eager: Candidate) -> float:
     """Return after how many steps a compiled variant has paid; infinite where it never does."""
-    saved = eager.step_seconds - compiled.step_seconds
-    return math.ceil(compiled.compile_seconds / saved) if saved > 0 else math.inf
+    return break_even_steps(compiled.compile_seconds, compiled.step_seconds, eager.step_seconds)
 
 
 def _lifted(pool: Pool, request: Request, best: str) -> Iterator[Change]:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.answer import first_ranking
-from lossbench.bench.choose.measuring import TIMEOUT_SECONDS
 from lossbench.bench.choose.ranking import Ranking
 from lossbench.bench.choose.request import Request
 from lossbench.bench.choose.sizes import weights_between
 from lossbench.bench.choose.sources import Host, NotMeasured, OtherMachine, Pool, alike, pools_of
 from lossbench.bench.errors import UsageError
-from lossbench.bench.measure.judge import REFERENCE
+from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.run.plan import RunPlan, choose_variants
 from lossbench.bench.run.records import Record
+from lossbench.impls.variant import REFERENCE
 
 RANGES: Mapping[str, tuple[int, int]] = {
     "batch": (64, 1024),
@@ -127,4 +127,4 @@ def plan_of(
     tasks = tuple(
         (each.case, choose_variants(each.case, (), compiled=False)) for each in predictions
     )
-    return RunPlan(tasks, budget_seconds, TIMEOUT_SECONDS, threads, machine)
+    return RunPlan(tasks, budget_seconds, VARIANT_SECONDS, threads, machine)

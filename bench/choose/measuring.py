@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 import torch
 
-from lossbench.bench.case.cases import PRESETS, Case
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.choose.sources import Host, alike, pools_of
 from lossbench.bench.errors import UsageError
-from lossbench.bench.measure.judge import REFERENCE
+from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.run.plan import RunPlan, choose_device, choose_variants
 from lossbench.bench.run.records import Record
-
-TIMEOUT_SECONDS = 300
+from lossbench.impls.variant import REFERENCE
 
 
 def plan_missing(
@@ -41,7 +41,7 @@ def plan_missing(
     return RunPlan(
         tasks=((case, variants),),
         budget_seconds=PRESETS["full"].budget_seconds,
-        timeout_seconds=TIMEOUT_SECONDS,
+        timeout_seconds=VARIANT_SECONDS,
         threads=torch.get_num_threads(),
         machine=named[0].host.machine if named else machine,
         processes=PRESETS["full"].processes,

@@ -122,7 +122,7 @@ def _proven(order: list[Candidate], request: Request) -> list[Candidate]:
 
     It costs a compiler, a wait at every start, and degenerate inputs that were not tried.
     """
-    eager = next((each for each in order if not each.compile_seconds), order[0])
+    eager = next((each for each in order if not each.compiled), order[0])
     faster = order[: order.index(eager)]
     proven = [each for each in faster if _total_ratio(each, eager, request).low > 1]
     best = proven[0] if proven else eager

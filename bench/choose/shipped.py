@@ -11,11 +11,12 @@ from itertools import groupby
 from typing import Any
 
 from lossbench import impls
-from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.sources import Host
 from lossbench.bench.errors import UsageError
-from lossbench.bench.measure.judge import REFERENCE
+from lossbench.bench.run.order import place_of_case
 from lossbench.bench.run.records import Record
+from lossbench.impls.variant import REFERENCE
 
 TABLE_SCHEMA = 1
 
@@ -56,14 +57,11 @@ def _newest(records: Iterable[Record]) -> Iterator[Record]:
         (record.cell, record.environment.machine): record
         for record in sorted(records, key=lambda record: record.made)
     }
-    yield from sorted(cells.values(), key=_order)
+    yield from sorted(cells.values(), key=_place)
 
 
-def _order(record: Record) -> tuple[Any, ...]:
-    case = record.case
-    kind = case.loss, case.device, list(DTYPES).index(case.dtype)
-    sizes = case.dim, case.classes, case.batch
-    return *kind, *sizes, record.environment.machine, record.variant
+def _place(record: Record) -> tuple[Any, ...]:
+    return place_of_case(record.case), record.environment.machine, record.variant
 
 
 def _line(case: Case, records: list[Record]) -> dict[str, Any] | None:
@@ -97,7 +95,7 @@ def _for_everyone(record: Record) -> bool:
     found = known.get(record.variant)
     if found is None or record.variant == REFERENCE:
         return False
-    special = bool(found.requires or found.mode or found.departs or found.sparse)
+    special = bool(found.requires or found.compiled or found.departs or found.sparse)
     return not special and all(part.grade != "worse" for part in record.conformance)
 
 

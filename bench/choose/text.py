@@ -10,8 +10,9 @@ from rich.text import Text
 
 from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.candidates import Candidate
-from lossbench.bench.choose.changes import break_even
+from lossbench.bench.choose.changes import paid_after
 from lossbench.bench.format import binary, si, spread
+from lossbench.impls.variant import REFERENCE
 
 INDENT = (0, 0, 0, 2)
 
@@ -60,19 +61,19 @@ def _why(answer: Answer) -> Iterator[tuple[str, str]]:
 
 def _compiling(answer: Answer) -> str:
     best = answer.best
-    if not best.compile_seconds:
+    if not best.compiled:
         return "none"
-    eager = [r.candidate for r in answer.runners_up if not r.candidate.compile_seconds]
+    eager = [r.candidate for r in answer.runners_up if not r.candidate.compiled]
     against = min(eager, key=lambda candidate: candidate.step_seconds, default=None)
     cost = f"{best.compile_seconds:.3g} s"
-    steps = break_even(best, against) if against else math.inf
+    steps = paid_after(best, against) if against else math.inf
     if against is None or steps == math.inf:
         return cost
     return f"{cost}, paid after {steps:,.0f} steps against {against.variant}, the fastest eager one"
 
 
 def _degenerate(best: Candidate) -> str:
-    if best.variant == "reference":
+    if best.variant == REFERENCE:
         return "it is the reference"
     if not best.tried:
         return "not tried on compiled variants"
@@ -104,7 +105,7 @@ def _runners_up(answer: Answer) -> Table:
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for runner in answer.runners_up:
         other = runner.candidate
-        compiling = f"{other.compile_seconds:.3g} s" if other.compile_seconds else ""
+        compiling = f"{other.compile_seconds:.3g} s" if other.compiled else ""
         table.add_row(
             Text(other.variant),
             si(other.step_seconds, "s"),

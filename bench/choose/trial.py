@@ -11,11 +11,11 @@ from lossbench.bench.choose.drawn import Prediction
 from lossbench.bench.choose.ranking import Lead
 from lossbench.bench.choose.ratios import Neighbour, step_ratio
 from lossbench.bench.format import checks_table, si, words_table
-from lossbench.bench.measure.judge import REFERENCE
 from lossbench.bench.promises import Check, Judged, Share, judge_promise
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval
+from lossbench.impls.variant import REFERENCE
 
 MOST_SLOWER = 0.10
 LEAST_SHARE = 0.9

@@ -12,6 +12,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DTYPES, Case
 from lossbench.bench.cli.options import device_option, loss_argument, size_options, variants_option
 from lossbench.bench.format import console
+from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.agreement import Agreement, measure_agreement
 from lossbench.bench.measure.trajectory import Trajectory, measure_trajectory
@@ -19,8 +20,6 @@ from lossbench.bench.run.plan import check_variants, choose_device, choose_varia
 from lossbench.bench.show.agreement import LEGEND, agreement_table
 
 T = TypeVar("T")
-
-TIMEOUT_SECONDS = 600
 
 
 @click.command()
@@ -43,7 +42,7 @@ def agreement(
     In every precision, with autocast and without, and after 50 steps of SGD. `+compile` variants
     are shown where --variant names them.
     """
-    case = Case(loss, batch, dim, classes, device=choose_device(device))
+    case = Case(loss, batch, dim, classes, device=choose_device(device)).checked()
     check_variants([loss], variants)
     cases, chosen = precisions(case), choose_variants(case, variants, compiled=False)
     found: dict[str, dict[str, Sequence[Agreement] | str]] = {variant: {} for variant in chosen}
@@ -89,7 +88,7 @@ def ask(worker: Worker, question: Callable[[Case, str], T], case: Case, variant:
     if reason is not None:
         return f"unsupported: {reason}"
     try:
-        return worker.ask(TIMEOUT_SECONDS, question, case, variant)
+        return worker.ask(COMMAND_SECONDS, question, case, variant)
     except Lost as lost:
         return f"{lost.status}: {lost}"
 

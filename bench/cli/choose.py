@@ -86,7 +86,7 @@ def choose(
     """
     # Records of a CUDA machine can be read without one.
     where = device if device == "cuda" else choose_device(device)
-    case = Case(loss, batch, dim, classes, dtype, where, data, autocast=autocast)
+    case = Case(loss, batch, dim, classes, dtype, where, data, autocast=autocast).checked()
     request = Request(case, third_party=not no_third_party, **constraints)
     records = load_runs(runs)
     try:

@@ -31,7 +31,7 @@ def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
             found: dict[str, Sequence[Conformance] | str] = {}
             for implementation in impls.implementations(loss):
                 supported = implementation.unsupported(where, torch.float32) is None
-                if supported and (compiled or not implementation.mode):
+                if supported and (compiled or not implementation.compiled):
                     found[implementation.variant] = ask_conformance(worker, implementation, where)
             out.print(Text(loss, "bold"), conformance_table(found))
             for variant, reason in found.items():

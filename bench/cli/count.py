@@ -9,9 +9,10 @@ from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.cli.options import device_option, loss_argument, size_options, variants_option
 from lossbench.bench.format import binary, console
+from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.worker import Lost, Worker
-from lossbench.bench.measure.counters import Counters, count_instructions, measure_counters
-from lossbench.bench.measure.memory import Memory, measure_memory
+from lossbench.bench.measure.counters import count_instructions
+from lossbench.bench.measure.judge import Judgement, judge
 from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
 
 
@@ -38,7 +39,7 @@ def count(
     commits on the noisiest machine.
     """
     check_variants([loss], variants)
-    case = Case(loss, batch, dim, classes, dtype, choose_device(device))
+    case = Case(loss, batch, dim, classes, dtype, choose_device(device)).checked()
     table = Table("variant", box=None, pad_edge=False, header_style="bold")
     for column in ("operators", "waits", "buffers", "peak", "saved", "instructions"):
         table.add_column(column, justify="right")
@@ -51,26 +52,23 @@ def count(
     console().print(Text.assemble((loss, "bold"), f"  {case}"), table)
 
 
-def counted(case: Case, variant: str) -> tuple[Counters, Memory]:
-    """Return the counts of one step of a variant."""
-    implementation = impls.implementation(case.loss, variant)
-    return measure_counters(case, implementation), measure_memory(case, implementation)
+def _judged(case: Case, variant: str) -> Judgement:
+    return judge(case, impls.implementation(case.loss, variant))
 
 
 def _cells(worker: Worker, case: Case, variant: str, *, instructions: bool) -> list[str]:
-    reason = impls.implementation(case.loss, variant).unsupported(case.device, case.held_dtype)
-    if reason:
-        return [f"unsupported: {reason}"]
     try:
-        counters, memory = worker.ask(600, counted, case, variant)
+        found = worker.ask(COMMAND_SECONDS, _judged, case, variant)
     except Lost as lost:
         return [f"{lost.status}: {lost}"]
+    if found.counters is None or found.memory is None:
+        return [f"{found.status}: {found.reason}"]
     return [
-        f"{counters.operators}",
-        f"{counters.synchronisations}",
-        f"{memory.allocations}",
-        binary(memory.step_peak_bytes),
-        binary(memory.saved_bytes),
+        f"{found.counters.operators}",
+        f"{found.counters.synchronisations}",
+        f"{found.memory.allocations}",
+        binary(found.memory.step_peak_bytes),
+        binary(found.memory.saved_bytes),
         # Not by the worker, whose cap on memory valgrind would not live with.
         f"{count_instructions(case, variant):,}" if instructions else "",
     ]

@@ -61,7 +61,7 @@ def profile(
     flame graph. The profiler slows small operators down: times to go by are those of `run`.
     """
     check_variants([loss], variants)
-    case = Case(loss, batch, dim, classes, dtype, choose_device(device))
+    case = Case(loss, batch, dim, classes, dtype, choose_device(device)).checked()
     chosen = tuple(dict.fromkeys(variants)) or choose_variants(case, (), compiled=False)
     if serving:
         check_servable(port)

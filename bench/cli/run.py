@@ -7,7 +7,8 @@ from typing import Any
 import click
 import torch
 
-from lossbench.bench.case.cases import DATA_KINDS, DTYPES, PRESETS
+from lossbench.bench.case.cases import DATA_KINDS, DTYPES
+from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.cli.options import (
     Bytes,
     Folder,
@@ -18,8 +19,16 @@ from lossbench.bench.cli.options import (
     variants_option,
 )
 from lossbench.bench.cli.results import print_results
+from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.paths import RUNS
-from lossbench.bench.run.plan import RunPlan, choose_device, choose_tasks, read_plan, start_run
+from lossbench.bench.run.plan import (
+    RunPlan,
+    choose_device,
+    choose_tasks,
+    drop_unregistered,
+    read_plan,
+    start_run,
+)
 from lossbench.bench.run.records import read_records
 from lossbench.bench.run.session import run
 from lossbench.bench.show.progress import watching
@@ -45,7 +54,9 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
     "--half-width", type=click.FloatRange(0, 1, min_open=True), default=HALF_WIDTH,
     show_default=True, help="Of the speed-ups' intervals, relative: narrow enough to stop earlier.",
 )  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(1), default=300, help="Seconds for one variant.")
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=VARIANT_SECONDS, help="Seconds for one variant."
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
 @click.option(
     "--affinity", type=Processors(), default=(), help="Processors to run on, as in 0,2-3."
@@ -82,7 +93,9 @@ def run_cases(
     """
     if resume is not None:
         refuse_beside("resume")
-        folder, plan = resume, read_plan(resume)
+        folder, (plan, skipped) = resume, drop_unregistered(read_plan(resume))
+        for line in skipped:
+            click.echo(line, err=True)
     else:
         given = {axis: values for axis, values in sizes.items() if values}
         chosen = preset or (None if given else "quick")

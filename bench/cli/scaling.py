@@ -17,6 +17,7 @@ from lossbench.bench.cli.options import (
     variants_option,
 )
 from lossbench.bench.format import console
+from lossbench.bench.limits import SCALING_SECONDS
 from lossbench.bench.machine.environment import Environment, current_environment
 from lossbench.bench.machine.worker import Worker
 from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
@@ -61,7 +62,7 @@ class ScalingReport:
     help="Seconds to sample a phase of a size.",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=60, show_default=True,
+    "--timeout", type=click.FloatRange(1), default=SCALING_SECONDS, show_default=True,
     help="Seconds for one measurement, or one trial of a batch.",
 )  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
@@ -85,7 +86,7 @@ def scaling(
     Each exponent is fitted over the whole sweep, with its standard error; behind the arrow stands
     that between the last two sizes. Where the two differ, fixed costs bend the curve.
     """
-    centre = Case(loss, batch, dim, classes, device=choose_device(device))
+    centre = Case(loss, batch, dim, classes, device=choose_device(device)).checked()
     check_variants([loss], variants)
     names = tuple(dict.fromkeys(variants)) or choose_variants(centre, (), compiled=False)
     sweeps = {axis: sweep(centre, axis, points) for axis in axes_of(loss)}

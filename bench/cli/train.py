@@ -9,6 +9,7 @@ from rich.text import Text
 from lossbench.bench.cli.options import Folder, device_option, variants_option
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
+from lossbench.bench.limits import TRAINING_SECONDS
 from lossbench.bench.paths import RUNS
 from lossbench.bench.run.plan import choose_device
 from lossbench.bench.train.data import DIGITS
@@ -47,7 +48,12 @@ from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_tab
     "--threads", type=click.IntRange(1), default=1, show_default=True,
     help="Threads of torch; on digits the small networks gain nothing by more.",
 )  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(1), default=3600, help="Seconds for one training.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1),
+    default=TRAINING_SECONDS,
+    help="Seconds for one training.",
+)
 @click.option("--out", type=Folder, help="Folder of the figures and training.json.")
 def train(
     preset: str | None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lossbench.bench.case.cases import DTYPES
 from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.measure.agreement import FACTOR, rounding_band
+from lossbench.impls.variant import REFERENCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ class Comparison:
     def timed(self) -> "pd.DataFrame":
         """The cells, other than the reference, that were timed in both."""
         names = ["step_speedup_first", "step_speedup_second"]
-        return self.cells[self.cells["variant"] != "reference"].dropna(subset=names)
+        return self.cells[self.cells["variant"] != REFERENCE].dropna(subset=names)
 
     @property
     def overlapping(self) -> "pd.Series[bool]":

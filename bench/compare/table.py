@@ -12,6 +12,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.compare.comparison import BYTES, CELL, KINDS, Comparison
 from lossbench.bench.format import binary, si, spread
 from lossbench.bench.frame.columns import CASE_COLUMNS
+from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.intervals import Interval
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _counts(rows: "pd.DataFrame") -> Table:
     table = _headed("loss", "variant", "cells")
     counts = rows.groupby(["loss", "variant"], sort=False).size().reset_index(name="cells")
     for loss, variant, count in counts.head(MOST_CELLS).itertuples(index=False):
-        table.add_row(str(loss), Text(str(variant)), str(count))
+        table.add_row(str(loss), _variant(loss, variant), str(count))
     return _with_rest(table, counts)
 
 
@@ -116,7 +117,11 @@ def _rows(rows: "pd.DataFrame") -> Iterator[dict[Any, Any]]:
 
 def _cell(row: dict[str, Any]) -> tuple[Text, Text]:
     case = Case(**{name: row[name] for name in CASE_COLUMNS})
-    return Text(f"{case.loss} {case}"), Text(row["variant"])
+    return Text(f"{case.loss} {case}"), _variant(case.loss, row["variant"])
+
+
+def _variant(loss: str, variant: str) -> Text:
+    return Text(variant if is_registered(loss, variant) else f"{variant} ({UNREGISTERED})")
 
 
 def _interval(row: dict[str, Any], name: str, side: str) -> Interval:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.suites.suite import PARAMETERS
+from lossbench.impls.variant import REFERENCE
 
 MACHINE = "machine.json"
 SUITES = ("suites.eager.", "suites.compiled.")
@@ -111,7 +112,7 @@ def _time(milliseconds: int) -> str:
 def _status(row: dict[str, Any]) -> dict[str, str]:
     """Return what the figures of a cell tell of it: one that is refused has an error alone."""
     if row.keys() & {"step_seconds", "forward_seconds", "step_speedup", "step_peak_bytes"}:
-        reference = {"verdict": "reference"} if row["variant"] == "reference" else {}
+        reference = {"verdict": REFERENCE} if row["variant"] == REFERENCE else {}
         return {"status": "passed", **reference}
     if "error" in row:
         return {"status": "refused", "reason": "its error is beyond its budget"}

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lossbench.bench.frame.columns import case_row
-from lossbench.bench.measure.ceilings import limit
 from lossbench.bench.run.records import RECORDS, Record, each_record
 from lossbench.bench.timing.samples import Timing
+from lossbench.impls.variant import REFERENCE
 
 
 def find(path: Path) -> Iterator[Path]:
@@ -68,13 +68,13 @@ def _times(record: Record) -> dict[str, Any]:
     if record.step is None or record.forward is None:
         return {}
     row = {
-        "verdict": "reference" if record.variant == "reference" else record.step.verdict,
+        "verdict": REFERENCE if record.variant == REFERENCE else record.step.verdict,
         "processes": len(record.step.processes),
         **_timing("step", record.step),
         **_timing("forward", record.forward),
     }
-    if record.ceilings:
-        least = limit(record.case, "step", record.ceilings)
+    least = record.limit("step")
+    if least:
         row |= {"limit_seconds": least.seconds, "bound": least.bound}
     return row
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from lossbench.bench.case.calls import prepare_calls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.gate.trees import Tree
-from lossbench.bench.measure.agreement import measure_agreement, workload_of
-from lossbench.bench.measure.counters import Counters, measure_counters
-from lossbench.bench.measure.memory import Memory, measure_memory
+from lossbench.bench.measure.agreement import workload_of
+from lossbench.bench.measure.counters import Counters
+from lossbench.bench.measure.judge import judge
+from lossbench.bench.measure.memory import Memory
 from lossbench.bench.run.records import Status
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave
@@ -26,8 +26,8 @@ class Seen:
     Attributes:
         status: as a Record's; ``passed`` also where agreement was not asked for.
         reason: of any other status, in a line.
-        memory: of a step, where it passed.
-        counters: of a step, where it passed.
+        memory: the bytes of a step, unless it was refused or cannot run.
+        counters: what a step dispatches, where ``memory`` is known.
     """
 
     status: Status
@@ -53,29 +53,16 @@ def see(tree: Tree, case: Case, variant: str, *, judged: bool) -> Seen:
     """Judge a variant of a tree against that tree's own reference in float64, and weigh it.
 
     Args:
-        tree: whose.
+        tree: the source tree that holds the variant.
         case: what is asked.
-        variant: which.
-        judged: whether to hold it against the reference; without, it is weighed alone.
+        variant: the name of the variant.
+        judged: whether to compare it with the reference; without, it is only weighed.
     """
-    implementation = tree.load().implementation(case.loss, variant)
-    reason = implementation.unsupported(case.device, case.held_dtype)
-    if reason is not None:
-        return Seen("unsupported", reason)
-    if getattr(implementation, "departs", ""):
-        return Seen("departs", implementation.departs)
-    if judged:
-        agreement = measure_agreement(case, implementation, _reference(tree, case))
-        wrong = "; ".join(str(part) for part in agreement if not part.passed)
-        if wrong:
-            return Seen("refused", wrong)
-    memory, counters = measure_memory(case, implementation), measure_counters(case, implementation)
-    return Seen("passed", memory=memory, counters=counters)
-
-
-def _reference(tree: Tree, case: Case) -> type[nn.Module]:
-    reference: type[nn.Module] = tree.load().loss(case.loss).reference
-    return reference
+    package = tree.load()
+    implementation = package.implementation(case.loss, variant)
+    reference = package.loss(case.loss).reference
+    found = judge(case, implementation, reference, compare=judged)
+    return Seen(found.status, found.reason, found.memory, found.counters)
 
 
 def sample_trees(

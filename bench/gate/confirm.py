@@ -16,11 +16,10 @@ from lossbench.bench.gate.compare import sample_trees
 from lossbench.bench.gate.plan import MOST_PROCESSES, GatePlan
 from lossbench.bench.gate.report import GateComparison
 from lossbench.bench.gate.trees import Tree
+from lossbench.bench.limits import GATE_SECONDS, sampling_seconds
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling
-
-TIMEOUT_SECONDS = 120.0
 
 
 @dataclass
@@ -102,7 +101,7 @@ def ask_times(
         Lost: if the worker fails.
     """
     ordered = trees if sampling.seed % 2 else trees[::-1]
-    timeout = TIMEOUT_SECONDS + 20 * sampling.budget_seconds
+    timeout = sampling_seconds(GATE_SECONDS, sampling.budget_seconds)
     case, variant = comparison.case, comparison.variant
     return worker.ask(timeout, sample_trees, ordered, case, variant, phases, sampling)
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from lossbench.bench.errors import UsageError
 from lossbench.bench.gate.compare import PHASES, Seen, list_variants, see
-from lossbench.bench.gate.confirm import TIMEOUT_SECONDS, ask_times, confirm
+from lossbench.bench.gate.confirm import ask_times, confirm
 from lossbench.bench.gate.findings import coverage_findings, findings_of
 from lossbench.bench.gate.plan import GateCell, GatePlan, Variants, choose_cells
 from lossbench.bench.gate.report import GateComparison, GateReport
 from lossbench.bench.gate.trees import Tree
+from lossbench.bench.limits import GATE_SECONDS
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.stamped import now
@@ -54,7 +55,7 @@ def hold_gate(base: Tree, head: Tree, plan: GatePlan, tell: Tell) -> GateReport:
 
 def _ask_variants(worker: Worker, tree: Tree) -> Variants:
     try:
-        return worker.ask(TIMEOUT_SECONDS, list_variants, tree)
+        return worker.ask(GATE_SECONDS, list_variants, tree)
     except Lost as lost:
         raise UsageError(str(lost).removeprefix("UsageError: ")) from None
 
@@ -80,6 +81,6 @@ def _compare_all(
 def _see(worker: Worker, tree: Tree, cell: GateCell) -> Seen:
     case, variant = cell.case, cell.variant
     try:
-        return worker.ask(TIMEOUT_SECONDS, see, tree, case, variant, judged=cell.judged)
+        return worker.ask(GATE_SECONDS, see, tree, case, variant, judged=cell.judged)
     except Lost as lost:
         return Seen(lost.status, str(lost))

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lossbench.bench.case.cases import Case, Sizes
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.presets import Sizes
 from lossbench.bench.errors import UsageError
 from lossbench.bench.gate.report import slowdown
 from lossbench.bench.timing.samples import Timing
+from lossbench.impls.compiled import is_compiled
+from lossbench.impls.variant import REFERENCE
 
 Variants = Mapping[str, tuple[str, ...]]
 """The variants of a tree, by the name of the Loss."""
@@ -107,7 +110,6 @@ def choose_cells(plan: GatePlan, base: Variants, head: Variants) -> list[GateCel
 def _chosen(plan: GatePlan, variants: tuple[str, ...], *, judged: bool) -> list[str]:
     chosen = [name for name in variants if name in plan.variants]
     if not plan.variants:
-        chosen = [name for name in variants if "+compile" not in name]
-    # At the larger sizes some references take seconds, and they need not be fast, so they are left
-    # out there.
-    return chosen if judged else [name for name in chosen if name != "reference"]
+        chosen = [name for name in variants if not is_compiled(name)]
+    # Some references take seconds at the larger sizes, and they need not be fast.
+    return chosen if judged else [name for name in chosen if name != REFERENCE]

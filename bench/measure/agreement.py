@@ -27,6 +27,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Outcome, Workload, mirrored
 from lossbench.bench.measure.deviation import Errors, errors_of
+from lossbench.impls.variant import REFERENCE
 
 FACTOR = 4.0
 BAND = 2.0
@@ -46,7 +47,8 @@ class Agreement:
         ulps: the largest ``|v - v64|`` of an element, in units in the last place of the Case's
             dtype, under autocast too.
         reference_ulps: the same of the reference.
-        draw: which.
+        draw: the number of the draw; ``None`` in records of schema 1, which did not keep it, nor
+            the ulps, which are NaN there.
     """
 
     quantity: str
@@ -55,7 +57,7 @@ class Agreement:
     budget: float
     ulps: float
     reference_ulps: float
-    draw: int
+    draw: int | None
 
     @property
     def passed(self) -> bool:
@@ -121,10 +123,10 @@ def _plain_errors(case: Case, reference: Reference) -> tuple[dict[str, Errors], 
 
 def _implementation(case: Case, reference: Reference) -> impls.Implementation:
     if reference is None:
-        return impls.implementation(case.loss, "reference")
+        return impls.implementation(case.loss, REFERENCE)
     # Not a class to the type checker, which takes no class of modules to be hashable.
     entry = replace(impls.loss(case.loss), reference=cast(type[nn.Module], reference))
-    return impls.Implementation(entry, "reference", reference)
+    return impls.Implementation(entry, REFERENCE, reference)
 
 
 def _mirrored_steps(

@@ -7,14 +7,13 @@ from typing import Literal
 
 import torch
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.case.data import make_inputs
 from lossbench.bench.timing.clock import calls_a_block, clock
 from lossbench.impls.cost import Phase, Sizes
-from lossbench.impls.products import product
 
 Bound = Literal["arithmetic", "bytes", "overhead"]
 
@@ -136,10 +135,26 @@ def _product_seconds(device: str, dtype: torch.dtype, size: int) -> float:
     # the global one.
     generator = torch.Generator(device).manual_seed(0)
     a, b, out = torch.randn(3, size, size, dtype=dtype, device=device, generator=generator)
-    # By each library that is there: which is the faster one depends on the processor.
-    return min(
-        _fastest(lambda: torch.mm(a, b, out=out), device), _fastest(lambda: product(a, b), device)
-    )
+    calls: list[Callable[[], object]] = [lambda: torch.mm(a, b, out=out)]
+    if _has_onednn(device, dtype):
+        calls.append(lambda: _onednn_product(a, b))
+    return min(_fastest(call, device) for call in calls)
+
+
+def _has_onednn(device: str, dtype: torch.dtype) -> bool:
+    """Return whether float32 products can go to oneDNN on the CPU, where ``mm`` takes MKL."""
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and device == "cpu" and dtype == torch.float32
+
+
+def _onednn_product(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a @ b``, ``[M, N]``, by oneDNN, which is twice as fast as MKL on AMD's processors.
+
+    torch has no public name for it. Contenders call the same operator by code of their own, so that
+    a fault in theirs does not change what they are measured against.
+    """
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], "")
+    return result
 
 
 def _bytes_per_second(device: str) -> float:

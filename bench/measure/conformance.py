@@ -23,6 +23,7 @@ from lossbench.bench.case.workload import Workload, mirrored
 from lossbench.bench.measure.agreement import FACTOR, quantities, rounding_band
 from lossbench.bench.measure.degenerate import BATCH, CLASSES, DEGENERATE, DIM, NAN
 from lossbench.bench.measure.deviation import relative_error
+from lossbench.impls.variant import REFERENCE
 
 Grade = Literal["same", "better", "worse"]
 # What a step gave by name, or the error that it raised.
@@ -66,7 +67,7 @@ def measure_conformance(loss: str, variant: str, device: str) -> tuple[Conforman
 
 def _conformance(name: str, case: Case, variant: str) -> Conformance:
     exact, reference, turned = _truth(name, case)
-    if impls.implementation(case.loss, variant).mode:
+    if impls.implementation(case.loss, variant).compiled:
         # Each input has a module of its own, of which torch puts up with no more than eight.
         torch.compiler.reset()
     given = _attempt(_spoiled(name, case), variant)
@@ -81,7 +82,7 @@ def _truth(name: str, case: Case) -> tuple[Result, Result, Result]:
     """Return what the reference gives: in float64, in the Case's dtype, and that mirrored."""
     workload = _spoiled(name, case)
     exact, reference, turned = (
-        _attempt(each, "reference") for each in (workload.exact(), workload, workload.mirrored())
+        _attempt(each, REFERENCE) for each in (workload.exact(), workload, workload.mirrored())
     )
     if not isinstance(turned, str):
         turned = {key: mirrored(key.split(".")[1], tensor) for key, tensor in turned.items()}

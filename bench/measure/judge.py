@@ -1,8 +1,11 @@
-"""What a worker is asked to do: judge one variant of a Case, or time several of them."""
+"""The one judge of an implementation in a Case, and the times of several in turn.
+
+The run, the gate, asv and ``count`` ask ``judge`` whether an implementation may be timed.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import torch
 from torch import nn
@@ -11,7 +14,7 @@ from lossbench import impls
 from lossbench.bench.case.calls import prepare_calls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
-from lossbench.bench.measure.agreement import Agreement, measure_agreement, workload_of
+from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
 from lossbench.bench.measure.compilation import (
     Compilation,
     WarmCompilation,
@@ -23,26 +26,34 @@ from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave
+from lossbench.impls.variant import REFERENCE
+
+Standing = Literal["passed", "refused", "departs", "unsupported"]
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is known of a variant before it is timed.
+    """What is known of an implementation in a Case before it is timed.
 
     Attributes:
-        agreement: a quantity each.
-        memory: of a step, where it agrees.
-        counters: of a step, where it agrees.
-        compilation: what compiling it cost, where it is compiled.
-        conformance: what it does with degenerate inputs; empty where it is compiled, since each of
-            their shapes would be.
+        status: ``passed`` the comparison with the reference, or was ``refused`` by it; ``departs``
+            where it is declared not equal to the loss; ``unsupported`` where it cannot run here.
+        reason: the cause of any status but ``passed``, in a line.
+        agreement: the errors against the float64 reference, a quantity each.
+        memory: the bytes of a step; ``None`` where it was refused or cannot run.
+        counters: what a step dispatches; ``None`` where ``memory`` is.
+        compilation: the cost of compiling it, where it is compiled and this was asked for.
+        conformance: what it does with degenerate inputs, where this was asked for; empty where it
+            is compiled, since each of their shapes would be compiled anew.
     """
 
-    agreement: tuple[Agreement, ...]
-    memory: Memory | None
-    counters: Counters | None
-    compilation: Compilation | None
-    conformance: tuple[Conformance, ...]
+    status: Standing
+    reason: str = ""
+    agreement: tuple[Agreement, ...] = ()
+    memory: Memory | None = None
+    counters: Counters | None = None
+    compilation: Compilation | None = None
+    conformance: tuple[Conformance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,21 +80,50 @@ class Times:
         )
 
 
-REFERENCE = "reference"
+def judge(
+    case: Case,
+    implementation: impls.Implementation,
+    reference: Reference = None,
+    *,
+    compare: bool = True,
+) -> Judgement:
+    """Compare an implementation with the float64 reference, and weigh it unless it is refused.
 
-
-def judge(case: Case, variant: str) -> Judgement:
-    """Hold a variant against the oracle, and weigh it where it agrees."""
-    implementation = impls.implementation(case.loss, variant)
-    compilation = measure_compilation(case, implementation) if implementation.mode else None
-    agreement = measure_agreement(case, implementation)
-    agreed = all(part.passed for part in agreement)
-    memory = measure_memory(case, implementation) if agreed else None
-    counters = measure_counters(case, implementation) if agreed else None
-    conformance = (
-        () if implementation.mode else measure_conformance(case.loss, variant, case.device)
+    Args:
+        case: what is asked.
+        implementation: the implementation, of this tree or of another.
+        reference: the reference class to compare with; by default that of the registry.
+        compare: whether to compare at all; without, whatever runs and does not depart passes.
+    """
+    unsupported = implementation.unsupported(case.device, case.held_dtype)
+    if unsupported is not None:
+        return Judgement("unsupported", unsupported)
+    agreement = measure_agreement(case, implementation, reference) if compare else ()
+    # The first commits, which asv and the gate measure too, knew of no departures.
+    departs = getattr(implementation, "departs", "")
+    wrong = "; ".join(str(part) for part in agreement if not part.passed)
+    if wrong and not departs:
+        return Judgement("refused", wrong, agreement)
+    return Judgement(
+        "departs" if departs else "passed",
+        departs,
+        agreement,
+        measure_memory(case, implementation),
+        measure_counters(case, implementation),
     )
-    return Judgement(agreement, memory, counters, compilation, conformance)
+
+
+def judge_variant(case: Case, variant: str) -> Judgement:
+    """Judge a registered variant, and find what compiling costs it and how it treats bad inputs."""
+    implementation = impls.implementation(case.loss, variant)
+    if implementation.unsupported(case.device, case.held_dtype):
+        return judge(case, implementation)
+    if implementation.compiled:
+        # First, since whatever ran before would have compiled it.
+        compilation = measure_compilation(case, implementation)
+        return replace(judge(case, implementation), compilation=compilation)
+    judgement = judge(case, implementation)
+    return replace(judgement, conformance=measure_conformance(case.loss, variant, case.device))
 
 
 def measure_times(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dict[str, Times]:
@@ -96,7 +136,7 @@ def measure_times(case: Case, variants: tuple[str, ...], sampling: Sampling) -> 
     compilations = {
         variant: measure_warm_compilation(workload, module)
         for variant, module in modules.items()
-        if entries[variant].mode
+        if entries[variant].compiled
     }
     forward, step = sample_modules(workload, modules, sampling)
     return {name: Times(forward[name], step[name], compilations.get(name)) for name in modules}

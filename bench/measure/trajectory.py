@@ -21,6 +21,7 @@ from lossbench.bench.case.data import DRAWS
 from lossbench.bench.case.workload import Workload, dense, trainable
 from lossbench.bench.measure.agreement import FACTOR, rounding_band
 from lossbench.bench.measure.deviation import relative_error
+from lossbench.impls.variant import REFERENCE
 
 STEPS = 50
 BATCH, DIM, CLASSES = 64, 32, 10
@@ -94,7 +95,7 @@ def measure_trajectory(loss: str, variant: str, device: str) -> Trajectory:
 def descent_of(loss: str, device: str) -> Descent:
     """Return what all implementations of a Loss have in common, made once a process for them."""
     workload = Workload.of(Case(loss, BATCH, DIM, CLASSES, device=device))
-    reference = impls.implementation(loss, "reference")
+    reference = impls.implementation(loss, REFERENCE)
     rates = _rates(workload.exact(), reference)
     exact, own = (descend(w, reference, rates) for w in (workload.exact(), workload))
     return Descent(workload, rates, exact, own)

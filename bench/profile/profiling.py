@@ -5,13 +5,12 @@ from pathlib import Path
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import writing
+from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.worker import Worker
 from lossbench.bench.profile.flame import merge, write_flame_graph
 from lossbench.bench.profile.live import Peak, live_bytes, peak_of, plot_live
 from lossbench.bench.profile.recording import Operator, record_steps, trace_path
 from lossbench.bench.profile.trace import read_trace
-
-TIMEOUT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def profile_variant(worker: Worker, case: Case, variant: str, steps: int, folder
     Raises:
         Lost: if the worker cannot run the steps.
     """
-    operators = worker.ask(TIMEOUT_SECONDS, record_steps, case, variant, steps, folder)
+    operators = worker.ask(COMMAND_SECONDS, record_steps, case, variant, steps, folder)
     file = trace_path(folder, variant)
     trace = read_trace(file, case.device)
     step = trace.steps[0]

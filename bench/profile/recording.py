@@ -53,7 +53,7 @@ def record_steps(case: Case, variant: str, steps: int, folder: Path) -> tuple[Op
     The state of the module is not reset between the steps, as in training.
     """
     implementation = impls.implementation(case.loss, variant)
-    if implementation.mode:
+    if implementation.compiled:
         # Code compiled for other cases would count towards torch's limit of recompilations.
         torch.compiler.reset()
     step = _marked_step(case, implementation)

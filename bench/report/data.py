@@ -1,12 +1,9 @@
 """What a report is made of: the frame of its runs, and what the records hold beside it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass as plain_dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pydantic import TypeAdapter
-from pydantic.dataclasses import dataclass
 
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame import load
@@ -15,13 +12,13 @@ from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.paths import RESULTS, RUNS, SHIPPED_RESULTS
 from lossbench.bench.report.order import ordered
-from lossbench.bench.run.records import RECORDS
+from lossbench.bench.run.records import RECORDS, each_record
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Evidence:
     """All that a report shows.
 
@@ -42,23 +39,6 @@ class Evidence:
     def labels(self) -> list[str]:
         """The short names of the runs, in order."""
         return list(self.frame["label"].unique())
-
-
-@dataclass(frozen=True)
-class _Named:
-    """The name of a Case's Loss."""
-
-    loss: str
-
-
-@dataclass(frozen=True)
-class _Beside:
-    """The part of a record's line that the frame has no column for."""
-
-    case: _Named
-    variant: str
-    environment: Environment
-    conformance: tuple[Conformance, ...]
 
 
 def default_runs() -> list[Path]:
@@ -91,7 +71,7 @@ def load_evidence(paths: Sequence[Path]) -> Evidence:
     conformance: dict[str, dict[tuple[str, str], tuple[Conformance, ...]]] = {}
     environments: dict[str, list[Environment]] = {}
     for run in dict.fromkeys(run for path in paths for run in find(path)):
-        for part in _beside(run):
+        for part in each_record(run):
             label = label_of[str(run), part.environment.machine]
             seen = environments.setdefault(label, [])
             if part.environment not in seen:
@@ -100,9 +80,3 @@ def load_evidence(paths: Sequence[Path]) -> Evidence:
                 inputs = conformance.setdefault(label, {})
                 inputs[part.case.loss, part.variant] = part.conformance
     return Evidence(frame, conformance, environments)
-
-
-def _beside(run: Path) -> Iterator[_Beside]:
-    adapter = TypeAdapter(_Beside)
-    with (run / RECORDS).open("rb") as file:
-        yield from (adapter.validate_json(line) for line in file if line.endswith(b"\n"))

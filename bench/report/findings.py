@@ -6,6 +6,10 @@ Every comparison is between rows of one Case of one label, which one run measure
 import math
 from typing import TYPE_CHECKING
 
+from lossbench.bench.run.economics import break_even_steps
+from lossbench.impls.compiled import is_compiled
+from lossbench.impls.variant import REFERENCE
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -24,7 +28,7 @@ def winners(frame: "pd.DataFrame") -> "pd.DataFrame":
     low = timed["case"].map(won["step_speedup_low"])
     winner = timed["case"].map(won["variant"])
     close = timed[(timed["step_speedup_high"] >= low) & (timed["variant"] != winner)]
-    eager = timed[~timed["variant"].str.contains("+", regex=False)]
+    eager = timed[~timed["variant"].map(is_compiled).astype(bool)]
     eager = eager.loc[eager.groupby("case")["step_speedup"].idxmax()].set_index("case")
     weighed = timed.dropna(subset="step_peak_bytes")
     lean = weighed.loc[weighed.groupby("case")["step_peak_bytes"].idxmin()].set_index("case")
@@ -39,7 +43,7 @@ def winners(frame: "pd.DataFrame") -> "pd.DataFrame":
 def _timed(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return the rows that have a step's time; the reference's own speed-up is 1."""
     timed = frame[(frame["status"] == "passed") & frame["step_seconds"].notna()]
-    own = timed["variant"] == "reference"
+    own = timed["variant"] == REFERENCE
     return timed.assign(**{name: timed[name].mask(own, 1.0) for name in SPEEDUP}).dropna(
         subset="step_speedup"
     )
@@ -53,17 +57,24 @@ def break_even(frame: "pd.DataFrame") -> "pd.DataFrame":
     included, infinite where it never does; ``warm_steps``, the same with the code on the disk.
     """
     timed = _timed(frame)
-    eager = timed[~timed["variant"].str.contains("+", regex=False)]
+    eager = timed[~timed["variant"].map(is_compiled).astype(bool)]
     best = eager.loc[eager.groupby("case")["step_seconds"].idxmin()].set_index("case")
     compiled = timed[timed["compile_seconds"].notna() & timed["case"].isin(best.index)]
     against = compiled["case"].map(best["step_seconds"])
-    saved = (against - compiled["step_seconds"]).clip(lower=0)
     return compiled.assign(
         eager=compiled["case"].map(best["variant"]),
         eager_seconds=against,
-        steps=compiled["compile_seconds"] / saved,
-        warm_steps=compiled["warm_compile_seconds"] / saved,
+        steps=_steps_to_pay(compiled["compile_seconds"], compiled["step_seconds"], against),
+        warm_steps=_steps_to_pay(
+            compiled["warm_compile_seconds"], compiled["step_seconds"], against
+        ),
     )
+
+
+def _steps_to_pay(*seconds: "pd.Series[float]") -> list[float]:
+    """Return ``break_even_steps`` of each row, NaN where a time is missing."""
+    rows = zip(*seconds, strict=True)
+    return [math.nan if any(map(math.isnan, row)) else break_even_steps(*row) for row in rows]
 
 
 def agreement_rows(frame: "pd.DataFrame") -> "pd.DataFrame":

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossbench import impls
-from lossbench.bench.case.cases import DATA_KINDS, DTYPES
+from lossbench.bench.case.cases import Case
 from lossbench.bench.frame.columns import CASE_COLUMNS
+from lossbench.bench.run.order import place_of_case, place_of_variant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,52 +32,23 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
         ],
     )
     frame = frame.drop_duplicates(["label", *CASE_COLUMNS, "variant"], keep="last")
-    ranks = {
-        "label": _ranks(frame["label"]),
-        "loss": _ranks([*(loss.name for loss in impls.losses()), *frame["loss"]]),
-        "dtype": _ranks([*DTYPES, *frame["dtype"]]),
-        "data": _ranks([*DATA_KINDS, *frame["data"]]),
-        "variant": _ranks(variant_order(frame["variant"])),
-    }
-    sizes = ["device", "autocast", "dtype", "data", "dim", "classes", "batch", "seed"]
-    frame = frame.sort_values(
-        ["label", "loss", *sizes, "variant"],
-        key=lambda column: (
-            column.map(ranks.get(str(column.name), {}).get) if column.name in ranks else column
-        ),
-        ignore_index=True,
-    )
+    labels = {label: rank for rank, label in enumerate(frame["label"].unique())}
+    rows = zip(frame["label"], _cases(frame), frame["variant"], strict=True)
+    places = [
+        (labels[label], place_of_case(case), place_of_variant(variant, case.loss))
+        for label, case, variant in rows
+    ]
+    frame = frame.iloc[sorted(range(len(frame)), key=places.__getitem__)].reset_index(drop=True)
     return frame.assign(
         case=frame.groupby(["label", *CASE_COLUMNS], sort=False, dropna=False).ngroup()
     )
 
 
-def variant_order(also: Iterable[str] = ()) -> list[str]:
-    """Return all variants in order: the reference first, compiled ones last.
-
-    Args:
-        also: names of variants to add to those of the registry.
-    """
-    names = dict.fromkeys(
-        implementation.variant
-        for loss in impls.losses()
-        for implementation in impls.implementations(loss.name)
-    )
-    return sorted(dict.fromkeys([*names, *also]), key=_place)
-
-
-def base_of(variant: str) -> str:
-    """Return the name of the eager variant of a compiled one."""
-    return variant.partition("+")[0]
-
-
-def _place(variant: str) -> tuple[bool, bool, str, str]:
-    return "+" in variant, variant != "reference", base_of(variant), variant
-
-
-def _ranks(values: Iterable[str]) -> dict[str, int]:
-    """Return the rank of each value, in the order of first appearance."""
-    return {value: place for place, value in enumerate(dict.fromkeys(values))}
+def _cases(frame: "pd.DataFrame") -> list[Case]:
+    """Return the Case of each row; where a tool keeps no seed or autocast, that has the default."""
+    usual = {"data": Case.data, "seed": Case.seed, "autocast": Case.autocast}
+    rows = frame[list(CASE_COLUMNS)].fillna(usual).itertuples(index=False)
+    return [Case(*row) for row in rows]
 
 
 def _labels(frame: "pd.DataFrame") -> "list[str]":

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.bench.report.legend import SYMBOLS
-from lossbench.bench.report.order import variant_order
 from lossbench.bench.report.style import INK
+from lossbench.bench.run.order import variant_order
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,6 +13,7 @@ from lossbench.bench.report import findings, legend
 from lossbench.bench.report.data import Evidence
 from lossbench.bench.report.gallery import Plot
 from lossbench.bench.report.overview import grids
+from lossbench.bench.run.order import is_registered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,7 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "grids": [_grid(grid.words, grid.variants, grid.rows) for grid in grids(frame)],
         "catalogue": [loss for loss in impls.losses() if loss.name in names],
         "departing": _departing(),
+        "unregistered": _unregistered(frame),
         "plots": plots,
         "conformance": evidence.conformance,
         "environments": evidence.environments,
@@ -119,10 +121,16 @@ def _grid(words: str, variants: list[str], rows: "pd.DataFrame") -> dict[str, An
     }
 
 
+def _unregistered(frame: "pd.DataFrame") -> list[str]:
+    """Return the losses and variants of a frame that the registry no longer has."""
+    cells = frame[["loss", "variant"]].drop_duplicates().itertuples(index=False)
+    return [f"{loss} {variant}" for loss, variant in cells if not is_registered(loss, variant)]
+
+
 def _departing() -> list[impls.Implementation]:
     """Return the variants that are declared not equal to their Loss, without compiled ones."""
     every = (each for loss in impls.losses() for each in impls.implementations(loss.name))
-    return [each for each in every if each.departs and not each.mode]
+    return [each for each in every if each.departs and not each.compiled]
 
 
 def _shade(speedup: float) -> int:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.bench.format import binary, si
 from lossbench.bench.report.findings import front
-from lossbench.bench.report.order import variant_order
 from lossbench.bench.report.style import INK, look
+from lossbench.bench.run.order import variant_order
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,6 +11,7 @@ from lossbench.bench.frame import load
 from lossbench.bench.report.findings import winners
 from lossbench.bench.report.legend import SYMBOLS
 from lossbench.bench.report.order import ordered
+from lossbench.impls.variant import REFERENCE
 
 # The first mark names the runs, so that the part can be renewed without naming them again.
 _PART = re.compile(r"<!-- winners: (?P<runs>.+) -->\n.*?<!-- end of winners -->\n", re.DOTALL)
@@ -66,7 +67,7 @@ def _section(name: str, run: Path) -> str:
 
 def _row(row: dict[Any, Any]) -> str:
     speedup = "1"
-    if row["variant"] != "reference":
+    if row["variant"] != REFERENCE:
         figures = (row[f"step_speedup{end}"] for end in ("", "_low", "_high"))
         speedup = "{:.3g}x [{:.3g}, {:.3g}]".format(*figures)
     cells = (

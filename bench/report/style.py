@@ -3,7 +3,9 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from lossbench.bench.report.order import base_of, variant_order
+from lossbench.bench.run.order import variant_order
+from lossbench.impls.compiled import eager_of, is_compiled
+from lossbench.impls.variant import REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,11 +50,11 @@ def look(variant: str, known: "list[str]") -> dict[str, Any]:
         known: names of the variants in the report; those that are not in the registry come last.
     """
     compiled = {"": "-", "compile": "--"}.get(variant.partition("+")[2], ":")
-    hollow = {"markerfacecolor": "none"} if "+" in variant else {}
-    if base_of(variant) == "reference":
+    hollow = {"markerfacecolor": "none"} if is_compiled(variant) else {}
+    if eager_of(variant) == REFERENCE:
         return {"color": INK, "marker": "x", "linestyle": compiled, **hollow}
-    bases = dict.fromkeys(map(base_of, [*variant_order(), *known]))
-    place = [base for base in bases if base != "reference"].index(base_of(variant))
+    bases = dict.fromkeys(map(eager_of, [*variant_order(), *known]))
+    place = [base for base in bases if base != REFERENCE].index(eager_of(variant))
     return {
         "color": COLOURS[place % len(COLOURS)],
         "marker": MARKERS[place % len(MARKERS)],

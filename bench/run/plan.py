@@ -1,5 +1,6 @@
 """The plan of a run: which variants of which Cases, chosen by options, kept beside the Records."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from pydantic import RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lossbench import impls
-from lossbench.bench.case.cases import PRESETS, Case, Sizes
+from lossbench.bench.case.cases import Case
+from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.errors import UsageError, unknown_name
+from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.sampling import HALF_WIDTH
+from lossbench.impls.variant import REFERENCE
 
 PLAN = "plan.json"
 
@@ -83,6 +87,24 @@ def read_plan(folder: Path) -> RunPlan:
         raise UsageError(f"{folder / PLAN} is damaged; start a new run") from None
 
 
+def drop_unregistered(plan: RunPlan) -> tuple[RunPlan, list[str]]:
+    """Return the part of a plan that can still be measured, and a line on each variant that cannot.
+
+    What was planned may have been removed from the registry before the run is resumed.
+    """
+    gone = Counter(
+        f"{case.loss} {variant}"
+        for case, variant in plan.cells
+        if not is_registered(case.loss, variant)
+    )
+    tasks = (
+        (case, tuple(name for name in variants if is_registered(case.loss, name)))
+        for case, variants in plan.tasks
+    )
+    kept = replace(plan, tasks=tuple((case, names) for case, names in tasks if names))
+    return kept, [f"skipped {name} in {n} cases: {UNREGISTERED}" for name, n in gone.items()]
+
+
 def choose_tasks(
     preset: str | None,
     losses: tuple[str, ...],
@@ -128,11 +150,11 @@ def choose_variants(case: Case, variants: tuple[str, ...], *, compiled: bool) ->
     return tuple(
         implementation.variant
         for implementation in impls.implementations(case.loss)
-        if implementation.variant in ("reference", *variants)
+        if implementation.variant in (REFERENCE, *variants)
         or (
             not variants
             and case.device in implementation.devices
-            and (compiled or not implementation.mode)
+            and (compiled or not implementation.compiled)
         )
     )
 

@@ -6,10 +6,10 @@ appended, flushed and synced as it is made.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, RootModel, ValidationError
 from pydantic.dataclasses import dataclass
@@ -18,14 +18,17 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.agreement import Agreement
-from lossbench.bench.measure.ceilings import Ceilings
+from lossbench.bench.measure.ceilings import Ceilings, Limit, limit
 from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.measure.memory import Memory
+from lossbench.bench.run.former import READERS, SCHEMA, upgrade
+from lossbench.bench.run.order import is_registered
 from lossbench.bench.timing.samples import Timing
+from lossbench.impls.compiled import is_compiled
+from lossbench.impls.cost import Phase
 
-SCHEMA = 2
 RECORDS = "records.jsonl"
 
 Status = Literal[
@@ -55,7 +58,7 @@ class Record:
         ceilings: what this machine can do at most, as measured in the same run.
         conformance: what the variant does with degenerate inputs, at a size of their own.
         made: when, ISO 8601 in UTC.
-        schema: the version of this layout. 2: times by process, counters, ceilings, conditions.
+        schema: the version of this layout; ``bench.run.former`` has their history.
 
     Raises:
         ValueError: where it has times without having passed, or has passed without agreement.
@@ -90,6 +93,25 @@ class Record:
     def cell(self) -> tuple[Case, str]:
         """What it is a record of."""
         return self.case, self.variant
+
+    @property
+    def compiled(self) -> bool:
+        """Whether torch.compile made its code."""
+        return is_compiled(self.variant)
+
+    @property
+    def registered(self) -> bool:
+        """Whether the registry still has its Loss and its variant."""
+        return is_registered(self.case.loss, self.variant)
+
+    def limit(self, phase: Phase) -> Limit | None:
+        """Return the least time of its Case; ``None`` without ceilings, or where the Loss is gone.
+
+        How many operations a Loss takes at the least is a fact of the catalogue.
+        """
+        if self.ceilings is None or not is_registered(self.case.loss):
+            return None
+        return limit(self.case, phase, self.ceilings)
 
     @property
     def worst(self) -> Agreement | None:
@@ -133,26 +155,63 @@ def _parse(place: str, line: bytes) -> Record:
     try:
         record = RecordLine.model_validate_json(line).root
     except ValidationError as error:
-        # In another schema any field may be wrong, and tells nothing.
-        _check_schema(place, line)
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{place}: {field}: {first['msg']}. Delete the line to go on") from None
-    if record.schema != SCHEMA:
-        _check_schema(place, line)
-    return record
+        return _parse_former(place, line, error)
+    return record if record.schema == SCHEMA else _parse_former(place, line)
 
 
-def _check_schema(place: str, line: bytes) -> None:
-    try:
-        schema = json.loads(line).get("schema")
-    except (ValueError, AttributeError):
-        raise UsageError(f"{place}: damaged; expected a record. Delete the line to go on") from None
-    if schema != SCHEMA:
+def _parse_former(place: str, line: bytes, error: ValidationError | None = None) -> Record:
+    """Return a Record of a former schema, or say in a line what cannot be read.
+
+    Args:
+        place: the file and the number of the line.
+        line: the JSON of a Record.
+        error: what the present schema finds wrong with it.
+    """
+    document = _document(place, line)
+    schema = document.get("schema")
+    if error and schema == SCHEMA:
+        raise UsageError(f"{place}: {_fault(error)}; {_other_version(document)}")
+    if not isinstance(schema, int) or schema not in READERS:
+        readable = ", ".join(map(str, [*READERS, SCHEMA]))
         raise UsageError(
-            f"{place}: schema {schema}; this version reads schema {SCHEMA}. Measure anew, or read "
-            "it with the commit that its records name"
+            f"{place}: schema {schema!r}; this version reads schemas {readable}; "
+            f"{_other_version(document)}"
         )
+    try:
+        return RecordLine.model_validate(upgrade(document)).root
+    except ValidationError as fault:
+        raise UsageError(
+            f"{place}: schema {schema}: {_fault(fault)}; {_other_version(document)}"
+        ) from None
+    except (KeyError, TypeError, AttributeError) as fault:
+        raise UsageError(
+            f"{place}: schema {schema}: {fault!r} in reading it; {_other_version(document)}"
+        ) from None
+
+
+def _document(place: str, line: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(line)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise UsageError(
+            f"{place}: damaged, expected a record as JSON; moved to another file, it leaves the "
+            "other lines readable"
+        )
+    return document
+
+
+def _fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+
+
+def _other_version(document: Mapping[str, Any]) -> str:
+    """Return what reads a record that this version does not."""
+    environment = document.get("environment")
+    commit = environment.get("commit") if isinstance(environment, dict) else None
+    return f"commit {commit} wrote it, and reads it" if commit else "no commit is named that does"
 
 
 class RecordFile:

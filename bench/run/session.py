@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from lossbench import impls
 from lossbench.bench.case.cases import Case
+from lossbench.bench.limits import sampling_seconds
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.ceilings import Ceilings, measure_ceilings
-from lossbench.bench.measure.judge import REFERENCE, Judgement, Times, judge, measure_times
+from lossbench.bench.measure.judge import Judgement, Times, judge_variant, measure_times
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
 from lossbench.bench.timing.sampling import Sampling
+from lossbench.impls.variant import REFERENCE
 
 
 class RunWatcher(Protocol):
@@ -100,21 +101,14 @@ class Session:
 
     def _judge(self, case: Case, variant: str) -> Judgement | Record:
         """Return the judgement of a variant to be timed, or the Record of one that is not."""
-        implementation = impls.implementation(case.loss, variant)
-        reason = implementation.unsupported(case.device, case.held_dtype)
-        if reason is not None:
-            return self._record(case, variant, "unsupported", reason)
         try:
-            judgement = self.judge.ask(self.plan.timeout_seconds, judge, case, variant)
+            judgement = self.judge.ask(self.plan.timeout_seconds, judge_variant, case, variant)
         except Lost as lost:
             return self._record(case, variant, lost.status, str(lost))
-        if implementation.departs:
+        if judgement.status != "passed":
             return self._record(
-                case, variant, "departs", implementation.departs, **_seen(judgement)
+                case, variant, judgement.status, judgement.reason, **_seen(judgement)
             )
-        if judgement.memory is None:
-            reason = "; ".join(str(part) for part in judgement.agreement if not part.passed)
-            return self._record(case, variant, "refused", reason, **_seen(judgement))
         return judgement
 
     def _timed(self, case: Case, variant: str, judgement: Judgement, times: Times | Lost) -> Record:
@@ -151,8 +145,7 @@ class Session:
             Lost: where one of the processes gives none.
         """
         budget = self.plan.budget_seconds / self.plan.processes
-        # Twice, since forward and step are sampled, and warmed up, one after the other.
-        timeout = self.plan.timeout_seconds + 20 * budget
+        timeout = sampling_seconds(self.plan.timeout_seconds, budget)
         found = []
         for process in range(self.plan.processes):
             sampling = Sampling(budget, self.plan.half_width, 1000 * case.seed + process)
@@ -184,4 +177,6 @@ class Session:
 
 
 def _seen(found: Judgement | Times) -> dict[str, Any]:
-    return {field.name: getattr(found, field.name) for field in fields(found)}
+    """Return what was measured, by the names of a Record's fields."""
+    names = {field.name for field in fields(found)} - {"status", "reason"}
+    return {name: getattr(found, name) for name in names}

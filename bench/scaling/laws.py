@@ -135,4 +135,5 @@ def sweep(centre: Case, axis: str, points: int) -> tuple[Case, ...]:
         raise UsageError(
             f"{points} points around {axis} {size} begin below 1; expected {2**below} or more"
         )
-    return tuple(replace(centre, **{axis: size * 2**i // 2**below}) for i in range(points))
+    sizes = (size * 2**i // 2**below for i in range(points))
+    return tuple(replace(centre, **{axis: each}).checked() for each in sizes)

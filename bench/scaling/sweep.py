@@ -7,6 +7,7 @@ from lossbench import impls
 from lossbench.bench.case.calls import Calls, prepare_calls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
+from lossbench.bench.limits import sampling_seconds
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.agreement import measure_agreement, workload_of
 from lossbench.bench.measure.memory import measure_memory
@@ -105,7 +106,7 @@ class Sweeper:
     def _seconds(self, cases: Sequence[Case], variant: str) -> tuple[tuple[float, ...], str]:
         """Return the times in the Cases, the largest left out until all succeed, and the reason."""
         reason = ""
-        timeout = self.timeout_seconds + 10 * self.sampling.budget_seconds
+        timeout = sampling_seconds(self.timeout_seconds, self.sampling.budget_seconds, phases=1)
         while cases:
             self.tell(f"{variant}: timing up to {cases[-1]}")
             try:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from lossbench.bench.limits import SELFTEST_SECONDS
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.selftest.buffers import measure_counts
 from lossbench.bench.selftest.cheaters import measure_refusals
 from lossbench.bench.selftest.gates import Alarm, hold_gates
 from lossbench.bench.selftest.report import PLANTED, SelfTestReport
 from lossbench.bench.selftest.trials import (
-    TIMEOUT_SECONDS,
     FreshProcesses,
     Measure,
     PairTrial,
@@ -78,9 +78,9 @@ def run_selftest(plan: SelfTestPlan, tell: Tell, measure: Measure | None = None)
     environment = current_environment(plan.machine, plan.threads)
     with fresh_worker(plan.threads) as worker:
         tell("cheaters")
-        refusals = worker.ask(TIMEOUT_SECONDS, measure_refusals, plan.device)
+        refusals = worker.ask(SELFTEST_SECONDS, measure_refusals, plan.device)
         tell("planted buffers")
-        counts = worker.ask(TIMEOUT_SECONDS, measure_counts, plan.device)
+        counts = worker.ask(SELFTEST_SECONDS, measure_counts, plan.device)
     measure = measure or FreshProcesses(plan.threads, plan.processes)
     return SelfTestReport(
         environment=environment,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.agreement import measure_agreement
+from lossbench.impls.variant import REFERENCE
 
 CHEATED_LOSSES = ("center_mse", "arcface", "triplet_batch_hard")
 
@@ -132,7 +133,7 @@ def measure_refusals(device: str) -> tuple[Refusal, ...]:
     refusals = []
     for loss in CHEATED_LOSSES:
         case = Case(loss, batch=16, dim=8, classes=5, device=device)
-        stateless = not impls.implementation(loss, "reference").build(**case.arguments).state_dict()
+        stateless = not impls.implementation(loss, REFERENCE).build(**case.arguments).state_dict()
         for name, (cheat, expected) in CHEATS.items():
             if cheat is moving and stateless:
                 continue

@@ -17,9 +17,11 @@ from pydantic.dataclasses import dataclass
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
+from lossbench.bench.limits import SELFTEST_SECONDS
 from lossbench.bench.paths import IMPORT_FOLDER
-from lossbench.bench.selftest.planted import COPY, REFERENCE, planted_pair
-from lossbench.bench.selftest.trials import TIMEOUT_SECONDS, fresh_worker
+from lossbench.bench.selftest.planted import COPY, planted_pair
+from lossbench.bench.selftest.trials import fresh_worker
+from lossbench.impls.variant import REFERENCE
 
 # In per cent: the usual threshold, which equals the planted effect, and half of it.
 THRESHOLDS = (10, 5)
@@ -149,7 +151,7 @@ def _asv_samples(case: Case, effect: float, name: str, threads: int) -> tuple[li
     start, samples = time.perf_counter(), list[float]()
     for _ in range(ASV_ROUNDS):
         with fresh_worker(threads) as worker:
-            samples += worker.ask(TIMEOUT_SECONDS, sample_as_asv, case, effect, name, threads)
+            samples += worker.ask(SELFTEST_SECONDS, sample_as_asv, case, effect, name, threads)
     return samples, time.perf_counter() - start
 
 

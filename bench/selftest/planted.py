@@ -12,8 +12,9 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.agreement import workload_of
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave
+from lossbench.impls.variant import REFERENCE
 
-REFERENCE, COPY = "reference", "copy"
+COPY = "copy"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def planted_pair(case: Case, effect: float) -> Pair:
     calls: dict[str, Callable[[], object]] = {}
     resets: dict[str, Callable[[], None]] = {}
     for name, slowdown in ((REFERENCE, 0.0), (COPY, effect)):
-        module = workload.module(impls.implementation(case.loss, "reference"))
+        module = workload.module(impls.implementation(case.loss, REFERENCE))
         ready = prepare_calls(workload, module, inputs)
         calls[name] = slowed(ready.step, slowdown, case.device) if effect else ready.step
         resets[name] = ready.reset

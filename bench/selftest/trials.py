@@ -12,6 +12,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.case.cases import Case
+from lossbench.bench.limits import SELFTEST_SECONDS
 from lossbench.bench.machine.worker import Worker
 from lossbench.bench.selftest.planted import measure_pair
 from lossbench.bench.stamped import KEPT
@@ -19,7 +20,6 @@ from lossbench.bench.timing.intervals import Interval
 from lossbench.bench.timing.samples import Timing, Verdict
 from lossbench.bench.timing.sampling import Sampling
 
-TIMEOUT_SECONDS = 120.0
 # Small and larger steps, limited by calls, by matrix products and by memory. Other tools' gates do
 # not reset the state, so no loss here shrinks its state from call to call.
 PAIR_SIZES = (
@@ -95,7 +95,7 @@ class FreshProcesses:
             chosen = replace(sampling, seed=seed * self.processes + process)
             with fresh_worker(self.threads) as worker:
                 start = time.perf_counter()
-                timings.append(worker.ask(TIMEOUT_SECONDS, measure_pair, case, effect, chosen))
+                timings.append(worker.ask(SELFTEST_SECONDS, measure_pair, case, effect, chosen))
                 seconds += time.perf_counter() - start
         return self.combine(timings), seconds
 
@@ -105,7 +105,7 @@ def fresh_worker(threads: int) -> Iterator[Worker]:
     """Start a worker for the duration of the block."""
     worker = Worker(threads)
     try:
-        worker.ask(TIMEOUT_SECONDS, torch.get_num_threads)
+        worker.ask(SELFTEST_SECONDS, torch.get_num_threads)
         yield worker
     finally:
         worker.close()

@@ -3,19 +3,18 @@
 import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lossbench import impls
 from lossbench.bench.format import binary, si, spread
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
-from lossbench.bench.measure.ceilings import limit
 from lossbench.bench.measure.compilation import WarmCompilation
 from lossbench.bench.run.economics import best_eager, break_even_steps
+from lossbench.bench.run.order import UNREGISTERED, place_of_record
 from lossbench.bench.run.records import Record
+from lossbench.impls.variant import REFERENCE
 
 VERDICT_STYLES = {"faster": "green", "slower": "red", "same": "", "unclear": "yellow"}
 COLUMNS = {
@@ -35,7 +34,9 @@ def results_table(records: Sequence[Record]) -> Group:
     """Return the table of a run: a block a Case, the fastest first, what was not timed last."""
     longest = max((len(record.variant) for record in records), default=0)
     blocks: list[RenderableType] = [_columns(longest, show_header=True)]
-    for case, group in groupby(sorted(records, key=_order), key=lambda record: record.case):
+    for case, group in groupby(
+        sorted(records, key=place_of_record), key=lambda record: record.case
+    ):
         table = _columns(longest, show_header=False)
         blocks += [Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")), table]
         together = list(group)
@@ -60,6 +61,8 @@ def _columns(longest: int, *, show_header: bool) -> Table:
 
 
 def _notes(record: Record) -> Iterable[str]:
+    if not record.registered:
+        yield UNREGISTERED
     if record.reason:
         yield f"{record.status}: {record.reason}"
     if record.compilation:
@@ -86,27 +89,14 @@ def _warm(warm: WarmCompilation | None) -> str:
 def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
     """Yield after how many steps a compiled variant has paid for its compilation."""
     against = best_eager(group)
-    if record.compilation is None or record.step is None or against is None:
+    if not (record.compilation and record.step and against and against.step):
         return
-    steps = break_even_steps(record, against)
+    compile_seconds = record.compilation.compile_seconds
+    steps = break_even_steps(
+        compile_seconds, record.step.median_seconds, against.step.median_seconds
+    )
     when = "never pays" if steps == math.inf else f"has paid after {steps:,.0f} steps"
     yield f"{when} against {against.variant}, the fastest eager one"
-
-
-def _order(record: Record) -> tuple[Any, ...]:
-    case = record.case
-    loss = [loss.name for loss in impls.losses()].index(case.loss)
-    sizes = (
-        case.device,
-        case.data,
-        case.dtype,
-        case.dim,
-        case.classes,
-        case.batch,
-        case.seed,
-        case.autocast,
-    )
-    return loss, sizes, record.step.median_seconds if record.step else math.inf
 
 
 def _cells(record: Record) -> Iterable[str | Text]:
@@ -114,7 +104,7 @@ def _cells(record: Record) -> Iterable[str | Text]:
     if record.step is None or record.forward is None or record.memory is None:
         figures = [""] * 8 + [error if record.agreement else ""]
         return [*figures, Text(record.status, style="yellow")]
-    verdict = "reference" if record.variant == "reference" else record.step.verdict
+    verdict = REFERENCE if record.variant == REFERENCE else record.step.verdict
     return [
         si(record.step.median_seconds, "s"),
         si(record.forward.median_seconds, "s"),
@@ -130,16 +120,16 @@ def _cells(record: Record) -> Iterable[str | Text]:
 
 
 def _speedup(record: Record) -> str:
-    if record.variant == "reference" or record.step is None or record.step.speedup is None:
+    if record.variant == REFERENCE or record.step is None or record.step.speedup is None:
         return ""
     return spread(record.step.speedup)
 
 
 def attained(record: Record) -> str:
     """Return which share of the attainable speed a step reaches, and what bounds that."""
-    if record.ceilings is None or record.step is None:
+    least = record.limit("step")
+    if least is None or record.step is None:
         return ""
-    least = limit(record.case, "step", record.ceilings)
     return f"{least.seconds / record.step.median_seconds:.0%} {least.bound}"
 
 

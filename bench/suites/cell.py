@@ -13,14 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lossbench.bench.suites.parameters import COMPILED_BY_DEFAULT
+from lossbench.bench.suites.parameters import COMPILED_BY_DEFAULT, MODES
 
 if TYPE_CHECKING:
     from lossbench import impls
     from lossbench.bench.case.workload import Workload
 
-REFERENCE = "reference"
-COMPILE = "+compile"
 # Which of the compiled variants are measured: "all", or those of COMPILED_BY_DEFAULT.
 CHOICE = "LOSSBENCH_COMPILED"
 # Of each phase, in each round.
@@ -38,6 +36,11 @@ class AsvCell:
     classes: int
     device: str
     batch: int
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it is compiled, by asv's own list: an older commit cannot be asked."""
+        return self.variant.endswith(MODES)
 
     @property
     def path(self) -> Path:
@@ -64,8 +67,10 @@ def metric_of(cell: AsvCell, name: str) -> Any:
     Raises:
         SkipNotImplemented: where this commit, this machine or this variant has none.
     """
+    from lossbench.impls.variant import REFERENCE
+
     if (cell.variant, name) == (REFERENCE, "step_ratio"):
-        skip("it is the reference itself that the others are held against")
+        skip("it is the reference itself that the others are compared with")
     found = _read(cell)
     if name not in found.values and not found.reason:
         # Found by the next, where this process does not live to tell: a hang costs its time once.
@@ -108,30 +113,32 @@ def _look_up(cell: AsvCell) -> "impls.Implementation | str":
         return f"{cell.loss} has no variant {cell.variant} at this commit"
     if cell.device == "cuda" and not torch.cuda.is_available():
         return "there is no CUDA device here"
-    implementation = registered[cell.variant]
     chosen = (cell.loss, cell.variant) in COMPILED_BY_DEFAULT or os.environ.get(CHOICE) == "all"
-    if COMPILE in cell.variant and not chosen:
+    if cell.compiled and not chosen:
         return f"left out, as compiling takes its time; {CHOICE}=all measures it"
-    reason = implementation.unsupported(cell.device, getattr(torch, cell.dtype))
-    # The first commits knew of no departures.
-    return reason or getattr(implementation, "departs", "") or implementation
+    return registered[cell.variant]
 
 
 def _measure(cell: AsvCell, implementation: "impls.Implementation") -> Findings:
     from lossbench.bench.case.cases import Case
-    from lossbench.bench.measure.agreement import measure_agreement, workload_of
-    from lossbench.bench.measure.memory import measure_memory
+    from lossbench.bench.measure.agreement import workload_of
+    from lossbench.bench.measure.judge import judge
 
     case = Case(cell.loss, cell.batch, cell.dim, cell.classes, cell.dtype, cell.device)
     workload = workload_of(case)
-    compiled = _compile(workload, implementation) if COMPILE in cell.variant else {}
-    agreement = measure_agreement(case, implementation)
-    error = {"error": max(part.error for part in agreement)}
-    refused = "; ".join(str(part) for part in agreement if not part.passed)
-    if refused:
-        return Findings(error, refused)
-    memory = measure_memory(case, implementation)
-    weights = {"peak_bytes": memory.step_peak_bytes, "saved_bytes": memory.saved_bytes}
+    runs = implementation.unsupported(case.device, case.held_dtype) is None
+    # First, since whatever ran before would have compiled it.
+    compiled = _compile(workload, implementation) if runs and cell.compiled else {}
+    found = judge(case, implementation)
+    if found.status in ("unsupported", "departs"):
+        return Findings(reason=found.reason)
+    error = {"error": max(part.error for part in found.agreement)}
+    if found.memory is None:
+        return Findings(error, found.reason)
+    weights = {
+        "peak_bytes": found.memory.step_peak_bytes,
+        "saved_bytes": found.memory.saved_bytes,
+    }
     return Findings({**compiled, **error, **weights, **_sample(workload, implementation)})
 
 
@@ -150,6 +157,7 @@ def _sample(workload: "Workload", implementation: "impls.Implementation") -> dic
     from lossbench import impls
     from lossbench.bench.measure.judge import sample_modules
     from lossbench.bench.timing.sampling import Sampling
+    from lossbench.impls.variant import REFERENCE
 
     reference = impls.implementation(workload.case.loss, REFERENCE)
     modules = {entry.variant: workload.module(entry) for entry in (reference, implementation)}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.suites.cell import AsvCell, metric_of
 from lossbench.bench.suites.parameters import ASV_CLASSES, ASV_DEVICES, ASV_DIMS, ASV_DTYPES
 
@@ -11,8 +12,6 @@ from lossbench.bench.suites.parameters import ASV_CLASSES, ASV_DEVICES, ASV_DIMS
 VERSION = "1"
 # Those that vary come last: asv folds them into the columns of its tables.
 PARAMETERS = ("variant", "dtype", "dim", "classes", "device", "batch")
-# Compiling takes some ten seconds, and as much again where the compiler itself is started cold.
-TIMEOUT_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def make_suite(
         "params": (variants, ASV_DTYPES, ASV_DIMS, ASV_CLASSES, ASV_DEVICES, batches),
         "param_names": PARAMETERS,
         "version": VERSION,
-        "timeout": TIMEOUT_SECONDS,
+        "timeout": VARIANT_SECONDS,
         "setup_cache": _share_a_folder,
     }
     for metric in metrics:

@@ -34,7 +34,9 @@ class Samples:
     throttled: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse samples that were not taken in pairs."""
+        """Refuse no samples, and samples that were not taken in pairs."""
+        if not self.seconds:
+            raise ValueError("expected at least one sample, got none")
         if self.reference_seconds and len(self.seconds) != len(self.reference_seconds):
             raise ValueError(
                 f"expected a reference sample for each of {len(self.seconds)}, "
@@ -51,6 +53,11 @@ class Timing:
     """
 
     processes: tuple[Samples, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse times that no process took."""
+        if not self.processes:
+            raise ValueError("expected the samples of at least one process, got none")
 
     @classmethod
     def joined(cls, timings: Iterable["Timing"]) -> Self:

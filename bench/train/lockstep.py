@@ -16,9 +16,10 @@ from lossbench import impls
 from lossbench.bench.case.workload import dense, mirrored
 from lossbench.bench.measure.agreement import FACTOR, rounding_band
 from lossbench.bench.measure.deviation import relative_error
-from lossbench.bench.train.course import REFERENCE, Walk
+from lossbench.bench.train.course import Walk
 from lossbench.bench.train.experiment import Experiment
 from lossbench.bench.train.model import Objective, deterministic
+from lossbench.impls.variant import REFERENCE
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))

@@ -13,6 +13,7 @@ from lossbench.bench.case.workload import FEATURE_AXES
 from lossbench.bench.train.data import IMAGE_CLASSES
 from lossbench.bench.train.experiment import Experiment
 from lossbench.bench.train.networks import FEATURES, NETWORKS
+from lossbench.impls.variant import REFERENCE
 
 MOMENTUM = 0.9
 COMPANION = "softmax"
@@ -34,7 +35,7 @@ class Objective(nn.Module):
         self.loss = loss
         self.companion = None
         if recipe.joined:
-            softmax = impls.implementation(COMPANION, "reference")
+            softmax = impls.implementation(COMPANION, REFERENCE)
             self.companion = softmax.build(num_classes=IMAGE_CLASSES, embedding_dim=FEATURES)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from lossbench.bench.format import console
 from lossbench.bench.show.progress import progress_bar
 from lossbench.bench.train.records import Lesson
 from lossbench.bench.train.run import TrainWatcher
+from lossbench.impls.variant import REFERENCE
 
 
 @contextmanager
@@ -55,7 +56,7 @@ class TrainingLines:
 
     def working(self, loss: str, task: str) -> None:
         """Print a line at the first task of each loss, which trains the reference."""
-        if task == "reference":
+        if task == REFERENCE:
             self._out.print(f"[{self._done}/{self._total}] {loss}", markup=False, highlight=False)
 
     def done(self, _lesson: Lesson) -> None:

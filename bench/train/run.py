@@ -13,7 +13,6 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.run.plan import check_variants, choose_variants
-from lossbench.bench.train.course import REFERENCE
 from lossbench.bench.train.curves import train_reference, train_variant
 from lossbench.bench.train.data import IMAGE_CLASSES
 from lossbench.bench.train.experiment import Experiment
@@ -28,6 +27,7 @@ from lossbench.bench.train.records import (
     write_training,
 )
 from lossbench.bench.train.share import LossShare, measure_shares
+from lossbench.impls.variant import REFERENCE
 
 
 class TrainWatcher(Protocol):

@@ -9,9 +9,10 @@ from torch import Tensor
 from lossbench import impls
 from lossbench.bench.timing.intervals import Interval
 from lossbench.bench.timing.sampling import Sampling, interleave
-from lossbench.bench.train.course import PLAIN, REFERENCE, Walk
+from lossbench.bench.train.course import PLAIN, Walk
 from lossbench.bench.train.experiment import Experiment
 from lossbench.bench.train.model import optimizer_of
+from lossbench.impls.variant import REFERENCE
 
 REST = "rest"
 

@@ -12,14 +12,14 @@ from lossbench.bench.measure.agreement import measure_agreement
 from lossbench.bench.measure.compilation import measure_compilation
 from lossbench.bench.measure.conformance import measure_conformance
 from lossbench.bench.measure.degenerate import DEGENERATE
-from lossbench.impls.compiled import COMPILE_MODES
+from lossbench.impls.compiled import COMPILE_MODES, eager_of, is_compiled
 from tests.conftest import name_of
 
 COMPILED = [
     implementation
     for loss in impls.losses()
     for implementation in impls.implementations(loss.name)
-    if implementation.mode and not implementation.unsupported("cpu", torch.float32)
+    if implementation.compiled and not implementation.unsupported("cpu", torch.float32)
 ]
 # One of each way to build a loss; the others take minutes, and run with -m slow.
 QUICK = {
@@ -107,3 +107,12 @@ def test_keeps_names_hooks_and_independence_of_its_copies():
     expected = workload.inputs[0]["embeddings"].square().mean()
     torch.testing.assert_close(twin(**workload.inputs[0]).loss, expected)
     assert not torch.equal(module(**workload.inputs[0]).loss, expected)
+
+
+def test_a_name_tells_what_is_compiled_and_from_what():
+    for loss in impls.losses():
+        for implementation in impls.implementations(loss.name):
+            assert implementation.compiled == bool(implementation.mode)
+            assert is_compiled(eager_of(implementation.variant)) is False
+    assert eager_of("vectorized+compile[max-autotune]") == "vectorized"
+    assert eager_of("vectorized") == "vectorized"

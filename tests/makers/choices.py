@@ -44,7 +44,9 @@ def seen(variant, seconds, case=ISLAND, **changes):
             for name in options["outputs"]
         ),
         memory=Memory(options["peak"], options["peak"], 1, 1),
-        compilation=Compilation(cost, 1, 0, cached=False, sweep=(), recompiles=0) if cost else None,
+        compilation=Compilation(cost, 1, 0, cached=False, sweep=(), recompiles=0)
+        if cost is not None
+        else None,
         forward=taken,
         step=taken,
         **changes,

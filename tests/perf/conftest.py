@@ -17,12 +17,15 @@ import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
-from lossbench.bench.case.cases import DTYPES, PRESETS, Case
+from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.errors import UsageError
+from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.machine.environment import Environment, current_environment
 from lossbench.bench.run.plan import RunPlan, choose_device, choose_tasks
 from lossbench.bench.run.records import Record
 from lossbench.bench.run.session import Session
+from lossbench.impls.variant import REFERENCE
 from tests.perf.baseline import Baseline, add_options
 
 AXES = ("batch", "dim", "classes", "dtype")
@@ -84,7 +87,7 @@ def _plan(config: pytest.Config) -> RunPlan:
     return RunPlan(
         tasks=choose_tasks(chosen, (), (), device, given, compiled),
         budget_seconds=config.getoption("budget") or usual,
-        timeout_seconds=300,
+        timeout_seconds=VARIANT_SECONDS,
         threads=config.getoption("threads"),
         machine=config.getoption("machine"),
         processes=config.getoption("processes"),
@@ -110,7 +113,7 @@ def records(request: pytest.FixtureRequest) -> Iterator[Callable[[Case], Mapping
 
         @cache
         def of_case(case: Case) -> Mapping[str, Record]:
-            variants = dict.fromkeys(("reference", *selected[case.loss, str(case)]))
+            variants = dict.fromkeys((REFERENCE, *selected[case.loss, str(case)]))
             found = session.measure(case, list(variants), baseline=False)
             return {record.variant: record for record in found}
 

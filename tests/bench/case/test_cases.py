@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from lossbench import impls
-from lossbench.bench.case.cases import AUTOCAST_DTYPES, DATA_KINDS, DTYPES, PRESETS, Case, Sizes
+from lossbench.bench.case.cases import AUTOCAST_DTYPES, DATA_KINDS, DTYPES, Case
 from lossbench.bench.case.data import DRAWS, data_of, make_inputs
+from lossbench.bench.case.presets import PRESETS, Sizes
+from lossbench.bench.case.workload import Workload
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.plan import choose_tasks
 
@@ -27,7 +29,16 @@ def test_sizes_that_cannot_be_are_refused(sizes, message):
 
 def test_a_loss_that_needs_negatives_needs_two_classes():
     with pytest.raises(UsageError, match="triplet_batch_hard needs negatives"):
-        Case("triplet_batch_hard", batch=8, dim=8, classes=1)
+        Case("triplet_batch_hard", batch=8, dim=8, classes=1).checked()
+
+
+def test_a_loss_that_is_not_there_is_described_and_not_measured():
+    case = Case("vanished", batch=8, dim=8, classes=3)
+    assert str(case) == "8x8, C=3, cpu, gaussian"
+    with pytest.raises(UsageError, match="unknown loss 'vanished'; the losses are: softmax, "):
+        case.checked()
+    with pytest.raises(UsageError, match="unknown loss 'vanished'"):
+        Workload.of(case)
 
 
 @pytest.mark.parametrize("preset", ["quick", "ci", "full"])

@@ -198,6 +198,14 @@ def test_compiling_must_prove_that_it_pays():
     assert ask([*THREE, seen("fused+compile", 1.9e-4, compile_seconds=1.0)]).best.compile_seconds
 
 
+def test_compiling_that_took_no_time_is_still_compiling():
+    """A first step that is no slower than the next clamps the compile time to 0."""
+    free = seen("fused+compile", 1.9e-4, noise=0.3, compile_seconds=0.0)
+    found = ask([*THREE, free])
+    assert (found.best.variant, found.rival) == ("fused", "fused+compile")
+    assert found.runners_up[0].candidate.compiled
+
+
 def test_a_run_that_timed_both_tells_more_than_two_that_did_not():
     load = {"drift": 0.5, "noise": 0.01}
     older = [seen(name, s, **load) for name, s in (("vectorized", 1.05e-4), ("fused", 1e-4))]
@@ -206,3 +214,14 @@ def test_a_run_that_timed_both_tells_more_than_two_that_did_not():
     changed = seen("fused", 5e-5, made="2026-02-01T00:00:00+00:00")
     found = ask([THREE[0], *older, changed])
     assert found.runners_up[0].ratio.median == pytest.approx(2.1, rel=0.01)
+
+
+def test_a_variant_that_is_no_longer_registered_is_left_out_by_name():
+    found = ask([*THREE, seen("gone", 1e-5)])
+    assert found.best.variant == "fused"
+    last = found.excluded[-1]
+    assert (last.variant, last.kind, last.reason) == (
+        "gone",
+        "unregistered",
+        "no longer registered",
+    )

@@ -73,6 +73,27 @@ def test_a_product_grows_until_it_takes_long_enough(monkeypatch):
     assert found == 2 * 512**3 / 4e-3
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+def test_both_libraries_multiply_in_float32_and_the_faster_counts(monkeypatch):
+    monkeypatch.setattr(ceilings, "_fastest", lambda call, _: call().sum().item() * 0 + next(times))
+    times = iter([3.0, 2.0])
+    assert ceilings._product_seconds("cpu", torch.float32, 8) == 2
+    times = iter([3.0])
+    assert ceilings._product_seconds("cpu", torch.float64, 8) == 3
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+def test_the_product_of_onednn_is_the_matrix_product():
+    a, b = torch.randn(3, 5), torch.randn(5, 7)
+    torch.testing.assert_close(ceilings._onednn_product(a, b), a @ b)
+
+
+def test_no_helper_of_a_contender_is_measured():
+    """A fault of theirs would move the limit that they are compared with."""
+    origins = {getattr(value, "__module__", "") for value in vars(ceilings).values()}
+    assert not [name for name in origins if str(name).startswith("lossbench.impls")]
+
+
 @pytest.mark.parametrize(
     ("machine", "expected"),
     [

@@ -48,9 +48,9 @@ def test_runs_that_hold_nothing_or_another_schema_are_told(runs, tmp_path, capsy
     assert main(["report", str(tmp_path)]) == 2
     assert "expected records; there are none yet" in capsys.readouterr().err
     line = json.loads((runs[0] / RECORDS).read_text().splitlines()[0])
-    (tmp_path / RECORDS).write_text(json.dumps({**line, "schema": 1}) + "\n")
+    (tmp_path / RECORDS).write_text(json.dumps({**line, "schema": 99}) + "\n")
     assert main(["report", str(tmp_path)]) == 2
-    assert "schema 1; this version reads" in capsys.readouterr().err
+    assert "schema 99; this version reads" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
 
 

@@ -83,9 +83,13 @@ def test_a_half_written_line_is_passed_over_and_cut_off(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"{not json\n", "line 2: damaged; expected a record"),
+        (b"{not json\n", "line 2: damaged, expected a record as JSON"),
         (b"[]\n", "line 2: damaged"),
-        (b'{"schema": 99}\n', "line 2: schema 99; this version reads schema 2"),
+        (b'{"schema": 99}\n', "line 2: schema 99; this version reads schemas 1, 2"),
+        (b'{"schema": 99, "environment": {"commit": "abc"}}\n', "commit abc wrote it"),
+        (b'{"schema": "two"}\n', "line 2: schema 'two'; this version reads"),
+        (b'{"schema": {"version": 2}}\n', "line 2: schema {'version': 2}; this version reads"),
+        (b"{}\n", "line 2: schema None; this version reads"),
         (b'{"schema": 2, "case": 3}\n', "line 2: case: "),
     ],
 )
@@ -94,8 +98,53 @@ def test_a_damaged_line_is_named(tmp_path, line, message):
         file.append(record())
     path = tmp_path / RECORDS
     path.write_bytes(path.read_bytes() + line)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as raised:
         read_records(tmp_path)
+    assert "elete" not in str(raised.value)
+
+
+def changed(folder, old, new):
+    """Write a Record, change its line by hand, and read it."""
+    with record_file(folder) as file:
+        file.append(record(environment=dataclasses.replace(ENVIRONMENT, commit="abc")))
+    path = folder / RECORDS
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return read_records(folder)
+
+
+def test_a_record_of_what_is_no_longer_registered_is_read(tmp_path):
+    (found,) = changed(tmp_path, '"island"', '"vanished"')
+    assert found.case.loss == "vanished"
+    (tmp_path / RECORDS).unlink()
+    (found,) = changed(tmp_path, '"vectorized"', '"gone"')
+    assert (found.variant, found.registered) == ("gone", False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"reason"', '"origin":"x","reason"', "origin: Unexpected keyword argument"),
+        ('"calls":3', '"calls":"many"', r"forward.processes.0.calls: .*integer"),
+    ],
+)
+def test_a_field_of_another_version_is_named_and_no_line_is_given_up(tmp_path, old, new, message):
+    with pytest.raises(UsageError, match=message) as raised:
+        changed(tmp_path, old, new)
+    assert "commit abc wrote it" in str(raised.value)
+    assert "elete" not in str(raised.value)
+
+
+def test_times_without_a_sample_are_told(tmp_path):
+    line = '"seconds":[2e-6,3e-6],"reference_seconds":[1e-6,2e-6]'
+    with pytest.raises(UsageError, match="expected at least one sample, got none"):
+        changed(tmp_path, line, '"seconds":[],"reference_seconds":[]')
+
+
+def test_times_of_no_process_cannot_be():
+    with pytest.raises(ValueError, match="the samples of at least one process"):
+        Timing(())
 
 
 def test_a_record_with_times_that_did_not_pass_cannot_be_read(tmp_path):

@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from io import StringIO
 
-import pytest
 from rich.console import Console
 
 from lossbench.bench.cli import main
@@ -39,10 +38,10 @@ def text_of(records):
 
 
 def test_a_compiled_variant_has_paid_when_it_has_saved_what_it_cost():
-    assert break_even_steps(compiled(1e-3), timed("vectorized", 3e-3)) == pytest.approx(3000)
-    assert break_even_steps(compiled(3e-3), timed("vectorized", 1e-3)) == math.inf
-    with pytest.raises(ValueError, match="vectorized was not compiled"):
-        break_even_steps(timed("vectorized", 1e-3), compiled(1e-3))
+    assert break_even_steps(6.0, 1e-3, 3e-3) == 3000
+    assert break_even_steps(6.001, 1e-3, 3e-3) == 3001
+    assert break_even_steps(6.0, 3e-3, 1e-3) == math.inf
+    assert break_even_steps(0.0, 1e-3, 3e-3) == 0
 
 
 def test_the_best_eager_variant_is_the_fastest_that_was_timed():
@@ -105,3 +104,11 @@ def test_results_shows_a_run_again(tmp_path, capsys):
     assert "vectorized" not in capsys.readouterr().out
     assert main(["results", str(tmp_path / "none")]) == 2
     assert "expected the records of a run" in capsys.readouterr().err
+
+
+def test_what_is_no_longer_registered_is_shown_last_and_marked():
+    text = text_of([timed("gone", 1e-6), timed("vectorized", 1e-3), timed("reference", 2e-3)])
+    places = [text.index(f"  {name} ") for name in ("vectorized", "reference", "gone")]
+    assert places == sorted(places)
+    assert "gone: no longer registered" in text
+    assert text.count("no longer registered") == 1

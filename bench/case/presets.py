@@ -1,0 +1,111 @@
+"""The grids of sizes, and the named sets of them: ``--preset quick``, ``full``, ..."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lossbench import impls
+from lossbench.bench.case.cases import AUTOCAST_DTYPES, DIGITS_DIM, Case
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A grid of sizes: every combination of its values is a Case.
+
+    Attributes:
+        losses: names; empty means every Loss.
+        batch: values of B.
+        dim: values of D.
+        classes: values of C.
+        dtype: names of dtypes.
+        data: kinds of data.
+        compiled: whether ``+compile`` variants are measured too, at some seconds each.
+        autocast: whether the forward runs under autocast to the dtypes.
+    """
+
+    losses: tuple[str, ...] = ()
+    batch: tuple[int, ...] = (64,)
+    dim: tuple[int, ...] = (128,)
+    classes: tuple[int, ...] = (10,)
+    dtype: tuple[str, ...] = ("float32",)
+    data: tuple[str, ...] = ("gaussian",)
+    compiled: bool = False
+    autocast: bool = False
+
+    def cases(self, device: str) -> Iterator[Case]:
+        """Yield the Cases of one device, Loss by Loss."""
+        names = self.losses or tuple(loss.name for loss in impls.losses())
+        axes = (self.dtype, self.data, self.dim, self.classes, self.batch)
+        for name, combination in itertools.product(names, itertools.product(*axes)):
+            dtype, data, dim, classes, batch = combination
+            case = Case(name, batch, dim, classes, dtype, device, data, autocast=self.autocast)
+            yield case.checked()
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of grids, and how long to measure.
+
+    Attributes:
+        summary: what it is for, in a line.
+        grids: its sizes.
+        budget_seconds: how long the times of one Case may be sampled.
+        processes: how many fresh processes sample each Case; 1 stands for the one that judged.
+    """
+
+    summary: str
+    grids: tuple[Sizes, ...]
+    budget_seconds: float
+    processes: int = 1
+
+
+LOGIT_LOSSES = tuple(
+    loss.name for loss in impls.losses() if "logits" in getattr(loss.output, "_fields", ())
+)
+
+FAMILIES = ("softmax", "arcface", "center", "triplet_weighted", "contrastive")
+
+HEADS = ("normface", "sphereface", "arcface", "arcface_guarded")
+
+PRESETS = {
+    "quick": Preset(
+        "every loss on real digits, in under two minutes",
+        (Sizes(batch=(64, 256), dim=(DIGITS_DIM,), data=("digits",)),),
+        budget_seconds=0.4,
+    ),
+    "ci": Preset(
+        "every loss at one small size, to see that all of it runs",
+        (Sizes(batch=(32,), dim=(16,)),),
+        budget_seconds=0.1,
+    ),
+    "large": Preset(
+        "the sizes at which the variants differ most, compiled ones too",
+        (
+            Sizes(("triplet_batch_hard",), (1024,), (512,), (256,), compiled=True),
+            Sizes(("triplet_weighted_unshifted",), (1024,), (128,), (256,), compiled=True),
+            Sizes(("triplet_weighted_unshifted",), (4096,), (128,), (1024,)),
+            Sizes(("arcface", "arcface_guarded"), (256,), (512,), (10_000,), compiled=True),
+            Sizes(HEADS, (256,), (128,), (100_000,), compiled=True),
+            Sizes(("island",), (128,), (512,), (10_000,), compiled=True),
+            Sizes(("center_all_pairs",), (256,), (512,), (1000,), compiled=True),
+            Sizes(("center_mse", "center"), (256,), (512,), (100_000,)),
+        ),
+        budget_seconds=10.0,
+    ),
+    "full": Preset(
+        "every loss over batch and dim, a loss of each family over dtype and data",
+        (
+            Sizes(batch=(256,), classes=(1000,), compiled=True),
+            Sizes(batch=(64, 1024), classes=(1000,)),
+            Sizes(batch=(256,), dim=(512,)),
+            Sizes(LOGIT_LOSSES, batch=(256,), classes=(10_000,)),
+            Sizes(("softmax", "arcface"), batch=(256,), classes=(100_000,)),
+            Sizes(FAMILIES, dim=(DIGITS_DIM,), data=("digits",)),
+            Sizes(FAMILIES, batch=(256,), data=("clustered",)),
+            Sizes(FAMILIES, dtype=("float64", "bfloat16", "float16")),
+            Sizes(FAMILIES, dtype=AUTOCAST_DTYPES, autocast=True),
+        ),
+        budget_seconds=2.0,
+        processes=3,
+    ),
+}

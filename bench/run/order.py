@@ -1,0 +1,64 @@
+"""Which of two Records comes first, by a registry that may have changed since they were made.
+
+Losses come in the order of the catalogue, the reference before other variants and compiled ones
+after them. What is no longer registered comes last.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lossbench import impls
+from lossbench.bench.case.cases import DATA_KINDS, DTYPES, Case
+from lossbench.impls.compiled import eager_of, is_compiled
+from lossbench.impls.variant import REFERENCE
+
+if TYPE_CHECKING:
+    from lossbench.bench.run.records import Record
+
+UNREGISTERED = "no longer registered"
+
+
+def is_registered(loss: str, variant: str = REFERENCE) -> bool:
+    """Return whether there is such a Loss, and whether it has such a variant."""
+    known = loss in (entry.name for entry in impls.losses())
+    return known and variant in (entry.variant for entry in impls.implementations(loss))
+
+
+def place_of_case(case: Case) -> tuple[Any, ...]:
+    """Return the sort key of a Case: Loss, device, precision, data, sizes, seed."""
+    losses = [loss.name for loss in impls.losses()]
+    kind = *_place_in(losses, case.loss), case.device, case.autocast
+    dtype, data = _place_in(list(DTYPES), case.dtype), _place_in(DATA_KINDS, case.data)
+    return *kind, *dtype, *data, case.dim, case.classes, case.batch, case.seed
+
+
+def place_of_variant(variant: str, loss: str) -> tuple[Any, ...]:
+    """Return the sort key of a variant of a Loss."""
+    return not is_registered(loss, variant), *_place_by_name(variant)
+
+
+def place_of_record(record: "Record") -> tuple[Any, ...]:
+    """Return the sort key of a Record: its Case, then the fastest first, what has no times last."""
+    gone = not is_registered(record.case.loss, record.variant)
+    seconds = record.step.median_seconds if record.step else math.inf
+    return place_of_case(record.case), gone, seconds, _place_by_name(record.variant)
+
+
+def variant_order(also: Iterable[str] = ()) -> list[str]:
+    """Return the names of all variants of the registry in order, then others in order."""
+    registered = {
+        implementation.variant
+        for loss in impls.losses()
+        for implementation in impls.implementations(loss.name)
+    }
+    names = registered | set(also)
+    return sorted(names, key=lambda name: (name not in registered, _place_by_name(name)))
+
+
+def _place_by_name(variant: str) -> tuple[Any, ...]:
+    return is_compiled(variant), variant != REFERENCE, eager_of(variant), variant
+
+
+def _place_in(known: Sequence[str], name: str) -> tuple[int, str]:
+    return known.index(name) if name in known else len(known), name
