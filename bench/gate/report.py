@@ -48,7 +48,7 @@ class Finding:
         loss: the Loss.
         variant: one variant, or several that are told of together.
         case: where; ``None`` of what concerns no Case.
-        quantity: ``step``, ``saved bytes``, ``agreement``, ...
+        quantity: what differs: ``step``, ``saved_bytes``, ``agreement``, ...
         text: what is told of it.
         factor: the head's figure over the base's, of times and bytes.
         interval: the factor of times, with its 95% interval.

@@ -1,4 +1,4 @@
-"""The winners of runs as Markdown, in a file that is otherwise written by hand."""
+"""The winners of runs, and what the columns say, in a file that is otherwise written by hand."""
 
 import os
 import re
@@ -9,20 +9,22 @@ from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, si
 from lossbench.bench.frame import load
 from lossbench.bench.report.findings import winners
-from lossbench.bench.report.legend import SYMBOLS
+from lossbench.bench.report.legend import COLUMNS, SYMBOLS
 from lossbench.bench.report.order import ordered
 
 # The first mark names the runs, so that the part can be made again without being told of them.
 _PART = re.compile(r"<!-- winners: (?P<runs>.+) -->\n.*?<!-- end of winners -->\n", re.DOTALL)
+_COLUMNS = re.compile(r"<!-- columns -->\n.*?<!-- end of columns -->\n", re.DOTALL)
 
 
 def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
-    """Put the winners of runs between the marks of a file.
+    """Put the winners of runs, and the meaning of columns, between the marks of a file.
 
     Args:
         path: a file with a line ``<!-- winners: RUN ... -->``, runs as seen from its folder, and a
-            later one ``<!-- end of winners -->``.
-        runs: in place of those that the file names.
+            later one ``<!-- end of winners -->``; and, where it explains the columns, with the
+            lines ``<!-- columns -->`` and ``<!-- end of columns -->``.
+        runs: the runs to show in place of those that the file names.
 
     Raises:
         UsageError: where the file cannot be read, has no such lines, or a run cannot be read.
@@ -34,7 +36,7 @@ def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
 
 
 def renewed(path: Path, runs: tuple[Path, ...] = ()) -> str:
-    """Return the text that a file has with its winners renewed.
+    """Return the text that a file has with the parts between its marks renewed.
 
     Raises:
         OSError: where it cannot be read.
@@ -51,7 +53,18 @@ def renewed(path: Path, runs: tuple[Path, ...] = ()) -> str:
     names = named or found["runs"].split()
     parts = [_section(name, path.parent / name) for name in names]
     part = f"<!-- winners: {' '.join(names)} -->\n\n{''.join(parts)}<!-- end of winners -->\n"
-    return text[: found.start()] + part + text[found.end() :]
+    text = text[: found.start()] + part + text[found.end() :]
+    return _COLUMNS.sub(lambda _: columns_part(), text)
+
+
+def columns_part() -> str:
+    """Return the table of what the columns mean, with its marks."""
+    rows = "".join(f"| {heading} | {meaning} |\n" for heading, meaning in COLUMNS.items())
+    return (
+        "<!-- columns -->\n\n"
+        f"| column | meaning |\n| --- | --- |\n{rows}\n"
+        "<!-- end of columns -->\n"
+    )
 
 
 def _section(name: str, run: Path) -> str:
