@@ -145,10 +145,14 @@ def at(path: str) -> Callable[[Any], Any]:
 
 
 def quotient_of(above: str, below: str) -> Callable[[Row], float | None]:
-    """Return the function that divides two figures of a row; ``None`` where one is missing."""
+    """Return the function that divides two figures of a row.
+
+    It returns ``None`` where one is missing or is no number, or where the divisor is 0.
+    """
 
     def derive(row: Row) -> float | None:
         over, under = row.get(above), row.get(below)
-        return None if over is None or under is None else over / under
+        numbers = isinstance(over, int | float) and isinstance(under, int | float)
+        return over / under if numbers and under else None
 
     return derive

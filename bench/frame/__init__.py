@@ -51,7 +51,7 @@ def load(*paths: Path | str) -> "pd.DataFrame":
 
 
 def tidy(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
-    """Return rows as a frame that has every column, in its dtype, and what follows from others.
+    """Return rows as a frame that has every column in its dtype, derived figures filled in.
 
     Raises:
         UsageError: where a value is not of its column's dtype.

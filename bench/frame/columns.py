@@ -21,7 +21,7 @@ SUBJECT: dict[str, tuple[str, str]] = {
     "batch": ("Int64", "B, samples"),
     "dim": ("Int64", "D"),
     "classes": ("Int64", "C"),
-    "dtype": ("string", "of inputs and parameters; under autocast the dtype that it lowers to"),
+    "dtype": ("string", "the dtype of inputs and parameters; under autocast the lower one"),
     "device": ("string", "cpu or cuda"),
     "data": ("string", "the kind of data"),
     "seed": ("Int64", "the seed of inputs and initial state"),

@@ -66,6 +66,11 @@ def test_what_was_refused_has_the_figures_of_its_agreement_alone():
     assert texts["verdict"] == "refused"
 
 
+@pytest.mark.parametrize("seconds", [None, 0.0, "many"])
+def test_what_cannot_be_divided_is_missing(seconds):
+    assert set(derived({"batch": 4, "step_seconds": seconds}).values()) == {None}
+
+
 def test_a_speed_up_without_an_interval_is_shown_alone():
     (metric,) = compared("speedup")
     assert metric.cell({"variant": "fused", "step_speedup": 2.0}) == "2x"
