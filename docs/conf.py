@@ -37,10 +37,13 @@ def write_pages(app):
 
     from lossbench import impls
     from lossbench.bench.frame import COLUMNS
+    from lossbench.bench.timing.samples import SAME_MARGIN
 
     templates = Environment(loader=FileSystemLoader(app.srcdir), autoescape=False)
     for name in templates.list_templates(extensions=["j2"]):
-        page = templates.get_template(name).render(impls=impls, columns=COLUMNS)
+        page = templates.get_template(name).render(
+            impls=impls, columns=COLUMNS, same=f"{SAME_MARGIN:.0%}"
+        )
         target = Path(app.srcdir) / name.removesuffix(".j2")
         # Rewritten only where it changed, so that an unchanged page is not built anew.
         if not target.exists() or target.read_text() != page:

@@ -17,7 +17,7 @@ from lossbench.bench.report.readme import renew
 @click.option("--out", type=Folder, help="Folder to write to; `report` in the run's by default.")
 @click.option(
     "--readme", type=click.Path(path_type=Path, dir_okay=False),
-    help="Renew the winners in this Markdown file, in place of a page.",
+    help="Renew the winners and the table of columns in this Markdown file; make no page.",
 )  # fmt: skip
 def report(runs: tuple[Path, ...], out: Path | None, readme: Path | None) -> None:
     """Make one page of RUNS that needs no network, and its plots as SVG and PNG beside it.

@@ -1,6 +1,7 @@
 """``results``: what a run has found."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -8,6 +9,9 @@ import click
 from lossbench.bench.cli.options import Folder
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
+from lossbench.bench.frame import tidy
+from lossbench.bench.frame.plain import plain_rows
+from lossbench.bench.frame.runs import record_row
 from lossbench.bench.report.data import default_runs
 from lossbench.bench.run.order import is_registered
 from lossbench.bench.run.records import Record, read_records
@@ -17,16 +21,41 @@ from lossbench.bench.show.results import results_table, warnings
 @click.command()
 @click.argument("runs", type=Folder, nargs=-1)
 @click.option("--loss", "losses", multiple=True, help="Show this loss only; repeatable.")
-def results(runs: tuple[Path, ...], losses: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print every figure of every record as JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print every figure of every record as CSV.")
+def results(
+    runs: tuple[Path, ...], losses: tuple[str, ...], *, as_json: bool, as_csv: bool
+) -> None:
     """Print the table of RUNS again, by default of the latest one, without measuring."""
-    found = [read_records(folder) for folder in runs or default_runs()]
-    # Beside the registry's, losses that are no longer registered can be asked for.
+    if as_json and as_csv:
+        raise UsageError("--json and --csv print the same figures: give one of them")
+    found = {folder: read_records(folder) for folder in runs or default_runs()}
+    _check_losses(losses, found.values())
+    chosen = {
+        folder: [r for r in records if not losses or r.case.loss in losses]
+        for folder, records in found.items()
+    }
+    if not (as_json or as_csv):
+        for records in chosen.values():
+            print_results(records)
+        return
+    frame = tidy(
+        {"run": str(folder), **record_row(record)}
+        for folder, records in chosen.items()
+        for record in records
+    )
+    if as_csv:
+        click.echo(frame.to_csv(index=False), nl=False)
+    else:
+        click.echo(json.dumps(plain_rows(frame), indent=1))
+
+
+def _check_losses(losses: Iterable[str], found: Iterable[Sequence[Record]]) -> None:
+    """Refuse a loss that neither the records nor the registry have."""
     there = dict.fromkeys(record.case.loss for records in found for record in records)
-    unknown = [name for name in losses if name not in there and not is_registered(name)]
-    if unknown:
-        raise UsageError(f"no record of {unknown[0]!r}; there are some of: {', '.join(there)}")
-    for records in found:
-        print_results([r for r in records if not losses or r.case.loss in losses])
+    for name in losses:
+        if name not in there and not is_registered(name):
+            raise UsageError(f"no record of {name!r}; there are some of: {', '.join(there)}")
 
 
 def print_results(records: Sequence[Record]) -> None:

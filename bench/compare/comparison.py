@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lossbench.bench.case.cases import DTYPES
 from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.measure.agreement import FACTOR, rounding_band
+from lossbench.bench.metrics import compared
 from lossbench.impls.variant import REFERENCE
 
 if TYPE_CHECKING:
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
 MARGIN = 0.05
 CELL = ["source", *CASE_COLUMNS, "variant"]
+# One figure alone: its ratios have columns of their own.
+(SPEEDUP,) = (metric.name for metric in compared("speedup"))
+LOW, HIGH = f"{SPEEDUP}_low", f"{SPEEDUP}_high"
+BYTES, ERRORS = compared("bytes"), compared("error")
 KINDS = {
     "slower": "its speed-up fell: the intervals have no point in common, and the medians differ "
     "by more than the margin",
     "faster": "the same, and it rose",
-    "bigger": "more bytes at the peak of a step, or kept for backward",
-    "smaller": "fewer bytes in one, more in neither",
+    "bigger": f"more bytes: {' or '.join(metric.label for metric in BYTES)}",
+    "smaller": "fewer bytes in one, more in none",
     "less-exact": f"its error is beyond {FACTOR:g} times what it was, and a rounding",
     "more-exact": "the same the other way round",
     "broken": "it passed, and no longer does",
@@ -33,7 +38,6 @@ KINDS = {
     "vanished": "the second has no such cell",
     "appeared": "the first has none",
 }
-BYTES = ("step_peak_bytes", "saved_bytes")
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,15 @@ class Comparison:
     @property
     def timed(self) -> "pd.DataFrame":
         """The cells, other than the reference, that were timed in both."""
-        names = ["step_speedup_first", "step_speedup_second"]
+        names = [f"{SPEEDUP}_first", f"{SPEEDUP}_second"]
         return self.cells[self.cells["variant"] != REFERENCE].dropna(subset=names)
 
     @property
     def overlapping(self) -> "pd.Series[bool]":
         """Which of these have intervals with a point in common."""
         timed = self.timed
-        return (timed["step_speedup_low_first"] <= timed["step_speedup_high_second"]) & (
-            timed["step_speedup_low_second"] <= timed["step_speedup_high_first"]
+        return (timed[f"{LOW}_first"] <= timed[f"{HIGH}_second"]) & (
+            timed[f"{LOW}_second"] <= timed[f"{HIGH}_first"]
         )
 
     def of(self, kind: str) -> "pd.DataFrame":
@@ -113,7 +117,7 @@ def _judge_status(cells: "pd.DataFrame") -> None:
 
 
 def _judge_bytes(cells: "pd.DataFrame") -> None:
-    grown = [cells[f"{name}_second"] - cells[f"{name}_first"] for name in BYTES]
+    grown = [cells[f"{m.name}_second"] - cells[f"{m.name}_first"] for m in BYTES]
     more, fewer = (
         sum(((sign * change).fillna(0) > 0).astype(int) for change in grown) for sign in (1, -1)
     )
@@ -123,9 +127,11 @@ def _judge_bytes(cells: "pd.DataFrame") -> None:
 
 def _judge_errors(cells: "pd.DataFrame") -> None:
     bands = cells["dtype"].map({name: rounding_band(dtype) for name, dtype in DTYPES.items()})
-    first, second = cells["error_first"], cells["error_second"]
-    cells["less-exact"] = second > FACTOR * first + bands
-    cells["more-exact"] = first > FACTOR * second + bands
+    cells["less-exact"] = cells["more-exact"] = False
+    for metric in ERRORS:
+        first, second = (cells[f"{metric.name}_{side}"] for side in ("first", "second"))
+        cells["less-exact"] |= second > FACTOR * first + bands
+        cells["more-exact"] |= first > FACTOR * second + bands
 
 
 def _judge_times(found: Comparison, margin: float) -> None:
@@ -135,14 +141,10 @@ def _judge_times(found: Comparison, margin: float) -> None:
     cells["slower"] = cells["faster"] = False
     if not found.machines:
         return
-    ratio = timed["step_speedup_second"] / timed["step_speedup_first"]
+    ratio = timed[f"{SPEEDUP}_second"] / timed[f"{SPEEDUP}_first"]
     apart = ~found.overlapping
     cells.loc[timed.index, "ratio"] = ratio
-    cells.loc[timed.index, "ratio_low"] = (
-        timed["step_speedup_low_second"] / timed["step_speedup_high_first"]
-    )
-    cells.loc[timed.index, "ratio_high"] = (
-        timed["step_speedup_high_second"] / timed["step_speedup_low_first"]
-    )
+    cells.loc[timed.index, "ratio_low"] = timed[f"{LOW}_second"] / timed[f"{HIGH}_first"]
+    cells.loc[timed.index, "ratio_high"] = timed[f"{HIGH}_second"] / timed[f"{LOW}_first"]
     cells.loc[timed.index, "slower"] = apart & (ratio < 1 / (1 + margin))
     cells.loc[timed.index, "faster"] = apart & (ratio > 1 + margin)

@@ -1,7 +1,6 @@
 """What has changed between two measurements, as tables and as plain data."""
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -9,9 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lossbench.bench.case.cases import Case
-from lossbench.bench.compare.comparison import BYTES, CELL, KINDS, Comparison
-from lossbench.bench.format import binary, si, spread
+from lossbench.bench.compare.comparison import BYTES, CELL, ERRORS, KINDS, SPEEDUP, Comparison
+from lossbench.bench.format import si, spread
 from lossbench.bench.frame.columns import CASE_COLUMNS
+from lossbench.bench.frame.plain import plain
+from lossbench.bench.metric import Metric
 from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.intervals import Interval
 
@@ -129,18 +130,21 @@ def _interval(row: dict[str, Any], name: str, side: str) -> Interval:
 
 
 def _speedup(row: dict[str, Any], side: str) -> str:
-    return spread(_interval(row, "step_speedup", f"_{side}"))
+    return spread(_interval(row, SPEEDUP, f"_{side}"))
 
 
 def _bytes(row: dict[str, Any], side: str) -> str:
-    return ", ".join(
-        f"{name.removesuffix('_bytes').removeprefix('step_')} {binary(row[f'{name}_{side}'])}"
-        for name in BYTES
-    )
+    return _worded(BYTES, row, side)
 
 
 def _error(row: dict[str, Any], side: str) -> str:
-    return f"{row[f'error_{side}']:.1e}"
+    return _worded(ERRORS, row, side)
+
+
+def _worded(metrics: Iterable[Metric], row: dict[str, Any], side: str) -> str:
+    """Return figures of one side, each with its name."""
+    worded = ((metric, plain(row[f"{metric.name}_{side}"])) for metric in metrics)
+    return ", ".join(f"{m.label} {m.words(v)}" for m, v in worded if v is not None)
 
 
 def _status(row: dict[str, Any], side: str) -> str:
@@ -161,22 +165,9 @@ def as_plain(found: Comparison) -> dict[str, Any]:
         "changes": [
             {
                 "kinds": [kind for kind in KINDS if row[kind]],
-                **{name: _plain(row[name]) for name in (*CELL, *both)},
-                **{name: _plain(row[name]) for name in ("ratio", "ratio_low", "ratio_high")},
+                **{name: plain(row[name]) for name in (*CELL, *both)},
+                **{name: plain(row[name]) for name in ("ratio", "ratio_low", "ratio_high")},
             }
             for row in changed.to_dict("records")
         ],
     }
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of the frame as JSON has it, a missing one as ``None``."""
-    import pandas as pd
-
-    if pd.isna(value):
-        return None
-    if isinstance(value, float) and math.isinf(value):
-        # JSON has no number for it.
-        return str(value)
-    to_python: Callable[[], Any] = getattr(value, "item", lambda: value)
-    return value.isoformat() if isinstance(value, pd.Timestamp) else to_python()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame import asv, pytest_benchmark, runs
 from lossbench.bench.frame.columns import COLUMNS
+from lossbench.bench.metrics import derived
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,14 +51,15 @@ def load(*paths: Path | str) -> "pd.DataFrame":
 
 
 def tidy(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
-    """Return rows as a frame that has every column, in its dtype.
+    """Return rows as a frame that has every column in its dtype, derived figures filled in.
 
     Raises:
         UsageError: where a value is not of its column's dtype.
     """
     import pandas as pd
 
-    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    whole = [{**row, **derived(row)} for row in rows]
+    frame = pd.DataFrame(whole, columns=list(COLUMNS))
     for name, (dtype, _) in COLUMNS.items():
         try:
             frame[name] = frame[name].astype(pd.api.types.pandas_dtype(dtype))

@@ -13,13 +13,16 @@ from pydantic import BaseModel, ValidationError
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
+from lossbench.bench.metric import Metric
+from lossbench.bench.metrics import TRACKED
 from lossbench.bench.suites.suite import PARAMETERS
 from lossbench.impls.variant import REFERENCE
 
 MACHINE = "machine.json"
 SUITES = ("suites.eager.", "suites.compiled.")
-# Those of the suites' metrics that have a column of another name; a ratio is a speed-up inverted.
-COLUMN_OF = {"peak_bytes": "step_peak_bytes", "step_ratio": "step_speedup"}
+BENCHMARKS = {f"track_{metric.asv_name}": metric for metric in TRACKED}
+# What is refused has an error alone.
+AGREED = {metric.name for metric in TRACKED if metric.compared != "error"}
 
 
 class Results(BaseModel):
@@ -60,7 +63,9 @@ def rows(path: Path) -> list[dict[str, Any]]:
         if name.startswith(SUITES):
             _, _, loss, function = name.split(".")
             columns = dict(zip(kept.result_columns, values, strict=False))
-            _add(cells, loss, function.removeprefix("track_"), columns)
+            # A figure that is measured no longer has no column either.
+            if metric := BENCHMARKS.get(function):
+                _add(cells, loss, metric, columns)
     common = {
         "source": "asv",
         "run": str(path),
@@ -84,7 +89,10 @@ def _read(path: Path) -> Results:
 
 
 def _add(
-    cells: dict[tuple[str, ...], dict[str, Any]], loss: str, metric: str, columns: dict[str, Any]
+    cells: dict[tuple[str, ...], dict[str, Any]],
+    loss: str,
+    metric: Metric,
+    columns: dict[str, Any],
 ) -> None:
     """Add a benchmark's figures to the rows of their cells."""
     places = list(itertools.product(*columns["params"]))
@@ -95,7 +103,7 @@ def _add(
         row = cells.setdefault((loss, *place), _row(loss, place))
         row["made"] = max(row.get("made", ""), _time(columns["started_at"]))
         if value is not None:
-            row[COLUMN_OF.get(metric, metric)] = 1 / value if metric == "step_ratio" else value
+            row[metric.name] = 1 / value if metric.asv and metric.asv.inverse else value
 
 
 def _row(loss: str, place: tuple[str, ...]) -> dict[str, Any]:
@@ -111,7 +119,7 @@ def _time(milliseconds: int) -> str:
 
 def _status(row: dict[str, Any]) -> dict[str, str]:
     """Return what the figures of a cell tell of it: one that is refused has an error alone."""
-    if row.keys() & {"step_seconds", "forward_seconds", "step_speedup", "step_peak_bytes"}:
+    if row.keys() & AGREED:
         reference = {"verdict": REFERENCE} if row["variant"] == REFERENCE else {}
         return {"status": "passed", **reference}
     if "error" in row:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from lossbench.bench.frame.columns import case_row
+from lossbench.bench.metrics import figures
 from lossbench.bench.run.records import RECORDS, Record, each_record
-from lossbench.bench.timing.samples import Timing
-from lossbench.impls.variant import REFERENCE
 
 
 def find(path: Path) -> Iterator[Path]:
@@ -29,8 +28,8 @@ def rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 def record_row(record: Record) -> dict[str, Any]:
     """Return the columns that a Record has."""
-    environment, worst = record.environment, record.worst
-    row: dict[str, Any] = {
+    environment = record.environment
+    return {
         "source": "run",
         "machine": environment.machine,
         "commit": environment.commit,
@@ -44,45 +43,5 @@ def record_row(record: Record) -> dict[str, Any]:
         "variant": record.variant,
         "status": record.status,
         "reason": record.reason,
+        **figures(record),
     }
-    if worst:
-        row["error"] = max(part.error for part in record.agreement)
-        row["budget_share"] = worst.error / worst.budget
-        row["worst_quantity"] = worst.quantity
-    if record.memory:
-        row["step_peak_bytes"] = record.memory.step_peak_bytes
-        row["forward_peak_bytes"] = record.memory.forward_peak_bytes
-        row["saved_bytes"] = record.memory.saved_bytes
-        row["allocations"] = record.memory.allocations
-    if record.counters:
-        row["operators"] = record.counters.operators
-        row["synchronisations"] = record.counters.synchronisations
-    if record.compilation:
-        row["compile_seconds"] = record.compilation.compile_seconds
-    if record.warm_compilation:
-        row["warm_compile_seconds"] = record.warm_compilation.compile_seconds
-    return row | _times(record)
-
-
-def _times(record: Record) -> dict[str, Any]:
-    if record.step is None or record.forward is None:
-        return {}
-    row = {
-        "verdict": REFERENCE if record.variant == REFERENCE else record.step.verdict,
-        "processes": len(record.step.processes),
-        **_timing("step", record.step),
-        **_timing("forward", record.forward),
-    }
-    least = record.limit("step")
-    if least:
-        row |= {"limit_seconds": least.seconds, "bound": least.bound}
-    return row
-
-
-def _timing(phase: str, timing: Timing) -> dict[str, float]:
-    row = {f"{phase}_seconds": timing.median_seconds}
-    if timing.speedup:
-        row[f"{phase}_speedup"] = timing.speedup.median
-        row[f"{phase}_speedup_low"] = timing.speedup.low
-        row[f"{phase}_speedup_high"] = timing.speedup.high
-    return row

@@ -2,21 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 
-from lossbench.bench.format import binary, spread
+from lossbench.bench.format import spread
 from lossbench.bench.gate.compare import Seen
 from lossbench.bench.gate.report import Finding, FindingKind, GateComparison, slowdown
-from lossbench.bench.measure.memory import Memory
+from lossbench.bench.metrics import gated
 from lossbench.bench.timing.intervals import Interval
 from lossbench.bench.timing.samples import Timing
 
 # Counts are exact, but a buffer may be a few elements longer for no harm; and CUDA's caching
 # allocator deals out multiples of 512.
 BYTES_MARGIN, LEAST_BYTES = 0.01, 512
-BYTES = {
-    "forward peak": "forward_peak_bytes",
-    "step peak": "step_peak_bytes",
-    "saved": "saved_bytes",
-}
 # What a broken head gives; any other end of a question may be the machine's own fault.
 BROKEN = ("refused", "failed")
 LOST = ("crashed", "oom", "timeout")
@@ -57,44 +52,27 @@ def _standing(seen: Seen) -> str:
 
 
 def _bytes(comparison: GateComparison) -> Iterator[Finding]:
-    base, head = _memories(comparison)
-    for quantity, name in BYTES.items():
-        before, after = getattr(base, name), getattr(head, name)
+    for metric in gated("bytes"):
+        before, after = metric.of(comparison.base), metric.of(comparison.head)
         if abs(after - before) <= max(LEAST_BYTES, BYTES_MARGIN * before):
             continue
         factor = after / before if before else None
         change = f" ({factor - 1:+.1%})" if factor else ""
-        text = f"{binary(before)} to {binary(after)}{change}"
+        text = f"{metric.words(before)} to {metric.words(after)}{change}"
         kind: FindingKind = "regression" if after > before else "improvement"
-        yield _finding(comparison, kind, quantity, text, factor=factor)
+        yield _finding(comparison, kind, metric.name, text, factor=factor)
 
 
 def _counts(comparison: GateComparison) -> Iterator[Finding]:
-    counts = zip(*map(_count, (comparison.base, comparison.head)), strict=True)
-    for (quantity, before), (_, after) in counts:
+    for metric in gated("waits", "note"):
+        before, after = metric.of(comparison.base), metric.of(comparison.head)
         if before == after:
             continue
         kind: FindingKind = "note"
-        if quantity == "waits for the device":
+        if metric.gated == "waits":
             # No clock on the CPU sees it, and on a GPU one may cost more than the loss.
             kind = "regression" if after > before else "improvement"
-        yield _finding(comparison, kind, quantity, f"{before} to {after}")
-
-
-def _count(seen: Seen) -> list[tuple[str, int]]:
-    assert seen.memory
-    assert seen.counters
-    return [
-        ("operators", seen.counters.operators),
-        ("allocations", seen.memory.allocations),
-        ("waits for the device", seen.counters.synchronisations),
-    ]
-
-
-def _memories(comparison: GateComparison) -> tuple[Memory, Memory]:
-    assert comparison.base.memory
-    assert comparison.head.memory
-    return comparison.base.memory, comparison.head.memory
+        yield _finding(comparison, kind, metric.name, f"{before} to {after}")
 
 
 def _times(

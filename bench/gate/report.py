@@ -49,7 +49,7 @@ class Finding:
         loss: name of the Loss.
         variant: name of the variant, or several names that are reported together.
         case: case of the difference; ``None`` if it concerns no Case.
-        quantity: changed quantity: ``step``, ``saved bytes``, ``agreement``, ...
+        quantity: changed quantity: ``step``, ``saved_bytes``, ``agreement``, ...
         text: description of the change.
         factor: the head's figure over the base's, for times and bytes.
         interval: factor with its 95% interval, for times.

@@ -65,8 +65,12 @@ class Agreement:
         return self.error <= self.budget
 
     @property
-    def strain(self) -> float:
-        """The share of the budget that is taken, above 1 where it is refused."""
+    def budget_share(self) -> float:
+        """The share of the budget that the error takes: above 1 where it is refused.
+
+        0 where the budget is infinite, since the reference itself overflows there and any error,
+        an infinite one too, passes.
+        """
         return self.error / self.budget if math.isfinite(self.budget) else 0.0
 
     def __str__(self) -> str:
@@ -218,7 +222,7 @@ def measure_agreement(
                 _agreement(name, draw, errors[draw][name], own[draw][name], band)
                 for draw in range(len(errors))
             ),
-            key=lambda agreement: agreement.strain,
+            key=lambda agreement: agreement.budget_share,
         )
         for name in errors[0]
     )

@@ -84,7 +84,7 @@ def agreement_rows(frame: "pd.DataFrame") -> "pd.DataFrame":
     agreed.
     """
     keys = ["label", "loss", "variant", "device", "precision"]
-    judged = frame.dropna(subset="worst_quantity").fillna({"budget_share": math.inf})
+    judged = frame.dropna(subset="worst_quantity")
     groups = judged.groupby(keys, sort=False)
     worst = judged.loc[groups["budget_share"].idxmax()].set_index(keys)
     counts = groups["status"].agg(cells="size", passed=lambda status: (status == "passed").sum())

@@ -9,6 +9,7 @@ from lossbench import impls
 from lossbench.bench.format import binary, si
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.degenerate import DEGENERATE
+from lossbench.bench.metrics import SHOWN
 from lossbench.bench.report import findings, legend
 from lossbench.bench.report.data import Evidence
 from lossbench.bench.report.gallery import Plot
@@ -58,6 +59,7 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "environments": evidence.environments,
         "degenerate": DEGENERATE,
         "legend": legend,
+        "metrics": SHOWN,
     }
     return _templates().get_template("page.html.j2").render(shown)
 

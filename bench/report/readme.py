@@ -1,4 +1,4 @@
-"""Write the winners of runs as Markdown into a file that is otherwise written by hand."""
+"""Write the winners of runs, and the meaning of columns, into a file written by hand otherwise."""
 
 import os
 import re
@@ -9,20 +9,22 @@ from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, si
 from lossbench.bench.frame import load
 from lossbench.bench.report.findings import winners
-from lossbench.bench.report.legend import SYMBOLS
+from lossbench.bench.report.legend import COLUMNS, SYMBOLS
 from lossbench.bench.report.order import ordered
 from lossbench.impls.variant import REFERENCE
 
 # The first mark names the runs, so that the part can be renewed without naming them again.
 _PART = re.compile(r"<!-- winners: (?P<runs>.+) -->\n.*?<!-- end of winners -->\n", re.DOTALL)
+_COLUMNS = re.compile(r"<!-- columns -->\n.*?<!-- end of columns -->\n", re.DOTALL)
 
 
 def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
-    """Write the winners of runs between the marks of a file.
+    """Write the winners of runs, and the meaning of columns, between the marks of a file.
 
     Args:
         path: file with a line ``<!-- winners: RUN ... -->``, where runs are paths relative to its
-            folder, and a later line ``<!-- end of winners -->``.
+            folder, and a later line ``<!-- end of winners -->``; to have the columns explained,
+            also with the lines ``<!-- columns -->`` and ``<!-- end of columns -->``.
         runs: runs to use; by default those that the file names.
 
     Raises:
@@ -35,7 +37,7 @@ def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
 
 
 def renewed(path: Path, runs: tuple[Path, ...] = ()) -> str:
-    """Return the text of a file with its winners renewed.
+    """Return the text of a file with the parts between its marks renewed.
 
     Raises:
         OSError: if the file cannot be read.
@@ -52,7 +54,18 @@ def renewed(path: Path, runs: tuple[Path, ...] = ()) -> str:
     names = named or found["runs"].split()
     parts = [_section(name, path.parent / name) for name in names]
     part = f"<!-- winners: {' '.join(names)} -->\n\n{''.join(parts)}<!-- end of winners -->\n"
-    return text[: found.start()] + part + text[found.end() :]
+    text = text[: found.start()] + part + text[found.end() :]
+    return _COLUMNS.sub(lambda _: columns_part(), text)
+
+
+def columns_part() -> str:
+    """Return the table of what the columns mean, with its marks."""
+    rows = "".join(f"| {heading} | {meaning} |\n" for heading, meaning in COLUMNS.items())
+    return (
+        "<!-- columns -->\n\n"
+        f"| column | meaning |\n| --- | --- |\n{rows}\n"
+        "<!-- end of columns -->\n"
+    )
 
 
 def _section(name: str, run: Path) -> str:

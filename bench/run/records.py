@@ -116,7 +116,7 @@ class Record:
     @property
     def worst(self) -> Agreement | None:
         """The quantity that is nearest to its budget, or furthest beyond it."""
-        return max(self.agreement, key=lambda part: part.error / part.budget, default=None)
+        return max(self.agreement, key=lambda part: part.budget_share, default=None)
 
 
 class RecordLine(RootModel[Record]):

@@ -58,7 +58,7 @@ def _of_quantity(answer: Sequence[Agreement] | str, quantity: str) -> Text:
 def _worst(answer: Sequence[Agreement] | str) -> Text:
     if isinstance(answer, str):
         return Text("-", "dim")
-    worst = max(answer, key=lambda part: part.strain)
+    worst = max(answer, key=lambda part: part.budget_share)
     return Text("\n").join((Text(worst.quantity, "dim"), _figures(worst)))
 
 

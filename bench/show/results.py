@@ -1,62 +1,71 @@
 """The table of a run, and what it warns of."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import get_args
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lossbench.bench.format import binary, si, spread
+from lossbench.bench.frame.runs import record_row
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
 from lossbench.bench.measure.compilation import WarmCompilation
+from lossbench.bench.metrics import SHOWN, derived
 from lossbench.bench.run.economics import best_eager, break_even_steps
 from lossbench.bench.run.order import UNREGISTERED, place_of_record
-from lossbench.bench.run.records import Record
+from lossbench.bench.run.records import Record, Status
 from lossbench.impls.variant import REFERENCE
 
-VERDICT_STYLES = {"faster": "green", "slower": "red", "same": "", "unclear": "yellow"}
-COLUMNS = {
-    "step": 8,
-    "forward": 8,
-    "speed-up [95%]": 24,
-    "samples/s": 9,
-    "peak": 8,
-    "saved": 8,
-    "ops": 7,
-    "of limit": 15,
-    "error": 6,
-}
+# Of a verdict, or of the status that stands in its place.
+STYLES = {"faster": "green", "slower": "red", "unclear": "yellow", REFERENCE: "dim"}
+STYLES |= dict.fromkeys(get_args(Status), "yellow")
 
 
 def results_table(records: Sequence[Record]) -> Group:
     """Return the table of a run: a block a Case, the fastest first, what was not timed last."""
-    longest = max((len(record.variant) for record in records), default=0)
-    blocks: list[RenderableType] = [_columns(longest, show_header=True)]
-    for case, group in groupby(
-        sorted(records, key=place_of_record), key=lambda record: record.case
-    ):
-        table = _columns(longest, show_header=False)
-        blocks += [Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")), table]
-        together = list(group)
-        for record in together:
-            # Text, since the brackets of a variant's name would be taken for markup.
-            table.add_row(Text(f"  {record.variant}"), *_cells(record))
-            blocks += [Text(f"  {record.variant}: {note}", "dim") for note in _notes(record)]
-            blocks += [
-                Text(f"  {record.variant}: {note}", "dim") for note in _pays(record, together)
-            ]
+    ordered = sorted(records, key=place_of_record)
+    rows = [_cells(record) for record in ordered]
+    headings = {"variant": "variant", **{metric.name: metric.heading for metric in SHOWN}}
+    # Those of all blocks stand in line.
+    widths = {name: max(map(len, (words, *(row[name] for row in rows))))
+              for name, words in headings.items()}  # fmt: skip
+    blocks: list[RenderableType] = [_block(headings, widths, [], show_header=True)]
+    together = zip(ordered, rows, strict=True)
+    for case, group in groupby(together, key=lambda pair: pair[0].case):
+        found, cells = zip(*group, strict=True)
+        blocks += [Text.assemble((case.loss, "bold"), "  ", (str(case), "dim"))]
+        blocks += [_block(headings, widths, cells, show_header=False)]
+        for record in found:
+            notes = [*_notes(record), *_pays(record, found)]
+            blocks += [Text(f"  {record.variant}: {note}", "dim") for note in notes]
     return Group(*blocks)
 
 
-def _columns(longest: int, *, show_header: bool) -> Table:
-    """Return an empty table of fixed widths, so that those of all blocks stand in line."""
+def _cells(record: Record) -> dict[str, str]:
+    """Return the text of every column."""
+    row = record_row(record)
+    row |= derived(row)
+    return {"variant": f"  {record.variant}", **{m.name: m.cell(row) for m in SHOWN}}
+
+
+def _block(
+    headings: Mapping[str, str],
+    widths: Mapping[str, int],
+    rows: Iterable[Mapping[str, str]],
+    *,
+    show_header: bool,
+) -> Table:
     table = Table(box=None, pad_edge=False, show_header=show_header, header_style="bold")
-    table.add_column("variant", width=longest + 2)
-    for name, width in COLUMNS.items():
-        table.add_column(name, justify="right", no_wrap=True, width=width)
-    table.add_column("verdict")
+    for name, heading in headings.items():
+        left = name in ("variant", "verdict")
+        table.add_column(
+            heading, justify="left" if left else "right", no_wrap=True, width=widths[name]
+        )
+    for row in rows:
+        # Text, since the brackets of a variant's name would be taken for markup.
+        table.add_row(*(Text(row[name], STYLES.get(row[name], "")) for name in headings))
     return table
 
 
@@ -97,40 +106,6 @@ def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
     )
     when = "never pays" if steps == math.inf else f"has paid after {steps:,.0f} steps"
     yield f"{when} against {against.variant}, the fastest eager one"
-
-
-def _cells(record: Record) -> Iterable[str | Text]:
-    error = f"{max((part.error for part in record.agreement), default=math.nan):.0e}"
-    if record.step is None or record.forward is None or record.memory is None:
-        figures = [""] * 8 + [error if record.agreement else ""]
-        return [*figures, Text(record.status, style="yellow")]
-    verdict = REFERENCE if record.variant == REFERENCE else record.step.verdict
-    return [
-        si(record.step.median_seconds, "s"),
-        si(record.forward.median_seconds, "s"),
-        _speedup(record),
-        si(record.case.batch / record.step.median_seconds, ""),
-        binary(record.memory.step_peak_bytes),
-        binary(record.memory.saved_bytes),
-        f"{record.counters.operators}" if record.counters else "",
-        attained(record),
-        error,
-        Text(verdict, style=VERDICT_STYLES.get(verdict, "dim")),
-    ]
-
-
-def _speedup(record: Record) -> str:
-    if record.variant == REFERENCE or record.step is None or record.step.speedup is None:
-        return ""
-    return spread(record.step.speedup)
-
-
-def attained(record: Record) -> str:
-    """Return which share of the attainable speed a step reaches, and what bounds that."""
-    least = record.limit("step")
-    if least is None or record.step is None:
-        return ""
-    return f"{least.seconds / record.step.median_seconds:.0%} {least.bound}"
 
 
 def warnings(records: Sequence[Record]) -> list[str]:

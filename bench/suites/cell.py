@@ -9,15 +9,22 @@ anew.
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lossbench.bench.metrics import STEP_RATIO, TRACKED
 from lossbench.bench.suites.parameters import COMPILED_BY_DEFAULT, MODES
 
 if TYPE_CHECKING:
     from lossbench import impls
+    from lossbench.bench.case.cases import Case
     from lossbench.bench.case.workload import Workload
+    from lossbench.bench.measure.agreement import Agreement
+    from lossbench.bench.measure.compilation import WarmCompilation
+    from lossbench.bench.measure.counters import Counters
+    from lossbench.bench.measure.memory import Memory
+    from lossbench.bench.timing.samples import Timing
 
 # Which of the compiled variants are measured: "all", or those of COMPILED_BY_DEFAULT.
 CHOICE = "LOSSBENCH_COMPILED"
@@ -61,6 +68,32 @@ class Findings:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The part of a Record that figures are read off, under a Record's names.
+
+    Attributes:
+        case: the Case.
+        variant: the variant's name.
+        agreement: the agreement with the oracle, a quantity each.
+        memory: bytes of a step, where the variant agrees.
+        counters: what a step dispatches, where the variant agrees.
+        forward: times of a forward, where the variant agrees.
+        step: times of a step, where the variant agrees.
+        compilation: cost of compiling with an empty cache, where the variant is compiled and
+            agrees.
+    """
+
+    case: "Case"
+    variant: str
+    agreement: "tuple[Agreement, ...]"
+    memory: "Memory | None" = None
+    counters: "Counters | None" = None
+    forward: "Timing | None" = None
+    step: "Timing | None" = None
+    compilation: "WarmCompilation | None" = None
+
+
 def metric_of(cell: AsvCell, name: str) -> Any:
     """Return one figure of a cell: a number, or samples as asv takes them.
 
@@ -69,7 +102,7 @@ def metric_of(cell: AsvCell, name: str) -> Any:
     """
     from lossbench.impls.variant import REFERENCE
 
-    if (cell.variant, name) == (REFERENCE, "step_ratio"):
+    if (cell.variant, name) == (REFERENCE, STEP_RATIO):
         skip("it is the reference itself that the others are compared with")
     found = _read(cell)
     if name not in found.values and not found.reason:
@@ -79,7 +112,7 @@ def metric_of(cell: AsvCell, name: str) -> Any:
     value = found.values.pop(name, None)
     _write(cell, found)
     if value is None:
-        skip(found.reason)
+        skip(found.reason or "this variant has no such figure")
     return value
 
 
@@ -128,32 +161,38 @@ def _measure(cell: AsvCell, implementation: "impls.Implementation") -> Findings:
     workload = workload_of(case)
     runs = implementation.unsupported(case.device, case.held_dtype) is None
     # First, since whatever ran before would have compiled it.
-    compiled = _compile(workload, implementation) if runs and cell.compiled else {}
+    compilation = _compile(workload, implementation) if runs and cell.compiled else None
     found = judge(case, implementation)
     if found.status in ("unsupported", "departs"):
         return Findings(reason=found.reason)
-    error = {"error": max(part.error for part in found.agreement)}
-    if found.memory is None:
-        return Findings(error, found.reason)
-    weights = {
-        "peak_bytes": found.memory.step_peak_bytes,
-        "saved_bytes": found.memory.saved_bytes,
-    }
-    return Findings({**compiled, **error, **weights, **_sample(workload, implementation)})
+    measured = Measured(case, cell.variant, found.agreement, found.memory, found.counters)
+    if found.status == "refused":
+        return Findings(tracked_figures(measured), found.reason)
+    forward, step = _sample(workload, implementation)
+    return Findings(
+        tracked_figures(replace(measured, forward=forward, step=step, compilation=compilation))
+    )
 
 
-def _compile(workload: "Workload", implementation: "impls.Implementation") -> dict[str, Any]:
+def tracked_figures(measured: "Measured") -> dict[str, Any]:
+    """Return what asv keeps of a variant that was measured: numbers, or samples, by name."""
+    found = {m.asv_name: ((m.asv and m.asv.samples) or m.of)(measured) for m in TRACKED}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _compile(workload: "Workload", implementation: "impls.Implementation") -> "WarmCompilation":
     """Return what compiling costs where no earlier process has left any code."""
     # Empty, and read at each use. asv removes the working directory in the end.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=Path.cwd())
     from lossbench.bench.measure.compilation import measure_warm_compilation
 
-    found = measure_warm_compilation(workload, workload.module(implementation))
-    return {"compile_seconds": found.compile_seconds}
+    return measure_warm_compilation(workload, workload.module(implementation))
 
 
-def _sample(workload: "Workload", implementation: "impls.Implementation") -> dict[str, Any]:
-    """Return the times beside the reference's, in rounds of both."""
+def _sample(
+    workload: "Workload", implementation: "impls.Implementation"
+) -> tuple["Timing", "Timing"]:
+    """Return the times of forward and step beside the reference's, in rounds of both."""
     from lossbench import impls
     from lossbench.bench.measure.judge import sample_modules
     from lossbench.bench.timing.sampling import Sampling
@@ -161,17 +200,8 @@ def _sample(workload: "Workload", implementation: "impls.Implementation") -> dic
 
     reference = impls.implementation(workload.case.loss, REFERENCE)
     modules = {entry.variant: workload.module(entry) for entry in (reference, implementation)}
-    phases = sample_modules(workload, modules, Sampling(BUDGET_SECONDS))
-    forward, step = (phase[implementation.variant].processes[0] for phase in phases)
-    found = {
-        "forward_seconds": {"samples": forward.seconds, "number": forward.calls},
-        "step_seconds": {"samples": step.seconds, "number": step.calls},
-    }
-    if implementation.variant != REFERENCE:
-        pairs = zip(step.seconds, step.reference_seconds, strict=True)
-        ratios = [own / reference for own, reference in pairs]
-        found["step_ratio"] = {"samples": ratios, "number": step.calls}
-    return found
+    forward, step = sample_modules(workload, modules, Sampling(BUDGET_SECONDS))
+    return forward[implementation.variant], step[implementation.variant]
 
 
 def skip(reason: str) -> NoReturn:

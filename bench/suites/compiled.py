@@ -1,7 +1,7 @@
 """A suite a Loss, ``suites.compiled.arcface``: its ``+compile`` variants, at one size."""
 
 from lossbench.bench.suites.parameters import COMPILED, COMPILED_BATCHES, MODES
-from lossbench.bench.suites.suite import COMPILED_METRICS, make_suite
+from lossbench.bench.suites.suite import make_suite
 
 globals().update(
     {
@@ -9,7 +9,7 @@ globals().update(
             loss,
             tuple(variant + mode for variant in variants for mode in MODES),
             COMPILED_BATCHES,
-            COMPILED_METRICS,
+            compiled=True,
         )
         for loss, variants in COMPILED.items()
     }

@@ -1,8 +1,11 @@
 """A suite a Loss, ``suites.eager.arcface``: its variants that are not compiled."""
 
 from lossbench.bench.suites.parameters import ASV_BATCHES, EAGER
-from lossbench.bench.suites.suite import METRICS, make_suite
+from lossbench.bench.suites.suite import make_suite
 
 globals().update(
-    {loss: make_suite(loss, variants, ASV_BATCHES, METRICS) for loss, variants in EAGER.items()}
+    {
+        loss: make_suite(loss, variants, ASV_BATCHES, compiled=False)
+        for loss, variants in EAGER.items()
+    }
 )

@@ -1,10 +1,11 @@
 """What makes asv's benchmarks of a Loss's name: a class with a function a metric."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from lossbench.bench.limits import VARIANT_SECONDS
+from lossbench.bench.metric import Metric
+from lossbench.bench.metrics import TRACKED
 from lossbench.bench.suites.cell import AsvCell, metric_of
 from lossbench.bench.suites.parameters import ASV_CLASSES, ASV_DEVICES, ASV_DIMS, ASV_DTYPES
 
@@ -14,41 +15,14 @@ VERSION = "1"
 PARAMETERS = ("variant", "dtype", "dim", "classes", "device", "batch")
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One figure of a cell.
-
-    Attributes:
-        name: of what ``metric_of`` returns.
-        unit: as asv shows it.
-        rounds: in how many processes it is measured; ``asv run --quick`` takes one.
-    """
-
-    name: str
-    unit: str
-    rounds: int = 1
-
-
-# Times differ between processes, bytes and errors do not.
-METRICS = (
-    Metric("step_seconds", "seconds", rounds=3),
-    Metric("forward_seconds", "seconds", rounds=3),
-    Metric("step_ratio", "ratio", rounds=3),
-    Metric("peak_bytes", "bytes"),
-    Metric("saved_bytes", "bytes"),
-    Metric("error", "relative error"),
-)
-# All in one process, as the code would have to be compiled anew in each.
-COMPILED_METRICS = (
-    Metric("compile_seconds", "seconds"),
-    *(Metric(metric.name, metric.unit) for metric in METRICS),
-)
+EAGER_METRICS = tuple(metric for metric in TRACKED if metric.asv and not metric.asv.compiled)
+COMPILED_METRICS = TRACKED
 
 
 def make_suite(
-    loss: str, variants: tuple[str, ...], batches: tuple[int, ...], metrics: tuple[Metric, ...]
+    loss: str, variants: tuple[str, ...], batches: tuple[int, ...], *, compiled: bool
 ) -> type:
-    """Return a class of a Loss's name, in which asv finds a benchmark a metric."""
+    """Return a class of a Loss's name, in which asv finds a benchmark for each tracked figure."""
     # Sizes that are the same throughout are parameters too: an axis cannot be added later on.
     namespace: dict[str, Any] = {
         "__doc__": f"The benchmarks of {loss}.",
@@ -58,8 +32,10 @@ def make_suite(
         "timeout": VARIANT_SECONDS,
         "setup_cache": _share_a_folder,
     }
-    for metric in metrics:
-        namespace[f"track_{metric.name}"] = _tracker(loss, metric)
+    for metric in COMPILED_METRICS if compiled else EAGER_METRICS:
+        # All in one process, as the code would have to be compiled anew in each.
+        rounds = metric.asv.rounds if metric.asv and not compiled else 1
+        namespace[f"track_{metric.asv_name}"] = _tracker(loss, metric, rounds)
     return type(loss, (), namespace)
 
 
@@ -67,9 +43,9 @@ def _share_a_folder(_: object) -> None:
     """Do nothing: asv runs all benchmarks that have a ``setup_cache`` in one folder of its own."""
 
 
-def _tracker(loss: str, metric: Metric) -> Callable[..., Any]:
+def _tracker(loss: str, metric: Metric, rounds: int) -> Callable[..., Any]:
     def track(_: object, *parameters: Any) -> Any:
-        return metric_of(AsvCell(loss, *parameters), metric.name)
+        return metric_of(AsvCell(loss, *parameters), metric.asv_name)
 
-    track.__dict__.update(unit=metric.unit, rounds=metric.rounds)
+    track.__dict__.update(unit=metric.unit, rounds=rounds)
     return track

@@ -25,7 +25,7 @@ AXES = {
 SLOWED = ("workstation", "arcface.track_step_ratio", ("'fused'", "256", "'cpu'"))
 UNITS = {
     "arcface.track_step_ratio": "ratio",
-    "arcface.track_peak_bytes": "bytes",
+    "arcface.track_step_peak_bytes": "bytes",
     "island.track_step_ratio": "ratio",
     "island.track_compile_seconds": "seconds",
 }

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lossbench.bench.compare.comparison import CELL, KINDS, MARGIN, Comparison, compare
+from lossbench.bench.compare.comparison import (
+    CELL,
+    HIGH,
+    KINDS,
+    LOW,
+    MARGIN,
+    SPEEDUP,
+    Comparison,
+    compare,
+)
 from lossbench.bench.compare.table import changes_table
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import LEAST_WIDTH
@@ -21,7 +30,7 @@ from lossbench.bench.frame.pytest_benchmark import SOURCE, benchmark_rows
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.run.records import Record
 
-RATIOS = ["step_speedup", "step_speedup_low", "step_speedup_high"]
+RATIOS = [SPEEDUP, LOW, HIGH]
 
 
 def add_options(group: pytest.OptionGroup) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 import lossbench
 from lossbench.bench.errors import UsageError
-from lossbench.bench.paths import ROOT
+from lossbench.bench.frame import asv
+from lossbench.bench.paths import RESULTS, ROOT
 
 pytest.importorskip("asv")
 from asv.util import load_json
@@ -131,3 +132,13 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path, text, says):
     path.write_text(text)
     with pytest.raises(UsageError, match=says):
         lossbench.load(path)
+
+
+def test_every_figure_of_the_kept_history_has_a_column():
+    kept = load_json(str(RESULTS / "asv" / "benchmarks.json"))
+    functions = {name.split(".")[-1] for name in kept if name.startswith(asv.SUITES)}
+    assert functions == set(asv.BENCHMARKS)
+    frame = lossbench.load(RESULTS / "asv")
+    passed = frame[frame.status == "passed"]
+    assert passed.step_peak_bytes.notna().all()
+    assert passed.groupby("commit").step_peak_bytes.count().min() > 0

@@ -130,7 +130,9 @@ def test_ctrl_c_leaves_nothing(scratch, tmp_path):
 def test_a_planted_buffer_is_found_without_a_clock(scratch, capsys):
     plant(scratch / SOURCE, "contrastive", "buffer")
     assert main(["gate", "good", *QUICK, "--counts"]) == 1
-    line = next(line for line in capsys.readouterr().out.splitlines() if "forward peak" in line)
+    line = next(
+        line for line in capsys.readouterr().out.splitlines() if "forward_peak_bytes" in line
+    )
     assert "contrastive" in line
     assert "fused" in line
     assert "%" in line

@@ -7,7 +7,7 @@ import pytest
 from lossbench.bench.cli import main
 from lossbench.bench.paths import ROOT
 from lossbench.bench.report import data, write_report
-from lossbench.bench.report.readme import renew, renewed
+from lossbench.bench.report.readme import columns_part, renew, renewed
 from lossbench.bench.run.records import RECORDS
 from tests.bench.run.test_records import record
 from tests.makers.reports import cells_of
@@ -77,6 +77,10 @@ def test_the_committed_winners_are_those_of_the_committed_records(path):
     assert renewed(path) == path.read_text()
 
 
+def test_the_readme_explains_every_column():
+    assert columns_part() in (ROOT / "README.md").read_text()
+
+
 def test_a_file_to_renew_needs_its_marks(runs, tmp_path, capsys):
     path = tmp_path / "README.md"
     assert main(["report", "--readme", str(path)]) == 2
@@ -91,3 +95,6 @@ def test_a_file_to_renew_needs_its_marks(runs, tmp_path, capsys):
     assert "| center | 64×8, C=10, float32, cpu, gaussian | `vectorized+compile` | 2.5x" in first
     renew(path)
     assert path.read_text() == first
+    path.write_text(f"{first}<!-- columns -->\nold\n<!-- end of columns -->\nlast\n")
+    renew(path)
+    assert path.read_text() == f"{first}{columns_part()}last\n"

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 import lossbench
+from lossbench.bench.metrics import SHOWN
 from lossbench.bench.paths import ROOT
-from lossbench.bench.report import gallery, legend, write_report
+from lossbench.bench.report import gallery, write_report
 from lossbench.bench.report import page as pages
 from lossbench.bench.run.records import RECORDS
 
@@ -86,10 +87,13 @@ def test_large_reports_are_capped_and_say_so(runs, tmp_path, monkeypatch):
     assert len(list((tmp_path / "plots").glob("*.svg"))) == 2 + 6
 
 
-def test_the_legend_has_the_words_of_the_readme():
-    section = (ROOT / "README.md").read_text().split("## What the columns say")[1]
-    rows = re.findall(r"^\| (.+?) \| (.+) \|$", section.split("## ")[0], re.MULTILINE)
-    assert dict(rows[2:]) == legend.COLUMNS
+def test_the_legend_explains_every_column_of_the_cells(site):
+    text = (site / "index.html").read_text()
+    table = text.split("What was measured, a variant in a case")[1].split("</thead>")[0]
+    headings = re.findall("<th>(.+?)</th>", table)
+    terms = re.findall("<dt>(.+?)</dt>", text.split('id="legend"')[1])
+    assert headings[-len(SHOWN) :] == [metric.heading for metric in SHOWN]
+    assert terms[: len(SHOWN)] == headings[-len(SHOWN) :]
 
 
 def visible(page, selector):

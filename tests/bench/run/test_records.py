@@ -50,6 +50,27 @@ def test_only_what_agrees_has_passed(agreement):
         record(agreement=agreement)
 
 
+@pytest.mark.parametrize(
+    ("error", "budget", "share"),
+    [
+        (1e-8, 1e-7, 0.1),
+        (math.inf, 1e-7, math.inf),
+        (1e-8, math.inf, 0),
+        (math.inf, math.inf, 0),
+    ],
+)
+def test_the_share_of_a_budget_is_above_1_where_it_is_refused(error, budget, share):
+    part = dataclasses.replace(GOOD, error=error, budget=budget)
+    assert part.budget_share == pytest.approx(share)
+    assert part.passed == (part.budget_share <= 1)
+
+
+def test_the_worst_quantity_is_the_nearest_to_its_budget():
+    overflowing = dataclasses.replace(BAD, quantity="grad.x", budget=math.inf)
+    assert record(agreement=(overflowing, GOOD)).worst == GOOD
+    assert record(agreement=(), status="failed", step=None, forward=None).worst is None
+
+
 def test_replacing_a_status_is_checked_too():
     with pytest.raises(ValueError, match="no times"):
         dataclasses.replace(record(), status="failed")

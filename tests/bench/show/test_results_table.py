@@ -1,22 +1,28 @@
 """The table of a run says what was found, and what spoils it."""
 
+import csv
+import io
+import json
 import math
 from dataclasses import replace
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from lossbench.bench.cli import main
 from lossbench.bench.format import LEAST_WIDTH
+from lossbench.bench.frame import COLUMNS
 from lossbench.bench.machine.conditions import Conditions
 from lossbench.bench.measure.ceilings import Ceilings, limit
 from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.run.economics import best_eager, break_even_steps
 from lossbench.bench.run.records import record_file
-from lossbench.bench.show.results import attained, results_table, warnings
+from lossbench.bench.show.results import results_table, warnings
 from lossbench.bench.timing.samples import Samples, Timing
-from tests.bench.run.test_records import record
+from tests.bench.run.test_records import BAD, record
+from tests.makers.runs import save_run
 
 COMPILED = Compilation(6.0, 1, 0, cached=False, sweep=(3, 2, 8), recompiles=1)
 
@@ -79,8 +85,8 @@ def test_every_column_of_the_table_is_whole():
 
 def test_a_step_is_told_as_a_share_of_the_attainable():
     ceilings = Ceilings({"float32": 1e12}, 1e12, {"forward": 1e-6, "step": 5e-4})
-    assert attained(replace(timed("fused", 1e-3), ceilings=ceilings)) == "50% overhead"
-    assert attained(record()) == ""
+    assert "50% overhead" in text_of([replace(timed("fused", 1e-3), ceilings=ceilings)])
+    assert "overhead" not in text_of([record()])
 
 
 def test_what_spoils_a_run_is_told_once():
@@ -112,3 +118,26 @@ def test_what_is_no_longer_registered_is_shown_last_and_marked():
     assert places == sorted(places)
     assert "gone: no longer registered" in text
     assert text.count("no longer registered") == 1
+
+
+def test_results_gives_every_figure_of_every_record(tmp_path, capsys):
+    refused = replace(
+        record(), variant="fused", status="refused", agreement=(BAD,), step=None, forward=None
+    )
+    run = save_run(tmp_path / "run", [timed("vectorized", 1e-3), refused])
+    other = save_run(tmp_path / "other", [timed("reference", 1e-3)])
+    assert main(["results", str(run), str(other), "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert list(rows[0]) == list(COLUMNS)
+    assert [row["variant"] for row in rows] == ["vectorized", "fused", "reference"]
+    assert [row["step_seconds"] for row in rows] == ["0.001", "", "0.001"]
+    assert rows[1]["error"] == "inf"
+    assert main(["results", str(run), "--json"]) == 0
+    timed_row, refused_row = json.loads(capsys.readouterr().out)
+    assert timed_row["step_seconds"] == pytest.approx(1e-3)
+    assert timed_row["samples_per_second"] == pytest.approx(4e3)
+    assert (refused_row["error"], refused_row["step_seconds"]) == ("inf", None)
+    assert main(["results", str(run), "--json", "--loss", "arcface"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["results", str(run), "--json", "--csv"]) == 2
+    assert "give one of them" in capsys.readouterr().err

@@ -24,7 +24,7 @@ UNITS = {
     "step_seconds": "seconds",
     "forward_seconds": "seconds",
     "step_ratio": "ratio",
-    "peak_bytes": "bytes",
+    "step_peak_bytes": "bytes",
     "saved_bytes": "bytes",
     "error": "relative error",
     "compile_seconds": "seconds",

@@ -1,0 +1,283 @@
+"""Every figure of a Record, once.
+
+Tables, frame, report, README, docs, asv, pytest-benchmark, comparison and gate iterate over
+``METRICS`` and list no figures of their own: a new figure is one entry. asv imports this module
+when it looks for benchmarks, so that heavy libraries are imported where they are used.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lossbench.bench.metric import Compared, Gated, Metric, Row, Tracked, at, quotient_of
+
+STEP_RATIO = "step_ratio"
+"""The name under which asv keeps 1 over ``step_speedup``: it takes every rise for a regression."""
+
+
+def _largest_error(found: Any) -> float | None:
+    return max((part.error for part in found.agreement), default=None)
+
+
+def _verdict(found: Any) -> str | None:
+    from lossbench.impls.variant import REFERENCE
+
+    if found.step is None:
+        return None
+    return REFERENCE if found.variant == REFERENCE else str(found.step.verdict)
+
+
+def _limit(name: str) -> Callable[[Any], Any]:
+    """Return the function that reads a field of the least that a Record's step could take."""
+
+    def read(found: Any) -> Any:
+        least = found.limit("step") if found.step else None
+        return getattr(least, name) if least else None
+
+    return read
+
+
+def _ends(phase: str) -> Iterator[Metric]:
+    """Yield the figures of the interval of a phase's speed-up."""
+    for end, words in (("low", "lower"), ("high", "upper")):
+        name = f"{phase}_speedup"
+        meaning = f"{words} end of the 95% interval of `{name}`"
+        yield Metric(f"{name}_{end}", "ratio", meaning, at(f"{phase}.speedup.{end}"))
+
+
+def _samples(phase: str) -> Callable[[Any], dict[str, Any] | None]:
+    """Return the function that gives asv the samples of a phase, of one process."""
+
+    def samples(found: Any) -> dict[str, Any] | None:
+        timing = getattr(found, phase)
+        if timing is None:
+            return None
+        (process,) = timing.processes
+        return {"samples": list(process.seconds), "number": process.calls}
+
+    return samples
+
+
+def _step_ratios(found: Any) -> dict[str, Any] | None:
+    """Return the step's time over the reference's in each round; none for the reference itself."""
+    from lossbench.impls.variant import REFERENCE
+
+    if found.step is None or found.variant == REFERENCE:
+        return None
+    (process,) = found.step.processes
+    pairs = zip(process.seconds, process.reference_seconds, strict=True)
+    return {"samples": [own / reference for own, reference in pairs], "number": process.calls}
+
+
+def _speedup_text(row: Row) -> str:
+    from lossbench.bench.format import spread
+    from lossbench.bench.timing.intervals import Interval
+    from lossbench.impls.variant import REFERENCE
+
+    median, low, high = (row.get(f"step_speedup{end}") for end in ("", "_low", "_high"))
+    if row["variant"] == REFERENCE or median is None:
+        return ""
+    # asv keeps no interval of 95%.
+    return f"{median:.3g}x" if low is None or high is None else spread(Interval(median, low, high))
+
+
+def _limit_text(row: Row) -> str:
+    share = row.get("limit_share")
+    return "" if share is None else f"{share:.0%} {row['bound']}"
+
+
+def _verdict_text(row: Row) -> str:
+    return str(row.get("verdict") or row["status"])
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "step_seconds",
+        "seconds",
+        "median time of a step: forward, and backward to every input and parameter",
+        at("step.median_seconds"),
+        heading="step",
+        asv=Tracked(rounds=3, samples=_samples("step")),
+    ),
+    Metric(
+        "forward_seconds",
+        "seconds",
+        "median time of a forward that keeps its graph",
+        at("forward.median_seconds"),
+        heading="forward",
+        asv=Tracked(rounds=3, samples=_samples("forward")),
+    ),
+    Metric(
+        "step_speedup",
+        "ratio",
+        "the reference's step over the variant's, median of pairs from the same round, with its "
+        "95% interval; asv keeps the inverse, `step_ratio`",
+        at("step.speedup.median"),
+        heading="speed-up [95%]",
+        text=_speedup_text,
+        asv=Tracked(rounds=3, samples=_step_ratios, inverse=STEP_RATIO),
+        compared="speedup",
+    ),
+    *_ends("step"),
+    Metric(
+        "forward_speedup",
+        "ratio",
+        "the reference's forward over the variant's, median of pairs from the same round",
+        at("forward.speedup.median"),
+    ),
+    *_ends("forward"),
+    Metric(
+        "samples_per_second",
+        "1/s",
+        "batch over `step_seconds`",
+        derive=quotient_of("batch", "step_seconds"),
+        heading="samples/s",
+    ),
+    Metric(
+        "step_peak_bytes",
+        "bytes",
+        "the most bytes at once above inputs and parameters in a step, gradients included",
+        at("memory.step_peak_bytes"),
+        heading="peak",
+        asv=Tracked(),
+        compared="bytes",
+        gated="bytes",
+    ),
+    Metric(
+        "forward_peak_bytes",
+        "bytes",
+        "the most bytes at once above inputs and parameters in a forward, outputs included",
+        at("memory.forward_peak_bytes"),
+        gated="bytes",
+    ),
+    Metric(
+        "saved_bytes",
+        "bytes",
+        "bytes that are kept from forward to backward",
+        at("memory.saved_bytes"),
+        heading="saved",
+        asv=Tracked(),
+        compared="bytes",
+        gated="bytes",
+    ),
+    Metric(
+        "operators",
+        "count",
+        "operators that a step dispatches",
+        at("counters.operators"),
+        heading="ops",
+        gated="note",
+    ),
+    Metric(
+        "allocations",
+        "count",
+        "buffers that a step takes",
+        at("memory.allocations"),
+        gated="note",
+    ),
+    Metric(
+        "synchronisations",
+        "count",
+        "times that a step waits for the device",
+        at("counters.synchronisations"),
+        gated="waits",
+    ),
+    Metric(
+        "limit_seconds",
+        "seconds",
+        "the least time that a step could take on this machine",
+        _limit("seconds"),
+    ),
+    Metric(
+        "bound",
+        "word",
+        "what bounds `limit_seconds`: `arithmetic`, `bytes` or `overhead`",
+        _limit("bound"),
+    ),
+    Metric(
+        "limit_share",
+        "share",
+        "the least time that this machine could take over the step's, and what bounds that: "
+        "`arithmetic` at the rate of a matrix product, `bytes` at the bandwidth of a copy, or the "
+        "`overhead` of a call",
+        derive=quotient_of("limit_seconds", "step_seconds"),
+        heading="of limit",
+        text=_limit_text,
+    ),
+    Metric(
+        "error",
+        "relative error",
+        "the largest relative error against the reference in float64, over loss, outputs, "
+        "gradients and state",
+        _largest_error,
+        heading="error",
+        asv=Tracked(),
+        compared="error",
+    ),
+    Metric(
+        "budget_share",
+        "share",
+        "the largest share of its error budget that a quantity takes; above 1 it is refused",
+        at("worst.budget_share"),
+    ),
+    Metric(
+        "worst_quantity",
+        "word",
+        "the quantity that takes the largest share of its error budget",
+        at("worst.quantity"),
+    ),
+    Metric(
+        "verdict",
+        "word",
+        "`faster`, `slower`, `same` (the interval lies within 2% of 1) or `unclear`; `reference` "
+        "for the reference itself; or why there are no times",
+        _verdict,
+        heading="verdict",
+        text=_verdict_text,
+    ),
+    Metric(
+        "processes",
+        "count",
+        "number of processes that sampled the times; the luck of one alone stays in its figures",
+        lambda found: len(found.step.processes) if found.step else None,
+    ),
+    Metric(
+        "compile_seconds",
+        "seconds",
+        "time of the first compilation, nothing in the cache",
+        at("compilation.compile_seconds"),
+        asv=Tracked(compiled=True),
+    ),
+    Metric(
+        "warm_compile_seconds",
+        "seconds",
+        "time of the compilation in a new process that finds the code on the disk",
+        at("warm_compilation.compile_seconds"),
+    ),
+)
+
+SHOWN = tuple(metric for metric in METRICS if metric.heading)
+"""The columns of printed tables and of the report, in order."""
+
+TRACKED = tuple(metric for metric in METRICS if metric.asv)
+"""What asv keeps."""
+
+
+def compared(kind: Compared) -> tuple[Metric, ...]:
+    """Return the figures of which a comparison tells a kind of change."""
+    return tuple(metric for metric in METRICS if metric.compared == kind)
+
+
+def gated(*kinds: Gated) -> tuple[Metric, ...]:
+    """Return the figures that the gate takes in one of some ways."""
+    return tuple(metric for metric in METRICS if metric.gated in kinds)
+
+
+def figures(found: Any) -> dict[str, Any]:
+    """Return every figure that can be read off a Record, by name; what it lacks is left out."""
+    read = {metric.name: metric.of(found) for metric in METRICS if metric.read}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def derived(row: Row) -> dict[str, Any]:
+    """Return the figures that are computed from others of a row."""
+    return {metric.name: metric.derive(row) for metric in METRICS if metric.derive}

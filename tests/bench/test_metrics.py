@@ -1,0 +1,117 @@
+"""Every figure stands once: what there is of it follows from its entry."""
+
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+
+from lossbench.bench.frame import COLUMNS
+from lossbench.bench.gate.compare import Seen
+from lossbench.bench.measure.ceilings import Ceilings
+from lossbench.bench.measure.compilation import Compilation, WarmCompilation
+from lossbench.bench.measure.counters import Counters
+from lossbench.bench.measure.memory import Memory
+from lossbench.bench.metric import Metric, at
+from lossbench.bench.metrics import METRICS, SHOWN, TRACKED, compared, derived, figures, gated
+from lossbench.bench.paths import ROOT
+from lossbench.bench.run.records import Record
+from lossbench.bench.suites.cell import Measured, tracked_figures
+from tests.bench.run.test_records import BAD, record
+
+COMPILATION = Compilation(6.0, 1, 0, cached=False, sweep=(3, 2, 8), recompiles=1)
+FULL = replace(
+    record(),
+    counters=Counters(20, 1),
+    ceilings=Ceilings({"float32": 1e12}, 1e12, {"forward": 1e-6, "step": 5e-7}),
+    compilation=COMPILATION,
+    warm_compilation=WarmCompilation(0.5, 2.5, cached=True),
+)
+UNTIMED = record(status="refused", agreement=(BAD,), forward=None, step=None, memory=None)
+
+
+def test_names_and_headings_are_there_once():
+    for names in (
+        [metric.name for metric in METRICS],
+        [metric.heading for metric in SHOWN],
+        [metric.asv_name for metric in TRACKED],
+    ):
+        assert len(names) == len(set(names))
+
+
+def test_names_end_in_their_units():
+    endings = {"seconds": "_seconds", "bytes": "_bytes", "share": "_share", "1/s": "_per_second"}
+    for metric in METRICS:
+        if metric.unit in endings:
+            assert metric.name.endswith(endings[metric.unit])
+
+
+def test_a_full_record_has_every_figure_and_each_is_shown_as_text():
+    row = {"variant": FULL.variant, "batch": FULL.case.batch, **figures(FULL)}
+    row |= derived(row)
+    assert [metric.name for metric in METRICS if row.get(metric.name) is None] == []
+    assert all(metric.cell(row) for metric in METRICS)
+    assert all(metric.words(row[metric.name]) for metric in METRICS)
+    assert row["samples_per_second"] == pytest.approx(FULL.case.batch / row["step_seconds"])
+    assert row["limit_share"] == pytest.approx(5e-7 / 2.5e-6)
+
+
+def test_what_was_refused_has_the_figures_of_its_agreement_alone():
+    found = figures(UNTIMED)
+    assert found == {"error": BAD.error, "budget_share": BAD.error, "worst_quantity": "out.loss"}
+    row = {"variant": UNTIMED.variant, "status": "refused", "batch": 4, **found}
+    assert set(derived(row).values()) == {None}
+    texts = {metric.name: metric.cell(row) for metric in METRICS}
+    assert {name for name, text in texts.items() if text} == {*found, "verdict"}
+    assert texts["verdict"] == "refused"
+
+
+@pytest.mark.parametrize("seconds", [None, 0.0, "many"])
+def test_what_cannot_be_divided_is_missing(seconds):
+    assert set(derived({"batch": 4, "step_seconds": seconds}).values()) == {None}
+
+
+def test_a_speed_up_without_an_interval_is_shown_alone():
+    (metric,) = compared("speedup")
+    assert metric.cell({"variant": "fused", "step_speedup": 2.0}) == "2x"
+    assert metric.cell({"variant": "reference", "step_speedup": 1.0}) == ""
+
+
+def test_the_frame_has_a_column_for_each():
+    assert {m.name: (m.dtype, m.meaning) for m in METRICS}.items() <= COLUMNS.items()
+
+
+def test_the_gate_reads_its_figures_off_what_it_has_seen():
+    seen = Seen("passed", "", Memory(5, 8, 6, 9), Counters(20, 3))
+    found = {metric.name: metric.of(seen) for metric in gated("bytes", "waits", "note")}
+    assert found["step_peak_bytes"] == 8
+    assert found["synchronisations"] == 3
+    assert None not in found.values()
+
+
+def test_asv_reads_its_figures_off_a_part_of_a_record():
+    assert {field.name for field in fields(Measured)} <= {field.name for field in fields(Record)}
+    measured = Measured(**{field.name: getattr(FULL, field.name) for field in fields(Measured)})
+    found = tracked_figures(measured)
+    assert set(found) == {metric.asv_name for metric in TRACKED}
+    assert found["step_ratio"]["samples"] == [2.0, 1.5]
+    assert "step_ratio" not in tracked_figures(replace(measured, variant="reference"))
+    refused = Measured(FULL.case, "fused", (BAD,))
+    assert tracked_figures(refused) == {"error": BAD.error}
+
+
+def test_a_figure_comes_from_one_place():
+    for wrong in ({}, {"read": at("status"), "derive": len}):
+        with pytest.raises(ValueError, match="x_bytes: expected either read or derive"):
+            Metric("x_bytes", "bytes", "nothing", **wrong)
+    (computed,) = (metric for metric in METRICS if metric.name == "limit_share")
+    with pytest.raises(ValueError, match="computed from other figures"):
+        computed.of(FULL)
+
+
+def test_asv_imports_the_figures_without_anything_heavy():
+    code = (
+        "import sys, lossbench.bench.suites.suite\n"
+        "assert not {'torch', 'numpy', 'pandas', 'lossbench.impls'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
