@@ -11,7 +11,7 @@ IMPORT_FOLDER = Path(lossbench.__file__).absolute().parent.parent
 PACKAGE = Path(__file__).resolve().parent.parent
 """The folder that holds the rooms: the root of a checkout, or the installed package."""
 
-IN_CHECKOUT = (PACKAGE / "asv.conf.json").is_file()
+IN_CHECKOUT = (PACKAGE / "pyproject.toml").is_file()
 """Whether this is a checkout, which has a history, tests and documentation beside the rooms."""
 
 ROOT = PACKAGE

@@ -6,7 +6,7 @@ installed. Nothing is imported before it is asked for: ``lossbench --help`` need
 """
 
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def _version() -> str:
     from lossbench.bench.paths import IN_CHECKOUT, ROOT
 
     if not IN_CHECKOUT:
-        return version("lossbench")
+        try:
+            return version("lossbench")
+        except PackageNotFoundError:
+            # A bare copy of the folders, neither installed nor a checkout.
+            return "0+unknown"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     return str(project["version"])
 

@@ -39,7 +39,7 @@ def repository(tmp_path_factory):
     unwanted = shutil.ignore_patterns("__pycache__")
     for package in ("bench", "impls", "lossbench", "reference"):
         shutil.copytree(ROOT / package, folder / package, symlinks=True, ignore=unwanted)
-    shutil.copy(ROOT / "asv.conf.json", folder)
+    shutil.copy(ROOT / "pyproject.toml", folder)
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "all")
     git(folder, "tag", "good")
