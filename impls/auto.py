@@ -28,13 +28,12 @@ class Choice:
     """Why a module is the variant that it is.
 
     Attributes:
-        loss: what it computes.
-        variant: how.
-        reason: in a line.
-        machine: whose measurements recommend it; empty where it was asked for.
-        measured: the day of these, ISO 8601; empty likewise.
-        size: the measured size that was taken, by axis: ``batch``, ``dim``, ``classes``; empty
-            likewise.
+        loss: the name of the Loss.
+        variant: the name of the variant.
+        reason: the reason for it, in a line.
+        machine: the machine that was measured; empty if no measurement led to the choice.
+        measured: the day of the measurement, ISO 8601; empty without one.
+        size: the measured size by axis, ``batch``, ``dim``, ``classes``; empty without one.
     """
 
     loss: str
@@ -54,15 +53,15 @@ class Recommendation:
     """One line of the table: what to take for a Loss at one measured size.
 
     Attributes:
-        machine: where it was measured.
-        measured: on which day, ISO 8601.
-        device: its type, ``cpu`` or ``cuda``.
-        dtype: of embeddings and parameters, ``float32``.
-        batch: B.
-        dim: D.
-        classes: C.
-        variants: those that are faster than the reference, the fastest first; then the reference.
-        speedups: of each over the reference.
+        machine: the machine that was measured.
+        measured: the day of the measurement, ISO 8601.
+        device: the device type, ``cpu`` or ``cuda``.
+        dtype: the dtype of embeddings and parameters, as in ``float32``.
+        batch: the number of samples, B.
+        dim: the length of an embedding, D.
+        classes: the number of classes, C.
+        variants: the variants faster than the reference, the fastest first; then the reference.
+        speedups: the speed-up of each variant over the reference.
     """
 
     machine: str
@@ -114,11 +113,11 @@ def build(
     taken; a loss that nobody has measured is built as its reference. ``choice.reason`` says so.
 
     Args:
-        loss: its name.
-        variant: which; ``auto`` for the one that is recommended.
-        device: where it will run.
-        dtype: of its parameters; float32 also where autocast will lower it.
-        batch: B, samples a step, for ``auto``; it may be left out.
+        loss: the name of the Loss.
+        variant: the name of the variant; ``auto`` takes the one that is recommended.
+        device: the device that it will run on.
+        dtype: the dtype of its parameters; float32 also where autocast will lower it.
+        batch: the number of samples a step, B, for ``auto``; it may be left out.
         validate: refuse inputs that the Loss does not define, at some microseconds a call.
         **arguments: the Loss's arguments; those left out take the document's values.
 

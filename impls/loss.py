@@ -30,18 +30,18 @@ class Loss:
     """One definition of a loss, and all that is known of it before anything is computed.
 
     Attributes:
-        name: what it is called everywhere, ``arcface``.
-        summary: what it does, in a line.
-        formula: what it computes, in plain text.
-        document: which of the ``DOCUMENTS``, and the class there; empty if none has the loss.
+        name: the name of the loss everywhere, such as ``arcface``.
+        summary: a line in the words of the field, such as ``additive angular margin``.
+        formula: the equation in plain text.
+        document: the number of one of the ``DOCUMENTS`` and the class there; empty without one.
         reference: the module that computes it as the document does.
-        inputs: what its ``forward`` takes: ``labelled`` embeddings, ``pairs``, the ``rows`` of two
+        inputs: the kind of inputs: ``labelled`` embeddings, ``pairs``, the ``rows`` of two
             matrices, or two ``arrays`` of one shape.
         output: the named tuple that every implementation returns.
         cost: the fewest operations and the least traffic that it can do with.
-        paper: where the loss was published; empty where the document names no paper.
-        departures: how the document, or the reference in repairing it, departs from the paper and
-            from what one would expect.
+        paper: the publication of the loss; empty where the document names no paper.
+        departures: the ways in which the document, or the reference in repairing it, differs from
+            the paper and from what one would expect.
         kind: a ``loss``, or a ``distance`` that losses are built from.
         needs_negatives: whether a batch of one class has no loss.
         bounds: the lowest and the highest value of an argument, where this Loss narrows them.

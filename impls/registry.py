@@ -57,14 +57,14 @@ def register(
     """Enter the decorated class, or function that returns a module, as an Implementation.
 
     Args:
-        loss: the name of what it computes.
-        variant: how, in a word.
+        loss: the name of the Loss that it computes.
+        variant: the name of the way it computes it, such as ``fused``.
         requires: the packages, by import name, that it needs beyond torch.
         devices: the device types that it runs on.
         dtypes: the floating dtypes that it takes.
         compiles: whether torch.compile takes its forward, or the method that its class names as
             ``compiled_method``, as one graph; if so its ``+compile`` variants are entered too.
-        departs: why its values cannot be the Loss's, where they are not.
+        departs: the reason why its values cannot be the Loss's; empty if they are.
         since: the first torch release that it runs on.
         sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
 

@@ -24,11 +24,11 @@ class ArcFaceWeights(ClassWeights):
     """Class weights under a scale and an additive angular margin.
 
     Attributes:
-        scale: s.
+        scale: the factor s of all cosines.
         cos_m: ``cos m``.
         sin_m: ``sin m``.
-        lowest_cosine: where the guarded form leaves ``cos(θ + m)``, at ``θ = π - m``.
-        drop: what it takes off the cosine beyond that.
+        lowest_cosine: the cosine at ``θ = π - m``; below it the guarded form leaves ``cos(θ + m)``.
+        drop: the amount that the guarded form takes off such a cosine.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:

@@ -23,14 +23,14 @@ class Implementation:
     """One way to compute a Loss.
 
     Attributes:
-        loss: what it computes.
-        variant: how, in a word: ``reference``, ``vectorized``, ...
-        builder: makes the module from the Loss's arguments.
+        loss: the Loss that it computes.
+        variant: the name of the way it computes it: ``reference``, ``vectorized``, ...
+        builder: the class or function that makes the module from the Loss's arguments.
         requires: the packages, by import name, that it needs beyond torch.
         devices: the device types that it runs on.
         dtypes: the floating dtypes that it takes.
-        departs: why its values cannot be the Loss's, where they are not; empty where they are.
-        mode: torch.compile's, of a ``+compile`` variant; empty of any other.
+        departs: the reason why its values cannot be the Loss's; empty if they are.
+        mode: the mode of torch.compile for a ``+compile`` variant; empty for any other.
         since: the first torch release that it runs on.
         sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
     """

@@ -32,7 +32,7 @@ class LossAndCorrect(NamedTuple):
 
     Attributes:
         loss: 0-d.
-        correct: how many anchors are at least as far from their negative as from their positive,
+        correct: the number of anchors at least as far from their negative as from their positive,
             0-d int64; ``None`` where an implementation does not count.
     """
 

@@ -1,4 +1,4 @@
-"""Distances of which the result is all that their gradient needs besides the rows."""
+"""Distances that need only the rows and their own result for the gradient."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ class TripletBatchHard(Precomputed):
     """Mine by one product in blocks, then take the chosen pairs by their difference.
 
     The gradient reaches each anchor and its two partners: ``O(B D)`` work and memory beyond the
-    product, of which no more than a block is ever there. It is made in the forward pass, where the
+    product, computed a block at a time. It is made in the forward pass, where the
     differences are at hand.
     """
 

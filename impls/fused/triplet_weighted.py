@@ -15,7 +15,7 @@ class _WeightedTriplet(Precomputed):
     """The gradient is made along with the loss, and alone is kept.
 
     Attributes:
-        epsilon: added to the sums of the weights.
+        epsilon: the number added to the sums of the weights.
         shifted: whether the closest negative's distance is taken off before the exponential.
     """
 

@@ -19,8 +19,8 @@ class Tile(NamedTuple):
     """The classes ``start:stop``.
 
     Attributes:
-        start: its first class.
-        stop: one beyond its last class.
+        start: the first class of the tile.
+        stop: one beyond the last class of the tile.
         column: each sample's target within the tile, ``[B, 1]``; any column if it is elsewhere.
         inside: whether the target is here, ``[B, 1]``.
     """
@@ -35,12 +35,12 @@ class ClassTiles:
     """Tiles of ``weight [D, C]`` and of the scores of ``batch`` samples.
 
     Args:
-        weight: in any dtype.
+        weight: the class weights ``[D, C]``, in any dtype.
         labels: ``[B]``, int64.
-        dtype: what to compute in.
+        dtype: the dtype to compute in.
 
     Attributes:
-        kept: how many tiles' scores may be kept.
+        kept: the number of tiles that may keep their scores for the backward pass.
     """
 
     def __init__(self, weight: Tensor, labels: Tensor, dtype: torch.dtype) -> None:

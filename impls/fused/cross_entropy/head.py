@@ -44,9 +44,9 @@ class Columns(NamedTuple):
 
         Args:
             grad: ``[D, C]``.
-            columns: as scaled.
-            products: room for ``[D, C]``, where there is some.
-            out: where the result goes, ``[D, C]`` of any dtype; else in place.
+            columns: the scaled weight columns ``[D, C]``.
+            products: a buffer ``[D, C]`` to write products to; ``None`` allocates one.
+            out: a tensor ``[D, C]`` of any dtype for the result; ``None`` overwrites ``grad``.
         """
         along = torch.mul(columns, grad, out=products).sum(0).mul_(self.radial)
         grad.addcmul_(columns, along, value=-1)
@@ -77,9 +77,9 @@ class Head:
     """How a loss turns products into logits, and its samples' losses into one number.
 
     Attributes:
-        columns: from the lengths of the weight columns to their scale; ``None``: as they are.
-        scale: rows are divided by their length and multiplied by this; ``None``: as they are.
-        margin: from the target's cosine, in float64, to what stands for it; ``None``: itself.
+        columns: a function from the columns' lengths to their scale; ``None`` leaves them.
+        scale: the length that rows are brought to; ``None`` leaves them.
+        margin: a function from the target's cosine, in float64, to its substitute; or ``None``.
         gamma: the power of the focal factor ``(1 - p)^γ``, which has no gradient.
         mean: divide by the size of the batch.
     """
@@ -101,10 +101,10 @@ class Rows(NamedTuple):
 
     Attributes:
         given: ``[B, D]``, in the dtype to compute in.
-        scaled: those whose products with the scaled columns are the logits, ``[B, D]``.
+        scaled: the rows that give the logits by products with the scaled columns, ``[B, D]``.
         lengths: ``[B, 1]``, in float64; ``None`` where the Head takes the rows as they are.
         factor: ``scaled / given``, ``[B, 1]``.
-        scale: the Head's.
+        scale: the ``scale`` of the Head.
     """
 
     given: Tensor
@@ -155,9 +155,9 @@ class Target(NamedTuple):
     """The target's logits under a margin, ``[B, 1]`` each.
 
     Attributes:
-        logit: what stands for the product.
-        slope: its derivative by the product.
-        stretch: its derivative by the embedding's length, where the length is the row's scale.
+        logit: the substitute for the target's product.
+        slope: the logit's derivative by the product.
+        stretch: the logit's derivative by the embedding's length, if that is the row's scale.
     """
 
     logit: Tensor

@@ -121,8 +121,8 @@ class _Scores:
 
     Args:
         rows: the embeddings.
-        samples: what the forward pass found.
-        kept: of each of the first tiles the highest score, and the powers before their sum.
+        samples: the terms that the forward pass found.
+        kept: the highest score and the powers before their sum, for each of the first tiles.
         bounded: whether the powers are those of the scores as they are.
     """
 
@@ -151,8 +151,8 @@ class _Gradients:
     """The gradients that are needed, gathered tile by tile.
 
     Attributes:
-        rows: of the scaled rows, but for each sample's share, ``[B, D]``.
-        weight: ``[D, C]``, in the weight's dtype.
+        rows: the gradient of the scaled rows before each sample's share, ``[B, D]``.
+        weight: the gradient ``[D, C]``, in the weight's dtype.
     """
 
     def __init__(

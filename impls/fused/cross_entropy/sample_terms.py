@@ -20,10 +20,10 @@ class Sum(NamedTuple):
 
     @classmethod
     def over(cls, scores: Tensor, *, bounded: bool) -> "Sum":
-        """Return the sum of the powers of ``scores [B, T]``, whose place its terms take.
+        """Return the sum of the powers of ``scores [B, T]``, which they overwrite.
 
         Args:
-            scores: what to raise two to.
+            scores: the exponents of two.
             bounded: whether the powers are summed as they are.
         """
         if bounded:
@@ -50,7 +50,7 @@ class SampleTerms(NamedTuple):
         top: the highest score.
         amount: the sum over the classes of ``2^(score - top)``.
         pull: the loss's derivative by the product with the target's column.
-        stretch: its derivative by the embedding's length, where a margin makes there be one.
+        stretch: the loss's derivative by the embedding's length; ``None`` without a margin on it.
         focus: the focal factor, where there is one.
     """
 
@@ -69,8 +69,8 @@ class SampleTerms(NamedTuple):
         Args:
             others: the sum over all classes but the target.
             score: the target's score before the margin, ``[B, 1]``.
-            target: what the margin makes of it.
-            head: what made the logits.
+            target: the target's logit under the margin; ``None`` without a margin.
+            head: the rule that made the logits.
         """
         if target is not None:
             score = target.logit / LN_2

@@ -20,7 +20,7 @@ class Evaluated(NamedTuple):
 
 
 class Precomputed(nn.Module, ABC):
-    """A labelled loss of which ``evaluate`` makes the value and the gradient.
+    """A labelled loss; its ``evaluate`` makes the value and the gradient.
 
     The loss is linear in what flows in from above, so that one gradient serves any.
     """

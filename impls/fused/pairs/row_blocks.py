@@ -13,7 +13,7 @@ ALIGNMENT = 16
 
 
 class RowBlock(NamedTuple):
-    """Rows ``start:stop``, whose classes lie within the columns ``low:high``."""
+    """Rows ``start:stop``; all samples of their classes are in the columns ``low:high``."""
 
     start: int
     stop: int
@@ -40,7 +40,7 @@ def has_bands(labels: Tensor) -> bool:
 
 
 def row_blocks(sorted_labels: Tensor) -> Iterator[RowBlock]:
-    """Cut rows of ``sorted_labels [B]`` into blocks, whose bands may be all columns."""
+    """Cut rows of ``sorted_labels [B]`` into blocks; a band may be all columns."""
     batch = len(sorted_labels)
     rows = block_rows(batch)
     starts = list(range(0, batch, rows))

@@ -14,7 +14,7 @@ FAR = 1e30
 
 
 def mask_positives(distances: Tensor, same: Tensor) -> Tensor:
-    """Return the distances of positives, and of the others one whose weight is 0."""
+    """Return the distances of positives; for all others ``-FAR``, which has weight 0."""
     return torch.where(same, distances, -FAR)
 
 
@@ -38,9 +38,9 @@ def weighted_triplet(
     Args:
         x: ``[B, D]``, detached, float32 or wider.
         labels: ``[B]``.
-        epsilon: added to the sums of the weights.
+        epsilon: the number added to the sums of the weights.
         shifted: whether the closest negative's distance is taken off before the exponential.
-        wants_gradient: make the gradient too.
+        wants_gradient: whether to make the gradient too.
     """
     order = None
     if block_rows(len(x)) < len(x):
