@@ -15,7 +15,7 @@ from lossbench.bench.measure.degenerate import DEGENERATE
 from lossbench.bench.promises import Check
 from lossbench.bench.timing.intervals import Interval
 from lossbench.impls.compiled import eager_of
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 LEAST_WIDTH = 160
 OUTCOME_STYLES = {"holds": "green", "fails": "red", "too few trials to judge": "yellow"}

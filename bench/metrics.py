@@ -19,7 +19,7 @@ def _largest_error(found: Any) -> float | None:
 
 
 def _verdict(found: Any) -> str | None:
-    from lossbench.impls.variant import REFERENCE
+    from lossbench.impls.registry import REFERENCE
 
     if found.step is None:
         return None
@@ -59,7 +59,7 @@ def _samples(phase: str) -> Callable[[Any], dict[str, Any] | None]:
 
 def _step_ratios(found: Any) -> dict[str, Any] | None:
     """Return the step's time over the reference's in each round; none for the reference itself."""
-    from lossbench.impls.variant import REFERENCE
+    from lossbench.impls.registry import REFERENCE
 
     if found.step is None or found.variant == REFERENCE:
         return None
@@ -71,7 +71,7 @@ def _step_ratios(found: Any) -> dict[str, Any] | None:
 def _speedup_text(row: Row) -> str:
     from lossbench.bench.format import spread
     from lossbench.bench.timing.intervals import Interval
-    from lossbench.impls.variant import REFERENCE
+    from lossbench.impls.registry import REFERENCE
 
     median, low, high = (row.get(f"step_speedup{end}") for end in ("", "_low", "_high"))
     if row["variant"] == REFERENCE or median is None:

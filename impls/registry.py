@@ -18,6 +18,16 @@ from lossbench.impls.compiled import COMPILE_MODES, compiled
 from lossbench.impls.loss import Loss
 from lossbench.impls.variant import OLDEST_TORCH, REFERENCE, Implementation
 
+__all__ = [
+    "REFERENCE",
+    "implementation",
+    "implementations",
+    "loss",
+    "losses",
+    "register",
+    "register_loss",
+]
+
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
 _losses = dict[str, Loss]()

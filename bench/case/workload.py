@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.data import DIFFERENTIABLE, DRAWS, make_inputs
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 # The axis along the embedding, of inputs and parameters by name.
 FEATURE_AXES = {**dict.fromkeys(DIFFERENTIABLE, 1), "weight": 0, "centers": 1}

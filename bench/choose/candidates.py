@@ -23,7 +23,7 @@ from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval
 from lossbench.impls.compiled import is_compiled
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 
 @dataclass(frozen=True)

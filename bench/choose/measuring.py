@@ -11,7 +11,7 @@ from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.run.plan import RunPlan, choose_device, choose_variants
 from lossbench.bench.run.records import Record
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 
 def plan_missing(

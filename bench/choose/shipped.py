@@ -16,7 +16,7 @@ from lossbench.bench.choose.sources import Host
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.order import place_of_case
 from lossbench.bench.run.records import Record
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 TABLE_SCHEMA = 1
 

@@ -12,7 +12,7 @@ from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.changes import paid_after
 from lossbench.bench.format import binary, si, spread
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 INDENT = (0, 0, 0, 2)
 

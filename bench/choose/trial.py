@@ -15,7 +15,7 @@ from lossbench.bench.promises import Check, Judged, Share, judge_promise
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 MOST_SLOWER = 0.10
 LEAST_SHARE = 0.9

@@ -13,7 +13,7 @@ from lossbench.bench.case.cases import DTYPES
 from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.measure.agreement import FACTOR, rounding_band
 from lossbench.bench.metrics import compared
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,7 @@ from lossbench.bench.errors import UsageError
 from lossbench.bench.metric import Metric
 from lossbench.bench.metrics import TRACKED
 from lossbench.bench.suites.suite import PARAMETERS
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 MACHINE = "machine.json"
 SUITES = ("suites.eager.", "suites.compiled.")

@@ -9,7 +9,7 @@ from lossbench.bench.errors import UsageError
 from lossbench.bench.gate.report import slowdown
 from lossbench.bench.timing.samples import Timing
 from lossbench.impls.compiled import is_compiled
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 Variants = Mapping[str, tuple[str, ...]]
 """The variants of a tree, by the name of the Loss."""

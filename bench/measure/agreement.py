@@ -27,7 +27,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Outcome, Workload, mirrored
 from lossbench.bench.measure.deviation import Errors, errors_of
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 FACTOR = 4.0
 BAND = 2.0

@@ -23,7 +23,7 @@ from lossbench.bench.case.workload import Workload, mirrored
 from lossbench.bench.measure.agreement import FACTOR, quantities, rounding_band
 from lossbench.bench.measure.degenerate import BATCH, CLASSES, DEGENERATE, DIM, NAN
 from lossbench.bench.measure.deviation import relative_error
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 Grade = Literal["same", "better", "worse"]
 # What a step gave by name, or the error that it raised.

@@ -26,7 +26,7 @@ from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 Standing = Literal["passed", "refused", "departs", "unsupported"]
 

@@ -21,7 +21,7 @@ from lossbench.bench.case.data import DRAWS
 from lossbench.bench.case.workload import Workload, dense, trainable
 from lossbench.bench.measure.agreement import FACTOR, rounding_band
 from lossbench.bench.measure.deviation import relative_error
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 STEPS = 50
 BATCH, DIM, CLASSES = 64, 32, 10

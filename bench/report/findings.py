@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lossbench.bench.run.economics import break_even_steps
 from lossbench.impls.compiled import is_compiled
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 if TYPE_CHECKING:
     import pandas as pd

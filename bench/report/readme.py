@@ -11,7 +11,7 @@ from lossbench.bench.frame import load
 from lossbench.bench.report.findings import winners
 from lossbench.bench.report.legend import COLUMNS, SYMBOLS
 from lossbench.bench.report.order import ordered
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 # The first mark names the runs, so that the part can be renewed without naming them again.
 _PART = re.compile(r"<!-- winners: (?P<runs>.+) -->\n.*?<!-- end of winners -->\n", re.DOTALL)

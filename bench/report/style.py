@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.bench.run.order import variant_order
 from lossbench.impls.compiled import eager_of, is_compiled
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

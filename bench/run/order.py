@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lossbench import impls
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES, Case
 from lossbench.impls.compiled import eager_of, is_compiled
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 if TYPE_CHECKING:
     from lossbench.bench.run.records import Record

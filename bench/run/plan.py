@@ -16,7 +16,7 @@ from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.errors import UsageError, unknown_name
 from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.sampling import HALF_WIDTH
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 PLAN = "plan.json"
 

@@ -185,7 +185,8 @@ def _parse_former(place: str, line: bytes, error: ValidationError | None = None)
         ) from None
     except (KeyError, TypeError, AttributeError) as fault:
         raise UsageError(
-            f"{place}: schema {schema}: {fault!r} in reading it; {_other_version(document)}"
+            f"{place}: schema {schema}: expected its fields, got {fault!r}; "
+            f"{_other_version(document)}"
         ) from None
 
 

@@ -16,7 +16,7 @@ from lossbench.bench.measure.judge import Judgement, Times, judge_variant, measu
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
 from lossbench.bench.timing.sampling import Sampling
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 
 class RunWatcher(Protocol):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.agreement import measure_agreement
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 CHEATED_LOSSES = ("center_mse", "arcface", "triplet_batch_hard")
 

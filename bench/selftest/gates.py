@@ -21,7 +21,7 @@ from lossbench.bench.limits import SELFTEST_SECONDS
 from lossbench.bench.paths import IMPORT_FOLDER
 from lossbench.bench.selftest.planted import COPY, planted_pair
 from lossbench.bench.selftest.trials import fresh_worker
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 # In per cent: the usual threshold, which equals the planted effect, and half of it.
 THRESHOLDS = (10, 5)

@@ -12,7 +12,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.agreement import workload_of
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 COPY = "copy"
 

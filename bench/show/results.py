@@ -16,7 +16,7 @@ from lossbench.bench.metrics import SHOWN, derived
 from lossbench.bench.run.economics import best_eager, break_even_steps
 from lossbench.bench.run.order import UNREGISTERED, place_of_record
 from lossbench.bench.run.records import Record, Status
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 # Of a verdict, or of the status that stands in its place.
 STYLES = {"faster": "green", "slower": "red", "unclear": "yellow", REFERENCE: "dim"}

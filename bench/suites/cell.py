@@ -100,7 +100,7 @@ def metric_of(cell: AsvCell, name: str) -> Any:
     Raises:
         SkipNotImplemented: where this commit, this machine or this variant has none.
     """
-    from lossbench.impls.variant import REFERENCE
+    from lossbench.impls.registry import REFERENCE
 
     if (cell.variant, name) == (REFERENCE, STEP_RATIO):
         skip("it is the reference itself that the others are compared with")
@@ -196,7 +196,7 @@ def _sample(
     from lossbench import impls
     from lossbench.bench.measure.judge import sample_modules
     from lossbench.bench.timing.sampling import Sampling
-    from lossbench.impls.variant import REFERENCE
+    from lossbench.impls.registry import REFERENCE
 
     reference = impls.implementation(workload.case.loss, REFERENCE)
     modules = {entry.variant: workload.module(entry) for entry in (reference, implementation)}

@@ -10,7 +10,7 @@ from lossbench.bench.measure.trajectory import Path
 from lossbench.bench.train.data import IMAGE_CLASSES
 from lossbench.bench.train.experiment import Experiment
 from lossbench.bench.train.model import Model, deterministic
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 CHUNK = 1024
 

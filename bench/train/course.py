@@ -16,7 +16,7 @@ from lossbench.bench.measure.trajectory import Path, loss_gaps
 from lossbench.bench.train.batches import schedule
 from lossbench.bench.train.experiment import Experiment
 from lossbench.bench.train.model import Model, deterministic, mirrored_images, optimizer_of
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 Gaps = TypeVar("Gaps", Tensor, NDArray[np.float64])
 

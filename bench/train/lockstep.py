@@ -19,7 +19,7 @@ from lossbench.bench.measure.deviation import relative_error
 from lossbench.bench.train.course import Walk
 from lossbench.bench.train.experiment import Experiment
 from lossbench.bench.train.model import Objective, deterministic
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))

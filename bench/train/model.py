@@ -13,7 +13,7 @@ from lossbench.bench.case.workload import FEATURE_AXES
 from lossbench.bench.train.data import IMAGE_CLASSES
 from lossbench.bench.train.experiment import Experiment
 from lossbench.bench.train.networks import FEATURES, NETWORKS
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 MOMENTUM = 0.9
 COMPANION = "softmax"

@@ -10,7 +10,7 @@ from lossbench.bench.format import console
 from lossbench.bench.show.progress import progress_bar
 from lossbench.bench.train.records import Lesson
 from lossbench.bench.train.run import TrainWatcher
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from lossbench.bench.train.records import (
     write_training,
 )
 from lossbench.bench.train.share import LossShare, measure_shares
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 
 class TrainWatcher(Protocol):

@@ -12,7 +12,7 @@ from lossbench.bench.timing.sampling import Sampling, interleave
 from lossbench.bench.train.course import PLAIN, Walk
 from lossbench.bench.train.experiment import Experiment
 from lossbench.bench.train.model import optimizer_of
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 
 REST = "rest"
 

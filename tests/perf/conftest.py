@@ -25,7 +25,7 @@ from lossbench.bench.machine.environment import Environment, current_environment
 from lossbench.bench.run.plan import RunPlan, choose_device, choose_tasks
 from lossbench.bench.run.records import Record
 from lossbench.bench.run.session import Session
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.registry import REFERENCE
 from tests.perf.baseline import Baseline, add_options
 
 AXES = ("batch", "dim", "classes", "dtype")

@@ -49,11 +49,11 @@ def test_the_newest_record_of_a_cell_counts():
 def test_a_run_that_cannot_be_read_is_left_out_and_told(tmp_path):
     save_run(tmp_path / "good", THREE[:1])
     old = save_run(tmp_path / "old", THREE[:1])
-    (old / RECORDS).write_text('{"schema": 1}\n')
+    (old / RECORDS).write_text('{"schema": 99}\n')
     records, reasons = load_readable([tmp_path])
     assert records == [THREE[0]]
-    assert "schema 1; this version reads schema 2" in reasons[0]
-    with pytest.raises(UsageError, match="schema 1"):
+    assert "schema 99; this version reads schemas 1, 2" in reasons[0]
+    with pytest.raises(UsageError, match="schema 99"):
         load_records([tmp_path])
 
 

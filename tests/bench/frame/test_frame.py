@@ -121,7 +121,7 @@ def test_overlapping_paths_double_no_row(tmp_path, monkeypatch):
         ("other.json", '{"machine_info": {}, "benchmarks": 3}', "other.json: benchmarks: "),
         ("foreign.json", '{"some": "thing"}', "expected a run, results of asv, a file of"),
         ("empty.json", "", "there is none"),
-        (RECORDS, "nonsense\n", "line 1: damaged; expected a record"),
+        (RECORDS, "nonsense\n", "line 1: damaged, expected a record"),
     ],
 )
 def test_what_cannot_be_read_is_told_in_a_line(tmp_path, name, text, message):
