@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lossbench.bench.cli.options import Folder
+from lossbench.bench.cli.options import Folder, with_option
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
 from lossbench.bench.report.data import default_runs
@@ -15,6 +15,7 @@ from lossbench.bench.show.results import results_table, warnings
 
 
 @click.command()
+@with_option
 @click.argument("runs", type=Folder, nargs=-1)
 @click.option("--loss", "losses", multiple=True, help="Show this loss only; repeatable.")
 def results(runs: tuple[Path, ...], losses: tuple[str, ...]) -> None:

@@ -18,6 +18,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "made": ("datetime64[ns, UTC]", "when"),
     "loss": ("string", "the Loss"),
     "variant": ("string", "the Implementation of it"),
+    "origin": (
+        "string",
+        "the file or module from outside that registered it, and its hash",
+    ),
     "batch": ("Int64", "B, samples"),
     "dim": ("Int64", "D"),
     "classes": ("Int64", "C"),
