@@ -1,6 +1,7 @@
 """The registry: every Implementation of every Loss, entered once, beside its code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -149,6 +150,21 @@ def implementation(loss: str, variant: str) -> Implementation:
     if variant not in variants:
         raise ValueError(f"{loss} has no variant {variant!r}; it has: {', '.join(variants)}")
     return variants[variant]
+
+
+@contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Take back all that was registered in the block, if it raises."""
+    kept_losses = dict(_losses)
+    kept_variants = {name: dict(variants) for name, variants in _implementations.items()}
+    try:
+        yield
+    except BaseException:
+        _losses.clear()
+        _losses.update(kept_losses)
+        _implementations.clear()
+        _implementations.update(kept_variants)
+        raise
 
 
 def _variants(loss: str) -> dict[str, Implementation]:

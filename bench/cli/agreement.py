@@ -10,7 +10,13 @@ from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DTYPES, Case
-from lossbench.bench.cli.options import device_option, loss_argument, size_options, variants_option
+from lossbench.bench.cli.options import (
+    device_option,
+    loss_argument,
+    size_options,
+    variants_option,
+    with_option,
+)
 from lossbench.bench.format import console
 from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.worker import Lost, Worker
@@ -27,6 +33,7 @@ T = TypeVar("T")
 @variants_option
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--all", "every", is_flag=True, help="Every quantity, not the nearest to its budget.")
+@with_option
 @device_option
 def agreement(
     loss: str,

@@ -21,7 +21,14 @@ from lossbench.bench.choose.sources import (
     pools_of,
 )
 from lossbench.bench.choose.text import answer_text
-from lossbench.bench.cli.options import Bytes, Folder, device_option, loss_argument, size_options
+from lossbench.bench.cli.options import (
+    Bytes,
+    Folder,
+    device_option,
+    loss_argument,
+    size_options,
+    with_option,
+)
 from lossbench.bench.cli.run import run_shown
 from lossbench.bench.format import console
 from lossbench.bench.machine.environment import current_environment
@@ -41,6 +48,7 @@ machine_option = click.option(
 @click.command()
 @loss_argument
 @size_options(batch=256, dim=128, classes=1000)
+@with_option
 @device_option
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
 @click.option("--autocast", is_flag=True, help="Hold float32, and run under autocast to --dtype.")

@@ -7,7 +7,13 @@ from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
-from lossbench.bench.cli.options import device_option, loss_argument, size_options, variants_option
+from lossbench.bench.cli.options import (
+    device_option,
+    loss_argument,
+    size_options,
+    variants_option,
+    with_option,
+)
 from lossbench.bench.format import binary, console
 from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.worker import Lost, Worker
@@ -22,6 +28,7 @@ from lossbench.bench.run.plan import check_variants, choose_device, choose_varia
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
 @click.option("--instructions", is_flag=True, help="By valgrind, a minute or two a variant.")
+@with_option
 @device_option
 def count(
     loss: str,

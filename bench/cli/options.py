@@ -13,6 +13,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from lossbench import impls
 from lossbench.bench.errors import UsageError, unknown_name
+from lossbench.impls.outside import register_from, register_installed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -75,6 +76,24 @@ class VariantName(RegisteredName):
         losses = (loss.name for loss in impls.losses())
         return sorted({each.variant for loss in losses for each in impls.implementations(loss)})
 
+
+def _register(_context: click.Context, _option: click.Parameter, sources: tuple[str, ...]) -> None:
+    """Register what installed packages declare, then what the option names."""
+    for problem in register_installed():
+        click.echo(f"warning: {problem}", err=True)
+    for source in sources:
+        try:
+            register_from(source)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+
+# Eager: what it registers, the other options may name.
+with_option = click.option(
+    "--with", "outside", multiple=True, is_eager=True, expose_value=False, callback=_register,
+    metavar="FILE_OR_MODULE",
+    help="A Python file or module of your own that registers implementations; can be repeated.",
+)  # fmt: skip
 
 loss_argument = click.argument("loss", type=LossName(), metavar="LOSS")
 

@@ -15,6 +15,7 @@ from lossbench.bench.cli.options import (
     device_option,
     loss_argument,
     size_options,
+    with_option,
 )
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, console
@@ -33,6 +34,7 @@ PROFILES = RUNS / "profiles"
 @click.argument("variants", type=VariantName(), nargs=-1, metavar="[VARIANT]...")
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
+@with_option
 @device_option
 @click.option("--steps", type=click.IntRange(1), default=5, show_default=True, help="To profile.")
 @click.option(

@@ -17,6 +17,7 @@ from lossbench.bench.cli.options import (
     losses_option,
     refuse_beside,
     variants_option,
+    with_option,
 )
 from lossbench.bench.cli.results import print_results
 from lossbench.bench.limits import VARIANT_SECONDS
@@ -27,6 +28,7 @@ from lossbench.bench.run.plan import (
     choose_tasks,
     drop_unregistered,
     read_plan,
+    register_planned,
     start_run,
 )
 from lossbench.bench.run.records import read_records
@@ -46,6 +48,7 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 @click.option("--autocast", is_flag=True, help="Hold float32, and run under autocast to --dtype.")
 @click.option("--data", type=click.Choice(DATA_KINDS), multiple=True)
 @click.option("--compiled/--eager", default=None, help="Measure +compile variants too, or none.")
+@with_option
 @device_option
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), help="Seconds to sample a phase of a case."
@@ -93,7 +96,9 @@ def run_cases(
     """
     if resume is not None:
         refuse_beside("resume")
-        folder, (plan, skipped) = resume, drop_unregistered(read_plan(resume))
+        planned = read_plan(resume)
+        register_planned(planned)
+        folder, (plan, skipped) = resume, drop_unregistered(planned)
         for line in skipped:
             click.echo(line, err=True)
     else:

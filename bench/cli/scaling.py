@@ -15,6 +15,7 @@ from lossbench.bench.cli.options import (
     loss_argument,
     size_options,
     variants_option,
+    with_option,
 )
 from lossbench.bench.format import console
 from lossbench.bench.limits import SCALING_SECONDS
@@ -56,6 +57,7 @@ class ScalingReport:
 @click.option(
     "--memory", type=Bytes(), help="For the largest batch, as in 2GiB; 4/5 of what is free."
 )
+@with_option
 @device_option
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), default=0.3, show_default=True,

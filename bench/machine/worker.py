@@ -7,16 +7,18 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import psutil
 import torch
 from pebble import ProcessExpired, ProcessPool
+
+from lossbench.impls.outside import Origin, loaded, register_again
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,7 +100,8 @@ class Worker:
         if not self._pool.active:
             self._replace()
         self._asked = True
-        future = self._pool.schedule(question, args=args, kwargs=kwargs, timeout=timeout)
+        asked = (loaded(), question, args, kwargs)
+        future = self._pool.schedule(_answer, args=asked, timeout=timeout)
         error = _wait(future, self._pool)
         self._asked = False
         if error is not None:
@@ -171,6 +174,8 @@ def _prepare(
     threads: int, affinity: tuple[int, ...], memory_bytes: int | None, compiled: str, parent: int
 ) -> None:
     _die_with(parent)
+    # A contender that prints must not spoil what the command prints as JSON.
+    os.dup2(2, 1)
     # Ctrl-C reaches the whole process group; the parent decides what becomes of the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled
@@ -180,6 +185,16 @@ def _prepare(
         psutil.Process().cpu_affinity(list(affinity))
     torch.set_num_threads(threads)
     _cap_memory(memory_bytes)
+
+
+def _answer(
+    origins: Iterable[Origin], question: Callable[..., T], args: Any, kwargs: Mapping[str, Any]
+) -> T:
+    """Return what a function gives where the contenders from outside are the parent's."""
+    # What they print while they are imported was shown by the parent.
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+        register_again(origins)
+    return question(*args, **kwargs)
 
 
 def _die_with(parent: int) -> None:

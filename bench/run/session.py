@@ -16,6 +16,7 @@ from lossbench.bench.measure.judge import Judgement, Times, judge_variant, measu
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
 from lossbench.bench.timing.sampling import Sampling
+from lossbench.impls.outside import origin_of
 from lossbench.impls.registry import REFERENCE
 
 
@@ -173,7 +174,8 @@ class Session:
         self, case: Case, variant: str, status: Status, reason: str = "", **seen: Any
     ) -> Record:
         made = datetime.now(UTC).isoformat(timespec="seconds")
-        return Record(case, variant, status, self.environment, made, reason, **seen)
+        origin = origin_of(case.loss, variant)
+        return Record(case, variant, status, self.environment, made, reason, **seen, origin=origin)
 
 
 def _seen(found: Judgement | Times) -> dict[str, Any]:

@@ -74,6 +74,8 @@ def _notes(record: Record) -> Iterable[str]:
         yield UNREGISTERED
     if record.reason:
         yield f"{record.status}: {record.reason}"
+    if record.origin:
+        yield f"from {record.origin}"
     if record.compilation:
         done = record.compilation
         yield (
