@@ -14,6 +14,7 @@ from lossbench.bench.format import binary, si, spread
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
 from lossbench.bench.measure.ceilings import limit
 from lossbench.bench.measure.compilation import WarmCompilation
+from lossbench.bench.printable import printable
 from lossbench.bench.run.economics import best_eager, break_even_steps
 from lossbench.bench.run.records import Record
 
@@ -61,7 +62,7 @@ def _columns(longest: int, *, show_header: bool) -> Table:
 
 def _notes(record: Record) -> Iterable[str]:
     if record.reason:
-        yield f"{record.status}: {record.reason}"
+        yield f"{record.status}: {printable(record.reason)}"
     if record.compilation:
         done = record.compilation
         yield (

@@ -4,16 +4,17 @@ import ctypes
 import math
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 
 import psutil
 import pytest
 import torch
 
-from lossbench.bench.machine.worker import Lost, Worker, _wait
+from lossbench.bench.machine.output import PASSED_ON_BYTES
+from lossbench.bench.machine.worker import Lost, Worker
 
 
 @pytest.fixture(scope="module")
@@ -98,20 +99,6 @@ def test_a_worker_killed_while_it_starts_is_replaced():
         young.close()
 
 
-def test_what_a_broken_pool_forgot_is_not_waited_for():
-    young, known = Worker(threads=1), workers()
-    killer = threading.Thread(target=kill_next_worker, args=(known,))
-    killer.start()
-    try:
-        # Reading whether it is active starts it.
-        while young._pool.active:
-            time.sleep(0.01)
-        killer.join()
-        assert isinstance(_wait(Future(), young._pool), BrokenProcessPool)
-    finally:
-        young.close()
-
-
 def test_a_worker_whose_device_is_broken_is_replaced(worker):
     before = worker.ask(60, os.getpid)
     with pytest.raises(Lost, match="it left CUDA broken: CUDA error: device-side assert") as lost:
@@ -141,3 +128,94 @@ def test_a_worker_keeps_to_its_processors():
 
 def test_the_worker_computes_with_the_threads_it_was_given(worker):
     assert worker.ask(60, torch.get_num_threads) == 1
+
+
+class MuteError(Exception):
+    def __str__(self):
+        return 1 / 0
+
+
+class StickyError(Exception):
+    def __reduce__(self):
+        raise TypeError("cannot be pickled")
+
+
+def raise_mute():
+    raise MuteError
+
+
+def raise_sticky():
+    raise StickyError("this one\nhas two lines")
+
+
+def raise_surrogate():
+    raise RuntimeError("\udcff\x1b[2J" + 1000 * "x")
+
+
+def give_what_cannot_be_pickled():
+    return lambda: 0
+
+
+def print_much():
+    os.write(1, 2 * 10**7 * b"x")
+    return 3
+
+
+def leave_child():
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    raise RuntimeError(str(child.pid))
+
+
+def change_threads():
+    torch.set_num_threads(torch.get_num_threads() + 1)
+
+
+def change_and_raise():
+    torch.set_grad_enabled(False)
+    raise RuntimeError("it has no grad_fn")
+
+
+@pytest.mark.parametrize(
+    ("question", "status", "reason"),
+    [
+        (raise_mute, "failed", r"^MuteError$"),
+        (raise_sticky, "failed", r"^StickyError: this one$"),
+        (raise_surrogate, "failed", r"^RuntimeError: \\udcff \[2Jx{450,474}\.\.\.$"),
+        (sys.exit, "failed", r"^SystemExit$"),
+        (give_what_cannot_be_pickled, "failed", r"pickle"),
+        (change_threads, "refused", r"^it changed the number of threads from 1 to 2$"),
+        (change_and_raise, "refused", r"^it changed grad mode from True to False$"),
+    ],
+)
+def test_what_fails_or_changes_the_process_costs_the_process(worker, question, status, reason):
+    before = worker.ask(60, os.getpid)
+    with pytest.raises(Lost, match=reason) as lost:
+        worker.ask(60, question)
+    assert lost.value.status == status
+    assert len(str(lost.value)) <= 500
+    assert worker.ask(60, os.getpid) != before
+
+
+def test_a_worker_that_leaves_without_a_word_is_not_waited_for(worker):
+    start = time.monotonic()
+    with pytest.raises(Lost, match="the worker ended with exit code 0") as lost:
+        worker.ask(300, os._exit, 0)
+    assert lost.value.status == "crashed"
+    assert time.monotonic() - start < 30
+
+
+def test_what_a_worker_prints_is_bounded_and_spoils_no_result(worker, capsys):
+    assert worker.ask(60, print_much) == 3
+    # The pipe is read by another thread, which ends with the process.
+    worker.close()
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert len(errors) < 2 * PASSED_ON_BYTES
+    assert "the rest is dropped" in errors
+
+
+def test_what_a_worker_started_ends_with_it(worker):
+    with pytest.raises(Lost) as lost:
+        worker.ask(60, leave_child)
+    child = int(str(lost.value).removeprefix("RuntimeError: "))
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
