@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-import torch
-
 from lossbench.bench.case.cases import PRESETS, Case
 from lossbench.bench.choose.sources import Host, alike, pools_of
 from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.measure.judge import REFERENCE
 from lossbench.bench.run.plan import RunPlan, choose_device, choose_variants
 from lossbench.bench.run.records import Record
@@ -42,7 +41,7 @@ def plan_missing(
         tasks=((case, variants),),
         budget_seconds=PRESETS["full"].budget_seconds,
         timeout_seconds=TIMEOUT_SECONDS,
-        threads=torch.get_num_threads(),
+        threads=default_threads(),
         machine=named[0].host.machine if named else machine,
         processes=PRESETS["full"].processes,
     )

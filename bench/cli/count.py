@@ -1,7 +1,6 @@
 """``count``: what noise does not reach."""
 
 import click
-import torch
 from rich.table import Table
 from rich.text import Text
 
@@ -9,6 +8,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.cli.options import VARIANTS, device_option, loss_argument, size_options
 from lossbench.bench.format import binary, console
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.counters import Counters, count_instructions, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
@@ -42,7 +42,7 @@ def count(
     table = Table("variant", box=None, pad_edge=False, header_style="bold")
     for column in ("operators", "waits", "buffers", "peak", "saved", "instructions"):
         table.add_column(column, justify="right")
-    worker = Worker(torch.get_num_threads())
+    worker = Worker(default_threads())
     try:
         for variant in choose_variants(case, variants, compiled=False):
             table.add_row(Text(variant), *_cells(worker, case, variant, instructions=instructions))

@@ -11,6 +11,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from lossbench import impls
 from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.quotas import allowed_processors
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -70,7 +71,9 @@ class Processors(click.ParamType[tuple[int, ...]]):
         """
         if isinstance(value, tuple):
             return value
-        allowed = set(psutil.Process().cpu_affinity() or ())
+        if not hasattr(psutil.Process, "cpu_affinity"):
+            self.fail("this system binds no process to processors; leave it out", param, ctx)
+        allowed = set(allowed_processors())
         try:
             ends = [part.split("-") for part in value.split(",")]
             chosen = {n for end in ends for n in range(int(end[0]), int(end[-1]) + 1)}

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES, PRESETS
 from lossbench.bench.cli.options import (
@@ -18,6 +17,7 @@ from lossbench.bench.cli.options import (
     refuse_beside,
 )
 from lossbench.bench.cli.results import print_results
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS
 from lossbench.bench.run.plan import RunPlan, choose_device, choose_tasks, read_plan, start_run
 from lossbench.bench.run.records import read_records
@@ -91,7 +91,7 @@ def run_cases(
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
             half_width=half_width,
-            threads=threads or len(affinity) or torch.get_num_threads(),
+            threads=threads or len(affinity) or default_threads(),
             machine=machine,
             affinity=affinity,
             memory_bytes=memory,

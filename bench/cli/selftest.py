@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import torch
 
 from lossbench.bench.cli.figures import finish, make_folder
 from lossbench.bench.cli.options import device_option
 from lossbench.bench.format import console
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS, SELFTESTS
 from lossbench.bench.run.plan import choose_device
 from lossbench.bench.selftest import SelfTestPlan, Tell, run_selftest
@@ -77,7 +77,7 @@ def selftest(
         trials=min(trials, QUICK_TRIALS) if quick else trials,
         gate_pairs=min(gate_pairs, QUICK_PAIRS) if quick else gate_pairs,
         budget_seconds=budget,
-        threads=threads or torch.get_num_threads(),
+        threads=threads or default_threads(),
         device=choose_device(device),
         processes=processes,
         machine=machine,

@@ -14,6 +14,7 @@ from typing import Any, cast
 import psutil
 
 from lossbench.bench.machine.output import WorkerOutput
+from lossbench.bench.machine.quotas import read_quotas
 from lossbench.bench.machine.replies import Lost, Reply, tells_of_memory
 from lossbench.bench.machine.serving import WorkerSettings, serve
 
@@ -43,6 +44,7 @@ class WorkerProcess:
             target=serve, args=(settings, questions, output), daemon=True
         )
         self._mark = f"{os.getpid()}-{time.time_ns()}-{next(_NUMBERS)}"
+        self._oom_kills = read_quotas().oom_kills
         self._start()
         questions.close()
         output.close()
@@ -103,10 +105,11 @@ class WorkerProcess:
             raise self._ended() from None
 
     def _ended(self) -> Lost:
-        how = _ending(self._process.exitcode)
-        if tells_of_memory(self._output.last(LOOK_SECONDS)):
-            return Lost("oom", f"out of memory: the worker ended with {how}")
-        return Lost("crashed", f"the worker ended with {how}")
+        how = f"the worker ended with {_ending(self._process.exitcode)}"
+        killed = read_quotas().oom_kills > self._oom_kills
+        if killed or tells_of_memory(self._output.last(LOOK_SECONDS)):
+            return Lost("oom", f"out of memory: {how}")
+        return Lost("crashed", how)
 
     def close(self) -> None:
         """Have an idle process end by itself, for it to leave nothing."""

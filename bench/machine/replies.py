@@ -11,7 +11,10 @@ Failure = Literal["failed", "refused", "crashed", "oom", "timeout"]
 
 # After one of these every later call of the process fails as well.
 BROKEN_DEVICE = ("CUDA error", "device-side assert", "CUDNN_STATUS", "CUBLAS_STATUS_EXECUTION")
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc")
+OUT_OF_MEMORY = (
+    *("can't allocate memory", "out of memory", "not enough memory", "bad_alloc"),
+    "failed to map segment",
+)
 
 
 class Lost(Exception):  # noqa: N818 - what was lost is an answer, and the caller goes on
@@ -62,7 +65,6 @@ def reply_to(question: bytes) -> Reply:
 
     A change of the process's shared state is what is told, whatever else came of the question.
     """
-    GUARD.begin()
     reply = _answer(question)
     changed = _changed()
     return reply if changed is None else changed
@@ -70,6 +72,7 @@ def reply_to(question: bytes) -> Reply:
 
 def _answer(question: bytes) -> Reply:
     try:
+        GUARD.begin()
         function, args, kwargs = pickle.loads(question)
         return Reply(pickle.dumps(function(*args, **kwargs)))
     except BaseException as error:  # noqa: BLE001 - a contender may raise SystemExit too
@@ -79,8 +82,8 @@ def _answer(question: bytes) -> Reply:
 def _changed() -> Reply | None:
     try:
         GUARD.check()
-    except StateChanged as change:
-        return lost_to(change)
+    except (StateChanged, MemoryError) as error:
+        return lost_to(error)
     except BaseException as error:  # noqa: BLE001 - what looks at the state may be what was patched
         return Reply(None, "refused", f"it left a process that raises {describe(error)}")
     return None

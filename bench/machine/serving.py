@@ -14,11 +14,14 @@ import torch
 # It replaces functions of torch when it is first imported, which no contender is to be blamed for.
 import torch._dynamo
 
+from lossbench.bench.machine.quotas import available_memory
 from lossbench.bench.machine.replies import reply_to
 
 # Of Linux's prctl: which signal a process gets when its parent ends.
 PR_SET_PDEATHSIG = 1
 MEMORY_SHARE = 0.9
+# Large enough that torch shares the work among all of its threads.
+PARALLEL_SIZE = 2**20
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,27 @@ def _cap_memory(memory_bytes: int | None) -> None:
             total = torch.cuda.get_device_properties().total_memory
             torch.cuda.set_per_process_memory_fraction(min(memory_bytes / total, 1.0))
         return
+    if sys.platform != "linux":
+        # macOS takes such a limit and does not hold to it.
+        return
+    _limit_addresses(memory_bytes)
+
+
+def _limit_addresses(memory_bytes: int | None) -> None:
+    """Limit the address space to what is in use and what may be allocated.
+
+    The hard limit stays as it is, and so does a limit of the user's own that is lower.
+    """
     import resource
 
-    room = int(MEMORY_SHARE * psutil.virtual_memory().available)
-    limit = psutil.Process().memory_info().vms + min(memory_bytes or room, room)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    # What the harness itself takes is to lie beneath the limit, and not to be refused by it: the
+    # stacks of threads, and the libraries that its statistics load.
+    import scipy.stats  # noqa: F401
+
+    torch.ones(PARALLEL_SIZE).exp_()
+    room = int(MEMORY_SHARE * available_memory())
+    used = psutil.Process().memory_info().vms
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = used + min(memory_bytes or room, room)
+    limit = min([wanted, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import torch
+
 from lossbench import impls
 from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.ceilings import Ceilings, measure_ceilings
@@ -59,7 +62,19 @@ class Session:
         self._ceilings: dict[tuple[str, str], Ceilings] = {}
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return itself, once a worker has started: where none does, no cell can be measured.
+
+        Raises:
+            UsageError: where none does.
+        """
+        try:
+            self.judge.ask(self.plan.timeout_seconds, torch.get_num_threads)
+        except Lost as lost:
+            self.__exit__()
+            raise UsageError(
+                f"no worker can measure here: {lost}; expected room for torch within `ulimit -v` "
+                "and --memory"
+            ) from None
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,6 +3,7 @@
 import ctypes
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import psutil
 import pytest
 import torch
 
+from lossbench.bench.machine import process, serving
 from lossbench.bench.machine.output import PASSED_ON_BYTES
+from lossbench.bench.machine.quotas import Quotas
 from lossbench.bench.machine.worker import Lost, Worker
 
 
@@ -81,8 +84,8 @@ def kill_next_worker(known):
     """Kill the first worker that there was not before."""
     while not (new := workers() - known):
         time.sleep(0.01)
-    for process in new:
-        process.kill()
+    for each in new:
+        each.kill()
 
 
 def test_a_worker_killed_while_it_starts_is_replaced():
@@ -219,3 +222,36 @@ def test_what_a_worker_started_ends_with_it(worker):
         worker.ask(60, leave_child)
     child = int(str(lost.value).removeprefix("RuntimeError: "))
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+
+
+def limits():
+    return resource.getrlimit(resource.RLIMIT_AS)
+
+
+def test_a_limit_of_the_users_own_is_kept_and_the_hard_one_untouched():
+    before, own = limits(), 2**36
+    resource.setrlimit(resource.RLIMIT_AS, (own, before[1]))
+    bound = Worker(threads=1)
+    try:
+        soft, hard = bound.ask(60, limits)
+        assert soft <= own
+        assert hard == before[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        bound.close()
+
+
+def test_a_system_without_limits_of_addresses_has_no_cap(monkeypatch):
+    before = limits()
+    monkeypatch.setattr("sys.platform", "darwin")
+    serving._cap_memory(2**30)
+    serving._die_with(0)
+    assert limits() == before
+
+
+def test_a_worker_that_the_system_killed_for_memory_is_out_of_memory(worker, monkeypatch):
+    worker.ask(60, abs, -3)
+    monkeypatch.setattr(process, "read_quotas", lambda: Quotas(oom_kills=10**9))
+    with pytest.raises(Lost, match="out of memory: the worker ended with signal SIGKILL") as lost:
+        worker.ask(60, kill)
+    assert lost.value.status == "oom"
