@@ -6,6 +6,9 @@ import sys
 def run() -> int:
     """Run a command and return its exit code."""
     try:
+        from lossbench.bench.terminal import set_up
+
+        set_up()
         # It imports torch, which takes long enough to be stopped in.
         from lossbench.bench.cli import main
 

@@ -21,7 +21,14 @@ from lossbench.bench.choose.sources import (
     pools_of,
 )
 from lossbench.bench.choose.text import answer_text
-from lossbench.bench.cli.options import Bytes, Folder, device_option, loss_argument, size_options
+from lossbench.bench.cli.options import (
+    Bytes,
+    Folder,
+    Name,
+    device_option,
+    loss_argument,
+    size_options,
+)
 from lossbench.bench.cli.run import run_shown
 from lossbench.bench.format import console
 from lossbench.bench.machine.environment import current_environment
@@ -34,7 +41,10 @@ records_option = click.option(
     help="Runs, or folders that hold some; by default all in results/.",
 )  # fmt: skip
 machine_option = click.option(
-    "--machine", default="", help="Whose records to take; by default those of a machine like this."
+    "--machine",
+    type=Name(),
+    default="",
+    help="Whose records to take; by default those of a machine like this.",
 )
 
 

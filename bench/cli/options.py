@@ -105,3 +105,21 @@ class Bytes(click.ParamType[int]):
         if count < 1:
             self.fail(f"expected bytes such as 512MiB or 2GiB, got {value!r}", param, ctx)
         return count
+
+
+class Name(click.ParamType[str]):
+    """A name that records keep: text that is UTF-8."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Return the name.
+
+        Raises:
+            click.BadParameter: where its bytes are no UTF-8.
+        """
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            self.fail(f"expected a name in UTF-8, got {value!a}", param, ctx)
+        return str(value)

@@ -12,6 +12,7 @@ from lossbench.bench.cli.options import (
     VARIANTS,
     Bytes,
     Folder,
+    Name,
     Processors,
     device_option,
     refuse_beside,
@@ -54,7 +55,9 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 @click.option(
     "--memory", type=Bytes(), help="What a worker may allocate, as in 4GiB; most of what is free."
 )
-@click.option("--machine", default="", help="The name this machine goes by in the records.")
+@click.option(
+    "--machine", type=Name(), default="", help="The name this machine goes by in the records."
+)
 @click.option("--out", type=Folder, help="Folder of the run.")
 @click.option("--resume", type=Folder, help="A run's folder.")
 def run_cases(

@@ -1,13 +1,13 @@
 """A process that measures, and is replaced when it dies, hangs, fails or was changed."""
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 from lossbench.bench.machine.process import WorkerProcess
 from lossbench.bench.machine.replies import Failure, Lost
+from lossbench.bench.machine.scratch import ScratchFolder
 from lossbench.bench.machine.serving import WorkerSettings
 
 __all__ = ["Failure", "Lost", "Worker"]
@@ -38,8 +38,8 @@ class Worker:
             compiled: the folder of compiled code; by default one of its own, so that each first
                 compilation is a cold one, whatever ran here before.
         """
-        self._own = None if compiled else tempfile.TemporaryDirectory(prefix="lossbench-")
-        folder = compiled or Path(self._own.name if self._own else "")
+        self._own = None if compiled else ScratchFolder()
+        folder = compiled or (self._own.path if self._own else "")
         self._settings = WorkerSettings(threads, affinity, memory_bytes, str(folder), os.getpid())
         # The compiler's semaphores outlive a worker that is ended; Python clears them away, and
         # would tell of it when the parent ends.
@@ -78,4 +78,4 @@ class Worker:
         elif process:
             process.close()
         if self._own:
-            self._own.cleanup()
+            self._own.remove()

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from lossbench import impls
 from lossbench.bench.case.cases import PRESETS, Case, Sizes
 from lossbench.bench.errors import UsageError
+from lossbench.bench.files import write_whole
 from lossbench.bench.timing.sampling import HALF_WIDTH
 
 PLAN = "plan.json"
@@ -64,7 +65,7 @@ def start_run(folder: Path, plan: RunPlan) -> None:
         raise UsageError(f"{folder} holds a run already; --resume {folder} goes on with it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PLAN).write_text(RunPlanFile(plan).model_dump_json(indent=1) + "\n")
+        write_whole(folder / PLAN, RunPlanFile(plan).model_dump_json(indent=1) + "\n")
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
 
