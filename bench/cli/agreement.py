@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import TypeVar
 
 import click
-import torch
 from rich.text import Text
 
 from lossbench import impls
@@ -19,6 +18,7 @@ from lossbench.bench.cli.options import (
 )
 from lossbench.bench.format import console
 from lossbench.bench.limits import COMMAND_SECONDS
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.agreement import Agreement, measure_agreement
 from lossbench.bench.measure.trajectory import Trajectory, measure_trajectory
@@ -53,7 +53,7 @@ def agreement(
     check_variants([loss], variants)
     cases, chosen = precisions(case), choose_variants(case, variants, compiled=False)
     found: dict[str, dict[str, Sequence[Agreement] | str]] = {variant: {} for variant in chosen}
-    worker = Worker(torch.get_num_threads())
+    worker = Worker(default_threads())
     try:
         # A precision at a time, whose oracle the worker keeps.
         for precision, asked in cases.items():

@@ -24,6 +24,7 @@ from lossbench.bench.choose.text import answer_text
 from lossbench.bench.cli.options import (
     Bytes,
     Folder,
+    Name,
     device_option,
     loss_argument,
     size_options,
@@ -41,7 +42,10 @@ records_option = click.option(
     help="A run, or a folder of runs; by default results/ and what comes with lossbench.",
 )  # fmt: skip
 machine_option = click.option(
-    "--machine", default="", help="Whose records to take; by default those of a machine like this."
+    "--machine",
+    type=Name(),
+    default="",
+    help="Whose records to take; by default those of a machine like this.",
 )
 
 

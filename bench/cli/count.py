@@ -1,7 +1,6 @@
 """``count``: what noise does not reach."""
 
 import click
-import torch
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +15,7 @@ from lossbench.bench.cli.options import (
 )
 from lossbench.bench.format import binary, console
 from lossbench.bench.limits import COMMAND_SECONDS
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.counters import count_instructions
 from lossbench.bench.measure.judge import Judgement, judge
@@ -50,7 +50,7 @@ def count(
     table = Table("variant", box=None, pad_edge=False, header_style="bold")
     for column in ("operators", "waits", "buffers", "peak", "saved", "instructions"):
         table.add_column(column, justify="right")
-    worker = Worker(torch.get_num_threads())
+    worker = Worker(default_threads())
     try:
         for variant in choose_variants(case, variants, compiled=False):
             table.add_row(Text(variant), *_cells(worker, case, variant, instructions=instructions))

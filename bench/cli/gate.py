@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 
 from lossbench.bench.cli.figures import check_file
-from lossbench.bench.cli.options import device_option, losses_option, with_option
+from lossbench.bench.cli.options import Name, device_option, losses_option, with_option
 from lossbench.bench.errors import writing
 from lossbench.bench.format import console
 from lossbench.bench.gate.compare import BASE, HEAD
@@ -83,7 +83,9 @@ threads_option = click.option(
 @margin_option
 @budget_option
 @threads_option
-@click.option("--machine", default="", help="The name this machine goes by in the report.")
+@click.option(
+    "--machine", type=Name(), default="", help="The name this machine goes by in the report."
+)
 @click.option(
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="A report to write."
 )

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-import torch
 from rich.console import Console
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from lossbench.bench.cli.options import (
 )
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, console
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.paths import RUNS
 from lossbench.bench.profile.profiling import Profile, profile_folder, profile_variant
@@ -67,7 +67,7 @@ def profile(
     chosen = tuple(dict.fromkeys(variants)) or choose_variants(case, (), compiled=False)
     if serving:
         check_servable(port)
-    folder, shown, worker = profile_folder(out, case), console(), Worker(torch.get_num_threads())
+    folder, shown, worker = profile_folder(out, case), console(), Worker(default_threads())
     reasons = []
     try:
         for variant in chosen:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES
 from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.cli.options import (
     Bytes,
     Folder,
+    Name,
     Processors,
     device_option,
     losses_option,
@@ -21,6 +21,7 @@ from lossbench.bench.cli.options import (
 )
 from lossbench.bench.cli.results import print_results
 from lossbench.bench.limits import VARIANT_SECONDS
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS
 from lossbench.bench.run.plan import (
     RunPlan,
@@ -68,7 +69,9 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 @click.option(
     "--memory", type=Bytes(), help="What a worker may allocate, as in 4GiB; most of what is free."
 )
-@click.option("--machine", default="", help="The name this machine goes by in the records.")
+@click.option(
+    "--machine", type=Name(), default="", help="The name this machine goes by in the records."
+)
 @click.option("--out", type=Folder, help="Folder of the run.")
 @click.option("--resume", type=Folder, help="A run's folder.")
 def run_cases(
@@ -109,7 +112,7 @@ def run_cases(
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
             half_width=half_width,
-            threads=threads or len(affinity) or torch.get_num_threads(),
+            threads=threads or len(affinity) or default_threads(),
             machine=machine,
             affinity=affinity,
             memory_bytes=memory,

@@ -14,6 +14,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.errors import UsageError, unknown_name
+from lossbench.bench.files import write_whole
 from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.sampling import HALF_WIDTH
 from lossbench.impls.outside import Origin, origin_of, register_again
@@ -73,7 +74,7 @@ def start_run(folder: Path, plan: RunPlan) -> None:
     plan = replace(plan, outside=tuple(filter(None, found)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PLAN).write_text(RunPlanFile(plan).model_dump_json(indent=1) + "\n")
+        write_whole(folder / PLAN, RunPlanFile(plan).model_dump_json(indent=1) + "\n")
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
 
