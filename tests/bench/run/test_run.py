@@ -7,7 +7,7 @@ from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.run.plan import RunPlan, start_run
 from lossbench.bench.run.records import RECORDS, read_records
-from lossbench.bench.run.session import run
+from lossbench.bench.run.session import Session, run
 
 CASES = (
     Case("center_mse", batch=8, dim=4, classes=3),
@@ -106,3 +106,16 @@ def test_where_no_worker_can_start_the_run_is_refused_once(tmp_path, monkeypatch
     with pytest.raises(UsageError, match=r"no worker can measure here: the worker ended .*ulimit"):
         run(tmp_path, plan(), Silent())
     assert read_records(tmp_path) == []
+
+
+def test_one_that_changes_the_process_costs_the_others_no_times(monkeypatch):
+    def sample(_session, _case, variants):
+        if "bad" in variants:
+            raise Lost("refused", "it changed the number of threads from 1 to 2")
+        return dict.fromkeys(variants, "times")
+
+    monkeypatch.setattr(Session, "_sample", sample)
+    session = object.__new__(Session)
+    found = session._time(CASES[0], ["reference", "good", "bad"], baseline=True)
+    assert found.pop("bad").status == "refused"
+    assert found == {"reference": "times", "good": "times"}
