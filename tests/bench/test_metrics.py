@@ -17,7 +17,7 @@ from lossbench.bench.metrics import METRICS, SHOWN, TRACKED, compared, derived, 
 from lossbench.bench.paths import ROOT
 from lossbench.bench.run.records import Record
 from lossbench.bench.suites.cell import Measured, tracked_figures
-from tests.bench.run.test_records import BAD, record
+from tests.makers.records import BAD, record
 
 COMPILATION = Compilation(6.0, 1, 0, cached=False, sweep=(3, 2, 8), recompiles=1)
 FULL = replace(

@@ -13,7 +13,7 @@ import pytest
 from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.paths import ROOT
-from tests.bench.run.test_records import record
+from tests.makers.records import record
 from tests.makers.runs import paired, save_run
 
 NAME, MEANING = "backward_peak_bytes", "the most bytes at once in a backward"

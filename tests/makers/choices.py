@@ -13,7 +13,7 @@ from lossbench.bench.measure.compilation import Compilation
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.paths import ROOT
 from lossbench.bench.timing.samples import Samples, Timing
-from tests.bench.run.test_records import ENVIRONMENT, FIGURES, record
+from tests.makers.records import ENVIRONMENT, FIGURES, record
 
 FULL = ROOT / "results" / "2-core-epyc" / "full"
 HERE = Host.of(ENVIRONMENT, "cpu")

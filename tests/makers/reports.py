@@ -8,7 +8,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.compilation import Compilation
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.report import write_report
-from tests.bench.run.test_records import BAD, ENVIRONMENT, record
+from tests.makers.records import BAD, ENVIRONMENT, record
 from tests.makers.runs import paired, save_run
 
 REFUSED = {"status": "refused", "agreement": (BAD,), "step": None, "forward": None}

@@ -10,8 +10,8 @@ from lossbench.bench.choose.sources import Host, OtherMachine
 from lossbench.bench.choose.trial import TrialReport, trial_of, trial_table
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import plain_text
-from tests.bench.run.test_records import ENVIRONMENT
 from tests.makers.choices import HERE, THREE, full, lost, seen
+from tests.makers.records import ENVIRONMENT
 
 MACHINE = "2-core-epyc"
 

@@ -8,7 +8,7 @@ import pytest
 import lossbench
 from lossbench.bench.cli import main
 from lossbench.bench.compare.comparison import KINDS, compare
-from tests.bench.run.test_records import BAD, ENVIRONMENT, GOOD, record
+from tests.makers.records import BAD, ENVIRONMENT, GOOD, record
 from tests.makers.runs import paired, save_run
 
 ELSEWHERE = replace(ENVIRONMENT, machine="elsewhere")

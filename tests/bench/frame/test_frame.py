@@ -13,7 +13,7 @@ from lossbench.bench.frame.pytest_benchmark import benchmark_rows, extra_info
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.paths import ROOT
 from lossbench.bench.run.records import RECORDS, each_record
-from tests.bench.run.test_records import BAD, record
+from tests.makers.records import BAD, record
 from tests.makers.runs import save_run
 
 REFUSED = {"status": "refused", "reason": "off", "agreement": (BAD,), "forward": None, "step": None}

@@ -9,7 +9,7 @@ from lossbench.bench.paths import ROOT
 from lossbench.bench.report import data, write_report
 from lossbench.bench.report.readme import columns_part, renew, renewed
 from lossbench.bench.run.records import RECORDS
-from tests.bench.run.test_records import record
+from tests.makers.records import record
 from tests.makers.reports import cells_of
 from tests.makers.runs import save_run
 

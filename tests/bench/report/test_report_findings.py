@@ -9,7 +9,7 @@ from lossbench.bench.frame import tidy
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.report import findings
 from lossbench.bench.report.order import ordered
-from tests.bench.run.test_records import record
+from tests.makers.records import record
 from tests.makers.reports import REFUSED, cell, cells
 
 

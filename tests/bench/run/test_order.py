@@ -7,7 +7,7 @@ import pytest
 from lossbench.bench.case.cases import Case
 from lossbench.bench.run.order import is_registered, place_of_record, variant_order
 from lossbench.bench.run.plan import RunPlan, drop_unregistered
-from tests.bench.run.test_records import record
+from tests.makers.records import record
 from tests.makers.runs import paired
 
 ISLAND = Case("island", batch=4, dim=2, classes=3)

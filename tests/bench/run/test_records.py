@@ -6,35 +6,11 @@ import sys
 
 import pytest
 
-from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
-from lossbench.bench.machine.environment import current_environment
-from lossbench.bench.measure.agreement import Agreement
-from lossbench.bench.measure.memory import Memory
 from lossbench.bench.paths import ROOT
-from lossbench.bench.run.records import RECORDS, Record, read_records, record_file
-from lossbench.bench.timing.samples import Samples, Timing
-
-ENVIRONMENT = current_environment(machine="here")
-TIMING = Timing((Samples(seconds=(2e-6, 3e-6), reference_seconds=(1e-6, 2e-6), calls=3),))
-FIGURES = {"reference_error": 1e-8, "budget": 1e-7, "ulps": 1.0, "reference_ulps": 1.0, "draw": 0}
-GOOD = Agreement("out.loss", error=1e-8, **FIGURES)
-BAD = Agreement("out.loss", error=math.inf, **FIGURES)
-
-
-def record(**changes):
-    seen = {
-        "case": Case("island", batch=4, dim=2, classes=3),
-        "variant": "vectorized",
-        "status": "passed",
-        "environment": ENVIRONMENT,
-        "made": "2026-01-02T03:04:05+00:00",
-        "agreement": (GOOD,),
-        "memory": Memory(1, 2, 3, 4),
-        "forward": TIMING,
-        "step": TIMING,
-    }
-    return Record(**{**seen, **changes})
+from lossbench.bench.run.records import RECORDS, read_records, record_file
+from lossbench.bench.timing.samples import Timing
+from tests.makers.records import BAD, ENVIRONMENT, GOOD, record
 
 
 @pytest.mark.parametrize("status", ["refused", "departs", "failed", "crashed", "oom", "timeout"])
@@ -198,7 +174,7 @@ import resource, sys
 from pathlib import Path
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.records import read_records, record_file
-from tests.bench.run.test_records import record
+from tests.makers.records import record
 folder = Path(sys.argv[1])
 with record_file(folder) as file:
     file.append(record())

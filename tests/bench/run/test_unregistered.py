@@ -9,7 +9,7 @@ from lossbench.bench.cli import main
 from lossbench.bench.measure.ceilings import Ceilings
 from lossbench.bench.run.plan import RunPlan, start_run
 from lossbench.bench.run.records import read_records
-from tests.bench.run.test_records import record
+from tests.makers.records import record
 from tests.makers.reports import cell
 from tests.makers.runs import save_run
 

@@ -21,7 +21,7 @@ from lossbench.bench.run.economics import best_eager, break_even_steps
 from lossbench.bench.run.records import record_file
 from lossbench.bench.show.results import results_table, warnings
 from lossbench.bench.timing.samples import Samples, Timing
-from tests.bench.run.test_records import BAD, record
+from tests.makers.records import BAD, record
 from tests.makers.runs import save_run
 
 COMPILED = Compilation(6.0, 1, 0, cached=False, sweep=(3, 2, 8), recompiles=1)

@@ -17,7 +17,7 @@ from lossbench.bench.measure.memory import Memory
 from lossbench.bench.paths import ROOT
 from lossbench.bench.timing.samples import Samples, Timing
 from tests.bench.frame.test_frame import document
-from tests.bench.run.test_records import record
+from tests.makers.records import record
 from tests.perf.baseline import Baseline
 
 SMALL = ("--batch", "8", "--dim", "4", "--classes", "3", "--benchmark-max-time", "0.01")
