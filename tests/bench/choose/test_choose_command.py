@@ -86,7 +86,7 @@ def test_real_records_hold_an_answer_for_every_loss_that_is_recommended(loss):
             "were batch 256, dim 128, classes 10",
         ),
         (["choose-table", "--records", "/nowhere"], "expected a run, or a folder that holds some"),
-        (["choose-table", "--out", "/nowhere/table.json"], "in a folder that there is"),
+        (["choose-table", "--out", "/nowhere/table.json"], "in an existing folder"),
         (["choose-check", "--records", "/nowhere"], "expected a run, or a folder that holds some"),
     ],
 )

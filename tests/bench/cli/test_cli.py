@@ -1,4 +1,4 @@
-"""What is wrong is told in one line, with the choices and exit code 2."""
+"""Errors in the arguments are printed in one line, with the choices, and give exit code 2."""
 
 import subprocess
 import sys

@@ -193,10 +193,10 @@ def test_another_commit_can_be_the_head(scratch, capsys):
     ("arguments", "message"),
     [
         ([], "Missing argument 'BASE'"),
-        (["HEAD", "--margin", "much"], "expected a share such as 5%, got 'much'"),
+        (["HEAD", "--margin", "much"], "expected a percentage such as 5%, got 'much'"),
         (["HEAD", "--loss", "arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
         (["HEAD", "--budget", "0"], "0.0 is not in the range x>0"),
-        (["HEAD", "--json", "/nowhere/gate.json"], "in a folder that there is"),
+        (["HEAD", "--json", "/nowhere/gate.json"], "in an existing folder"),
     ],
 )
 def test_a_wrong_argument_is_told_in_a_line(arguments, message, refused):

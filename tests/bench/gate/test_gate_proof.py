@@ -65,7 +65,7 @@ def test_the_proof_plants_and_catches_a_buffer_and_leaves_the_rest_alone(monkeyp
     ("arguments", "message"),
     [
         (["--runs", "0"], "0 is not in the range x>=1"),
-        (["--margin", "much"], "expected a share such as 5%, got 'much'"),
+        (["--margin", "much"], "expected a percentage such as 5%, got 'much'"),
         (["--out", "/proc/nowhere"], "expected a folder to write to"),
     ],
 )

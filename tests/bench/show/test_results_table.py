@@ -140,4 +140,4 @@ def test_results_gives_every_figure_of_every_record(tmp_path, capsys):
     assert main(["results", str(run), "--json", "--loss", "arcface"]) == 0
     assert json.loads(capsys.readouterr().out) == []
     assert main(["results", str(run), "--json", "--csv"]) == 2
-    assert "give one of them" in capsys.readouterr().err
+    assert "give one, not both" in capsys.readouterr().err
