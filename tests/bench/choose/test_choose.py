@@ -86,7 +86,7 @@ def test_an_impossible_limit_of_memory_names_the_smallest():
     ("constraints", "message"),
     [
         ({"max_error": 1e-9}, "the most exact is `reference` at 1.0e-08"),
-        ({"needs": ("logits",), "max_memory": 9}, "of those that meet the rest stays under 9 B"),
+        ({"needs": ("logits",), "max_memory": 9}, "that meets the other constraints stays under 9 B"),
     ],
 )
 def test_what_cannot_be_names_the_nearest(constraints, message):

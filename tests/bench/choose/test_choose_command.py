@@ -77,7 +77,7 @@ def test_real_records_hold_an_answer_for_every_loss_that_is_recommended(loss):
             ["choose", "arcface", "--device", "cuda", *REAL],
             "no records of arcface in float32 on cu",
         ),
-        (["choose", "arcface", *REAL, "--machine", "x"], "by the machine 'x'; expected one of: 2-"),
+        (["choose", "arcface", *REAL, "--machine", "x"], "from machine 'x'; expected one of: 2-"),
         (["choose", "arcface", "--max-memory", "1KB", *REAL], "the smallest is `"),
         (["choose", "triplet_weighted", "--classes", "1"], "needs negatives"),
         (["choose"], "Missing argument 'LOSS'. There are: softmax, modified_softmax"),
@@ -85,9 +85,9 @@ def test_real_records_hold_an_answer_for_every_loss_that_is_recommended(loss):
             ["choose", "arcface", "--data", "clustered", *REAL],
             "were batch 256, dim 128, classes 10",
         ),
-        (["choose-table", "--records", "/nowhere"], "expected a run, or a folder that holds some"),
+        (["choose-table", "--records", "/nowhere"], "expected a run, or a folder of runs"),
         (["choose-table", "--out", "/nowhere/table.json"], "in an existing folder"),
-        (["choose-check", "--records", "/nowhere"], "expected a run, or a folder that holds some"),
+        (["choose-check", "--records", "/nowhere"], "expected a run, or a folder of runs"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(arguments, message, refused):

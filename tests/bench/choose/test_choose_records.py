@@ -35,7 +35,7 @@ def test_the_records_of_several_machines_are_never_mixed():
 @pytest.mark.parametrize("changes", [{"cpu": "another"}, {"cores": 64}, {"torch": "1.0"}])
 def test_another_machine_must_be_named(changes):
     pools = pools_of(elsewhere(THREE, **changes), ISLAND)
-    with pytest.raises(OtherMachine, match=r"--machine there takes those of there .*--measure"):
+    with pytest.raises(OtherMachine, match=r"--machine there uses those of there .*--measure"):
         choose_pools(pools, ISLAND, "", HERE)
     with pytest.raises(NotMeasured, match="no records of island in float32 on cpu"):
         choose_pools([], ISLAND, "", HERE)

@@ -38,7 +38,7 @@ def test_a_choice_for_another_machine_is_not_put_on_trial():
 
 
 def test_too_few_sizes_to_draw_between_are_told():
-    with pytest.raises(UsageError, match="hold 5 sizes to draw between, got 0; a smaller"):
+    with pytest.raises(UsageError, match="with 5 sizes to draw between, got 0; use a smaller"):
         predict(THREE, "cpu", "", HERE, count=5, seed=0)
 
 
