@@ -6,7 +6,7 @@ import sys
 def run() -> int:
     """Run a command and return its exit code."""
     try:
-        # It imports what the extra `bench` brings, which may be missing or take seconds.
+        # This imports packages of the extra `bench`, which may be missing or take seconds.
         from lossbench.bench.cli import main
 
         return main()

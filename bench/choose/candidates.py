@@ -61,7 +61,7 @@ class Candidate:
         tried: whether degenerate inputs were tried; they are skipped for compiled variants.
         sizes: measured sizes that the figures rest on.
         interpolated: whether these sizes differ from the requested one.
-        neighbours: the same sizes with their Records.
+        neighbours: measured sizes together with their Records.
     """
 
     variant: str
@@ -108,7 +108,7 @@ class Excluded:
 
 
 def candidates_at(pool: Pool, case: Case) -> tuple[list[Candidate], list[Excluded]]:
-    """Return the variants whose costs in a Case a pool gives, and the excluded variants."""
+    """Return the variants with their costs in a Case, from a pool, and the excluded variants."""
     running = [each for each in impls.implementations(case.loss) if case.device in each.devices]
     seen = [_look(pool, case, each) for each in running]
     found = [each for each in seen if isinstance(each, Candidate)]

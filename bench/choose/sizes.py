@@ -20,7 +20,7 @@ def weights_between(case: Case, measured: Sequence[Case]) -> Mapping[Case, float
 
     The weights ``w`` are not negative, sum to 1, and give ``Σ w_i log x_i = log x`` for every axis
     that the Loss's time depends on. Of all such weights those with the smallest
-    ``Σ w_i |log x_i - log x|²`` are taken, which are on the corners of the Delaunay simplex around
+    ``Σ w_i |log x_i - log x|²`` are taken; they are on the corners of the Delaunay simplex around
     the size. A measured size has weight 1 on itself.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where the figures of ``choose`` come from, and the table that is shipped of them."""
+"""The records that ``choose`` uses, and the shipped table that is made from records."""
 
 import json
 from dataclasses import replace
@@ -80,7 +80,7 @@ def test_the_table_names_what_everyone_can_take_and_is_clearly_faster():
 
 
 def test_a_table_of_nothing_is_refused():
-    with pytest.raises(UsageError, match="no record that was timed beside its reference"):
+    with pytest.raises(UsageError, match="no record was timed beside its reference"):
         table_text([lost("reference")])
     with pytest.raises(UsageError, match="'here' has records of several processors"):
         table_text([*THREE, *elsewhere([seen("fused", 1e-4, ARC)], "here", cpu="another")])

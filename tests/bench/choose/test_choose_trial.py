@@ -1,4 +1,4 @@
-"""The choice on trial: sizes are drawn, chosen for, and judged by what is then measured."""
+"""``choose-check`` draws sizes, chooses for them, and compares the choices with measurements."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ MACHINE = "2-core-epyc"
 
 
 def drawn(count, seed=0, **changes):
-    """Return what is recommended between real records, on the machine that made them."""
+    """Return predictions between real records, on the machine that made them."""
     host = replace(Host.of(full()[0].environment, "cpu"), **changes)
     return predict(full(), "cpu", MACHINE, host, count, seed)
 
