@@ -29,7 +29,7 @@ Gated = Literal["bytes", "waits", "note"]
 
 @dataclass(frozen=True)
 class Tracked:
-    """How asv keeps a figure.
+    """The settings of a figure in asv.
 
     Attributes:
         rounds: number of processes that measure the figure; more than 1 if it differs between

@@ -101,7 +101,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "forward_seconds",
         "seconds",
-        "median time of a forward that keeps its graph",
+        "median time of a forward that builds the graph for the backward",
         at("forward.median_seconds"),
         heading="forward",
         asv=Tracked(rounds=3, samples=_samples("forward")),
@@ -110,7 +110,7 @@ METRICS: tuple[Metric, ...] = (
         "step_speedup",
         "ratio",
         "the reference's step over the variant's, median of pairs from the same round, with its "
-        "95% interval; asv keeps the inverse, `step_ratio`",
+        "95% interval; asv stores the inverse, `step_ratio`",
         at("step.speedup.median"),
         heading="speed-up [95%]",
         text=_speedup_text,

@@ -77,7 +77,7 @@ def _crossovers(pool: Pool, request: Request, axis: str, ranking: Ranking) -> It
             yield Change(axis, first, other, f"{side} {axis} {first}: `{other}`")
     if ends[0] < ends[1]:
         yield Change(
-            axis, None, "", f"`{best}` from {axis} {ends[0]} to {ends[1]}, the others as asked"
+            axis, None, "", f"`{best}` from {axis} {ends[0]} to {ends[1]}, other sizes unchanged"
         )
 
 

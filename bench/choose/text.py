@@ -50,7 +50,7 @@ def _why(answer: Answer) -> Iterator[tuple[str, str]]:
     best, steps = answer.best, answer.request.steps
     about = "about " if best.interpolated else ""
     faster = f", {spread(best.speedup)} the reference's speed" if best.speedup else ""
-    yield "time", f"{about}{si(best.step_seconds, 's')} a step{faster}"
+    yield "time", f"{about}{si(best.step_seconds, 's')} per step{faster}"
     if steps is not None:
         yield "total time", f"{about}{si(best.total_seconds(steps), 's')} for {steps:,} steps"
     yield "memory", f"{about}{binary(best.peak_bytes)} at the peak of a step"

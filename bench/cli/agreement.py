@@ -28,7 +28,7 @@ T = TypeVar("T")
 @size_options(batch=64, dim=128, classes=10)
 @click.option(
     "--all", "every", is_flag=True,
-    help="Print every output and gradient; by default only the one closest to its error budget.",
+    help="Print every output and gradient; by default only that closest to its error budget.",
 )  # fmt: skip
 @device_option
 def agreement(

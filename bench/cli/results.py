@@ -13,12 +13,13 @@ from lossbench.bench.frame import tidy
 from lossbench.bench.frame.plain import plain_rows
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.report.data import default_runs
+from lossbench.bench.report.legend import COLUMNS
 from lossbench.bench.run.order import is_registered
 from lossbench.bench.run.records import Record, read_records
 from lossbench.bench.show.results import results_table, warnings
 
 
-@click.command()
+@click.command(epilog="\n\n".join(f"{name}: {meaning}." for name, meaning in COLUMNS.items()))
 @click.argument("runs", type=Folder, nargs=-1)
 @click.option("--loss", "losses", multiple=True, help="Loss to print; can be given several times.")
 @click.option("--json", "as_json", is_flag=True, help="Print every figure of every record as JSON.")
@@ -26,7 +27,10 @@ from lossbench.bench.show.results import results_table, warnings
 def results(
     runs: tuple[Path, ...], losses: tuple[str, ...], *, as_json: bool, as_csv: bool
 ) -> None:
-    """Print the tables of RUNS without measuring; by default the table of the latest run."""
+    """Print the tables of RUNS without measuring; by default the table of the latest run.
+
+    The columns of the table are explained below.
+    """
     if as_json and as_csv:
         raise UsageError("--json and --csv print the same figures: give one, not both")
     found = {folder: read_records(folder) for folder in runs or default_runs()}

@@ -130,6 +130,7 @@ def run_cases(
     A case is a loss at one size, dtype and kind of data. The options for these can be given several
     times; all combinations are measured. Without them the preset `quick` is measured. With some of
     them but no preset, the others are batch 64, dim 128, 10 classes, float32 and Gaussian noise.
+    `lossbench results --help` explains the columns of the printed table.
     """
     if resume is not None:
         refuse_beside("resume")

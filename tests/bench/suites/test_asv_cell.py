@@ -22,7 +22,7 @@ from asv_runner.benchmarks.mark import SkipNotImplemented
 SMALL = ("float32", 128, 1000, "cpu", 64)
 FUSED = AsvCell("arcface", "fused", *SMALL)
 FIGURES = sorted(metric.asv_name for metric in EAGER_METRICS)
-# An old commit, the first that had a reference and a vectorized variant of each loss.
+# An old commit, which has a reference and a vectorized variant of each loss.
 OLD = "26988c8"
 
 
