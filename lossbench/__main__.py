@@ -6,6 +6,9 @@ import sys
 def run() -> int:
     """Run a command and return its exit code."""
     try:
+        from lossbench.bench.terminal import set_up
+
+        set_up()
         # This imports packages of the extra `bench`, which may be missing or take seconds.
         from lossbench.bench.cli import main
 

@@ -3,13 +3,14 @@
 import click
 
 from lossbench import impls
-from lossbench.bench.cli.options import loss_argument
+from lossbench.bench.cli.options import loss_argument, with_option
 from lossbench.bench.format import console, losses_table, support_table
 from lossbench.impls.cost import SYMBOLS, Cost
 from lossbench.impls.loss import DOCUMENTS
 
 
 @click.command("list")
+@with_option
 def list_losses() -> None:
     """List every loss and its variants, that is, its implementations."""
     console().print(losses_table())
@@ -17,6 +18,7 @@ def list_losses() -> None:
 
 @click.command()
 @loss_argument
+@with_option
 def show(loss: str) -> None:
     """Describe LOSS: formula, document, paper, minimal cost, departures, supported dtypes."""
     entry, out = impls.loss(loss), console()

@@ -21,7 +21,15 @@ from lossbench.bench.choose.sources import (
     pools_of,
 )
 from lossbench.bench.choose.text import answer_text
-from lossbench.bench.cli.options import Bytes, Folder, device_option, loss_argument, size_options
+from lossbench.bench.cli.options import (
+    Bytes,
+    Folder,
+    Name,
+    device_option,
+    loss_argument,
+    size_options,
+    with_option,
+)
 from lossbench.bench.cli.run import run_shown
 from lossbench.bench.format import console
 from lossbench.bench.machine.environment import current_environment
@@ -35,7 +43,7 @@ records_option = click.option(
     "default results/ and the records that come with lossbench.",
 )  # fmt: skip
 machine_option = click.option(
-    "--machine", default="",
+    "--machine", type=Name(), default="",
     help="Name of the machine to use records of; by default any machine like this one.",
 )  # fmt: skip
 
@@ -43,6 +51,7 @@ machine_option = click.option(
 @click.command()
 @loss_argument
 @size_options(batch=256, dim=128, classes=1000)
+@with_option
 @device_option
 @click.option(
     "--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True,

@@ -6,7 +6,7 @@ import click
 
 from lossbench.bench.cli.figures import finish, make_folder, out_option
 from lossbench.bench.cli.gate import budget_option, margin_option, telling, threads_option
-from lossbench.bench.cli.options import device_option
+from lossbench.bench.cli.options import Name, device_option
 from lossbench.bench.gate.plan import GatePlan
 from lossbench.bench.gate.proof import FEWEST_RUNS, hold_proof
 from lossbench.bench.gate.table import proof_table
@@ -25,8 +25,9 @@ from lossbench.bench.run.plan import choose_device
 @budget_option
 @threads_option
 @click.option(
-    "--machine", default="", help="Name of this machine in the report; by default its host name."
-)
+    "--machine", type=Name(), default="",
+    help="Name of this machine in the report; by default its host name.",
+)  # fmt: skip
 @out_option
 @device_option
 def gate_proof(

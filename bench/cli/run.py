@@ -5,21 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES
 from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.cli.options import (
     Bytes,
     Folder,
+    Name,
     Processors,
     device_option,
     losses_option,
     refuse_beside,
     variants_option,
+    with_option,
 )
 from lossbench.bench.cli.results import print_results
 from lossbench.bench.limits import VARIANT_SECONDS
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS
 from lossbench.bench.run.plan import (
     RunPlan,
@@ -27,6 +29,7 @@ from lossbench.bench.run.plan import (
     choose_tasks,
     drop_unregistered,
     read_plan,
+    register_planned,
     start_run,
 )
 from lossbench.bench.run.records import read_records
@@ -62,6 +65,7 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
     "--compiled/--eager", default=None,
     help="Include +compile variants, or leave them out; by default as the preset says.",
 )  # fmt: skip
+@with_option
 @device_option
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True),
@@ -97,7 +101,7 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
     "memory.",
 )  # fmt: skip
 @click.option(
-    "--machine", default="",
+    "--machine", type=Name(), default="",
     help="Name of this machine in the records; by default its host name.",
 )  # fmt: skip
 @click.option(
@@ -134,7 +138,9 @@ def run_cases(
     """
     if resume is not None:
         refuse_beside("resume")
-        folder, (plan, skipped) = resume, drop_unregistered(read_plan(resume))
+        planned = read_plan(resume)
+        register_planned(planned)
+        folder, (plan, skipped) = resume, drop_unregistered(planned)
         for line in skipped:
             click.echo(line, err=True)
     else:
@@ -145,7 +151,7 @@ def run_cases(
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
             half_width=half_width,
-            threads=threads or len(affinity) or torch.get_num_threads(),
+            threads=threads or len(affinity) or default_threads(),
             machine=machine,
             affinity=affinity,
             memory_bytes=memory,

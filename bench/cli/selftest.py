@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import torch
 
 from lossbench.bench.cli.figures import finish, make_folder
-from lossbench.bench.cli.options import device_option
+from lossbench.bench.cli.options import Name, device_option
 from lossbench.bench.format import console
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS, SELFTESTS
 from lossbench.bench.run.plan import choose_device
 from lossbench.bench.selftest import SelfTestPlan, Tell, run_selftest
@@ -56,8 +56,9 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 1
     help="CPU threads that torch uses; by default torch's own number.",
 )
 @click.option(
-    "--machine", default="", help="Name of this machine in the report; by default its host name."
-)
+    "--machine", type=Name(), default="",
+    help="Name of this machine in the report; by default its host name.",
+)  # fmt: skip
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -85,7 +86,7 @@ def selftest(
         trials=min(trials, QUICK_TRIALS) if quick else trials,
         gate_pairs=min(gate_pairs, QUICK_PAIRS) if quick else gate_pairs,
         budget_seconds=budget,
-        threads=threads or torch.get_num_threads(),
+        threads=threads or default_threads(),
         device=choose_device(device),
         processes=processes,
         machine=machine,

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from lossbench.bench.cli.options import Folder, device_option, variants_option
+from lossbench.bench.cli.options import Folder, device_option, variants_option, with_option
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
 from lossbench.bench.limits import TRAINING_SECONDS
@@ -56,6 +56,7 @@ from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_tab
     "--seed", type=click.IntRange(0), default=0, show_default=True,
     help="Seed of the initial weights and of the order of the images.",
 )  # fmt: skip
+@with_option
 @device_option
 @click.option(
     "--share/--no-share", default=True, show_default=True,

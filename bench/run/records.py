@@ -28,6 +28,7 @@ from lossbench.bench.run.order import is_registered
 from lossbench.bench.timing.samples import Timing
 from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase
+from lossbench.impls.outside import Origin
 
 RECORDS = "records.jsonl"
 
@@ -58,6 +59,8 @@ class Record:
         ceilings: what this machine can do at most, as measured in the same run.
         conformance: what the variant does with degenerate inputs, at a size of their own.
         made: when, ISO 8601 in UTC.
+        origin: the file or module from outside that registered the variant; ``None`` for
+            lossbench's own.
         schema: the version of this layout; ``bench.run.former`` has their history.
 
     Raises:
@@ -79,6 +82,7 @@ class Record:
     warm_compilation: WarmCompilation | None = None
     ceilings: Ceilings | None = None
     conformance: tuple[Conformance, ...] = ()
+    origin: Origin | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

@@ -27,6 +27,8 @@ DIFFERENCES = Cost(
     step_elements="6*B*D",
 )
 
+ONE_CLASS = "a batch of one class, as one sample is, is refused: its anchors have no negative"
+
 METRIC = (
     Loss(
         name="triplet_batch_hard",
@@ -48,6 +50,7 @@ METRIC = (
         needs_negatives=True,
         departures=(
             ITSELF_POSITIVE,
+            ONE_CLASS,
             "the document's `batch_size` is never used, and is left out",
             "`correct` is a tensor, where the document synchronises by .item()",
             ROUNDED_SQUARES,
@@ -68,7 +71,9 @@ METRIC = (
             "the negatives' weights are never shifted and vanish where distances exceed about 14",
             "1e-6 is added to the weights' sum",
             "a batch of one class has a closest negative at 0, in silence",
-            "the soft margin overflows where the distances differ by more than 88",
+            "in float32 the reference's soft margin overflows where the distances differ by more "
+            "than 88; contenders' does not",
+            ROUNDED_SQUARES,
             "`normalize` is an argument of the constructor, where the document has it in forward",
             "`correct` is a tensor, where the document synchronises by .item()",
             IN_PLACE_PRODUCT,
@@ -86,7 +91,7 @@ METRIC = (
         output=LossAndCorrect,
         cost=WEIGHTED,
         needs_negatives=True,
-        departures=(ITSELF_POSITIVE, ROUNDED_SQUARES),
+        departures=(ITSELF_POSITIVE, ONE_CLASS, ROUNDED_SQUARES),
     ),
     Loss(
         name="contrastive_whole_batch",
