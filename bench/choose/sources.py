@@ -114,7 +114,7 @@ def load_readable(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
 def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
     """Return the Records that differ from a Case in sizes only, by Host, the newest Host first.
 
-    Those of a contender from outside whose code is not what is registered now are left out.
+    Records of a contender from outside are left out if its code has changed since.
     """
     hosts: dict[Host, list[Record]] = {}
     for record in sorted(records, key=lambda record: record.made):
@@ -129,7 +129,7 @@ def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
 
 
 def is_current(record: Record) -> bool:
-    """Return whether a Record is not of other code from outside than what is registered now."""
+    """Return whether a Record is of the registered code; code from outside may have changed."""
     loss, variant = record.case.loss, record.variant
     return not is_registered(loss, variant) or record.origin == origin_of(loss, variant)
 

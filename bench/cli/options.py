@@ -79,7 +79,7 @@ class VariantName(RegisteredName):
 
 
 def _register(_context: click.Context, _option: click.Parameter, sources: tuple[str, ...]) -> None:
-    """Register what installed packages declare, then what the option names."""
+    """Register the contenders of installed packages, then those of the files that are named."""
     for problem in register_installed():
         click.echo(f"warning: {problem}", err=True)
     for source in sources:
@@ -89,11 +89,11 @@ def _register(_context: click.Context, _option: click.Parameter, sources: tuple[
             raise UsageError(str(error)) from error
 
 
-# Eager: what it registers, the other options may name.
+# Processed first (eager), because other options may name what it registers.
 with_option = click.option(
     "--with", "outside", multiple=True, is_eager=True, expose_value=False, callback=_register,
     metavar="FILE_OR_MODULE",
-    help="A Python file or module of your own that registers implementations; can be repeated.",
+    help="Your Python file or module that registers implementations; can be given several times.",
 )  # fmt: skip
 
 loss_argument = click.argument("loss", type=LossName(), metavar="LOSS")
@@ -166,7 +166,7 @@ class Processors(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         if not hasattr(psutil.Process, "cpu_affinity"):
-            self.fail("this system binds no process to processors; leave it out", param, ctx)
+            self.fail("this system binds no process to processors; omit the option", param, ctx)
         allowed = set(allowed_processors())
         try:
             ends = [part.split("-") for part in value.split(",")]
@@ -202,7 +202,7 @@ class Bytes(click.ParamType[int]):
 
 
 class Name(click.ParamType[str]):
-    """A name that records keep: text that is UTF-8."""
+    """A name to store in records, in UTF-8."""
 
     name = "text"
 
@@ -210,7 +210,7 @@ class Name(click.ParamType[str]):
         """Return the name.
 
         Raises:
-            click.BadParameter: where its bytes are no UTF-8.
+            click.BadParameter: if its bytes are not UTF-8.
         """
         try:
             str(value).encode()

@@ -84,7 +84,7 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 @click.option(
     "--threads", type=click.IntRange(1),
     help="CPU threads that torch uses; by default one per processor in --affinity, or torch's own "
-    "number.",
+    "number within the CPU quota.",
 )  # fmt: skip
 @click.option(
     "--affinity", type=Processors(), default=(),

@@ -71,7 +71,7 @@ class ScalingReport:
 )  # fmt: skip
 @click.option(
     "--threads", type=click.IntRange(1),
-    help="CPU threads that torch uses; by default torch's own number.",
+    help="CPU threads that torch uses; by default torch's own number within the CPU quota.",
 )  # fmt: skip
 @click.option(
     "--json", "file", type=click.File("w", lazy=False), help="JSON file to write the report to."

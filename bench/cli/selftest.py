@@ -53,7 +53,7 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 1
 @click.option(
     "--threads",
     type=click.IntRange(1),
-    help="CPU threads that torch uses; by default torch's own number.",
+    help="CPU threads that torch uses; by default torch's own number within the CPU quota.",
 )
 @click.option(
     "--machine", type=Name(), default="",

@@ -18,7 +18,7 @@ SUBJECT: dict[str, tuple[str, str]] = {
     "made": ("datetime64[ns, UTC]", "the time of the measurement"),
     "loss": ("string", "the Loss"),
     "variant": ("string", "the Implementation of the Loss"),
-    "origin": ("string", "the file or package from outside that registered it, and its hash"),
+    "origin": ("string", "the outside file or package of the variant, and its hash"),
     "batch": ("Int64", "batch size B"),
     "dim": ("Int64", "embedding dimension D"),
     "classes": ("Int64", "number of classes C"),

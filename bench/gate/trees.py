@@ -78,7 +78,7 @@ class Tree:
             try:
                 importlib.import_module(f"{self.package}.{name}")
             except Exception as error:
-                raise UsageError(f"{self.label}: what --with names raises {error!r}") from error
+                raise UsageError(f"{self.label}: a file of --with raises {error!r}") from error
 
     def file(self, path: str) -> Path:
         """Return the path in the copy of a file of the tree, such as ``impls/fused/center.py``."""
@@ -123,7 +123,7 @@ def copy_files(name: str, folder: Path) -> Tree:
 
 
 def with_outside(tree: Tree, files: Iterable[Path]) -> Tree:
-    """Return a tree with files from outside, each of which registers with the tree's own registry.
+    """Return a tree with copies of files from outside, which register in the tree's own registry.
 
     Raises:
         UsageError: if one cannot be read.

@@ -100,7 +100,7 @@ def untimed(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def outside(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the variants that came from outside lossbench: a row a label, variant and origin."""
+    """Return the variants from outside lossbench: one row per label, variant and origin."""
     keys = ["label", "loss", "variant", "origin"]
     return frame.dropna(subset="origin")[keys].drop_duplicates()
 
