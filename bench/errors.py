@@ -1,4 +1,4 @@
-"""The errors that a user can mend, told in one line."""
+"""Errors that the user can correct, with messages of one line."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 class UsageError(ValueError):
-    """What was asked cannot be done; the message says what was expected, and the choices."""
+    """A request that cannot be met; the message says what was expected, and the choices."""
 
 
 def unknown_name(kind: str, name: str, known: Sequence[str], of: str = "") -> str:
-    """Return what to say of a name that does not exist: the nearest one, and all that do.
+    """Return the message for an unknown name: the nearest known name, and all known names.
 
     Args:
-        kind: what the name should stand for, as in ``loss``.
-        name: the name that was given.
-        known: the names that exist.
-        of: the owner of those names, as in ``arcface``; empty where they have none.
+        kind: kind of thing that is named, as in ``loss``.
+        name: unknown name.
+        known: known names.
+        of: owner of the known names, as in ``arcface``; empty if they have none.
     """
     nearest = get_close_matches(name, known, n=1)
     suggestion = f"did you mean {nearest[0]!r}? " if nearest else ""
@@ -27,10 +27,10 @@ def unknown_name(kind: str, name: str, known: Sequence[str], of: str = "") -> st
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Tell in a line that a place cannot be written to.
+    """Turn an error of the system when writing to a place into a message of one line.
 
     Raises:
-        UsageError: in place of the system's own error.
+        UsageError: if the place cannot be written to.
     """
     try:
         yield

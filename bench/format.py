@@ -1,4 +1,4 @@
-"""How figures and tables are printed."""
+"""Format figures and tables for the terminal and for text files."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
@@ -22,20 +22,20 @@ OUTCOME_STYLES = {"holds": "green", "fails": "red", "too few trials to judge": "
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console; one for tables is as wide as they are, which a terminal then wraps."""
+    """Return a console; that of standard output is wide enough for tables."""
     plain = Console(stderr=stderr)
     return plain if stderr else Console(width=max(plain.width, LEAST_WIDTH))
 
 
 def plain_text(shown: RenderableType) -> str:
-    """Return what is printed as text without colours, for a file."""
+    """Return the printed text without colours, for a file."""
     text = StringIO()
     Console(file=text, width=LEAST_WIDTH).print(shown)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def figures_table(*columns: str) -> Table:
-    """Return an empty table of figures, the first column naming what they are of."""
+    """Return an empty table of figures; its first column is for names."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
@@ -43,7 +43,7 @@ def figures_table(*columns: str) -> Table:
 
 
 def words_table(*columns: str) -> Table:
-    """Return an empty table of words, of which the last column gives way."""
+    """Return an empty table of texts; only its last column wraps."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns, 1):
         table.add_column(name, no_wrap=number < len(columns))
@@ -76,10 +76,10 @@ def binary(count: int) -> str:
 
 
 def conformance_table(found: Mapping[str, Sequence[Conformance] | str]) -> Table:
-    """Return what the variants of a Loss do with degenerate inputs, a column a variant.
+    """Return the results of a Loss on degenerate inputs, with one column per variant.
 
     Args:
-        found: by variant, the reference first; a string says why there is nothing.
+        found: results by variant, the reference first; or the reason why there are none.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("input")
@@ -106,7 +106,7 @@ def _grade(part: Conformance | None, variant: str) -> Text:
 
 
 def checks_table(checks: Iterable[Check]) -> Table:
-    """Return promises, and whether each holds."""
+    """Return the table of promises, with the result of each check."""
     table = words_table("promise", "outcome", "found")
     for check in checks:
         outcome = Text(check.outcome, OUTCOME_STYLES[check.outcome])
@@ -115,9 +115,9 @@ def checks_table(checks: Iterable[Check]) -> Table:
 
 
 def losses_table() -> Table:
-    """Return every Loss, what it is, its variants, and those of them that come compiled too."""
+    """Return the table of losses: summary, variants, and which of them have ``+compile``."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("loss", "what it is", "variants", "and with +compile"):
+    for name in ("loss", "summary", "variants", "also with +compile"):
         table.add_column(name)
     for loss in impls.losses():
         implementations = impls.implementations(loss.name)
@@ -128,7 +128,7 @@ def losses_table() -> Table:
 
 
 def support_table(loss: str, devices: Iterable[str]) -> Table:
-    """Return what each variant of a Loss supports here."""
+    """Return the table of dtypes that each variant of a Loss supports here, by device."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("variant")
     for device in devices:

@@ -1,14 +1,14 @@
-"""Time limits: how long a worker may take over one question before it is given up.
+"""Time limits in seconds of a worker's tasks; a worker that exceeds one is stopped.
 
-Each is far above what the question takes on a slow machine, since a limit that is hit costs a
-result, and low enough that a hang does not cost the run.
+A limit that is hit loses a result, so each is far above the time of its task on a slow machine. A
+task that hangs delays the run by its limit, so no limit is higher than needed.
 """
 
 VARIANT_SECONDS = 300.0
-"""Judging one variant of a Case, in a run and in asv: a cold torch.compile takes up to a minute."""
+"""Checking one variant of a Case, in a run and in asv; torch.compile alone may take a minute."""
 
 COMMAND_SECONDS = 600.0
-"""One variant in `agreement`, `count` and `profile`, which take many steps of it."""
+"""One variant in `agreement`, `count` and `profile`, which run many steps of it."""
 
 GATE_SECONDS = 120.0
 """One variant of one tree in the gate, whose sizes are small."""
@@ -22,16 +22,16 @@ SCALING_SECONDS = 60.0
 TRAINING_SECONDS = 3600.0
 """One training in `train`."""
 
-# A warm-up, the set-up of every module, and calls that are longer than the budget itself.
+# A multiple of the budget also covers warm-up, set-up, and calls that are longer than the budget.
 SAMPLING_FACTOR = 10
 
 
 def sampling_seconds(limit: float, budget_seconds: float, phases: int = 2) -> float:
-    """Return the limit of a question that also samples times.
+    """Return the limit of a task that also samples times.
 
     Args:
-        limit: the limit in seconds without any sampling.
-        budget_seconds: how long each phase may be sampled, in seconds.
-        phases: how many phases are sampled, one after the other.
+        limit: limit without sampling, in seconds.
+        budget_seconds: sampling time of each phase, in seconds.
+        phases: number of phases, which are sampled one after the other.
     """
     return limit + SAMPLING_FACTOR * phases * budget_seconds

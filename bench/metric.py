@@ -1,4 +1,4 @@
-"""What there is to say of one figure of a Record: ``bench/metrics.py`` says it of each."""
+"""The description of one figure of a Record; ``bench/metrics.py`` has one for each figure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,36 +6,38 @@ from operator import attrgetter
 from typing import Any, Literal
 
 Row = Mapping[str, Any]
-"""Figures by name, beside the Case, the variant and the status that they belong to."""
+"""Figures by name, and the fields of their Case, variant and status."""
 
 Unit = Literal["seconds", "1/s", "bytes", "count", "ratio", "share", "relative error", "word"]
 DTYPES: Mapping[Unit, str] = {"bytes": "Int64", "count": "Int64", "word": "string"}
 """The frame's dtypes; float64 for every other unit."""
 
 Compared = Literal["speedup", "bytes", "error"]
-"""What a comparison of two runs tells of a figure.
+"""How two runs are compared by a figure.
 
-``speedup``: slower or faster, where the 95% intervals have no point in common; ``bytes``: bigger
-where there are more; ``error``: less exact where it grew by more than rounding explains.
+``speedup``: slower or faster, if the 95% intervals do not overlap; ``bytes``: bigger, if there are
+more; ``error``: less exact, if the error grew by more than rounding explains.
 """
 
 Gated = Literal["bytes", "waits", "note"]
-"""What the gate does where a figure differs between base and head.
+"""What the gate does if a figure differs between base and head.
 
-``bytes``: more fails beyond a margin; ``waits``: one more fails; ``note``: told, never a failure.
+``bytes``: it fails if there are more, beyond a margin; ``waits``: it fails if there is one more;
+``note``: it prints the difference, and does not fail.
 """
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """How asv keeps a figure.
+    """The settings of a figure in asv.
 
     Attributes:
-        rounds: number of processes that measure the figure; more than 1 where processes differ.
-        samples: function that gives asv all samples of a Record, in place of the one number.
-        inverse: name under which asv keeps 1 over the figure, where more is better: asv takes
-            every rise for a regression.
-        compiled: whether compiled variants alone have the figure.
+        rounds: number of processes that measure the figure; more than 1 if it differs between
+            processes.
+        samples: function that gives asv all samples of a Record, instead of the one number.
+        inverse: name under which asv stores 1 over the figure if more is better, because asv
+            reports every rise as a regression.
+        compiled: whether only compiled variants have the figure.
     """
 
     rounds: int = 1
@@ -49,17 +51,17 @@ class Metric:
     """One figure of a Record.
 
     Attributes:
-        name: name of the figure everywhere, its unit as the suffix.
-        unit: what the figure counts; the dtype and the text follow from it.
+        name: name of the figure everywhere, with its unit as the suffix.
+        unit: unit of the figure, which determines its dtype and its text.
         meaning: explanation in the legend, the README and the docs.
-        read: function that reads the figure off a Record, or off another object that has the same
-            fields; it returns ``None`` where they are missing.
-        derive: function that computes the figure from others of its row, in place of ``read``.
-        heading: heading of the column in tables; empty where tables leave the figure out.
-        text: function that writes the cell of a table, where the unit alone does not tell how.
-        asv: how asv keeps the figure; ``None`` where it does not.
-        compared: what a comparison tells of the figure; ``None`` for nothing.
-        gated: what the gate does where the figure differs; ``None`` for nothing.
+        read: function that reads the figure from a Record, or from another object with the same
+            fields; it returns ``None`` if they are missing.
+        derive: function that computes the figure from others of its row, instead of ``read``.
+        heading: heading of the column in tables; empty if tables leave the figure out.
+        text: function that formats the cell of a table, if the unit alone does not determine it.
+        asv: settings of the figure in asv; ``None`` if asv does not store it.
+        compared: rule by which two runs are compared; ``None`` to compare nothing.
+        gated: action of the gate on a difference; ``None`` to ignore it.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Metric:
     gated: Gated | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a figure that comes from nowhere, or from two places."""
+        """Refuse a figure that has neither ``read`` nor ``derive``, or both."""
         if (self.read is None) == (self.derive is None):
             raise ValueError(f"{self.name}: expected either read or derive")
 
@@ -85,7 +87,7 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """The heading, or the name where there is none."""
+        """The heading, or the name if there is none."""
         return self.heading or self.name
 
     @property
@@ -94,21 +96,21 @@ class Metric:
         return (self.asv and self.asv.inverse) or self.name
 
     def of(self, found: Any) -> Any:
-        """Return the figure of a Record, or of another object that has the fields it is read from.
+        """Return the figure of a Record, or of another object with the same fields.
 
         Raises:
-            ValueError: where it is computed from other figures.
+            ValueError: if it is computed from other figures.
         """
         if self.read is None:
             raise ValueError(f"{self.name} is computed from other figures of its row")
         return self.read(found)
 
     def cell(self, row: Row) -> str:
-        """Return the cell of a table for a row; empty where the row lacks the figure."""
+        """Return the cell of a table for a row; empty if the row lacks the figure."""
         return self.text(row) if self.text else self.words(row.get(self.name))
 
     def words(self, value: Any) -> str:
-        """Return a value of the figure as text; empty where it is ``None``."""
+        """Return a value of the figure as text; empty if it is ``None``."""
         from lossbench.bench.format import binary, si
 
         if value is None:
@@ -131,7 +133,7 @@ class Metric:
 
 
 def at(path: str) -> Callable[[Any], Any]:
-    """Return the function that follows a path such as ``step.speedup.low`` up to a ``None``."""
+    """Return the function that reads a path such as ``step.speedup.low``; it stops at ``None``."""
     steps = [attrgetter(name) for name in path.split(".")]
 
     def read(found: Any) -> Any:
@@ -147,7 +149,7 @@ def at(path: str) -> Callable[[Any], Any]:
 def quotient_of(above: str, below: str) -> Callable[[Row], float | None]:
     """Return the function that divides two figures of a row.
 
-    It returns ``None`` where one is missing or is no number, or where the divisor is 0.
+    It returns ``None`` if one is missing or is not a number, or if the divisor is 0.
     """
 
     def derive(row: Row) -> float | None:

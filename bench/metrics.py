@@ -1,8 +1,8 @@
 """Every figure of a Record, once.
 
 Tables, frame, report, README, docs, asv, pytest-benchmark, comparison and gate iterate over
-``METRICS`` and list no figures of their own: a new figure is one entry. asv imports this module
-when it looks for benchmarks, so that heavy libraries are imported where they are used.
+``METRICS`` and have no list of their own, so a new figure is one entry. asv imports this module
+when it looks for benchmarks, so heavy libraries are imported only where they are used.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from typing import Any
 from lossbench.bench.metric import Compared, Gated, Metric, Row, Tracked, at, quotient_of
 
 STEP_RATIO = "step_ratio"
-"""The name under which asv keeps 1 over ``step_speedup``: it takes every rise for a regression."""
+"""The name of 1 over ``step_speedup`` in asv, which reports every rise as a regression."""
 
 
 def _largest_error(found: Any) -> float | None:
@@ -27,7 +27,7 @@ def _verdict(found: Any) -> str | None:
 
 
 def _limit(name: str) -> Callable[[Any], Any]:
-    """Return the function that reads a field of the least that a Record's step could take."""
+    """Return the function that reads a field of the time limit of a Record's step."""
 
     def read(found: Any) -> Any:
         least = found.limit("step") if found.step else None
@@ -58,7 +58,7 @@ def _samples(phase: str) -> Callable[[Any], dict[str, Any] | None]:
 
 
 def _step_ratios(found: Any) -> dict[str, Any] | None:
-    """Return the step's time over the reference's in each round; none for the reference itself."""
+    """Return the step's time over the reference's by round; ``None`` for the reference itself."""
     from lossbench.impls.registry import REFERENCE
 
     if found.step is None or found.variant == REFERENCE:
@@ -76,7 +76,7 @@ def _speedup_text(row: Row) -> str:
     median, low, high = (row.get(f"step_speedup{end}") for end in ("", "_low", "_high"))
     if row["variant"] == REFERENCE or median is None:
         return ""
-    # asv keeps no interval of 95%.
+    # asv stores no 95% interval.
     return f"{median:.3g}x" if low is None or high is None else spread(Interval(median, low, high))
 
 
@@ -101,7 +101,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "forward_seconds",
         "seconds",
-        "median time of a forward that keeps its graph",
+        "median time of a forward that builds the graph for the backward",
         at("forward.median_seconds"),
         heading="forward",
         asv=Tracked(rounds=3, samples=_samples("forward")),
@@ -110,7 +110,7 @@ METRICS: tuple[Metric, ...] = (
         "step_speedup",
         "ratio",
         "the reference's step over the variant's, median of pairs from the same round, with its "
-        "95% interval; asv keeps the inverse, `step_ratio`",
+        "95% interval; asv stores the inverse, `step_ratio`",
         at("step.speedup.median"),
         heading="speed-up [95%]",
         text=_speedup_text,
@@ -128,14 +128,14 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "samples_per_second",
         "1/s",
-        "batch over `step_seconds`",
+        "samples per second: batch divided by `step_seconds`",
         derive=quotient_of("batch", "step_seconds"),
         heading="samples/s",
     ),
     Metric(
         "step_peak_bytes",
         "bytes",
-        "the most bytes at once above inputs and parameters in a step, gradients included",
+        "most bytes at once above inputs and parameters in a step, gradients included",
         at("memory.step_peak_bytes"),
         heading="peak",
         asv=Tracked(),
@@ -145,14 +145,14 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "forward_peak_bytes",
         "bytes",
-        "the most bytes at once above inputs and parameters in a forward, outputs included",
+        "most bytes at once above inputs and parameters in a forward, outputs included",
         at("memory.forward_peak_bytes"),
         gated="bytes",
     ),
     Metric(
         "saved_bytes",
         "bytes",
-        "bytes that are kept from forward to backward",
+        "bytes that the forward saves for the backward",
         at("memory.saved_bytes"),
         heading="saved",
         asv=Tracked(),
@@ -162,7 +162,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "operators",
         "count",
-        "operators that a step dispatches",
+        "number of torch operators that a step calls",
         at("counters.operators"),
         heading="ops",
         gated="note",
@@ -170,35 +170,35 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "allocations",
         "count",
-        "buffers that a step takes",
+        "number of buffers that a step allocates",
         at("memory.allocations"),
         gated="note",
     ),
     Metric(
         "synchronisations",
         "count",
-        "times that a step waits for the device",
+        "number of times that a step waits for the device",
         at("counters.synchronisations"),
         gated="waits",
     ),
     Metric(
         "limit_seconds",
         "seconds",
-        "the least time that a step could take on this machine",
+        "lower bound of the time of a step on this machine",
         _limit("seconds"),
     ),
     Metric(
         "bound",
         "word",
-        "what bounds `limit_seconds`: `arithmetic`, `bytes` or `overhead`",
+        "what determines `limit_seconds`: `arithmetic`, `bytes` or `overhead`",
         _limit("bound"),
     ),
     Metric(
         "limit_share",
         "share",
-        "the least time that this machine could take over the step's, and what bounds that: "
-        "`arithmetic` at the rate of a matrix product, `bytes` at the bandwidth of a copy, or the "
-        "`overhead` of a call",
+        "lower bound of the step's time on this machine, divided by the step's time, and what "
+        "determines the bound: `arithmetic` at the rate of a matrix product, `bytes` at the "
+        "bandwidth of a copy, or the `overhead` of a call",
         derive=quotient_of("limit_seconds", "step_seconds"),
         heading="of limit",
         text=_limit_text,
@@ -206,7 +206,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "error",
         "relative error",
-        "the largest relative error against the reference in float64, over loss, outputs, "
+        "largest relative error against the reference in float64, over loss, outputs, "
         "gradients and state",
         _largest_error,
         heading="error",
@@ -216,20 +216,20 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "budget_share",
         "share",
-        "the largest share of its error budget that a quantity takes; above 1 it is refused",
+        "largest error of a quantity as a share of its budget; above 1 the variant is refused",
         at("worst.budget_share"),
     ),
     Metric(
         "worst_quantity",
         "word",
-        "the quantity that takes the largest share of its error budget",
+        "quantity with the largest share of its error budget",
         at("worst.quantity"),
     ),
     Metric(
         "verdict",
         "word",
         "`faster`, `slower`, `same` (the interval lies within 2% of 1) or `unclear`; `reference` "
-        "for the reference itself; or why there are no times",
+        "for the reference itself; or the status that explains why there are no times",
         _verdict,
         heading="verdict",
         text=_verdict_text,
@@ -237,20 +237,20 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "processes",
         "count",
-        "number of processes that sampled the times; the luck of one alone stays in its figures",
+        "number of processes that sampled the times; each process has a bias of its own",
         lambda found: len(found.step.processes) if found.step else None,
     ),
     Metric(
         "compile_seconds",
         "seconds",
-        "time of the first compilation, nothing in the cache",
+        "time of the first compilation, with an empty cache",
         at("compilation.compile_seconds"),
         asv=Tracked(compiled=True),
     ),
     Metric(
         "warm_compile_seconds",
         "seconds",
-        "time of the compilation in a new process that finds the code on the disk",
+        "time of the compilation in a new process, with the code in the cache on the disk",
         at("warm_compilation.compile_seconds"),
     ),
 )
@@ -259,25 +259,25 @@ SHOWN = tuple(metric for metric in METRICS if metric.heading)
 """The columns of printed tables and of the report, in order."""
 
 TRACKED = tuple(metric for metric in METRICS if metric.asv)
-"""What asv keeps."""
+"""The figures that asv stores."""
 
 
 def compared(kind: Compared) -> tuple[Metric, ...]:
-    """Return the figures of which a comparison tells a kind of change."""
+    """Return the figures that two runs are compared by, with one of the rules."""
     return tuple(metric for metric in METRICS if metric.compared == kind)
 
 
 def gated(*kinds: Gated) -> tuple[Metric, ...]:
-    """Return the figures that the gate takes in one of some ways."""
+    """Return the figures on which the gate acts in one of the given ways."""
     return tuple(metric for metric in METRICS if metric.gated in kinds)
 
 
 def figures(found: Any) -> dict[str, Any]:
-    """Return every figure that can be read off a Record, by name; what it lacks is left out."""
+    """Return every figure that can be read from a Record, by name, without missing ones."""
     read = {metric.name: metric.of(found) for metric in METRICS if metric.read}
     return {name: value for name, value in read.items() if value is not None}
 
 
 def derived(row: Row) -> dict[str, Any]:
-    """Return the figures that are computed from others of a row."""
+    """Return the figures that are computed from other figures of a row."""
     return {metric.name: metric.derive(row) for metric in METRICS if metric.derive}

@@ -1,4 +1,4 @@
-"""The folders: where the package stands, where records are found and kept."""
+"""The folders of the package, and those in which records are read and written."""
 
 from pathlib import Path
 
@@ -9,22 +9,22 @@ IMPORT_FOLDER = Path(lossbench.__file__).absolute().parent.parent
 """The folder that Python imports ``lossbench`` from: a checkout's root, or site-packages."""
 
 PACKAGE = Path(__file__).resolve().parent.parent
-"""The folder that holds the rooms: the root of a checkout, or the installed package."""
+"""The folder of ``bench``, ``impls`` and ``reference``: a checkout's root, or the package."""
 
 IN_CHECKOUT = (PACKAGE / "pyproject.toml").is_file()
-"""Whether this is a checkout, which has a history, tests and documentation beside the rooms."""
+"""Whether this is a git checkout, with history, tests and documentation, or a package."""
 
 ROOT = PACKAGE
-"""The root of the checkout, for what needs one."""
+"""The root of the checkout, for code that needs a checkout."""
 
 RECOMMENDED = PACKAGE / "impls" / "recommended.json"
 """The table that ``lossbench.build(..., variant="auto")`` reads."""
 
 SHIPPED_RESULTS = PACKAGE / "results"
-"""The records that come with lossbench."""
+"""The folder of the records that come with lossbench."""
 
 RESULTS = SHIPPED_RESULTS if IN_CHECKOUT else Path("results")
-"""The folder for what is measured here: of the checkout, or of the current folder."""
+"""The folder of own measurements, in the checkout or else in the current folder."""
 
 RUNS = RESULTS / "runs"
 """The folder of new runs."""
@@ -34,19 +34,19 @@ SELFTESTS = RESULTS / "selftest"
 
 
 def records_folders() -> tuple[Path, ...]:
-    """Return the folders to search for records: those measured here, those that are shipped."""
+    """Return the folders to search for records: the user's own, and the shipped ones."""
     folders = dict.fromkeys((RESULTS, SHIPPED_RESULTS))
     return tuple(folder for folder in folders if folder.is_dir())
 
 
 def check_checkout(what: str) -> None:
-    """Refuse what needs the history, tests or tools of a checkout.
+    """Refuse a command that needs the history, tests or tools of a checkout.
 
     Args:
-        what: the command or option that needs them.
+        what: command or option that needs them.
 
     Raises:
-        UsageError: where lossbench is installed as a package.
+        UsageError: if lossbench is installed as a package.
     """
     if not IN_CHECKOUT:
         raise UsageError(f"{what} needs a checkout of lossbench; this is the package in {PACKAGE}")

@@ -1,8 +1,8 @@
 """Every implementation of every loss in the catalogue: ``lossbench.build("arcface", ...)``.
 
-The rooms of the package, ``bench``, ``impls`` and ``reference``, stand at the top level of the
-repository; here they are links, so that Python, mypy and an editor find the package as it is
-installed. Nothing is imported before it is asked for: ``lossbench --help`` needs no torch.
+The folders ``bench``, ``impls`` and ``reference`` are at the top level of the repository, and links
+in this folder, so Python, mypy and an editor find the same package as an installed one. Modules are
+imported only when they are used, so ``lossbench --help`` does not import torch.
 """
 
 import tomllib
@@ -45,7 +45,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name, imported when it is first asked for."""
+    """Import and return a public name when it is first used."""
     if name == "__version__":
         return _version()
     if name not in __all__:
@@ -61,14 +61,14 @@ def __getattr__(name: str) -> Any:
 
 
 def _version() -> str:
-    """Return the version of this code: a checkout's own, not that of an installed lossbench."""
+    """Return the version of this code: the checkout's, or else the installed package's."""
     from lossbench.bench.paths import IN_CHECKOUT, ROOT
 
     if not IN_CHECKOUT:
         try:
             return version("lossbench")
         except PackageNotFoundError:
-            # A bare copy of the folders, neither installed nor a checkout.
+            # The folders were copied, so they are neither installed nor a checkout.
             return "0+unknown"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     return str(project["version"])

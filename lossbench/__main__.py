@@ -9,7 +9,7 @@ def run() -> int:
         from lossbench.bench.terminal import set_up
 
         set_up()
-        # It imports what the extra `bench` brings, which may be missing or take seconds.
+        # This imports packages of the extra `bench`, which may be missing or take seconds.
         from lossbench.bench.cli import main
 
         return main()

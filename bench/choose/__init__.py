@@ -1,5 +1,5 @@
-"""The choice: one implementation of a loss for a reader's size and constraints, with its evidence.
+"""Choose one implementation of a loss for a user's size and constraints, with the evidence.
 
-It is made from the records of one machine. Variants are compared by their paired speed-ups; a size
-between measured ones is interpolated in log space, and one outside of them is not extrapolated.
+The choice rests on records of one machine. Variants are compared by their paired speed-ups. A size
+between measured sizes is interpolated in log space; a size outside of them is not extrapolated.
 """

@@ -1,4 +1,4 @@
-"""The answer to a Request: one variant, the evidence, and what would change it."""
+"""Answer a Request: choose one variant, with the evidence and the changes that would matter."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ from lossbench.bench.choose.sources import Host, NotMeasured, Pool
 from lossbench.bench.stamped import KEPT
 from lossbench.impls.outside import origin_of
 
-# Of the measurement that is proposed where the data cannot tell.
+# If the data cannot tell which variant is faster, a measurement with these settings is proposed.
 PROPOSED_BUDGET, PROPOSED_PROCESSES = 10, 5
 ANSWER_SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Source:
-    """What an answer rests on.
+    """The records that an answer rests on.
 
     Attributes:
-        host: the machine.
-        commits: of the implementations that were measured.
-        first: when the oldest Record was made, ISO 8601 in UTC.
-        last: when the newest was.
+        host: machine of the records.
+        commits: commits of the measured implementations.
+        first: time of the oldest Record, ISO 8601 in UTC.
+        last: time of the newest Record, ISO 8601 in UTC.
     """
 
     host: Host
@@ -40,22 +40,22 @@ class Source:
 
 @dataclass(frozen=True, config=KEPT)
 class Answer:
-    """One variant, and why.
+    """The chosen variant, with the reasons.
 
     Attributes:
-        request: what was asked.
-        best: the variant, and what it costs.
-        verdict: how sure that is: ``clear``; the ``same`` time as the rival; ``unclear``; or the
-            ``only one`` that is eligible.
-        rival: the runner-up that may be the best after all, if any.
-        measurement: where it is unclear, the command that would tell.
-        runners_up: the other eligible variants, the fastest first.
-        excluded: the others.
-        changes: what would change the answer.
-        code: that uses the variant, three lines; one more imports a contender from outside.
-        source: what it rests on.
-        interpolated: whether it rests on other sizes than the one that is asked for.
-        schema: the version of this layout. 1: the first.
+        request: Case and constraints that were given.
+        best: chosen variant, with its costs.
+        verdict: certainty of the choice: ``clear``; ``same``, if the rival takes the same time;
+            ``unclear``; or ``only one``, if no other variant is eligible.
+        rival: runner-up that is most likely to be faster after all; empty without runners-up.
+        measurement: command that would decide an ``unclear`` choice; otherwise empty.
+        runners_up: other eligible variants, the fastest first.
+        excluded: variants that are not eligible.
+        changes: changes to the request that would change the answer.
+        code: lines of Python that use the variant; they import it first if it is from outside.
+        source: records that the answer rests on.
+        interpolated: whether the answer rests on other sizes than the requested one.
+        schema: version of this layout. 1: the first.
     """
 
     request: Request
@@ -72,26 +72,26 @@ class Answer:
     schema: int = ANSWER_SCHEMA
 
     def to_json(self) -> str:
-        """Return it as JSON."""
+        """Return the answer as JSON."""
         return TypeAdapter(Answer).dump_json(self, indent=1).decode()
 
 
 def answer(pools: list[Pool], request: Request) -> Answer:
-    """Return the answer that pools give.
+    """Return the answer to a Request from the first pool that has the needed records.
 
     Raises:
-        NotMeasured: where none of them tells.
-        UsageError: where no variant meets the constraints.
+        NotMeasured: if no pool has the needed records.
+        UsageError: if no variant meets the constraints.
     """
     return _answer(*first_ranking(pools, request), request)
 
 
 def first_ranking(pools: list[Pool], request: Request) -> tuple[Pool, Ranking]:
-    """Return the ranking by the first pool that has the very size, or else sizes around it.
+    """Return the first pool that has the requested size, or else sizes around it, and its ranking.
 
     Raises:
-        NotMeasured: where none has.
-        UsageError: where no variant meets the constraints.
+        NotMeasured: if no pool has either.
+        UsageError: if no variant meets the constraints.
     """
     exact = [pool for pool in pools if request.case in {record.case for record in pool.records}]
     unmeasured = None
@@ -130,7 +130,7 @@ def _source(host: Host, ranking: Ranking) -> Source:
 
 
 def _measurement(host: Host, case: Case, ranking: Ranking) -> str:
-    """Return the command that would tell the best from its rivals."""
+    """Return the command that would decide between the best variant and its rivals."""
     rivals = [r.candidate.variant for r in ranking.runners_up if r.ratio.low <= 1]
     variants = [ranking.best.variant, *rivals]
     origins = {origin_of(case.loss, variant): None for variant in variants}

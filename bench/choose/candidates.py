@@ -1,4 +1,4 @@
-"""What the records say of every variant at one size, measured there or between measured sizes."""
+"""Read the costs of every variant at one size from records, at that size or at sizes around it."""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal
@@ -28,13 +28,13 @@ from lossbench.impls.registry import REFERENCE
 
 @dataclass(frozen=True)
 class Size:
-    """A measured size that a figure rests on, and its share.
+    """A measured size that a figure rests on, and its weight.
 
     Attributes:
-        batch: B.
-        dim: D.
-        classes: C.
-        share: 1 where it is the very size.
+        batch: batch size B.
+        dim: embedding dimension D.
+        classes: number of classes C.
+        share: weight in the interpolation; 1 for an exact match.
     """
 
     batch: int
@@ -45,23 +45,23 @@ class Size:
 
 @dataclass(frozen=True, config=KEPT)
 class Candidate:
-    """A variant that agrees with the reference, and what it costs at the size that is asked for.
+    """A variant that agrees with the reference, with its costs at the requested size.
 
     Attributes:
-        variant: which.
-        step_seconds: of forward and backward.
-        speedup: over the reference, with its interval; ``None`` where that has no times.
-        peak_bytes: the most at once above inputs and parameters in a step.
-        error: the largest relative error against the reference in float64; between sizes the
-            largest of theirs.
-        outputs: those that it computes.
-        compile_seconds: before the first step; 0 where it is not compiled.
-        worse: degenerate inputs on which it does worse than the reference.
-        better: those on which it does better.
-        tried: whether degenerate inputs were tried; compiled variants are not.
-        sizes: the measured sizes that this rests on.
-        interpolated: whether they are others than the one that is asked for.
-        neighbours: the same with their Records.
+        variant: name of the variant.
+        step_seconds: time of forward and backward.
+        speedup: speed-up over the reference, with its interval; ``None`` if the reference has no
+            times.
+        peak_bytes: most bytes at once above inputs and parameters in a step.
+        error: largest relative error against the reference in float64, over all sizes used.
+        outputs: names of the outputs that the variant computes.
+        compile_seconds: compile time before the first step; 0 if the variant is not compiled.
+        worse: degenerate inputs on which it is worse than the reference.
+        better: degenerate inputs on which it is better than the reference.
+        tried: whether degenerate inputs were tried; they are skipped for compiled variants.
+        sizes: measured sizes that the figures rest on.
+        interpolated: whether these sizes differ from the requested one.
+        neighbours: measured sizes together with their Records.
     """
 
     variant: str
@@ -80,11 +80,11 @@ class Candidate:
 
     @property
     def compiled(self) -> bool:
-        """Whether torch.compile makes its code."""
+        """Whether the variant is compiled by torch.compile."""
         return is_compiled(self.variant)
 
     def total_seconds(self, steps: int | None) -> float:
-        """Return what is to be least: compiling and all steps, or where these are open one step."""
+        """Return the time to minimise: compiling and all steps, or one step without ``steps``."""
         if steps is None:
             return self.step_seconds
         return self.compile_seconds + steps * self.step_seconds
@@ -95,10 +95,11 @@ class Excluded:
     """A variant that is not eligible.
 
     Attributes:
-        variant: which.
-        kind: whether it ``departs`` from the loss, was not measured at this size, has no times
-            where it was, does not meet a constraint, or is no longer registered.
-        reason: in a line.
+        variant: name of the variant.
+        kind: kind of reason: ``departs`` (declared not equal to the loss), ``unmeasured`` at this
+            size, ``no times`` in its records, a ``constraint`` that it does not meet, or
+            ``unregistered`` (no longer an implementation).
+        reason: reason in one line.
     """
 
     variant: str
@@ -107,7 +108,7 @@ class Excluded:
 
 
 def candidates_at(pool: Pool, case: Case) -> tuple[list[Candidate], list[Excluded]]:
-    """Return the variants of which a pool tells what they cost in a Case, and the others."""
+    """Return the variants with their costs in a Case, from a pool, and the excluded variants."""
     running = [each for each in impls.implementations(case.loss) if case.device in each.devices]
     seen = [_look(pool, case, each) for each in running]
     found = [each for each in seen if isinstance(each, Candidate)]
@@ -115,7 +116,7 @@ def candidates_at(pool: Pool, case: Case) -> tuple[list[Candidate], list[Exclude
 
 
 def _gone(pool: Pool) -> list[Excluded]:
-    """Return the variants that there are records of, and no implementation any more."""
+    """Return the variants that have records, but no implementation any more."""
     gone = dict.fromkeys(each.variant for each in pool.records if not each.registered)
     return [Excluded(variant, "unregistered", UNREGISTERED) for variant in gone]
 
@@ -146,7 +147,7 @@ def _sizes(case: Case) -> tuple[int, ...]:
 
 
 def _lost(records: Iterable[Record]) -> str:
-    """Return why a variant has no times at one of the sizes, or nothing."""
+    """Return the reason why a variant has no times at one of the sizes, or an empty text."""
     for record in records:
         if record.step is None or record.memory is None:
             return f"{record.status} at {record.case}: {record.reason}"
@@ -193,7 +194,7 @@ def _compile_seconds(record: Record) -> float:
 
 
 def _outputs(record: Record) -> set[str]:
-    """Return the outputs that were computed, and so could be compared."""
+    """Return the outputs that were compared, which are those that the variant computes."""
     names = (part.quantity.partition(".") for part in record.agreement)
     return {name for kind, _, name in names if kind == "out"}
 

@@ -1,4 +1,4 @@
-"""What would change the answer: another size, less memory, more steps, a constraint lifted."""
+"""Find what would change the answer: another size, less memory, more steps, fewer constraints."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,19 +16,20 @@ from lossbench.bench.format import binary
 from lossbench.bench.run.economics import break_even_steps
 from lossbench.bench.scaling.laws import axes_of
 
-# Sizes tried an octave, in the search for the first that changes the answer.
+# Number of sizes to try per factor of two, in the search for the first that changes the answer.
 TRIED_PER_OCTAVE = 2
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something that would change the answer, or how far it holds.
+    """A change to the request that would change the answer, or the range of an unchanged answer.
 
     Attributes:
-        what: ``batch``, ``dim``, ``classes``, ``max_memory``, ``steps``, or the constraint lifted.
-        at: from where on, or below which; ``None`` of a constraint.
-        variant: that is chosen then; empty where none is, or where the answer stays the same.
-        text: the same in words.
+        what: ``batch``, ``dim``, ``classes``, ``max_memory``, ``steps``, or the field of the
+            constraint to drop.
+        at: value at which the answer changes; ``None`` for a dropped constraint and for a range.
+        variant: variant that is then chosen; empty if there is none, or for a range.
+        text: the change in words.
     """
 
     what: str
@@ -38,7 +39,7 @@ class Change:
 
 
 def changes(pool: Pool, request: Request, ranking: Ranking) -> Iterator[Change]:
-    """Yield what would change the answer."""
+    """Yield the changes to a Request that would change the answer."""
     for axis in axes_of(request.case.loss):
         yield from _crossovers(pool, request, axis, ranking)
     yield from _memory_limits(pool, request, ranking.best)
@@ -47,16 +48,17 @@ def changes(pool: Pool, request: Request, ranking: Ranking) -> Iterator[Change]:
 
 
 def _crossovers(pool: Pool, request: Request, axis: str, ranking: Ranking) -> Iterator[Change]:
-    """Yield the nearest size on either side at which another wins, or up to where none does.
+    """Yield the nearest size on either side with another winner, and the range of the best variant.
 
-    What was measured here and there only, as compiled variants are, would come and go from one size
-    to the next: only those count that are eligible here, and only where the best was measured.
+    Compiled variants were measured at a few sizes only, so they would appear and vanish from one
+    size to the next. So only variants that are eligible at the requested size are compared, and
+    only at sizes at which the best variant was measured.
     """
     best = ranking.best.variant
     rivals = {best, *(runner.candidate.variant for runner in ranking.runners_up)}
 
     def wins(size: int) -> str | None:
-        """Return the best variant at a size; ``None`` outside of what was measured."""
+        """Return the best variant at a size; ``None`` if the size was not measured."""
         sizes: dict[str, Any] = {axis: size}
         try:
             there = replace(request, case=replace(request.case, **sizes))
@@ -75,17 +77,17 @@ def _crossovers(pool: Pool, request: Request, axis: str, ranking: Ranking) -> It
             yield Change(axis, first, other, f"{side} {axis} {first}: `{other}`")
     if ends[0] < ends[1]:
         yield Change(
-            axis, None, "", f"`{best}` from {axis} {ends[0]} to {ends[1]}, the others as asked"
+            axis, None, "", f"`{best}` from {axis} {ends[0]} to {ends[1]}, other sizes unchanged"
         )
 
 
 def _first_change(
     wins: Callable[[int], str | None], best: str, here: int, end: int
 ) -> tuple[int, int | None]:
-    """Return the last size towards an end at which the best stays so, and the next, if any.
+    """Return the last size towards an end at which the best variant wins, and the next, if any.
 
-    Sizes are tried in steps of a factor, and the first step that changes the answer is halved until
-    the two sizes are neighbours.
+    Sizes are tried in steps of a constant factor. The first step that changes the answer is halved
+    until the two sizes differ by one.
     """
     steps = math.ceil(abs(math.log2(end / here)) * TRIED_PER_OCTAVE)
     last = here
@@ -106,7 +108,7 @@ def _first_change(
 
 
 def _memory_limits(pool: Pool, request: Request, best: Candidate) -> Iterator[Change]:
-    """Yield the limits of memory at which another wins, the nearest first."""
+    """Yield the memory limits at which another variant wins, the nearest first."""
     smaller: Candidate | None = best
     while smaller is not None:
         below = smaller.peak_bytes
@@ -129,9 +131,9 @@ def _winner_within(pool: Pool, request: Request, most: int | None) -> Candidate 
 
 
 def _break_even(ranking: Ranking) -> Iterator[Change]:
-    """Yield after how many steps compiling has paid, or up to how many it does not.
+    """Yield the number of steps after which compiling saves time.
 
-    Of several compiled variants the first to pay, of those that are clearly faster.
+    If several compiled variants are clearly faster, it is the smallest of their numbers.
     """
     everyone = [ranking.best, *(runner.candidate for runner in ranking.runners_up)]
     eager = [candidate for candidate in everyone if not candidate.compiled]
@@ -157,12 +159,12 @@ def _clearly_faster(candidates: Sequence[Candidate], eager: Candidate) -> list[C
 
 
 def paid_after(compiled: Candidate, eager: Candidate) -> float:
-    """Return after how many steps a compiled variant has paid; infinite where it never does."""
+    """Return the number of steps after which compiling saves time; infinite if it never does."""
     return break_even_steps(compiled.compile_seconds, compiled.step_seconds, eager.step_seconds)
 
 
 def _lifted(pool: Pool, request: Request, best: str) -> Iterator[Change]:
-    """Yield the constraints without which another wins; memory has limits of its own."""
+    """Yield the constraints without which another variant wins, other than the memory limit."""
     for constraint in constraints_of(request):
         if constraint.field == "max_memory":
             continue

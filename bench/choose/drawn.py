@@ -1,4 +1,4 @@
-"""Random sizes between recorded ones, each with what is recommended there."""
+"""Draw random sizes between recorded sizes, and predict the fastest variant at each."""
 
 import math
 import random
@@ -24,13 +24,13 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "dim": (128, 512),
     "classes": (10, 10_000),
 }
-# A loss of which no size was found between recorded ones after so many draws is passed over.
+# A loss is skipped if this many draws give no size between its recorded sizes.
 CASES_DRAWN = 300
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is recommended for a size between recorded ones."""
+    """The ranking that is predicted for a size between recorded sizes."""
 
     case: Case
     ranking: Ranking
@@ -39,21 +39,21 @@ class Prediction:
 def predict(
     records: Sequence[Record], device: str, machine: str, here: Host, count: int, seed: int
 ) -> list[Prediction]:
-    """Return recommendations for random sizes between recorded ones, the losses taking turns.
+    """Return predictions for random sizes between recorded sizes; the losses take turns.
 
-    Sizes are drawn evenly in their logarithms from ``RANGES``, as far as a loss's records span
-    them, until one lies between recorded sizes and is none of them.
+    The logarithms of sizes are drawn uniformly from the part of ``RANGES`` that the loss's records
+    cover, until a size lies between recorded sizes and is none of them.
 
     Args:
-        records: what there is.
+        records: records to predict from.
         device: ``cpu`` or ``cuda``.
-        machine: whose records to take; empty for those of a machine like this.
-        here: this machine, which is to measure the sizes.
-        count: of sizes.
-        seed: of the sizes.
+        machine: name of the machine to use records of; empty for any machine like this one.
+        here: this machine, which will measure the sizes.
+        count: number of sizes.
+        seed: seed of the sizes.
 
     Raises:
-        UsageError: where there are no records of this machine, or too few sizes in them.
+        UsageError: if there are no records of this machine, or too few sizes in them.
     """
     generator = random.Random(seed)
     losses = [loss.name for loss in impls.losses()]
@@ -67,8 +67,8 @@ def predict(
             found[prediction.case] = prediction
     if len(found) < count:
         raise UsageError(
-            f"expected records that hold {count} sizes to draw between, got {len(found)}; "
-            "a smaller --held-out asks for fewer, `lossbench run --preset full` makes more"
+            f"expected records with {count} sizes to draw between, got {len(found)}; use a smaller "
+            "--held-out, or make more records with `lossbench run --preset full`"
         )
     return list(found.values())
 
@@ -76,7 +76,7 @@ def predict(
 def _pools_here(
     records: Sequence[Record], loss: str, device: str, machine: str, here: Host
 ) -> list[Pool]:
-    """Return the pools of a Loss by machines like this one: others' choices cannot be measured."""
+    """Return the pools of a Loss from machines like this one, which alone can be measured here."""
     largest = {axis: high for axis, (_, high) in RANGES.items()}
     pools = pools_of(records, _case(loss, device, largest))
     mine = [pool for pool in alike(pools, here) if machine in ("", pool.host.machine)]
@@ -84,13 +84,13 @@ def _pools_here(
         others = ", ".join(sorted({str(pool.host) for pool in pools}))
         raise OtherMachine(
             f"expected records of a machine like {here}, got those of {others}; "
-            "`lossbench run --preset full` makes some"
+            "make some with `lossbench run --preset full`"
         )
     return mine
 
 
 def _draw(pools: list[Pool], loss: str, device: str, generator: random.Random) -> Prediction | None:
-    """Return a recommendation for one size of a Loss, or ``None`` where none is found."""
+    """Return the prediction for a random size of a Loss, or ``None`` if no size is found."""
     timed = sorted({case for pool in pools for case in pool.of(REFERENCE)}, key=str)
     spans = {axis: _span(axis, timed) for axis in RANGES}
     for _ in range(CASES_DRAWN):
@@ -114,7 +114,7 @@ def _log_uniform(generator: random.Random, low: int, high: int) -> int:
 
 
 def _span(axis: str, cases: Sequence[Case]) -> tuple[int, int]:
-    """Return the sizes of an axis that are both within its range and between recorded ones."""
+    """Return the smallest and the largest recorded size of an axis within its range."""
     low, high = RANGES[axis]
     sizes = [size for case in cases if low <= (size := getattr(case, axis)) <= high]
     return min(sizes, default=low), max(sizes, default=low)
@@ -123,7 +123,7 @@ def _span(axis: str, cases: Sequence[Case]) -> tuple[int, int]:
 def plan_of(
     predictions: Sequence[Prediction], budget_seconds: float, threads: int, machine: str
 ) -> RunPlan:
-    """Return the plan that measures every eager variant at the sizes, in one process each."""
+    """Return the plan of a run that measures every eager variant at the sizes, in one process."""
     tasks = tuple(
         (each.case, choose_variants(each.case, (), compiled=False)) for each in predictions
     )

@@ -1,4 +1,4 @@
-"""What a choice lacks, as the plan of a run that measures it."""
+"""Plan a run that measures what a choice needs and the records lack."""
 
 from collections.abc import Iterable
 
@@ -16,22 +16,22 @@ from lossbench.impls.registry import REFERENCE
 def plan_missing(
     case: Case, records: Iterable[Record], machine: str, here: Host, *, compiled: bool
 ) -> RunPlan | None:
-    """Return what measures a Case as ``run --preset full`` does, ``None`` where nothing is missing.
+    """Return the plan that measures a Case as ``run --preset full`` does; ``None`` if none lacks.
 
     Args:
-        case: what is asked.
-        records: what there is.
-        machine: whose are asked for; empty for those of a machine like this.
+        case: case to measure.
+        records: records that exist.
+        machine: name of the machine that must be measured; empty for this one.
         here: this machine.
         compiled: whether to measure ``+compile`` variants too.
 
     Raises:
-        UsageError: where this is not the machine, or has not the device.
+        UsageError: if this machine is another one, or lacks the device.
     """
     pools = pools_of(records, case)
     mine = alike(pools, here)
     if machine in {pool.host.machine for pool in pools if pool not in mine}:
-        raise UsageError(f"this is not the machine {machine!r}, so that --measure is of no use")
+        raise UsageError(f"--measure measures on this machine, which is not {machine!r}")
     named = [pool for pool in mine if machine in ("", pool.host.machine)]
     variants = _missing(case, named[0].records if named else (), compiled=compiled)
     if not variants:
@@ -48,7 +48,7 @@ def plan_missing(
 
 
 def _missing(case: Case, records: Iterable[Record], *, compiled: bool) -> tuple[str, ...]:
-    """Return the variants of which there is no record, with the reference for pairs."""
+    """Return the variants without a record, and the reference, to be timed in the same rounds."""
     seen = {record.variant for record in records if record.case == case}
     wanted = choose_variants(case, (), compiled=compiled)
     missing = [variant for variant in wanted if variant not in seen]

@@ -1,4 +1,4 @@
-"""The ranking: the eligible variants, the least time first, and how sure the first place is."""
+"""Rank the eligible variants by time, and say how certain the first place is."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -20,11 +20,11 @@ Lead = Literal["clear", "same", "unclear", "only one"]
 
 @dataclass(frozen=True, config=KEPT)
 class RunnerUp:
-    """A variant that would do as well, but takes longer.
+    """An eligible variant that is not the best.
 
     Attributes:
-        candidate: what it costs.
-        ratio: its time over the best one's, all steps and compiling where these are counted.
+        candidate: the variant, with its costs.
+        ratio: time over the best variant's time, with compiling if the request has ``steps``.
     """
 
     candidate: Candidate
@@ -33,12 +33,12 @@ class RunnerUp:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The eligible variants, the best first, and why others are not.
+    """The eligible variants, the best first, and the excluded ones.
 
     Attributes:
-        best: of the least time; a compiled one only where it is clearly faster than the eager.
-        runners_up: the others, the least time first.
-        excluded: those that are not eligible.
+        best: fastest variant; a compiled one only if it is clearly faster than every eager one.
+        runners_up: other eligible variants, the fastest first.
+        excluded: variants that are not eligible.
     """
 
     best: Candidate
@@ -47,12 +47,12 @@ class Ranking:
 
     @property
     def rival(self) -> RunnerUp | None:
-        """The runner-up that may be the best after all, if any."""
+        """The runner-up most likely to be faster after all; ``None`` without runners-up."""
         return min(self.runners_up, key=lambda runner: runner.ratio.low, default=None)
 
     @property
     def verdict(self) -> Lead:
-        """How sure the first place is: ``same`` where a rival's time is within 2% of it."""
+        """The certainty of the first place: ``same`` if the rival's time is within 2% of it."""
         if self.rival is None:
             return "only one"
         low, high = self.rival.ratio.low, self.rival.ratio.high
@@ -62,11 +62,11 @@ class Ranking:
 
 
 def rank(pool: Pool, request: Request) -> Ranking:
-    """Return the ranking of a Request by what a pool tells.
+    """Return the ranking of a Request from the records of a pool.
 
     Raises:
-        NotMeasured: where it tells of no variant at that size.
-        UsageError: where no variant meets the constraints.
+        NotMeasured: if the pool has no variant at that size.
+        UsageError: if no variant meets the constraints.
     """
     order, excluded = _eligible(pool, request, *candidates_at(pool, request.case))
     best, *others = order
@@ -76,7 +76,7 @@ def rank(pool: Pool, request: Request) -> Ranking:
 
 
 def _runner_up(best: Candidate, other: Candidate, request: Request) -> RunnerUp:
-    """Return a runner-up, with its time beside the best one's, where they were timed together."""
+    """Return a runner-up, its time computed from the best one's time and the ratio of both."""
     seconds = best.step_seconds * ratio_of(best, other).median
     return RunnerUp(replace(other, step_seconds=seconds), _total_ratio(best, other, request))
 
@@ -87,14 +87,14 @@ def winner(
     """Return the best variant alone.
 
     Args:
-        pool: the records.
-        request: what is asked.
-        among: the variants to choose from; empty for all.
-        beside: a variant that must have been measured there, whether it is eligible or not.
+        pool: records of one machine.
+        request: Case and constraints.
+        among: names of the variants to choose from; empty for all.
+        beside: name of a variant that must have been measured at this size, eligible or not.
 
     Raises:
-        NotMeasured: where the pool tells of no variant at that size, or not of ``beside``.
-        UsageError: where no variant meets the constraints.
+        NotMeasured: if the pool has no variant at that size, or not ``beside``.
+        UsageError: if no variant meets the constraints.
     """
     candidates, excluded = candidates_at(pool, request.case)
     left = [each for each in candidates if not among or each.variant in among]
@@ -106,7 +106,7 @@ def winner(
 def _eligible(
     pool: Pool, request: Request, candidates: list[Candidate], excluded: list[Excluded]
 ) -> tuple[list[Candidate], list[Excluded]]:
-    """Return the candidates that meet the constraints, the least time first, and all others."""
+    """Return the candidates that meet the constraints, the best first, and the others."""
     if not candidates:
         raise NotMeasured(_unmeasured(pool, request, excluded))
     left, refused = admitted(request, candidates)
@@ -118,9 +118,9 @@ def _eligible(
 
 
 def _proven(order: list[Candidate], request: Request) -> list[Candidate]:
-    """Put a compiled variant first only where it is clearly faster than every eager one.
+    """Put a compiled variant first only if it is clearly faster than every eager one.
 
-    It costs a compiler, a wait at every start, and degenerate inputs that were not tried.
+    A compiled variant needs a compiler, delays every start, and was not tried on degenerate inputs.
     """
     eager = next((each for each in order if not each.compiled), order[0])
     faster = order[: order.index(eager)]
@@ -139,7 +139,7 @@ def _unmeasured(pool: Pool, request: Request, excluded: Sequence[Excluded]) -> s
     spans = ", ".join(_span(axis, cases) for axis in axes_of(case.loss))
     return (
         f"`{case.loss}` was not measured at {case} on {pool.host.machine}, nor at sizes all around "
-        f"it; measured were {spans}. --measure measures it"
+        f"it; records cover {spans}. --measure measures it"
     )
 
 
@@ -150,7 +150,7 @@ def _span(axis: str, cases: Sequence[Case]) -> str:
 
 
 def _total_ratio(best: Candidate, other: Candidate, request: Request) -> Interval:
-    """Return the other's total time over the best one's: of the ratio of steps by known totals."""
+    """Return the other's total time over the best one's; only the ratio of steps is uncertain."""
     ratio = ratio_of(best, other)
     if request.steps is None:
         return ratio

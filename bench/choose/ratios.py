@@ -1,4 +1,4 @@
-"""How one variant's time compares to another's: paired where it can be, between sizes with care."""
+"""Compare the times of two variants: paired if possible, and interpolated between sizes."""
 
 import math
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ UNKNOWN = (0.0, math.inf)
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A variant's Record at a measured size, which a figure rests on.
+    """A variant's Record at a measured size that a figure rests on.
 
     Attributes:
-        weight: of the size; 1 where it is the very size.
-        record: the newest there.
-        reference: the reference's newest there.
-        history: all of the variant that were timed there, the oldest first.
+        weight: weight of the size in the interpolation; 1 for an exact match.
+        record: newest Record of the variant at this size.
+        reference: newest Record of the reference at this size.
+        history: all Records of the variant with times at this size, the oldest first.
     """
 
     weight: float
@@ -31,9 +31,10 @@ class Neighbour:
 
     @property
     def seconds(self) -> float:
-        """A step's time: the reference's over the paired speed-up, which outlasts a change of load.
+        """The time of a step: the reference's newest time divided by the paired speed-up.
 
-        Where the reference has no times, the median.
+        The load of the machine changes times, but hardly their ratio. If the reference has no
+        times, it is the median time of the variant.
         """
         step = timing_of(self.record)
         if step.speedup is None or self.reference is None or self.reference.step is None:
@@ -44,8 +45,8 @@ class Neighbour:
 def ratio_at(one: Neighbour, other: Neighbour) -> Interval:
     """Return the second's time over the first's at one size.
 
-    Where the newest Records are of several runs, the newest run that timed both tells more, unless
-    it contradicts them, as where an implementation has changed since.
+    If the newest Records are of two runs, the newest run that timed both gives a narrower interval.
+    It is used unless it contradicts the newest Records; then an implementation has changed since.
     """
     newest = step_ratio(one.record, other.record)
     if same_rounds(one.record, other.record):
@@ -59,14 +60,14 @@ def ratio_at(one: Neighbour, other: Neighbour) -> Interval:
 
 
 def step_ratio(first: Record, second: Record) -> Interval:
-    """Return the second's time of a step over the first's, both of one Case.
+    """Return the second's time of a step over the first's, both in one Case.
 
-    Of variants that were timed in the same rounds the times are paired. Of others the speed-ups
-    over the reference are, and their errors are independent. Where the reference has no times
-    either, all that is known is the ratio of the medians.
+    Times of the same rounds are compared in pairs. Otherwise the speed-ups over the reference are
+    compared, and their errors are independent. If the reference has no times either, only the ratio
+    of the medians is known, and the interval is unbounded.
 
     Raises:
-        ValueError: where one has no times.
+        ValueError: if one has no times.
     """
     one, other = timing_of(first), timing_of(second)
     if same_rounds(first, second):
@@ -78,7 +79,7 @@ def step_ratio(first: Record, second: Record) -> Interval:
 
 
 def quotient(one: Interval, other: Interval) -> Interval:
-    """Return the ratio of two independent quantities, of which the errors add as squares do."""
+    """Return the ratio of two independent quantities; the squares of their errors add up."""
     median = math.log(one.median / other.median)
     down = math.hypot(_log(one.median) - _log(one.low), _log(other.high) - _log(other.median))
     up = math.hypot(_log(one.high) - _log(one.median), _log(other.median) - _log(other.low))
@@ -86,12 +87,11 @@ def quotient(one: Interval, other: Interval) -> Interval:
 
 
 def mixed_interval(weights: Sequence[float], intervals: Sequence[Interval]) -> Interval:
-    """Return what ratios at several sizes tell of one between them, as a mean of logarithms.
+    """Return the ratio at a size between measured sizes, as the weighted mean of logarithms.
 
-    How the ratio runs from one size to the next is not known, only that it seldom leaves what is
-    seen at either end. So the interval is widened by the spread of the ratios, times the weight
-    that the nearest size does not have: by nothing at a measured size, by half of the spread to
-    each side half-way between two.
+    The ratio between two sizes is unknown, but it is seldom outside of the ratios at both. So the
+    interval is widened to each side by the spread of the ratios, times 1 minus the largest weight:
+    by nothing at a measured size, and by half of the spread half-way between two.
     """
     medians = [_log(interval.median) for interval in intervals]
     doubt = (max(medians) - min(medians)) * (1 - max(weights))
@@ -109,7 +109,7 @@ def timing_of(record: Record) -> Timing:
     """Return the times of a Record's step.
 
     Raises:
-        ValueError: where it has none.
+        ValueError: if it has none.
     """
     if record.step is None:
         raise ValueError(f"{record.variant} has no times")
@@ -117,10 +117,10 @@ def timing_of(record: Record) -> Timing:
 
 
 def same_rounds(first: Record, second: Record) -> bool:
-    """Return whether two were timed in the same rounds: each kept the reference's times there.
+    """Return whether two were timed in the same rounds: then both have the same reference times.
 
     Raises:
-        ValueError: where one has no times.
+        ValueError: if one has no times.
     """
     one, other = timing_of(first), timing_of(second)
     return [(p.reference_seconds, len(p.seconds)) for p in one.processes] == [

@@ -1,4 +1,4 @@
-"""What is asked of a choice: a Case, and the reader's constraints, each with what it admits."""
+"""The request for a choice: a Case and the user's constraints, each with a test of variants."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ Cost = TypeVar("Cost", int, float)
 
 @dataclass(frozen=True)
 class Request:
-    """A Case, and the reader's constraints.
+    """A Case and the user's constraints.
 
     Attributes:
-        case: the loss at one size on one device.
-        max_memory: the most bytes that a step may hold above inputs and parameters.
-        max_error: the largest relative error against the reference in float64.
-        steps: how many are to be taken, over which compiling counts; ``None`` where only a step's
-            time does.
-        needs: outputs that the variant must compute, ``logits``.
-        third_party: whether packages beside torch may be used.
+        case: loss at one size on one device.
+        max_memory: largest allowed peak of a step above inputs and parameters, in bytes.
+        max_error: largest allowed relative error against the reference in float64.
+        steps: number of training steps over which compile time is spread; ``None`` to ignore
+            compile time.
+        needs: names of outputs that the variant must compute, such as ``logits``.
+        third_party: whether packages besides torch may be used.
         sparse: whether the optimizer takes sparse gradients.
 
     Raises:
-        UsageError: where an output is needed that the Loss does not have.
+        UsageError: if the Loss lacks a needed output.
     """
 
     case: Case
@@ -40,7 +40,7 @@ class Request:
     sparse: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an output that there is not."""
+        """Refuse an output that the Loss does not have."""
         known = outputs_of(self.case.loss)
         for name in self.needs:
             if name not in known:
@@ -50,7 +50,7 @@ class Request:
 
 
 def outputs_of(loss: str) -> tuple[str, ...]:
-    """Return the names of a Loss's outputs, the value first."""
+    """Return the names of a Loss's outputs, the loss value first."""
     names: tuple[str, ...] = getattr(impls.loss(loss).output, "_fields", ())
     return names
 
@@ -60,12 +60,12 @@ class Constraint:
     """One condition on a variant.
 
     Attributes:
-        field: the Request's, that holds it.
-        lifted: that field's value without it.
-        lift: the same in words.
-        admits: whether a variant meets it.
-        refusal: why one does not.
-        impossible: what is said of those that are left, where none meets it.
+        field: name of the Request's field that sets the constraint.
+        lifted: value of that field without the constraint.
+        lift: text that says how to drop the constraint.
+        admits: function that returns whether a variant meets the constraint.
+        refusal: function that returns the reason why a variant does not meet it.
+        impossible: function that returns the error message if none of the variants meets it.
     """
 
     field: str
@@ -77,7 +77,7 @@ class Constraint:
 
 
 def constraints_of(request: Request) -> Iterator[Constraint]:
-    """Yield the conditions that a Request makes."""
+    """Yield the constraints of a Request."""
     loss = request.case.loss
     if not request.sparse:
         yield _sparse(loss)
@@ -94,10 +94,10 @@ def constraints_of(request: Request) -> Iterator[Constraint]:
 def admitted(
     request: Request, candidates: Sequence[Candidate]
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Return the variants that meet every constraint, and why each other does not.
+    """Return the variants that meet every constraint, and the reasons of the others by name.
 
     Raises:
-        UsageError: where none does; the message names the nearest.
+        UsageError: if none does; the message names the nearest.
     """
     left, refused = list(candidates), dict[str, str]()
     for constraint in constraints_of(request):
@@ -116,10 +116,10 @@ def _sparse(loss: str) -> Constraint:
         lift="with --sparse",
         admits=lambda c: not impls.implementation(loss, c.variant).sparse,
         refusal=lambda _: (
-            "its gradients are sparse, which SGD and SparseAdam alone take (--sparse)"
+            "its gradients are sparse, which only SGD and SparseAdam take (--sparse allows them)"
         ),
         impossible=lambda _: (
-            f"every variant of `{loss}` that is left has sparse gradients: --sparse"
+            f"every remaining variant of `{loss}` has sparse gradients; --sparse allows them"
         ),
     )
 
@@ -134,7 +134,7 @@ def _third_party(loss: str) -> Constraint:
         lift="without --no-third-party",
         admits=lambda c: not needed(c),
         refusal=lambda c: f"needs {', '.join(needed(c))}",
-        impossible=lambda _: f"no variant of `{loss}` that was timed does without third parties",
+        impossible=lambda _: f"every timed variant of `{loss}` needs a package besides torch",
     )
 
 
@@ -156,15 +156,15 @@ def _error(loss: str, most: float) -> Constraint:
         most,
         lambda candidate: candidate.error,
         words=lambda error: f"{error:.1e}",
-        refusal="errs by",
-        nobody=f"no variant of `{loss}` errs by {most:.1e} or less; the most exact",
+        refusal="has an error of",
+        nobody=f"no variant of `{loss}` has an error of {most:.1e} or less; the most exact",
     )
 
 
 def _memory(request: Request, most: int) -> Constraint:
     case = request.case
     more = request.needs or request.max_error is not None or not request.third_party
-    others = " of those that meet the rest" * bool(more)
+    others = " that meets the other constraints" * bool(more)
     return _at_most(
         "max_memory",
         most,
@@ -184,7 +184,7 @@ def _at_most(
     refusal: str,
     nobody: str,
 ) -> Constraint:
-    """Return a limit to what a variant may cost; ``nobody`` ends where the nearest is named."""
+    """Return an upper limit on a cost; the nearest variant is appended to the text ``nobody``."""
 
     def impossible(left: Sequence[Candidate]) -> str:
         best = min(left, key=cost)

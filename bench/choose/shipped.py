@@ -1,8 +1,8 @@
 """The shipped table of recommendations, ``impls/recommended.json``, written from records.
 
-A line a measured size: the variants that are faster than the reference, the fastest first, then the
-reference itself. Only what every user of torch alone can take is named: no third party, nothing
-compiled, no sparse gradient, and nothing that does worse than the reference on degenerate inputs.
+The table has a line per measured size: the variants that are faster than the reference, the fastest
+first, then the reference itself. It names only variants that every user of torch can use: none that
+is third-party, compiled, has sparse gradients, or is worse than the reference on degenerate inputs.
 """
 
 import json
@@ -22,11 +22,11 @@ TABLE_SCHEMA = 1
 
 
 def table_text(records: Iterable[Record]) -> str:
-    """Return the table as JSON, a line a size, in an order that keeps differences small.
+    """Return the table as JSON, one line per size, in an order that keeps diffs small.
 
     Raises:
-        UsageError: where no record recommends anything, or records of one machine do not agree on
-            what it is.
+        UsageError: if no record was timed beside its reference, or if one machine name has records
+            of several processors.
     """
     used = list(_newest(record for record in records if _plain(record)))
     lines = {
@@ -41,12 +41,12 @@ def table_text(records: Iterable[Record]) -> str:
     }
     losses = {name: [line for line in found if line] for name, found in lines.items()}
     if not any(losses.values()):
-        raise UsageError("no record that was timed beside its reference; measure with `run`")
+        raise UsageError("no record was timed beside its reference; measure with `run`")
     return _json(_machines(used), {name: found for name, found in losses.items() if found})
 
 
 def _plain(record: Record) -> bool:
-    """Return whether a Record is of plain data in a dtype of its own, and was timed."""
+    """Return whether a Record has times, Gaussian data and no autocast."""
     case = record.case
     return bool(record.step) and case.data == "gaussian" and not case.autocast and case.seed == 0
 
@@ -100,10 +100,10 @@ def _for_everyone(record: Record) -> bool:
 
 
 def _machines(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
-    """Return what the lines rest on, by machine.
+    """Return the environments of the records, by machine.
 
     Raises:
-        UsageError: where one name stands for several processors.
+        UsageError: if one name stands for several processors.
     """
     machines: dict[str, dict[str, Any]] = {}
     for name, group in groupby(sorted(records, key=_machine_of), key=_machine_of):
@@ -132,7 +132,7 @@ def _machine_of(record: Record) -> str:
 
 
 def _json(machines: Mapping[str, Any], losses: Mapping[str, list[dict[str, Any]]]) -> str:
-    """Return JSON with a line a machine and a line a size."""
+    """Return JSON with one line per machine and one line per size."""
     blocks = [
         f'  "{name}": [\n' + ",\n".join(f"   {json.dumps(line)}" for line in losses[name]) + "\n  ]"
         for name in sorted(losses)

@@ -1,4 +1,4 @@
-"""Sizes between measured ones: as which mixture of these a size can be seen, in log space."""
+"""Interpolate between measured sizes in log space: find the weights of the sizes around one."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,22 +9,22 @@ import numpy as np
 from lossbench.bench.case.cases import Case
 from lossbench.bench.scaling.laws import AXES, axes_of
 
-# A share below this is the solver's rounding.
+# A smaller weight is a rounding error of the solver.
 LEAST_WEIGHT = 1e-6
-# Where a step takes no byte there is no logarithm.
+# A step that takes 0 bytes has no logarithm, so a tiny value replaces it.
 TINY = 1e-12
 
 
 def weights_between(case: Case, measured: Sequence[Case]) -> Mapping[Case, float] | None:
-    """Return measured sizes and the shares in which a size lies between them, or ``None``.
+    """Return the weights of the measured sizes around a size; ``None`` if it lies outside.
 
-    The shares ``w`` are not negative, sum to 1, and give ``Σ w_i log x_i = log x`` in every size
-    that the Loss's time depends on. Of all such mixtures it is the nearest, of the smallest
-    ``Σ w_i |log x_i - log x|²``, which takes the corners of the Delaunay simplex around the size; a
-    measured size is its own. Where no mixture gives it, the size is outside of what was measured.
+    The weights ``w`` are not negative, sum to 1, and give ``Σ w_i log x_i = log x`` for every axis
+    that the Loss's time depends on. Of all such weights those with the smallest
+    ``Σ w_i |log x_i - log x|²`` are taken; they are on the corners of the Delaunay simplex around
+    the size. A measured size has weight 1 on itself.
 
     Args:
-        case: the size that is asked for.
+        case: Case at the requested size.
         measured: Cases that differ from it in sizes only.
     """
     if case in measured:
@@ -32,12 +32,12 @@ def weights_between(case: Case, measured: Sequence[Case]) -> Mapping[Case, float
     return _mixture(case, tuple(measured)) if measured else None
 
 
-# The variants of a loss were mostly measured at the same sizes.
+# Cached because most variants of a loss were measured at the same sizes.
 @lru_cache(maxsize=1024)
 def _mixture(case: Case, measured: tuple[Case, ...]) -> Mapping[Case, float] | None:
     from scipy.optimize import linprog
 
-    # Classes that no parameter has are only labels, and are matched as nearly as there is.
+    # If no parameter has C rows, C only affects the labels, so the nearest C will do.
     fixed = [axis in axes_of(case.loss) for axis in AXES]
     offsets = np.array(
         [[np.log(getattr(near, axis) / getattr(case, axis)) for axis in AXES] for near in measured]
@@ -59,13 +59,13 @@ def _mixture(case: Case, measured: tuple[Case, ...]) -> Mapping[Case, float] | N
 
 
 def mixed(weights: Iterable[float], values: Iterable[float]) -> float:
-    """Return a positive quantity between sizes: a straight line in its and their logarithms."""
+    """Return a positive quantity between sizes, linear in the logarithms of both."""
     pairs = zip(weights, values, strict=True)
     return math.exp(sum(weight * math.log(max(value, TINY)) for weight, value in pairs))
 
 
 def at_size(case: Case, measured: Sequence[Case]) -> bool:
-    """Return whether all measured sizes are the Case's own; classes count as parameters only."""
+    """Return whether all measured sizes equal the Case's on the axes that its time depends on."""
     return all(
         getattr(near, axis) == getattr(case, axis)
         for near in measured

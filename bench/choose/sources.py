@@ -1,4 +1,4 @@
-"""Where the figures of a choice come from: the records of one machine, and of no other."""
+"""Select the records that a choice rests on: those of one machine, and of no other."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -16,23 +16,23 @@ from lossbench.impls.outside import origin_of
 
 
 class NotMeasured(UsageError):  # noqa: N818 - what was not measured can be
-    """There is no record that tells."""
+    """No record has the requested size, or sizes around it."""
 
 
 class OtherMachine(UsageError):  # noqa: N818 - whose records may do
-    """There are records of other machines alone."""
+    """All records are of other machines."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """What records must have in common to be compared.
+    """A machine with its settings; only records of equal Hosts are compared.
 
     Attributes:
-        machine: its name.
-        processor: the CPU, or the GPU where that computes.
-        cores: logical processors.
-        threads: of torch.
-        torch: its version.
+        machine: name of the machine.
+        processor: name of the CPU, or of the GPU if it computes.
+        cores: number of logical processors.
+        threads: number of threads that torch computes with.
+        torch: version of torch.
     """
 
     machine: str
@@ -43,7 +43,7 @@ class Host:
 
     @classmethod
     def of(cls, environment: Environment, device: str) -> "Host":
-        """Return the Host of an environment, for what computes on a device."""
+        """Return the Host of an environment, for computations on a device."""
         processor = environment.gpu if device == "cuda" else environment.cpu
         return cls(
             environment.machine,
@@ -54,7 +54,7 @@ class Host:
         )
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return the Host in words."""
         return (
             f"{self.machine} ({self.processor or 'no GPU'}, {self.cores} cores, "
             f"{self.threads} threads, torch {self.torch})"
@@ -66,9 +66,9 @@ class Pool:
     """The Records of one Loss in one dtype, on one device and kind of data, by one Host.
 
     Attributes:
-        host: the machine.
-        records: the newest of every cell.
-        history: all, the oldest first.
+        host: machine of the Records.
+        records: newest Record of every cell.
+        history: all Records, the oldest first.
     """
 
     host: Host
@@ -81,29 +81,27 @@ class Pool:
 
     @property
     def made(self) -> str:
-        """When the newest was made."""
+        """The time of the newest Record."""
         return max(record.made for record in self.records)
 
 
 def load_records(folders: Iterable[Path]) -> list[Record]:
-    """Return the Records of runs, or of folders that hold some.
+    """Return the Records of runs, given by their folders or by folders of runs.
 
     Raises:
-        UsageError: where a folder holds none, or some cannot be read.
+        UsageError: if a folder has no run, or a run cannot be read.
     """
     records = []
     for folder in folders:
         runs = list(find(folder))
         if not runs:
-            raise UsageError(
-                f"{folder}: expected a run, or a folder that holds some; there is none"
-            )
+            raise UsageError(f"{folder}: expected a run, or a folder of runs; found none")
         records += [record for run in runs for record in read_records(run)]
     return records
 
 
 def load_readable(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """Return the Records of every run below folders that can be read, and why others cannot."""
+    """Return the Records of every readable run below folders, and the reasons for the others."""
     records, reasons = list[Record](), []
     for run in (run for folder in folders for run in find(folder)):
         try:
@@ -116,7 +114,7 @@ def load_readable(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
 def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
     """Return the Records that differ from a Case in sizes only, by Host, the newest Host first.
 
-    Those of a contender from outside whose code is not what is registered now are left out.
+    Records of a contender from outside are left out if its code has changed since.
     """
     hosts: dict[Host, list[Record]] = {}
     for record in sorted(records, key=lambda record: record.made):
@@ -131,27 +129,27 @@ def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
 
 
 def is_current(record: Record) -> bool:
-    """Return whether a Record is not of other code from outside than what is registered now."""
+    """Return whether a Record is of the registered code; code from outside may have changed."""
     loss, variant = record.case.loss, record.variant
     return not is_registered(loss, variant) or record.origin == origin_of(loss, variant)
 
 
 def _kind(case: Case) -> tuple[object, ...]:
-    """Return all of a Case but its sizes."""
+    """Return all fields of a Case except its sizes."""
     return case.loss, case.dtype, case.device, case.data, case.seed, case.autocast
 
 
 def alike(pools: Sequence[Pool], here: Host) -> list[Pool]:
-    """Return the pools of Hosts that differ from one in their names at most."""
+    """Return the pools of Hosts that equal this one, apart from the machine's name."""
     return [pool for pool in pools if replace(pool.host, machine=here.machine) == here]
 
 
 def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) -> list[Pool]:
-    """Return the pools of the machine that is named, or of those that are like this one.
+    """Return the pools of the named machine, or without a name of all machines like this one.
 
     Raises:
-        NotMeasured: where there are none at all.
-        OtherMachine: where there are only others.
+        NotMeasured: if there are no pools.
+        OtherMachine: if all pools are of other machines.
     """
     kind = f"{case.loss} in {case.dtype}{' autocast' * case.autocast} on {case.device}"
     if not pools:
@@ -162,10 +160,10 @@ def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) ->
     else:
         chosen = alike(pools, here)
         ways = "; ".join(
-            f"--machine {pool.host.machine} takes those of {pool.host}" for pool in pools
+            f"--machine {pool.host.machine} uses those of {pool.host}" for pool in pools
         )
         ways += "; --measure measures here"
     if not chosen:
-        whose = f"the machine {machine!r}" if machine else f"this machine, {here}"
-        raise OtherMachine(f"no records of {kind} by {whose}; {ways}")
+        whose = f"machine {machine!r}" if machine else f"this machine, {here}"
+        raise OtherMachine(f"no records of {kind} from {whose}; {ways}")
     return chosen

@@ -1,4 +1,4 @@
-"""An answer as it is printed."""
+"""Print an answer of ``choose``."""
 
 import math
 from collections.abc import Iterator
@@ -18,20 +18,20 @@ INDENT = (0, 0, 0, 2)
 
 
 def answer_text(answer: Answer) -> Group:
-    """Return an answer: the variant, why, how sure, the others, what would change it, the code."""
+    """Return the printed answer: the variant, the reasons, the others, the changes, the code."""
     case = answer.request.case
     parts: list[RenderableType] = [
         Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")),
-        Text.assemble("take ", (answer.best.variant, "bold green")),
+        Text.assemble("use ", (answer.best.variant, "bold green")),
     ]
     sections = {
         "why": _facts(_why(answer)),
-        "how sure": Text("\n".join(_sureness(answer))),
+        "how certain": Text("\n".join(_sureness(answer))),
         "runners-up": _runners_up(answer) if answer.runners_up else None,
         "left out": Text("\n".join(_left_out(answer))),
         "what would change it": Text("\n".join(change.text for change in answer.changes)),
         "in production": Text(answer.code),
-        "it rests on": Text("\n".join(_grounds(answer))),
+        "based on": Text("\n".join(_grounds(answer))),
     }
     for title, body in sections.items():
         if body is not None and not (isinstance(body, Text) and not body.plain):
@@ -50,12 +50,12 @@ def _why(answer: Answer) -> Iterator[tuple[str, str]]:
     best, steps = answer.best, answer.request.steps
     about = "about " if best.interpolated else ""
     faster = f", {spread(best.speedup)} the reference's speed" if best.speedup else ""
-    yield "time", f"{about}{si(best.step_seconds, 's')} a step{faster}"
+    yield "time", f"{about}{si(best.step_seconds, 's')} per step{faster}"
     if steps is not None:
-        yield "in all", f"{about}{si(best.total_seconds(steps), 's')} for {steps:,} steps"
+        yield "total time", f"{about}{si(best.total_seconds(steps), 's')} for {steps:,} steps"
     yield "memory", f"{about}{binary(best.peak_bytes)} at the peak of a step"
     yield "error", f"{best.error:.0e} at most, relative to the reference in float64"
-    yield "compiling", _compiling(answer)
+    yield "compile time", _compiling(answer)
     yield "degenerate inputs", _degenerate(best)
 
 
@@ -69,22 +69,24 @@ def _compiling(answer: Answer) -> str:
     steps = paid_after(best, against) if against else math.inf
     if against is None or steps == math.inf:
         return cost
-    return f"{cost}, paid after {steps:,.0f} steps against {against.variant}, the fastest eager one"
+    return (
+        f"{cost}, saved after {steps:,.0f} steps against {against.variant}, the fastest eager one"
+    )
 
 
 def _degenerate(best: Candidate) -> str:
     if best.variant == REFERENCE:
         return "it is the reference"
     if not best.tried:
-        return "not tried on compiled variants"
+        return "not tried, as for all compiled variants"
     parts = [f"worse on {', '.join(best.worse)}"] if best.worse else []
     parts += [f"better on {', '.join(best.better)}"] if best.better else []
-    return "; ".join(parts) or "as the reference does"
+    return "; ".join(parts) or "same as the reference"
 
 
 def _sureness(answer: Answer) -> Iterator[str]:
     if not answer.rival:
-        yield "it is the only one that is eligible"
+        yield "it is the only eligible variant"
         return
     ratio = next(r.ratio for r in answer.runners_up if r.candidate.variant == answer.rival)
     figures = f"`{answer.rival}` takes {spread(ratio)} its time"
@@ -93,14 +95,14 @@ def _sureness(answer: Answer) -> Iterator[str]:
     elif answer.verdict == "same":
         yield f"the same: {figures}, either will do"
     else:
-        yield f"unclear: {figures}; the data cannot tell which is faster. This would:"
+        yield f"unclear: {figures}; the records cannot tell which is faster. To find out:"
         yield answer.measurement
 
 
 def _runners_up(answer: Answer) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(
-        ("variant", "step", "its time [95%]", "peak", "error", "compiling")
+        ("variant", "step", "relative time [95%]", "peak", "error", "compile time")
     ):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for runner in answer.runners_up:
@@ -135,6 +137,6 @@ def _grounds(answer: Answer) -> Iterator[str]:
         f"{size.batch}x{size.dim}, C={size.classes} ({size.share:.0%})" for size in best.sizes
     )
     if answer.interpolated:
-        yield f"interpolated in log space between {sizes}; --measure measures the very size"
+        yield f"interpolated in log space between {sizes}; --measure measures this size"
     else:
         yield f"measured at {sizes.removesuffix(' (100%)')}"

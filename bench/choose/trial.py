@@ -1,4 +1,4 @@
-"""The choice on trial: what was chosen for sizes that nobody had measured, and then measured."""
+"""Test the choice: compare choices for sizes that were not measured with measurements of them."""
 
 from collections.abc import Iterable
 
@@ -23,27 +23,27 @@ TRIAL_COLUMNS = (
     "loss",
     "size",
     "chosen",
-    "how sure",
-    "interpolated",
-    "measured",
-    "best",
-    "its time",
+    "how certain",
+    "predicted step",
+    "measured step",
+    "fastest",
+    "time over fastest",
     "",
 )
 
 
 @dataclass(frozen=True, config=KEPT)
 class ChoiceTrial:
-    """One size that was not in the records.
+    """A choice for a size that was not in the records, and the measurement of that size.
 
     Attributes:
-        case: which.
-        chosen: the variant that was recommended.
-        verdict: how sure that was.
-        predicted_seconds: a step of it, as interpolated.
-        seconds: a step of every variant that agreed, as measured then.
-        best: the fastest of them; empty where none was timed.
-        ratio: the chosen one's time over the best one's; ``None`` where it was not timed.
+        case: Case at that size.
+        chosen: name of the chosen variant.
+        verdict: certainty of the choice.
+        predicted_seconds: interpolated time of a step of the chosen variant.
+        seconds: measured time of a step, by variant; only variants that passed have one.
+        best: name of the fastest variant; empty if none was timed.
+        ratio: chosen variant's time over the fastest one's; ``None`` if it was not timed.
     """
 
     case: Case
@@ -56,17 +56,17 @@ class ChoiceTrial:
 
     @property
     def within(self) -> bool:
-        """Whether the chosen variant takes at most a tenth longer than the best."""
+        """Whether the chosen variant takes at most 10% longer than the fastest."""
         return self.ratio is not None and self.ratio.median <= 1 + MOST_SLOWER
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialReport(Judged):
-    """All trials; ``budget_seconds`` are those of a phase of a size.
+    """The report of all trials; ``budget_seconds`` is the sampling time of a phase of a size.
 
     Attributes:
-        seed: of the sizes.
-        trials: a size each.
+        seed: seed of the sizes.
+        trials: trials, one per size.
     """
 
     seed: int
@@ -77,12 +77,12 @@ class TrialReport(Judged):
         """The one promise of the choice."""
         share = Share(sum(trial.within for trial in self.trials), len(self.trials))
         promise = (
-            f"within {MOST_SLOWER:.0%} of the best: at least {LEAST_SHARE:.0%} of what is chosen"
+            f"at least {LEAST_SHARE:.0%} of choices take at most {MOST_SLOWER:.0%} longer than best"
         )
         return (judge_promise(promise, share, holds=share.value >= LEAST_SHARE),)
 
     def always(self, variant: str) -> Share:
-        """Return the share that would be within a tenth, if one variant were always taken."""
+        """Return the share of right choices if one variant were always chosen."""
         count = sum(
             variant in trial.seconds
             and trial.seconds[variant] <= (1 + MOST_SLOWER) * trial.seconds[trial.best]
@@ -92,7 +92,7 @@ class TrialReport(Judged):
 
 
 def trial_of(prediction: Prediction, records: Iterable[Record]) -> ChoiceTrial:
-    """Return how a recommendation fares against what was then measured."""
+    """Return the comparison of a prediction with the records measured afterwards."""
     timed = {r.variant: r for r in records if r.case == prediction.case and r.step}
     reference = timed.get(REFERENCE)
     seconds = {name: Neighbour(1.0, record, reference).seconds for name, record in timed.items()}
@@ -111,7 +111,7 @@ def trial_of(prediction: Prediction, records: Iterable[Record]) -> ChoiceTrial:
 
 
 def trial_table(report: TrialReport) -> Group:
-    """Return every trial, the promise, and what would be right with one variant always."""
+    """Return every trial, the check of the promise, and the share of each variant chosen always."""
     table = words_table(*TRIAL_COLUMNS)
     for trial in report.trials:
         table.add_row(*map(Text, _cells(trial)))

@@ -1,4 +1,4 @@
-"""The commands, a module each, and what they say when something is wrong."""
+"""The command line: one module per command, and how errors are printed."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from lossbench.bench.errors import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 2 for what the user can mend, 130 for Ctrl-C."""
+    """Run a command and return its exit code: 2 for an error to correct, 130 for Ctrl-C."""
     try:
         code = commands.main(arguments, prog_name="lossbench", standalone_mode=False)
     except NoArgsIsHelpError as error:
@@ -27,17 +27,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # The reader has gone; what is left in the buffer must not raise again at exit.
+        # The reader closed the pipe; at exit Python flushes the rest, which must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     return code or 0
 
 
 class LazyCommand(click.Command):
-    """The name of a command, which stands for it until it is run.
+    """The name and summary of a command, which is imported when it is run.
 
     Attributes:
-        place: the module in this package and the command's name there, as in ``run:run_cases``.
+        place: module in this package and name of the command there, as in ``run:run_cases``.
     """
 
     def __init__(self, name: str, place: str, summary: str) -> None:
@@ -45,19 +45,19 @@ class LazyCommand(click.Command):
         self.place = place
 
     def load(self) -> click.Command:
-        """Return the command itself; its module imports torch."""
+        """Import and return the command; its module imports torch."""
         module, _, attribute = self.place.partition(":")
         command: click.Command = getattr(import_module(f"{__name__}.{module}"), attribute)
         return command
 
 
 class LazyGroup(click.Group):
-    """A group whose help, suggestions and completion need no command's module."""
+    """A group that prints help, suggestions and completions without importing its commands."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name, imported, and the rest of the arguments."""
+        """Return the name of the command, the imported command, and the other arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command.load() if isinstance(command, LazyCommand) else command, rest
 
@@ -65,23 +65,23 @@ class LazyGroup(click.Group):
 COMMANDS = (
     LazyCommand("list", "catalogue:list_losses", "List all losses and their variants."),
     LazyCommand("show", "catalogue:show", "Describe a loss: formula, paper, costs, support."),
-    LazyCommand("run", "run:run_cases", "Measure losses on this machine."),
+    LazyCommand("run", "run:run_cases", "Measure agreement, time and memory on this machine."),
     LazyCommand("results", "results:results", "Print the table of a run again."),
     LazyCommand("choose", "choose:choose", "Choose one implementation of a loss, with reasons."),
-    LazyCommand("report", "report:report", "Make one page of runs, with plots."),
+    LazyCommand("report", "report:report", "Make an HTML page of runs, with plots."),
     LazyCommand("compare", "compare:compare_runs", "Compare two runs, commits or machines."),
-    LazyCommand("agreement", "agreement:agreement", "Print errors against float64, by dtype."),
-    LazyCommand("conformance", "conformance:conformance", "Try degenerate inputs."),
-    LazyCommand("count", "count:count", "Count operators, buffers and bytes of a step."),
+    LazyCommand("agreement", "agreement:agreement", "Print errors relative to float64, by dtype."),
+    LazyCommand("conformance", "conformance:conformance", "Test variants on degenerate inputs."),
+    LazyCommand("count", "count:count", "Count operators, allocations and bytes of a step."),
     LazyCommand("scaling", "scaling:scaling", "Fit growth with size; find the largest batch."),
     LazyCommand("profile", "profile:profile", "Write traces and flame graphs of a step."),
-    LazyCommand("train", "train:train", "Train a small network under each loss."),
-    LazyCommand("gate", "gate:gate", "Fail where this tree got worse than a commit."),
-    LazyCommand("dashboard", "dashboard:dashboard", "Make a site of asv's history."),
+    LazyCommand("train", "train:train", "Train a small network on each loss."),
+    LazyCommand("gate", "gate:gate", "Fail if the working tree is worse than a commit."),
+    LazyCommand("dashboard", "dashboard:dashboard", "Make a website of asv's results."),
     LazyCommand("selftest", "selftest:selftest", "Test the harness itself."),
-    LazyCommand("gate-proof", "gate_proof:gate_proof", "Test the gate."),
-    LazyCommand("choose-check", "choose_check:choose_check", "Test the choice."),
-    LazyCommand("choose-table", "choose_table:choose_table", "Write the table that build() reads."),
+    LazyCommand("gate-proof", "gate_proof:gate_proof", "Test how reliable the gate is."),
+    LazyCommand("choose-check", "choose_check:choose_check", "Test how often choose is right."),
+    LazyCommand("choose-table", "choose_table:choose_table", "Write the table for variant='auto'."),
 )
 
 

@@ -1,4 +1,4 @@
-"""``agreement``: errors against float64, in numbers."""
+"""``agreement``: print the errors of implementations relative to float64."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -32,7 +32,10 @@ T = TypeVar("T")
 @loss_argument
 @variants_option
 @size_options(batch=64, dim=128, classes=10)
-@click.option("--all", "every", is_flag=True, help="Every quantity, not the nearest to its budget.")
+@click.option(
+    "--all", "every", is_flag=True,
+    help="Print every output and gradient; by default only that closest to its error budget.",
+)  # fmt: skip
 @with_option
 @device_option
 def agreement(
@@ -44,10 +47,11 @@ def agreement(
     every: bool,
     device: str,
 ) -> None:
-    """Show how far the implementations of LOSS are from float64, beside the reference's own error.
+    """Print the relative error of each implementation of LOSS against the reference in float64.
 
-    In every precision, with autocast and without, and after 50 steps of SGD. `+compile` variants
-    are shown where --variant names them.
+    Errors are measured in every dtype, with and without autocast, and after 50 steps of SGD.
+    The reference's own error in the same dtype is printed beside each. `+compile` variants are
+    included only if --variant names them.
     """
     case = Case(loss, batch, dim, classes, device=choose_device(device)).checked()
     check_variants([loss], variants)
@@ -55,7 +59,7 @@ def agreement(
     found: dict[str, dict[str, Sequence[Agreement] | str]] = {variant: {} for variant in chosen}
     worker = Worker(default_threads())
     try:
-        # A precision at a time, whose oracle the worker keeps.
+        # One precision at a time, because the worker caches the oracle of one precision.
         for precision, asked in cases.items():
             for variant in chosen:
                 found[variant][precision] = ask(worker, agreement_of, asked, variant)
@@ -70,7 +74,7 @@ def agreement(
 
 
 def precisions(case: Case) -> dict[str, Case]:
-    """Return the Case in each dtype, and under autocast to each that there is, by their names."""
+    """Return the Case in each dtype, and under autocast to each lower dtype, by name."""
     plain = {name: replace(case, dtype=name) for name in DTYPES}
     lowered = {
         f"{name} autocast": replace(case, dtype=name, autocast=True) for name in AUTOCAST_DTYPES
@@ -79,17 +83,17 @@ def precisions(case: Case) -> dict[str, Case]:
 
 
 def agreement_of(case: Case, variant: str) -> tuple[Agreement, ...]:
-    """Return the agreement of a variant by its name, as a worker is asked for it."""
+    """Return the agreement of a variant; a worker calls this by name."""
     return measure_agreement(case, impls.implementation(case.loss, variant))
 
 
 def trajectory_of(case: Case, variant: str) -> Trajectory:
-    """Return the trajectory of a variant, at the trajectories' own size."""
+    """Return the trajectory of a variant; its size is fixed, and is not that of the Case."""
     return measure_trajectory(case.loss, variant, case.device)
 
 
 def ask(worker: Worker, question: Callable[[Case, str], T], case: Case, variant: str) -> T | str:
-    """Return what a worker answers of a variant, or why there is no answer."""
+    """Return a worker's answer about a variant, or the reason why there is none."""
     implementation = impls.implementation(case.loss, variant)
     reason = implementation.unsupported(case.device, case.held_dtype)
     if reason is not None:

@@ -1,4 +1,4 @@
-"""``list`` and ``show``: what there is."""
+"""``list`` and ``show``: print the losses and their variants."""
 
 import click
 
@@ -12,7 +12,7 @@ from lossbench.impls.loss import DOCUMENTS
 @click.command("list")
 @with_option
 def list_losses() -> None:
-    """Show every loss and its variants."""
+    """List every loss and its variants, that is, its implementations."""
     console().print(losses_table())
 
 
@@ -20,7 +20,7 @@ def list_losses() -> None:
 @loss_argument
 @with_option
 def show(loss: str) -> None:
-    """Show a loss: formula, document, paper, least cost, departures, and what runs here."""
+    """Describe LOSS: formula, document, paper, minimal cost, departures, supported dtypes."""
     entry, out = impls.loss(loss), console()
     out.print(f"[bold]{entry.name}[/]: {entry.summary}", highlight=False)
     out.print(f"  {entry.formula}\n", markup=False, highlight=False)
@@ -38,7 +38,7 @@ def show(loss: str) -> None:
 
 
 def _cost_lines(cost: Cost) -> list[str]:
-    """Return the formulae of both phases, and what their symbols stand for."""
+    """Return the cost formulas of both phases, and the meaning of their symbols."""
     return [
         f"forward    at least {cost.forward_flops} FLOPs, {cost.forward_elements} elements moved",
         f"step       at least {cost.step_flops} FLOPs, {cost.step_elements} elements moved",

@@ -1,4 +1,4 @@
-"""``choose``: one implementation, and why."""
+"""``choose``: choose one implementation of a loss, with reasons."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -39,14 +39,13 @@ from lossbench.bench.run.records import Record
 
 records_option = click.option(
     "--records", "runs", type=Folder, multiple=True,
-    help="A run, or a folder of runs; by default results/ and what comes with lossbench.",
+    help="Folder of a run, or of several runs, to choose from; can be given several times. By "
+    "default results/ and the records that come with lossbench.",
 )  # fmt: skip
 machine_option = click.option(
-    "--machine",
-    type=Name(),
-    default="",
-    help="Whose records to take; by default those of a machine like this.",
-)
+    "--machine", type=Name(), default="",
+    help="Name of the machine to use records of; by default any machine like this one.",
+)  # fmt: skip
 
 
 @click.command()
@@ -54,26 +53,49 @@ machine_option = click.option(
 @size_options(batch=256, dim=128, classes=1000)
 @with_option
 @device_option
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
-@click.option("--autocast", is_flag=True, help="Hold float32, and run under autocast to --dtype.")
-@click.option("--data", type=click.Choice(DATA_KINDS), default="gaussian", show_default=True)
-@click.option("--max-memory", type=Bytes(), help="Of a step's peak, as in 512MiB.")
 @click.option(
-    "--max-error", type=click.FloatRange(0, min_open=True), help="Relative, against float64."
+    "--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True,
+    help="Dtype of inputs and parameters; with --autocast, of the forward.",
+)  # fmt: skip
+@click.option(
+    "--autocast", is_flag=True,
+    help="Keep inputs and parameters in float32, and run the forward under autocast to --dtype.",
+)  # fmt: skip
+@click.option(
+    "--data", type=click.Choice(DATA_KINDS), default="gaussian", show_default=True,
+    help="Inputs: Gaussian noise, noise clustered by class, or scikit-learn's digits.",
+)  # fmt: skip
+@click.option(
+    "--max-memory", type=Bytes(),
+    help="Largest allowed peak memory of a step above inputs and parameters, for example 512MiB.",
+)  # fmt: skip
+@click.option(
+    "--max-error", type=click.FloatRange(0, min_open=True),
+    help="Largest allowed relative error against float64.",
+)  # fmt: skip
+@click.option(
+    "--steps", type=click.IntRange(1),
+    help="Number of training steps over which compile time is spread; by default compile time is "
+    "ignored.",
+)  # fmt: skip
+@click.option(
+    "--needs", multiple=True, metavar="OUTPUT",
+    help="Output that the implementation must compute, for example logits; can be given several "
+    "times.",
+)  # fmt: skip
+@click.option("--no-third-party", is_flag=True, help="Use no package besides torch.")
+@click.option(
+    "--sparse", is_flag=True, help="Allow sparse gradients; your optimizer must take them."
 )
-@click.option("--steps", type=click.IntRange(1), help="To be taken; compiling counts over so many.")
-@click.option("--needs", multiple=True, metavar="OUTPUT", help="That must be computed, as logits.")
-@click.option("--no-third-party", is_flag=True, help="With torch alone.")
-@click.option("--sparse", is_flag=True, help="The optimizer takes sparse gradients.")
 @records_option
 @machine_option
 @click.option(
     "--measure/--no-measure", default=None,
-    help="Measure this very size where it is not recorded, or nothing. By default what is neither "
-    "recorded nor between recorded sizes.",
+    help="--measure: measure this size if it is not recorded. --no-measure: measure nothing. By "
+    "default a size is measured if it is neither recorded nor between recorded sizes.",
 )  # fmt: skip
-@click.option("--compiled", is_flag=True, help="Measure +compile variants too.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--compiled", is_flag=True, help="If measuring, include +compile variants.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def choose(
     loss: str,
     batch: int,
@@ -91,12 +113,12 @@ def choose(
     as_json: bool,
     **constraints: Any,
 ) -> None:
-    """Choose one implementation of LOSS, and say why and how sure that is.
+    """Choose the fastest implementation of LOSS that meets your constraints, with reasons.
 
-    It answers from records of a machine like this one; sizes between recorded ones are
-    interpolated, others are measured.
+    The choice rests on records of a machine like this one. Times at a size between recorded sizes
+    are interpolated; any other size is measured first.
     """
-    # Records of a CUDA machine can be read without one.
+    # Records of a CUDA machine can be read on a machine without CUDA.
     where = device if device == "cuda" else choose_device(device)
     case = Case(loss, batch, dim, classes, dtype, where, data, autocast=autocast).checked()
     request = Request(case, third_party=not no_third_party, **constraints)
@@ -117,7 +139,7 @@ def choose(
 
 
 def load_runs(runs: Sequence[Path]) -> list[Record]:
-    """Return the records of runs; by default of all that can be read, here and shipped."""
+    """Return the records of runs; by default all readable ones, your own and shipped."""
     if runs:
         return load_records(runs)
     records, reasons = load_readable(records_folders())
@@ -138,7 +160,7 @@ def _answer(request: Request, records: Sequence[Record], machine: str) -> Answer
 def _measure(
     request: Request, records: Sequence[Record], machine: str, *, compiled: bool
 ) -> list[Record]:
-    """Measure the variants that this machine has no record of, and return the new records."""
+    """Measure the variants without a record of this machine, and return the new records."""
     here = _here(request.case.device)
     plan = plan_missing(request.case, records, machine, here, compiled=compiled)
     if plan is None:

@@ -1,4 +1,4 @@
-"""``choose-check``: the choice on trial."""
+"""``choose-check``: test how often ``choose`` is right."""
 
 import tempfile
 from pathlib import Path
@@ -22,12 +22,13 @@ from lossbench.bench.stamped import now
 
 @click.command("choose-check")
 @click.option(
-    "--held-out", "count", type=click.IntRange(1), default=30, show_default=True, help="Sizes."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sizes.")
+    "--held-out", "count", type=click.IntRange(1), default=30, show_default=True,
+    help="Number of random sizes to choose for and then measure.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random sizes.")
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True,
-    help="Seconds to sample a phase of a size.",
+    help="Seconds of sampling per phase (forward, step) of each size.",
 )  # fmt: skip
 @records_option
 @machine_option
@@ -42,17 +43,17 @@ def choose_check(
     device: str,
     out: Path,
 ) -> None:
-    """Put `choose` on trial: random sizes between recorded ones, chosen for and then measured.
+    """Test `choose`: choose for random sizes between recorded ones, then measure these sizes.
 
-    A choice is right where the variant's step takes at most 10% longer than the best one's. The
-    exit code is 1 where fewer than nine in ten are.
+    A choice is right if the chosen variant's step takes at most 10% longer than the fastest one.
+    The exit code is 1 if fewer than nine in ten choices are right.
     """
     device = choose_device(device)
     here = Host.of(current_environment(machine), device)
     predictions = predict(load_runs(runs), device, machine, here, count, seed)
     plan = plan_of(predictions, budget, default_threads(), machine)
     make_folder(out)
-    # Not kept among the records: the next trial would find its sizes there.
+    # These records are not kept, because the next test would find its sizes among them.
     with tempfile.TemporaryDirectory(prefix="lossbench-") as folder:
         start_run(Path(folder), plan)
         with watching(plan, Path(folder)) as watcher:

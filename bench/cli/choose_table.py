@@ -1,4 +1,4 @@
-"""``choose-table``: the recommendations that production takes, from records."""
+"""``choose-table``: write the table that ``build(..., variant="auto")`` reads."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from lossbench.bench.paths import RECOMMENDED, check_checkout
 @records_option
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to write; by default impls/recommended.json of the checkout.",
+    help="File to write; by default impls/recommended.json of the checkout.",
 )  # fmt: skip
 def choose_table(runs: tuple[Path, ...], out: Path | None) -> None:
-    """Write the table that `lossbench.build(..., variant="auto")` reads, for review."""
+    """Write the table of fastest variants that `lossbench.build(..., variant="auto")` reads."""
     if out is None:
         check_checkout("choose-table without --out FILE")
         out = RECOMMENDED

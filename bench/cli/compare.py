@@ -1,4 +1,4 @@
-"""``compare``: two runs, commits or machines."""
+"""``compare``: compare two runs, commits or machines."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ class Kinds(click.ParamType[tuple[str, ...]]):
         """Return the kinds.
 
         Raises:
-            click.BadParameter: where one is none; the message lists those there are.
+            click.BadParameter: if a kind is unknown; the message lists the known ones.
         """
         kinds = tuple(value.split(",")) if isinstance(value, str) else value
         unknown = [kind for kind in kinds if kind not in KINDS]
@@ -42,19 +42,20 @@ class Kinds(click.ParamType[tuple[str, ...]]):
 @click.argument("second")
 @click.option(
     "--by", type=click.Choice(["run", "commit", "machine"]), default="run", show_default=True,
-    help="What FIRST and SECOND name: folders, or commits or machines found in --in.",
+    help="What FIRST and SECOND are: folders of runs, or names of commits or machines.",
 )  # fmt: skip
 @click.option(
     "--in", "places", type=click.Path(path_type=Path), multiple=True,
-    help="Where to look for commits and machines; by default results/ and the records that come "
-    "with lossbench.",
+    help="Folder to search for the records of commits and machines; can be given several times. "
+    "By default results/ and the records that come with lossbench.",
 )  # fmt: skip
 @click.option("--margin", type=click.FloatRange(0), default=MARGIN, show_default=True,
-              help="How far speed-ups may differ, relative, and still count as equal.")  # fmt: skip
+              help="Relative difference up to which speed-ups count as equal.")  # fmt: skip
 @click.option(
-    "--fail-on", type=Kinds(), default=(), help="Exit with 1 where there is such a change."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    "--fail-on", type=Kinds(), default=(),
+    help="Kinds of change, comma-separated, on which to exit with code 1; by default none.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
 def compare_runs(
     first: str,
     second: str,
@@ -64,22 +65,27 @@ def compare_runs(
     fail_on: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Tell what has changed from FIRST to SECOND.
+    """Print what changed from FIRST to SECOND.
 
-    Judged on one machine are the speed-ups over the reference, since a machine is not equally busy
-    in two runs; of two machines times and speed-ups are shown side by side, and not judged.
-    Kinds of change: slower, faster, bigger, smaller, less-exact, more-exact, broken, mended,
-    status, vanished, appeared.
+    Runs of one machine are compared by their speed-ups over the reference, because the load of the
+    machine differs between runs and changes all times. Runs of two machines are printed side by
+    side, and their times are not compared.
+
+    Kinds of change: slower, faster, bigger, smaller (bytes), less-exact, more-exact (error),
+    broken, mended (passed before, or now), status (another reason for no times), vanished,
+    appeared.
     """
     if by == "run" and places:
-        raise UsageError("--in is where to look for commits or machines; --by run takes folders")
+        raise UsageError("--in takes folders to search for commits or machines, not with --by run")
     frames = [_side(name, by, places) for name in (first, second)]
     found = compare(frames[0], frames[1], margin)
     if not (found.cells["side"] == "both").any():
-        raise UsageError(f"{first} and {second} share no cell: no variant of a loss at one size")
+        raise UsageError(
+            f"{first} and {second} share no cell: no variant was measured at one size in both"
+        )
     if not found.machines and {"slower", "faster"} & set(fail_on):
         raise UsageError(
-            f"{first} and {second} are of different machines, whose times are not judged; leave "
+            f"{first} and {second} are of different machines, so times are not compared; leave "
             "slower and faster out of --fail-on"
         )
     failing = [kind for kind in fail_on if found.cells[kind].any()]
@@ -93,7 +99,7 @@ def compare_runs(
 
 
 def _side(name: str, by: str, places: tuple[Path, ...]) -> "pd.DataFrame":
-    """Return the frame that one of the names stands for."""
+    """Return the frame of FIRST or SECOND."""
     if by == "run":
         frame = load(Path(name))
         if frame.empty:
@@ -106,5 +112,5 @@ def _side(name: str, by: str, places: tuple[Path, ...]) -> "pd.DataFrame":
         raise UsageError(f"no record of the {by} {name!r}; there are: {there or 'none'}")
     named = sorted(set(frame.loc[chosen, by]))
     if len(named) > 1:
-        raise UsageError(f"expected one {by}, {name!r} begins several: {', '.join(named)}")
+        raise UsageError(f"expected one {by}, but several begin with {name!r}: {', '.join(named)}")
     return frame[chosen]

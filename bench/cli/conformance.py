@@ -1,4 +1,4 @@
-"""``conformance``: degenerate inputs."""
+"""``conformance``: test implementations on degenerate inputs."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,15 @@ from lossbench.bench.run.plan import choose_device
 
 @click.command()
 @click.argument("losses", type=LossName(), nargs=-1, metavar="[LOSS]...")
-@click.option("--compiled", is_flag=True, help="+compile variants too, which takes long.")
+@click.option("--compiled", is_flag=True, help="Include +compile variants, which take minutes.")
 @with_option
 @device_option
 def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
-    """Show what every implementation of LOSSES does with degenerate inputs, beside the reference.
+    """Compare each implementation of LOSS with the reference on degenerate inputs.
 
-    `better` has a finite value where the reference has none, or is far nearer to the truth;
-    `worse` has none where the reference has one, or is further off than an ordinary error.
+    Without LOSS all losses are tested. An implementation is `better` if its result is finite and
+    the reference's is not, or if its error is much smaller. It is `worse` if only the reference's
+    result is finite, or if its error is larger than rounding explains. Otherwise it is `same`.
     """
     where, out = choose_device(device), console()
     worker = Worker(default_threads())
@@ -46,7 +47,7 @@ def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
 def ask_conformance(
     worker: Worker, implementation: impls.Implementation, device: str
 ) -> Sequence[Conformance] | str:
-    """Return what an implementation does with degenerate inputs, or why that is not known."""
+    """Return the results on degenerate inputs, or the reason why there are none."""
     if implementation.departs:
         return f"departs: {implementation.departs}"
     try:

@@ -1,4 +1,4 @@
-"""``count``: what noise does not reach."""
+"""``count``: count the operators, allocations and bytes of a step, which have no noise."""
 
 import click
 from rich.table import Table
@@ -26,8 +26,14 @@ from lossbench.bench.run.plan import check_variants, choose_device, choose_varia
 @loss_argument
 @variants_option
 @size_options(batch=64, dim=128, classes=10)
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
-@click.option("--instructions", is_flag=True, help="By valgrind, a minute or two a variant.")
+@click.option(
+    "--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True,
+    help="Dtype of inputs and parameters.",
+)  # fmt: skip
+@click.option(
+    "--instructions", is_flag=True,
+    help="Count CPU instructions too, with valgrind; one or two minutes per variant.",
+)  # fmt: skip
 @with_option
 @device_option
 def count(
@@ -40,10 +46,14 @@ def count(
     instructions: bool,
     device: str,
 ) -> None:
-    """Count what one step of LOSS does: operators, buffers, bytes, waits for the device.
+    """Count the operators, device waits, buffers and bytes of one step of LOSS.
 
-    The figures are the same at every run of one build, so that they can be compared across
-    commits on the noisiest machine.
+    A step is forward and backward. The counts of a build are the same in every run, so commits can
+    be compared even on a noisy machine.
+
+    operators: calls of torch operators. waits: times the CPU waits for the device. buffers:
+    allocations. peak: most bytes at once above inputs and parameters. saved: bytes saved for
+    backward.
     """
     check_variants([loss], variants)
     case = Case(loss, batch, dim, classes, dtype, choose_device(device)).checked()
@@ -76,6 +86,6 @@ def _cells(worker: Worker, case: Case, variant: str, *, instructions: bool) -> l
         f"{found.memory.allocations}",
         binary(found.memory.step_peak_bytes),
         binary(found.memory.saved_bytes),
-        # Not by the worker, whose cap on memory valgrind would not live with.
+        # Counted outside the worker, because valgrind needs more memory than the worker may use.
         f"{count_instructions(case, variant):,}" if instructions else "",
     ]

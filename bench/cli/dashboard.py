@@ -1,4 +1,4 @@
-"""``dashboard``: asv's results of all machines as a site for this machine."""
+"""``dashboard``: publish asv's results of all machines as a local website."""
 
 from pathlib import Path
 
@@ -15,29 +15,34 @@ from lossbench.bench.dashboard.serving import address
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("asv.conf.json"),
     show_default=True,
-    help="asv's configuration: where the results are.",
+    help="asv's configuration file, which names the folder of results.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The site's folder. [default: asv's html_dir]"
-)
+    "--out", type=click.Path(path_type=Path),
+    help="Folder to write the site to; by default asv's html_dir.",
+)  # fmt: skip
 @click.option("--serve", is_flag=True, help="Serve the site on 127.0.0.1 until Ctrl-C.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Where to serve it; 0 takes a free port.",
+    help="Port for --serve; 0 takes a free one.",
 )
 @click.option(
-    "--screenshot", type=click.Path(path_type=Path), help="A PNG of a page to write, by Chromium."
-)
-@click.option("--page", default="", help="Which page: what follows the # in its address.")
+    "--screenshot", type=click.Path(path_type=Path),
+    help="PNG file to write a picture of a page to; needs Chromium.",
+)  # fmt: skip
+@click.option(
+    "--page", default="",
+    help="Page for --screenshot: the part of its address after #; by default the front page.",
+)  # fmt: skip
 def dashboard(
     config: Path, out: Path | None, serve: bool, port: int, screenshot: Path | None, page: str
 ) -> None:
-    """Publish asv's results of all machines as one site that needs no network.
+    """Publish asv's results of all machines as one website that needs no network.
 
-    It must be served, for browsers refuse such pages as files: --serve does it.
+    Browsers do not load these pages as files, so they must be served: use --serve.
     """
     site = publish(config, out)
     click.echo(
@@ -46,7 +51,7 @@ def dashboard(
     )
     if site.left_out:
         commits = ", ".join(site.left_out)
-        click.echo(f"warning: left out, as they are not in this history: {commits}", err=True)
+        click.echo(f"warning: left out commits that git does not have here: {commits}", err=True)
     if screenshot is not None:
         take_screenshot(site.folder, page, screenshot)
         click.echo(screenshot)

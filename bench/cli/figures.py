@@ -1,4 +1,4 @@
-"""What commands write: a file that is asked for, and the figures of what they put on trial."""
+"""Write the files of commands: a report to a given path, and the figures of the self-tests."""
 
 import os
 from pathlib import Path
@@ -14,41 +14,41 @@ from lossbench.bench.promises import Judged
 
 out_option = click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=SELFTESTS,
-    help="Where to put the machine's folder; by default results/selftest.",
+    help="Folder to write to, in a subfolder named after the machine; by default results/selftest.",
 )  # fmt: skip
 
 
 def check_file(file: Path) -> None:
-    """Refuse a file that cannot be written, before minutes are spent on what it is to hold.
+    """Check that a file can be written, before minutes are spent on its content.
 
     Raises:
-        UsageError: where it cannot.
+        UsageError: if it cannot be written.
     """
     if not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
-        raise UsageError(f"{file}: expected a file that can be written, in a folder that there is")
+        raise UsageError(f"{file}: expected a file that can be written, in an existing folder")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, likewise beforehand.
+    """Make a folder, before minutes are spent on its content.
 
     Raises:
-        UsageError: where it cannot be made.
+        UsageError: if it cannot be made.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def finish(report: Judged, shown: RenderableType, out: Path, name: str) -> NoReturn:
-    """End a command: write what was found as JSON and as it is shown, show it, and exit.
+    """End a command: write its report as JSON and as text, print it, and exit.
 
     Args:
-        report: what was found.
-        shown: the same as tables.
-        out: the folder that has one of each machine.
-        name: of both files.
+        report: report to write as JSON.
+        shown: tables of the report, to print and to write as text.
+        out: folder that has a subfolder per machine.
+        name: name of both files, without suffix.
 
     Raises:
-        UsageError: where they cannot be written.
+        UsageError: if a file cannot be written.
     """
     folder = out / report.environment.machine
     make_folder(folder)

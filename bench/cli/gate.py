@@ -1,4 +1,4 @@
-"""``gate``: hold one commit against another, for CI."""
+"""``gate``: compare one commit with another, for CI."""
 
 import tempfile
 from collections.abc import Iterator
@@ -25,17 +25,17 @@ from lossbench.impls.outside import loaded
 
 
 class Percent(click.ParamType[float]):
-    """A share in per cent, with the sign or without."""
+    """A percentage, with or without the sign %."""
 
     name = "percent"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the share.
+        """Return the percentage as a share.
 
         Raises:
-            click.BadParameter: where it is none from 0 to 1000%.
+            click.BadParameter: if it is not a number from 0% to 1000%.
         """
         if isinstance(value, float):
             return value
@@ -44,7 +44,7 @@ class Percent(click.ParamType[float]):
         except ValueError:
             share = -1.0
         if not 0 <= share <= 10:
-            self.fail(f"expected a share such as 5%, got {value!r}", param, ctx)
+            self.fail(f"expected a percentage such as 5%, got {value!r}", param, ctx)
         return share
 
 
@@ -53,42 +53,50 @@ margin_option = click.option(
     type=Percent(),
     default="5%",
     show_default=True,
-    help="How much slower is let pass.",
+    help="Largest accepted slowdown.",
 )
 budget_option = click.option(
     "--budget",
     type=click.FloatRange(0, min_open=True),
     default=0.4,
     show_default=True,
-    help="Seconds to sample a phase of a variant; twice as many to confirm what is suspected.",
+    help="Seconds of sampling per phase (forward, step) of each variant; a suspected slowdown is "
+    "repeated with twice as many.",
 )
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Threads of torch; one is the steadiest.",
+    help="CPU threads that torch uses; times vary least with 1.",
 )
 
 
 @click.command()
 @click.argument("base")
-@click.option("--head", help="A commit to hold against it; by default the working tree.")
+@click.option("--head", help="Commit to check; by default the working tree.")
 @losses_option
-@click.option("--variant", "variants", multiple=True, help="By default all but compiled ones.")
-@click.option("--batch", type=click.IntRange(1), multiple=True, help="Samples, B.")
-@click.option("--dim", type=click.IntRange(1), multiple=True, help="Embedding size, D.")
-@click.option("--classes", type=click.IntRange(1), multiple=True, help="Classes, C.")
-@click.option("--counts", is_flag=True, help="Agreement, bytes and counts alone; no times.")
+@click.option(
+    "--variant", "variants", multiple=True,
+    help="Variant to compare; can be given several times. By default all that are not compiled.",
+)  # fmt: skip
+@click.option("--batch", type=click.IntRange(1), multiple=True, help="Batch size B.")
+@click.option("--dim", type=click.IntRange(1), multiple=True, help="Embedding dimension D.")
+@click.option("--classes", type=click.IntRange(1), multiple=True, help="Number of classes C.")
+@click.option(
+    "--counts", is_flag=True, help="Compare agreement, bytes and counts only, and no times."
+)
 @margin_option
 @budget_option
 @threads_option
 @click.option(
-    "--machine", type=Name(), default="", help="The name this machine goes by in the report."
-)
+    "--machine", type=Name(), default="",
+    help="Name of this machine in the report; by default its host name.",
+)  # fmt: skip
 @click.option(
-    "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="A report to write."
-)
+    "--json", "file", type=click.Path(path_type=Path, dir_okay=False),
+    help="JSON file to write the report to.",
+)  # fmt: skip
 @with_option
 @device_option
 def gate(
@@ -105,15 +113,16 @@ def gate(
     device: str,
     **sizes: Any,
 ) -> None:
-    """Compare the working tree with the commit BASE, and fail where it got worse.
+    """Compare the working tree with the commit BASE, and fail if it is worse.
 
-    Both are loaded into one process and timed in turns. Without a size, all are compared at
-    128x128 and 100 classes, and weighed once more at 1024x128 and 1000 classes.
+    Both are loaded into one process and timed in turns. Without a size, every variant is compared
+    at 128x128 and 100 classes; its bytes and operators are also counted at 1024x128 and 1000
+    classes.
 
-    The exit code is 1 where times, bytes, waits for the device or agreement with float64 got worse,
-    2 where something could not be measured, else 0.
+    The exit code is 1 if times, bytes, waits for the device or agreement with float64 got worse,
+    2 if something could not be measured, and 0 otherwise.
 
-    A file that --with names is compared too: one and the same, over the code of either commit.
+    A file that --with names is compared too: the same file runs with the code of each commit.
     """
     check_checkout("gate")
     given: dict[str, Any] = {axis: values for axis, values in sizes.items() if values}
@@ -146,16 +155,16 @@ def gate(
 
 
 def files_outside() -> list[Path]:
-    """Return the files that ``--with`` named; tell of modules, which no tree can have a copy of."""
+    """Return the files that ``--with`` named; warn of modules, which cannot be copied to a tree."""
     for origin in loaded():
         if not origin.is_file:
-            click.echo(f"warning: left out: {origin}; the gate takes files alone", err=True)
+            click.echo(f"warning: left out: {origin}; the gate takes files only", err=True)
     return [Path(origin.source) for origin in loaded() if origin.is_file]
 
 
 @contextmanager
 def telling() -> Iterator[Tell]:
-    """Show what goes on: the last of it on a terminal, a line each elsewhere."""
+    """Show progress: only the latest line on a terminal, every line elsewhere."""
     out = console(stderr=True)
     if not out.is_terminal:
         yield lambda text: out.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``gate-proof``: the gate on trial."""
+"""``gate-proof``: test how reliable the gate is."""
 
 from pathlib import Path
 
@@ -19,12 +19,15 @@ from lossbench.bench.run.plan import choose_device
     type=click.IntRange(1),
     default=FEWEST_RUNS,
     show_default=True,
-    help="Of the gate, on identical code and on each planted regression.",
+    help="Number of gate runs on identical code, and on each planted regression.",
 )
 @margin_option
 @budget_option
 @threads_option
-@click.option("--machine", type=Name(), default="", help="The name this machine goes by.")
+@click.option(
+    "--machine", type=Name(), default="",
+    help="Name of this machine in the report; by default its host name.",
+)  # fmt: skip
 @out_option
 @device_option
 def gate_proof(
@@ -36,10 +39,11 @@ def gate_proof(
     out: Path,
     device: str,
 ) -> None:
-    """Put the gate on trial: false alarms, a forward 15% slower, an extra [B, B] buffer.
+    """Test the gate: count false alarms, and missed regressions that were planted.
 
-    Each run compares a copy of the working tree with another, in whose source the regression was
-    written. The exit code is 1 where a promise fails. Fewer than 20 runs are not judged.
+    Each run compares two copies of the working tree. The second copy is identical, has a forward
+    that is 15% slower, or allocates an extra [B, B] buffer. The exit code is 1 if the gate breaks a
+    promise. With fewer than 20 runs no promise is checked.
     """
     plan = GatePlan(margin, budget, threads, choose_device(device), machine)
     make_folder(out)

@@ -1,4 +1,4 @@
-"""What several commands take, and the values that it may have."""
+"""The options and arguments that several commands share, and the types of their values."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Folder = click.Path(path_type=Path, file_okay=False)
 
 
 class RegisteredName(click.ParamType[str]):
-    """A name in the registry, read when a value is converted: ``--with`` adds names to it."""
+    """A name in the registry, which is read late because ``--with`` adds names to it."""
 
     @abstractmethod
     def names(self) -> list[str]:
@@ -32,7 +32,7 @@ class RegisteredName(click.ParamType[str]):
         """Return the name.
 
         Raises:
-            click.BadParameter: where it is unknown; the message lists the names and the nearest.
+            click.BadParameter: if it is unknown; the message lists the known names and the nearest.
         """
         known = self.names()
         if value not in known:
@@ -44,7 +44,7 @@ class RegisteredName(click.ParamType[str]):
         param: click.Parameter,  # noqa: ARG002 - click's signature
         ctx: click.Context | None,  # noqa: ARG002
     ) -> str:
-        """Return what to choose from where no name is given."""
+        """Return the message for a missing name, which lists the known names."""
         return f"There are: {', '.join(self.names())}"
 
     def shell_complete(
@@ -53,7 +53,7 @@ class RegisteredName(click.ParamType[str]):
         param: click.Parameter,  # noqa: ARG002
         incomplete: str,
     ) -> list[CompletionItem]:
-        """Return the names that begin with what was typed."""
+        """Return the names that begin with the typed text."""
         return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
 
 
@@ -79,7 +79,7 @@ class VariantName(RegisteredName):
 
 
 def _register(_context: click.Context, _option: click.Parameter, sources: tuple[str, ...]) -> None:
-    """Register what installed packages declare, then what the option names."""
+    """Register the contenders of installed packages, then those of the files that are named."""
     for problem in register_installed():
         click.echo(f"warning: {problem}", err=True)
     for source in sources:
@@ -89,37 +89,46 @@ def _register(_context: click.Context, _option: click.Parameter, sources: tuple[
             raise UsageError(str(error)) from error
 
 
-# Eager: what it registers, the other options may name.
+# Processed first (eager), because other options may name what it registers.
 with_option = click.option(
     "--with", "outside", multiple=True, is_eager=True, expose_value=False, callback=_register,
     metavar="FILE_OR_MODULE",
-    help="A Python file or module of your own that registers implementations; can be repeated.",
+    help="Your Python file or module that registers implementations; can be given several times.",
 )  # fmt: skip
 
 loss_argument = click.argument("loss", type=LossName(), metavar="LOSS")
 
 losses_option = click.option(
-    "--loss", "losses", type=LossName(), multiple=True, help="A loss; by default all."
-)
+    "--loss", "losses", type=LossName(), multiple=True,
+    help="Loss to include; can be given several times. By default all.",
+)  # fmt: skip
 
 variants_option = click.option(
     "--variant", "variants", type=VariantName(), multiple=True,
-    help="A variant; by default all that are not compiled.",
+    help="Variant to include; can be given several times. By default all that are not compiled.",
 )  # fmt: skip
 
 device_option = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
+    help="Device to compute on; auto is CUDA if there is a GPU, otherwise the CPU.",
+)  # fmt: skip
+
+SIZES = {
+    "batch": "Batch size B.",
+    "dim": "Embedding dimension D.",
+    "classes": "Number of classes C.",
+}
 
 
 def size_options(**defaults: int) -> Callable[[Command], Command]:
-    """Return a decorator that gives a command one option a size, with its default."""
+    """Return a decorator that adds one option per size to a command, with its default."""
 
     def decorate(command: Command) -> Command:
         for name, default in reversed(defaults.items()):
             option = click.option(
-                f"--{name}", type=click.IntRange(1), default=default, show_default=True
-            )
+                f"--{name}", type=click.IntRange(1), default=default, show_default=True,
+                help=SIZES[name],
+            )  # fmt: skip
             command = option(command)
         return command
 
@@ -127,10 +136,10 @@ def size_options(**defaults: int) -> Callable[[Command], Command]:
 
 
 def refuse_beside(option: str) -> None:
-    """Refuse the current command's other options, where one of them leaves nothing to choose.
+    """Refuse the other options of the current command, beside one that decides them all.
 
     Raises:
-        UsageError: where another was given; the message names those.
+        UsageError: if another option was given; the message names the others.
     """
     context = click.get_current_context()
     others = [
@@ -144,20 +153,20 @@ def refuse_beside(option: str) -> None:
 
 
 class Processors(click.ParamType[tuple[int, ...]]):
-    """A list of processors as taskset takes it: ``0,2-3``."""
+    """A list of processors in the notation of taskset: ``0,2-3``."""
 
     name = "processors"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        """Return the processors by number, each once.
+        """Return the numbers of the processors, sorted, without duplicates.
 
         Raises:
-            click.BadParameter: where it is no such list, or this process may not use one of them.
+            click.BadParameter: if it is no such list, or this process may not use one of them.
         """
         if isinstance(value, tuple):
             return value
         if not hasattr(psutil.Process, "cpu_affinity"):
-            self.fail("this system binds no process to processors; leave it out", param, ctx)
+            self.fail("this system binds no process to processors; omit the option", param, ctx)
         allowed = set(allowed_processors())
         try:
             ends = [part.split("-") for part in value.split(",")]
@@ -181,7 +190,7 @@ class Bytes(click.ParamType[int]):
         """Return the number of bytes.
 
         Raises:
-            click.BadParameter: where it is none above 0.
+            click.BadParameter: if it is not a number of bytes above 0.
         """
         try:
             count = int(TypeAdapter(ByteSize).validate_python(value))
@@ -193,7 +202,7 @@ class Bytes(click.ParamType[int]):
 
 
 class Name(click.ParamType[str]):
-    """A name that records keep: text that is UTF-8."""
+    """A name to store in records, in UTF-8."""
 
     name = "text"
 
@@ -201,7 +210,7 @@ class Name(click.ParamType[str]):
         """Return the name.
 
         Raises:
-            click.BadParameter: where its bytes are no UTF-8.
+            click.BadParameter: if its bytes are not UTF-8.
         """
         try:
             str(value).encode()

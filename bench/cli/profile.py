@@ -1,4 +1,4 @@
-"""``profile``: traces, operators, memory over a step, flame graphs, and TensorBoard."""
+"""``profile``: write traces, memory plots and flame graphs of a step, and show TensorBoard."""
 
 from pathlib import Path
 
@@ -33,16 +33,31 @@ PROFILES = RUNS / "profiles"
 @loss_argument
 @click.argument("variants", type=VariantName(), nargs=-1, metavar="[VARIANT]...")
 @size_options(batch=64, dim=128, classes=10)
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
+@click.option(
+    "--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True,
+    help="Dtype of inputs and parameters.",
+)  # fmt: skip
 @with_option
 @device_option
-@click.option("--steps", type=click.IntRange(1), default=5, show_default=True, help="To profile.")
 @click.option(
-    "--rows", type=click.IntRange(1), default=12, show_default=True, help="Operators to name."
+    "--steps", type=click.IntRange(1), default=5, show_default=True,
+    help="Number of steps to profile.",
+)  # fmt: skip
+@click.option(
+    "--rows", type=click.IntRange(1), default=12, show_default=True,
+    help="Number of operators to print, those with the most time first.",
+)  # fmt: skip
+@click.option(
+    "--out", type=Folder, default=PROFILES,
+    help="Folder to write to; by default results/runs/profiles.",
+)  # fmt: skip
+@click.option(
+    "--serve", "serving", is_flag=True, help="Show the profiles in TensorBoard until Ctrl-C."
 )
-@click.option("--out", type=Folder, default=PROFILES, help="Folder of all profiles.")
-@click.option("--serve", "serving", is_flag=True, help="Show them in TensorBoard until Ctrl-C.")
-@click.option("--port", type=click.IntRange(1, 65535), default=6006, show_default=True)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=6006, show_default=True,
+    help="Port for --serve.",
+)  # fmt: skip
 def profile(
     loss: str,
     variants: tuple[str, ...],
@@ -57,10 +72,11 @@ def profile(
     serving: bool,
     port: int,
 ) -> None:
-    """Show where time and memory go in a step of LOSS, for each VARIANT; by default all eager ones.
+    """Show where the time and memory of a step of LOSS go, for each VARIANT.
 
-    Each leaves a trace for TensorBoard and Perfetto, a plot of what is live over a step, and a
-    flame graph. The profiler slows small operators down: times to go by are those of `run`.
+    By default all variants that are not compiled are profiled. For each a trace for TensorBoard
+    and Perfetto, a plot of the live memory over a step, and a flame graph are written. The profiler
+    slows small operators down, so compare times with `run`, not with this command.
     """
     check_variants([loss], variants)
     case = Case(loss, batch, dim, classes, dtype, choose_device(device)).checked()
@@ -84,7 +100,7 @@ def profile(
         shown.print(Text(reason, "dim"))
     if serving:
         serve(out, port)
-    shown.print(Text(f"to look at the traces: tensorboard --logdir {out}", "dim"))
+    shown.print(Text(f"to see the traces: tensorboard --logdir {out}", "dim"))
 
 
 def _profile(worker: Worker, case: Case, variant: str, steps: int, folder: Path) -> Profile | str:
@@ -103,7 +119,7 @@ def _show(shown: Console, variant: str, found: Profile, case: Case, steps: int, 
     peak = found.peak
     most = ", ".join(f"{name} {binary(count)}" for name, count in list(peak.holders.items())[:4])
     shown.print(
-        Text(f"peak {binary(peak.bytes)} in {peak.operator} of the {peak.phase}; most by {most}")
+        Text(f"peak {binary(peak.bytes)} in {peak.operator} of the {peak.phase}; mostly {most}")
     )
     for file in found.files:
         shown.print(Text(f"  {file}", "dim"))

@@ -1,4 +1,4 @@
-"""``report``: a page to look at."""
+"""``report``: make an HTML page of runs, with plots."""
 
 from pathlib import Path
 
@@ -15,23 +15,28 @@ from lossbench.bench.report.readme import renew
 @click.command()
 @with_option
 @click.argument("runs", type=Folder, nargs=-1)
-@click.option("--out", type=Folder, help="Folder to write to; `report` in the run's by default.")
+@click.option(
+    "--out", type=Folder,
+    help="Folder to write to; by default `report` in the folder of the run, or results/runs/report "
+    "for several runs.",
+)  # fmt: skip
 @click.option(
     "--readme", type=click.Path(path_type=Path, dir_okay=False),
-    help="Renew the winners and the table of columns in this Markdown file; make no page.",
+    help="Markdown file in which to update the table of winners and the table of columns; makes no "
+    "page.",
 )  # fmt: skip
 def report(runs: tuple[Path, ...], out: Path | None, readme: Path | None) -> None:
-    """Make one page of RUNS that needs no network, and its plots as SVG and PNG beside it.
+    """Make an HTML page of RUNS that needs no network, with its plots as SVG and PNG files.
 
-    RUNS are folders of `run`, or such that hold some, or results of asv and pytest-benchmark; by
-    default the latest of your own, or where you have none those that come with lossbench. Several
-    are shown side by side, each against the reference of its own.
+    RUNS are folders of `run`, folders that contain such folders, or results of asv or
+    pytest-benchmark. The default is your latest run; without one, the runs that come with
+    lossbench. Several runs are shown side by side, each relative to its own reference.
     """
     if readme is not None:
         if out is not None:
-            raise UsageError("--readme writes no page: give it or --out")
+            raise UsageError("--readme makes no page: give --readme or --out, not both")
         renew(readme, runs)
-        click.echo(f"renewed: {readme}", err=True)
+        click.echo(f"updated: {readme}", err=True)
         return
     chosen = list(runs) or default_runs()
     alone = chosen[0] / "report" if len(chosen) == 1 else RUNS / "report"

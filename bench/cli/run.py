@@ -1,4 +1,4 @@
-"""``run``: measure."""
+"""``run``: measure agreement, memory and times."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,41 +39,78 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 
 
 @click.command("run")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="A named set of cases.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)),
+    help="Named set of cases. "
+    + " ".join(f"{name}: {preset.summary}." for name, preset in PRESETS.items()),
+)  # fmt: skip
 @losses_option
 @variants_option
-@click.option("--batch", type=click.IntRange(1), multiple=True, help="Samples, B.")
-@click.option("--dim", type=click.IntRange(1), multiple=True, help="Embedding size, D.")
-@click.option("--classes", type=click.IntRange(1), multiple=True, help="Classes, C.")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), multiple=True)
-@click.option("--autocast", is_flag=True, help="Hold float32, and run under autocast to --dtype.")
-@click.option("--data", type=click.Choice(DATA_KINDS), multiple=True)
-@click.option("--compiled/--eager", default=None, help="Measure +compile variants too, or none.")
+@click.option("--batch", type=click.IntRange(1), multiple=True, help="Batch size B.")
+@click.option("--dim", type=click.IntRange(1), multiple=True, help="Embedding dimension D.")
+@click.option("--classes", type=click.IntRange(1), multiple=True, help="Number of classes C.")
+@click.option(
+    "--dtype", type=click.Choice(list(DTYPES)), multiple=True,
+    help="Dtype of inputs and parameters; with --autocast, of the forward.",
+)  # fmt: skip
+@click.option(
+    "--autocast", is_flag=True,
+    help="Keep inputs and parameters in float32, and run the forward under autocast to --dtype.",
+)  # fmt: skip
+@click.option(
+    "--data", type=click.Choice(DATA_KINDS), multiple=True,
+    help="Inputs: Gaussian noise, noise clustered by class, or scikit-learn's digits.",
+)  # fmt: skip
+@click.option(
+    "--compiled/--eager", default=None,
+    help="Include +compile variants, or leave them out; by default as the preset says.",
+)  # fmt: skip
 @with_option
 @device_option
 @click.option(
-    "--budget", type=click.FloatRange(0, min_open=True), help="Seconds to sample a phase of a case."
-)
-@click.option(
-    "--half-width", type=click.FloatRange(0, 1, min_open=True), default=HALF_WIDTH,
-    show_default=True, help="Of the speed-ups' intervals, relative: narrow enough to stop earlier.",
+    "--budget", type=click.FloatRange(0, min_open=True),
+    help="Seconds of sampling per phase (forward, step) of each case; by default the preset's, or "
+    "2 without a preset.",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=VARIANT_SECONDS, help="Seconds for one variant."
-)
-@click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
+    "--half-width", type=click.FloatRange(0, 1, min_open=True), default=HALF_WIDTH,
+    show_default=True,
+    help="Relative half-width of the 95% intervals of all speed-ups at which sampling stops early.",
+)  # fmt: skip
 @click.option(
-    "--affinity", type=Processors(), default=(), help="Processors to run on, as in 0,2-3."
-)
-@click.option("--processes", type=click.IntRange(1), help="Fresh processes that sample each case.")
+    "--timeout", type=click.FloatRange(1), default=VARIANT_SECONDS, show_default=True,
+    help="Seconds without an answer after which a variant is given up.",
+)  # fmt: skip
 @click.option(
-    "--memory", type=Bytes(), help="What a worker may allocate, as in 4GiB; most of what is free."
+    "--threads", type=click.IntRange(1),
+    help="CPU threads that torch uses; by default one per processor in --affinity, or torch's own "
+    "number within the CPU quota.",
+)  # fmt: skip
+@click.option(
+    "--affinity", type=Processors(), default=(),
+    help="Processors to run on, for example 0,2-3; by default all.",
+)  # fmt: skip
+@click.option(
+    "--processes", type=click.IntRange(1),
+    help="Number of processes that sample each case; they share the budget. By default the "
+    "preset's, or 1 without a preset.",
+)  # fmt: skip
+@click.option(
+    "--memory", type=Bytes(),
+    help="Memory that a worker process may allocate, for example 4GiB; by default most of the free "
+    "memory.",
+)  # fmt: skip
+@click.option(
+    "--machine", type=Name(), default="",
+    help="Name of this machine in the records; by default its host name.",
+)  # fmt: skip
+@click.option(
+    "--out", type=Folder, help="Folder of the new run; by default results/runs/ and the time."
 )
 @click.option(
-    "--machine", type=Name(), default="", help="The name this machine goes by in the records."
-)
-@click.option("--out", type=Folder, help="Folder of the run.")
-@click.option("--resume", type=Folder, help="A run's folder.")
+    "--resume", type=Folder,
+    help="Folder of a stopped run to go on with; takes no other option.",
+)  # fmt: skip
 def run_cases(
     preset: str | None,
     losses: tuple[str, ...],
@@ -92,10 +129,12 @@ def run_cases(
     resume: Path | None,
     **sizes: Any,
 ) -> None:
-    """Measure losses: agreement, memory, and times against the reference.
+    """Measure each variant: agreement with float64, memory, and times relative to the reference.
 
-    Options that name values can be given several times. Without a size the preset `quick` is
-    measured; with one, a case of 64x128 and 10 classes, changed by what is given.
+    A case is a loss at one size, dtype and kind of data. The options for these can be given several
+    times; all combinations are measured. Without them the preset `quick` is measured. With some of
+    them but no preset, the others are batch 64, dim 128, 10 classes, float32 and Gaussian noise.
+    `lossbench results --help` explains the columns of the printed table.
     """
     if resume is not None:
         refuse_beside("resume")
@@ -126,10 +165,10 @@ def run_cases(
 
 
 def run_shown(folder: Path, plan: RunPlan) -> None:
-    """Show a run while it goes on, and say how to resume it where it is stopped."""
+    """Run with a progress display; if the run is stopped, print how to resume it."""
     try:
         with watching(plan, folder) as watcher:
             run(folder, plan, watcher)
     except KeyboardInterrupt:
-        click.echo(f"stopped; to go on: lossbench run --resume {folder}", err=True)
+        click.echo(f"stopped; to resume: lossbench run --resume {folder}", err=True)
         raise

@@ -1,4 +1,4 @@
-"""``scaling``: exponents, and the largest batch."""
+"""``scaling``: fit growth with size, and find the largest batch."""
 
 from typing import IO
 
@@ -31,13 +31,13 @@ from lossbench.bench.timing.sampling import Sampling
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
 class ScalingReport:
-    """What ``scaling`` found.
+    """The report of ``scaling``.
 
     Attributes:
-        centre: the Case around which the axes are swept.
-        environment: where and with what.
-        scalings: a variant and an axis each.
-        largest: a variant each.
+        centre: Case in the middle of every sweep.
+        environment: machine and software of the measurement.
+        scalings: fitted exponents, one entry per variant and axis.
+        largest: largest batches, one entry per variant.
     """
 
     centre: Case
@@ -52,23 +52,30 @@ class ScalingReport:
 @size_options(batch=512, dim=128, classes=1000)
 @click.option(
     "--points", type=click.IntRange(FEWEST_POINTS), default=5, show_default=True,
-    help="Sizes an axis, by factors of 2 around the centre.",
+    help="Number of sizes per axis, by factors of 2 around the given size.",
 )  # fmt: skip
 @click.option(
-    "--memory", type=Bytes(), help="For the largest batch, as in 2GiB; 4/5 of what is free."
-)
+    "--memory", type=Bytes(),
+    help="Memory that the largest batch must fit in, for example 2GiB; by default 4/5 of the free "
+    "memory.",
+)  # fmt: skip
 @with_option
 @device_option
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), default=0.3, show_default=True,
-    help="Seconds to sample a phase of a size.",
+    help="Seconds of sampling per phase (forward, step) of each size.",
 )  # fmt: skip
 @click.option(
     "--timeout", type=click.FloatRange(1), default=SCALING_SECONDS, show_default=True,
-    help="Seconds for one measurement, or one trial of a batch.",
+    help="Seconds after which a measurement or a trial of a batch is given up.",
 )  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
-@click.option("--json", "file", type=click.File("w", lazy=False), help="Write the same as JSON.")
+@click.option(
+    "--threads", type=click.IntRange(1),
+    help="CPU threads that torch uses; by default torch's own number within the CPU quota.",
+)  # fmt: skip
+@click.option(
+    "--json", "file", type=click.File("w", lazy=False), help="JSON file to write the report to."
+)
 def scaling(
     loss: str,
     variants: tuple[str, ...],
@@ -83,10 +90,11 @@ def scaling(
     threads: int | None,
     file: IO[str] | None,
 ) -> None:
-    """Fit how LOSS grows with batch, dim and classes, and find its largest batch.
+    """Fit how time and memory of LOSS grow with batch, dim and classes; find the largest batch.
 
-    Each exponent is fitted over the whole sweep, with its standard error; behind the arrow stands
-    that between the last two sizes. Where the two differ, fixed costs bend the curve.
+    Each cell has the exponent fitted over all sizes, its standard error, and behind the arrow the
+    exponent between the last two sizes. If the two exponents differ, fixed costs bend the curve,
+    and the fit must not be extrapolated.
     """
     centre = Case(loss, batch, dim, classes, device=choose_device(device)).checked()
     check_variants([loss], variants)

@@ -1,4 +1,4 @@
-"""``selftest``: the harness on trial."""
+"""``selftest``: test the harness itself."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,36 +26,44 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 1
     type=click.IntRange(1),
     default=FEWEST_TRIALS,
     show_default=True,
-    help="Of each share that is judged.",
+    help="Number of trials of each effect that a promise is about.",
 )
 @click.option(
     "--gate-pairs",
     type=click.IntRange(0),
     default=10,
     show_default=True,
-    help="For asv and pytest-benchmark.",
+    help="Number of pairs to compare with asv and with pytest-benchmark.",
 )
 @click.option(
     "--budget",
     type=click.FloatRange(0, min_open=True),
     default=3.0,
     show_default=True,
-    help="Seconds to sample a trial, in each of its processes.",
+    help="Seconds of sampling per process of each trial.",
 )
 @click.option(
     "--processes",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="That each trial samples in, one after the other.",
+    help="Number of processes that sample in each trial, one after the other.",
 )
-@click.option("--quick", is_flag=True, help="A few trials, to see that it works.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
-@click.option("--machine", type=Name(), default="", help="The name this machine goes by.")
+@click.option("--quick", is_flag=True, help="Run a few trials only, to see that it works.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="CPU threads that torch uses; by default torch's own number within the CPU quota.",
+)
+@click.option(
+    "--machine", type=Name(), default="",
+    help="Name of this machine in the report; by default its host name.",
+)  # fmt: skip
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where to put the machine's folder; by default results/selftest, if quick results/runs.",
+    help="Folder to write to, in a subfolder named after the machine; by default results/selftest, "
+    "with --quick results/runs/selftest.",
 )
 @device_option
 def selftest(
@@ -69,9 +77,10 @@ def selftest(
     out: Path | None,
     device: str,
 ) -> None:
-    """Put the harness on trial: false alarms, planted slowdowns, load, cheaters, memory.
+    """Test the harness: false alarms, planted slowdowns, times under load, cheaters, memory.
 
-    The exit code is 1 where a promise fails. A share of fewer than 60 trials is not judged.
+    The exit code is 1 if the harness breaks a promise. A promise about a share of trials is checked
+    only with at least 60 trials.
     """
     plan = SelfTestPlan(
         trials=min(trials, QUICK_TRIALS) if quick else trials,
@@ -82,21 +91,21 @@ def selftest(
         processes=processes,
         machine=machine,
     )
-    # A quick one must not take the place of a whole one's figures.
+    # The figures of a quick test must not replace those of a full test.
     place = out or (RUNS / "selftest" if quick else SELFTESTS)
     make_folder(place)
     try:
         with _telling(plan.parts) as tell:
             report = run_selftest(plan, tell)
     except KeyboardInterrupt:
-        click.echo("stopped; a part of the figures tells nothing, so none are written", err=True)
+        click.echo("stopped; no figures are written, since only a part is there", err=True)
         raise
     finish(report, report_table(report), place, "selftest")
 
 
 @contextmanager
 def _telling(parts: int) -> Iterator[Tell]:
-    """Show what goes on, a bar on a terminal, lines elsewhere."""
+    """Show progress: a bar on a terminal, lines elsewhere."""
     out, begun = console(stderr=True), iter(range(parts))
     if not out.is_terminal:
         yield lambda text: out.print(

@@ -1,4 +1,4 @@
-"""``train``: the documents' experiment."""
+"""``train``: train a small network with each loss, as the documents do."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,36 +26,57 @@ from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_tab
     "--preset", type=click.Choice(list(PRESETS)),
     help=" ".join(f"{name}: {preset.summary}." for name, preset in PRESETS.items()),
 )  # fmt: skip
-@click.option("--mnist", type=Folder, help="The folder of MNIST's IDX files, gzipped or not.")
+@click.option("--mnist", type=Folder, help="Folder of MNIST's IDX files, gzipped or not.")
 @click.option(
-    "--loss", "losses", type=click.Choice(TRAINED_LOSSES), multiple=True, help="All by default."
-)
+    "--loss", "losses", type=click.Choice(TRAINED_LOSSES), multiple=True, metavar="LOSS",
+    help="Loss to train with, see `lossbench list`; can be given several times. By default those "
+    "of the preset.",
+)  # fmt: skip
 @variants_option
-@click.option("--epochs", type=click.IntRange(1), help="How often each image is seen.")
-@click.option("--batch", type=click.IntRange(8), help="Images a step.")
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), help="Learning rate; the recipe's by default."
-)
-@click.option("--center-lr", type=click.FloatRange(0), help="Of class centres; 0 leaves them.")
+    "--epochs", type=click.IntRange(1),
+    help="Number of passes over the training images; by default the preset's.",
+)  # fmt: skip
+@click.option("--batch", type=click.IntRange(8), help="Batch size; by default the preset's.")
+@click.option(
+    "--lr", type=click.FloatRange(0, min_open=True),
+    help="Learning rate; by default that of the loss's recipe.",
+)  # fmt: skip
+@click.option(
+    "--center-lr", type=click.FloatRange(0),
+    help="Learning rate of class centres, 0 to keep them fixed; by default that of the loss's "
+    "recipe.",
+)  # fmt: skip
 @click.option(
     "--compare", type=click.IntRange(1), metavar="STEPS",
-    help="How many steps of a variant are held against the reference's.",
+    help="Number of first steps over which a variant is compared with the reference; by default "
+    "the preset's.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True,
+    help="Seed of the initial weights and of the order of the images.",
+)  # fmt: skip
 @with_option
 @device_option
-@click.option("--share/--no-share", default=True, help="Time the loss's share of a step.")
+@click.option(
+    "--share/--no-share", default=True, show_default=True,
+    help="Whether to measure the loss's share of the time of a training step.",
+)  # fmt: skip
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True,
-    help="Threads of torch; on digits the small networks gain nothing by more.",
+    help="CPU threads that torch uses; on digits more threads do not help.",
 )  # fmt: skip
 @click.option(
     "--timeout",
     type=click.FloatRange(1),
     default=TRAINING_SECONDS,
-    help="Seconds for one training.",
+    show_default=True,
+    help="Seconds after which a training is given up.",
 )
-@click.option("--out", type=Folder, help="Folder of the figures and training.json.")
+@click.option(
+    "--out", type=Folder,
+    help="Folder for the figures and training.json; by default results/runs/train- and the time.",
+)  # fmt: skip
 def train(
     preset: str | None,
     mnist: Path | None,
@@ -73,11 +94,11 @@ def train(
     timeout: float,
     out: Path | None,
 ) -> None:
-    """Train a small network with two features under each loss, and draw what comes of it.
+    """Train a small network with two-dimensional features on each loss, and plot the features.
 
-    Every variant is trained beside the reference, from the same weights on the same batches: their
-    curves coincide, or it is told where they part. Images are scikit-learn's digits, or MNIST from
-    a folder.
+    Every variant and the reference are trained from the same weights on the same batches. Their
+    loss curves should coincide; otherwise the first step at which they differ is printed. The
+    images are scikit-learn's digits, or MNIST from a folder.
     """
     name = choose_preset(preset, mnist)
     chosen = PRESETS[name]
@@ -118,17 +139,17 @@ def choose_preset(preset: str | None, mnist: Path | None) -> str:
     """Return the name of the preset that fits the images.
 
     Raises:
-        UsageError: where the two contradict each other.
+        UsageError: if the preset and the images contradict each other.
     """
     if preset == "mnist" and mnist is None:
         raise UsageError("--preset mnist needs --mnist DIR, the folder of MNIST's IDX files")
     if preset == "digits" and mnist is not None:
-        raise UsageError("--preset digits takes no --mnist; choose mnist or center-resnet with it")
+        raise UsageError("--preset digits takes no --mnist; choose mnist or center-resnet for it")
     return preset or ("digits" if mnist is None else "mnist")
 
 
 def print_training(training: Training) -> None:
-    """Print what a training found."""
+    """Print the tables of a training."""
     out = console()
     out.print(trained_table(training.lessons))
     out.print(Text(LOSS_LEGEND, "dim"), Text(""))

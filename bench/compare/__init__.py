@@ -1,1 +1,1 @@
-"""Two or more measurements of the same cells beside each other."""
+"""Compare two measurements of the same cells."""

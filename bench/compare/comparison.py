@@ -1,9 +1,9 @@
-"""Two measurements of the same cells: what has changed, beyond what noise explains.
+"""Compare two measurements of the same cells, and find the changes that noise does not explain.
 
-Absolute times of two runs cannot be compared, since a machine is not equally busy in both; what can
-is the speed-up of a variant over the reference, which was timed in the same rounds. A reference
-that has itself become slower therefore looks like variants that have become faster. Speed-ups of
-two machines are not comparable either: they and the times are shown side by side, and not judged.
+The load of a machine differs between runs, so absolute times of two runs cannot be compared. The
+speed-up of a variant over the reference can be, because both were timed in the same rounds. If the
+reference itself became slower, the variants therefore look faster. Speed-ups of two machines cannot
+be compared either: they and the times are shown side by side, without a verdict.
 """
 
 from dataclasses import dataclass
@@ -20,36 +20,37 @@ if TYPE_CHECKING:
 
 MARGIN = 0.05
 CELL = ["source", *CASE_COLUMNS, "variant"]
-# One figure alone: its ratios have columns of their own.
+# Exactly one figure, because the columns of ratios are for one.
 (SPEEDUP,) = (metric.name for metric in compared("speedup"))
 LOW, HIGH = f"{SPEEDUP}_low", f"{SPEEDUP}_high"
 BYTES, ERRORS = compared("bytes"), compared("error")
 KINDS = {
-    "slower": "its speed-up fell: the intervals have no point in common, and the medians differ "
-    "by more than the margin",
-    "faster": "the same, and it rose",
+    "slower": "the speed-up fell: the intervals do not overlap, and the medians differ by more "
+    "than the margin",
+    "faster": "the speed-up rose, by the same rule",
     "bigger": f"more bytes: {' or '.join(metric.label for metric in BYTES)}",
-    "smaller": "fewer bytes in one, more in none",
-    "less-exact": f"its error is beyond {FACTOR:g} times what it was, and a rounding",
-    "more-exact": "the same the other way round",
-    "broken": "it passed, and no longer does",
-    "mended": "it passes, and did not",
-    "status": "it has no times in either, for another status",
-    "vanished": "the second has no such cell",
-    "appeared": "the first has none",
+    "smaller": "fewer bytes in at least one of these, and more in none",
+    "less-exact": f"the error is more than {FACTOR:g} times the first one, plus a rounding",
+    "more-exact": "the error fell, by the same rule",
+    "broken": "it passed in the first only",
+    "mended": "it passed in the second only",
+    "status": "it has times in neither, and the status differs",
+    "vanished": "only the first has such a cell",
+    "appeared": "only the second has such a cell",
 }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two measurements say of the same cells.
+    """The comparison of two measurements.
 
     Attributes:
-        cells: a row a cell of either, the columns of both with ``_first`` and ``_second``;
-            ``ratio`` of the speed-ups, second over first, ``ratio_low`` and ``ratio_high`` as far
-            as the intervals' ends allow, missing where machines differ; a column of truth for each
-            of ``KINDS``.
-        machines: those that measured both; empty where none did, and times are not judged.
+        cells: frame with one row per cell of either measurement, and the columns of both with
+            ``_first`` and ``_second``; ``ratio`` is the second speed-up over the first,
+            ``ratio_low`` and ``ratio_high`` are its bounds from the ends of both intervals, and all
+            three are missing if the machines differ; one boolean column for each of ``KINDS``.
+        machines: names of the machines that made both; empty if there are none, and then times are
+            not compared.
     """
 
     cells: "pd.DataFrame"
@@ -63,7 +64,7 @@ class Comparison:
 
     @property
     def overlapping(self) -> "pd.Series[bool]":
-        """Which of these have intervals with a point in common."""
+        """Whether the intervals of each cell of ``timed`` overlap."""
         timed = self.timed
         return (timed[f"{LOW}_first"] <= timed[f"{HIGH}_second"]) & (
             timed[f"{LOW}_second"] <= timed[f"{HIGH}_first"]
@@ -75,14 +76,14 @@ class Comparison:
 
 
 def compare(first: "pd.DataFrame", second: "pd.DataFrame", margin: float = MARGIN) -> Comparison:
-    """Return what has changed from a frame of ``lossbench.load`` to another.
+    """Return the changes from a frame of ``lossbench.load`` to another.
 
-    Of a cell that a frame holds several times the latest counts.
+    If a frame has a cell several times, the latest counts.
 
     Args:
-        first: the earlier, or the baseline.
-        second: the later.
-        margin: how far speed-ups may differ, relative, and still count as equal.
+        first: earlier measurement, or the baseline.
+        second: later measurement.
+        margin: relative difference up to which speed-ups count as equal.
     """
     machines = frozenset(first["machine"]) & frozenset(second["machine"])
     keys = ["machine", *CELL] if machines else CELL
@@ -108,7 +109,7 @@ def _latest(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
 
 def _judge_status(cells: "pd.DataFrame") -> None:
     both = cells["side"] == "both"
-    # What stands on one side only has no status on the other.
+    # A cell of one side only has no status on the other.
     first, second = (cells[f"status_{side}"].fillna("") for side in ("first", "second"))
     changed = both & (first != second)
     cells["broken"] = changed & (first == "passed")

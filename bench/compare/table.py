@@ -1,4 +1,4 @@
-"""What has changed between two measurements, as tables and as plain data."""
+"""Print the changes between two measurements as tables, or return them as plain data."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,11 @@ SIDES = ("first", "second")
 
 
 def changes_table(found: Comparison, names: tuple[str, str]) -> Group:
-    """Return a table a kind of change, and what the intervals say as a whole.
+    """Return one table per kind of change, and the share of intervals that overlap.
 
     Args:
-        found: what was compared.
-        names: what to call the first and the second.
+        found: comparison to print.
+        names: names of the first and of the second measurement.
     """
     blocks: list[RenderableType] = []
     for kind, words in KINDS.items():
@@ -39,10 +39,10 @@ def changes_table(found: Comparison, names: tuple[str, str]) -> Group:
                 _counts(rows) if kind in ("vanished", "appeared") else _table(kind, rows, names)
             ]
             blocks += [""]
-    blocks += [f"not the same in both: {line}" for line in _differences(found)]
+    blocks += [f"different environments: {line}" for line in _differences(found)]
     timed = found.timed
     if not found.machines:
-        blocks += ["measured on different machines, whose times and speed-ups are not judged:"]
+        blocks += ["measured on different machines, so times and speed-ups are not compared:"]
         blocks += [_side_by_side(timed, names)]
     elif len(timed):
         count = int(found.overlapping.sum())
@@ -50,11 +50,11 @@ def changes_table(found: Comparison, names: tuple[str, str]) -> Group:
         blocks += [f"the intervals of {count} of {len(timed)} cells overlap: {share:.1%}"]
     both = int((found.cells["side"] == "both").sum())
     changed = int(found.cells[list(KINDS)].any(axis=1).sum())
-    return Group(*blocks, f"{both} cells are in both, {changed} in all have changed")
+    return Group(*blocks, f"{both} cells are in both, {changed} cells changed")
 
 
 def _table(kind: str, rows: "pd.DataFrame", names: tuple[str, str]) -> Table:
-    """Return a row a cell, with what the kind is about on either side."""
+    """Return one row per cell, with the figure that the kind of change is about on either side."""
     about = {
         "slower": _speedup, "faster": _speedup, "bigger": _bytes, "smaller": _bytes,
         "less-exact": _error, "more-exact": _error,
@@ -80,18 +80,18 @@ def _side_by_side(rows: "pd.DataFrame", names: tuple[str, str]) -> Table:
 
 
 def _differences(found: Comparison) -> Iterator[str]:
-    """Yield what else differs between the cells of both, and may explain the changes."""
+    """Yield the differences of the environments, which may explain the changes."""
     both = found.cells[found.cells["side"] == "both"]
     for name in ("torch", "threads", "cpu", "gpu"):
         first, second = (
             ", ".join(sorted(map(str, both[f"{name}_{side}"].dropna().unique()))) for side in SIDES
         )
         if first != second:
-            yield f"{name}, {first or 'none'} and {second or 'none'}"
+            yield f"{name} is {first or 'none'} and {second or 'none'}"
 
 
 def _counts(rows: "pd.DataFrame") -> Table:
-    """Return how many cells of each Loss and variant there are."""
+    """Return the number of cells of each Loss and variant."""
     table = _headed("loss", "variant", "cells")
     counts = rows.groupby(["loss", "variant"], sort=False).size().reset_index(name="cells")
     for loss, variant, count in counts.head(MOST_CELLS).itertuples(index=False):
@@ -108,7 +108,7 @@ def _headed(*columns: str) -> Table:
 
 def _with_rest(table: Table, rows: "pd.DataFrame") -> Table:
     if len(rows) > MOST_CELLS:
-        table.add_row(Text(f"and {len(rows) - MOST_CELLS} more, which --json has", "dim"))
+        table.add_row(Text(f"and {len(rows) - MOST_CELLS} more; --json prints all", "dim"))
     return table
 
 
@@ -142,7 +142,7 @@ def _error(row: dict[str, Any], side: str) -> str:
 
 
 def _worded(metrics: Iterable[Metric], row: dict[str, Any], side: str) -> str:
-    """Return figures of one side, each with its name."""
+    """Return the figures of one side as text, each with its name."""
     worded = ((metric, plain(row[f"{metric.name}_{side}"])) for metric in metrics)
     return ", ".join(f"{m.label} {m.words(v)}" for m, v in worded if v is not None)
 
@@ -153,7 +153,7 @@ def _status(row: dict[str, Any], side: str) -> str:
 
 
 def as_plain(found: Comparison) -> dict[str, Any]:
-    """Return the comparison as JSON takes it: every cell that changed, with its kinds of change."""
+    """Return the comparison as data for JSON: every changed cell, with its kinds of change."""
     cells = found.cells
     both = [str(name) for name in cells if str(name).endswith(("_first", "_second"))]
     changed = cells[cells[list(KINDS)].any(axis=1)]

@@ -1,6 +1,6 @@
-"""One tidy frame of what was measured, whichever tool measured it: a row a variant in a Case.
+"""Load measurements of all tools into one tidy pandas frame, with one row per variant and Case.
 
-``lossbench.load("results")`` finds everything below a folder; ``COLUMNS`` has the columns.
+``lossbench.load("results")`` reads everything below a folder; ``COLUMNS`` describes the columns.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,28 +19,28 @@ __all__ = ["COLUMNS", "load", "tidy"]
 
 
 class Reader(Protocol):
-    """A module that reads what one tool keeps."""
+    """A module that reads the files of one tool."""
 
     def find(self, path: Path, /) -> Iterable[Path]:
-        """Yield what it can read at a path, or below it where that is a folder."""
+        """Yield the files or runs that it can read at a path, or below a folder."""
 
     def rows(self, path: Path, /) -> Iterable[dict[str, Any]]:
-        """Return rows of what was found, under names of ``COLUMNS``."""
+        """Return the rows of a file or run, with keys of ``COLUMNS``."""
 
 
 READERS: tuple[Reader, ...] = (runs, asv, pytest_benchmark)
 
 
 def load(*paths: Path | str) -> "pd.DataFrame":
-    """Return what was measured, in the columns of ``COLUMNS``.
+    """Return the measurements at some paths as a frame with the columns of ``COLUMNS``.
 
-    What lies below several of the paths is read once.
+    A file below several of the paths is read once.
 
     Args:
-        *paths: runs, results of asv, files of pytest-benchmark, or folders that hold some.
+        *paths: runs, results of asv, files of pytest-benchmark, or folders that contain them.
 
     Raises:
-        UsageError: where a path holds none, or what it holds cannot be read.
+        UsageError: if there are none at a path, or they cannot be read.
     """
     try:
         found = {(each.resolve(), r): each for path in paths for r, each in _find(Path(path))}
@@ -51,10 +51,10 @@ def load(*paths: Path | str) -> "pd.DataFrame":
 
 
 def tidy(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
-    """Return rows as a frame that has every column in its dtype, derived figures filled in.
+    """Return rows as a frame with every column in its dtype, and compute the derived figures.
 
     Raises:
-        UsageError: where a value is not of its column's dtype.
+        UsageError: if a value does not have its column's dtype.
     """
     import pandas as pd
 
@@ -75,6 +75,6 @@ def _find(path: Path) -> Iterator[tuple[Reader, Path]]:
     if not found:
         raise UsageError(
             f"{path}: expected a run, results of asv, a file of pytest-benchmark, or a folder that "
-            "holds some; there is none"
+            "contains one; found none"
         )
     yield from found

@@ -1,4 +1,4 @@
-"""Rows of the results that asv keeps of ``bench.suites``: a file for each commit and machine."""
+"""Read the results of ``bench.suites`` that asv stores, in one file per commit and machine."""
 
 import ast
 import itertools
@@ -21,18 +21,19 @@ from lossbench.impls.registry import REFERENCE
 MACHINE = "machine.json"
 SUITES = ("suites.eager.", "suites.compiled.")
 BENCHMARKS = {f"track_{metric.asv_name}": metric for metric in TRACKED}
-# What is refused has an error alone.
+# A refused variant has no figure except an error.
 AGREED = {metric.name for metric in TRACKED if metric.compared != "error"}
 
 
 class Results(BaseModel):
-    """What asv keeps of one commit on one machine.
+    """The file that asv stores for one commit on one machine.
 
     Attributes:
-        commit_hash: of what was measured.
-        params: of the machine and the environment, by name.
-        result_columns: what the lists of ``results`` hold; they end where all else is missing.
-        results: a list a benchmark.
+        commit_hash: hash of the measured commit.
+        params: parameters of the machine and the environment, by name.
+        result_columns: names of the entries of the lists in ``results``; a list may be shorter if
+            its last entries are missing.
+        results: list of entries, by name of the benchmark.
     """
 
     commit_hash: str
@@ -42,20 +43,20 @@ class Results(BaseModel):
 
 
 def find(path: Path) -> Iterator[Path]:
-    """Yield the files of results at a path, or below it: those beside a machine's own."""
+    """Yield the files of results at a path, or below it; asv puts them beside ``machine.json``."""
     for each in [path] if path.is_file() else sorted(path.rglob("*.json")):
         if each.name != MACHINE and (each.parent / MACHINE).is_file():
             yield each
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """Return a row a cell of a file. What was skipped has none.
+    """Return one row per cell of a file, without the skipped cells.
 
-    The columns of 95% intervals are missing: asv keeps those of 99%, of the samples of all its
-    processes as if they were of one, and no samples to take others from.
+    The columns of 95% intervals are missing, because asv stores neither these nor the samples. It
+    stores 99% intervals, and computes them as if one process had made all samples.
 
     Raises:
-        UsageError: where it cannot be read.
+        UsageError: if the file cannot be read.
     """
     kept = _read(path)
     cells: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -63,7 +64,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
         if name.startswith(SUITES):
             _, _, loss, function = name.split(".")
             columns = dict(zip(kept.result_columns, values, strict=False))
-            # A figure that is measured no longer has no column either.
+            # An older file may have a figure that no longer exists, and has no column.
             if metric := BENCHMARKS.get(function):
                 _add(cells, loss, metric, columns)
     common = {
@@ -94,9 +95,9 @@ def _add(
     metric: Metric,
     columns: dict[str, Any],
 ) -> None:
-    """Add a benchmark's figures to the rows of their cells."""
+    """Add the figures of a benchmark to the rows of their cells."""
     places = list(itertools.product(*columns["params"]))
-    # A list of nothing but failures is kept as none.
+    # asv stores a list of failures alone as a missing list.
     for place, value in zip(places, columns["result"] or [None] * len(places), strict=True):
         if value is not None and math.isnan(value):
             continue
@@ -107,7 +108,7 @@ def _add(
 
 
 def _row(loss: str, place: tuple[str, ...]) -> dict[str, Any]:
-    """Return the columns of a cell; asv keeps parameters as they are written in Python."""
+    """Return the columns of a cell; asv stores parameters as Python literals."""
     parameters = dict(zip(PARAMETERS, map(ast.literal_eval, place), strict=True))
     defaults = {"data": Case.data, "seed": Case.seed, "autocast": Case.autocast}
     return {"loss": loss, **parameters, **defaults}
@@ -118,10 +119,10 @@ def _time(milliseconds: int) -> str:
 
 
 def _status(row: dict[str, Any]) -> dict[str, str]:
-    """Return what the figures of a cell tell of it: one that is refused has an error alone."""
+    """Return the status of a cell, derived from its figures: a refused one has only an error."""
     if row.keys() & AGREED:
         reference = {"verdict": REFERENCE} if row["variant"] == REFERENCE else {}
         return {"status": "passed", **reference}
     if "error" in row:
-        return {"status": "refused", "reason": "its error is beyond its budget"}
-    return {"status": "failed", "reason": "it failed under asv, which does not keep why"}
+        return {"status": "refused", "reason": "its error exceeds its budget"}
+    return {"status": "failed", "reason": "it failed under asv, which stores no reason"}

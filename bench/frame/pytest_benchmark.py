@@ -1,4 +1,4 @@
-"""Rows of the files that pytest-benchmark saves for ``tests/perf``."""
+"""Read the files that pytest-benchmark saves for ``tests/perf``."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,19 +13,19 @@ from lossbench.bench.frame.runs import record_row
 from lossbench.bench.run.records import Record
 
 SOURCE = "pytest-benchmark"
-# Its files begin with it; other tools' files stand beside them.
+# Every file of pytest-benchmark begins with this key; other tools' files may be beside it.
 FIRST_KEY = b'"machine_info"'
 REQUIRED = ("machine", "commit", "made", *CASE_COLUMNS, "variant")
 
 
 class Stats(BaseModel):
-    """What pytest-benchmark says of the times that it took itself; seconds."""
+    """The statistics of pytest-benchmark's own times, in seconds."""
 
     median: float
 
 
 class Benchmark(BaseModel):
-    """One test: its times, and beside them the columns of ``extra_info``."""
+    """The times of one test, and the columns of ``extra_info``."""
 
     fullname: str
     stats: Stats
@@ -33,13 +33,13 @@ class Benchmark(BaseModel):
 
 
 class Document(BaseModel):
-    """A file."""
+    """A file of pytest-benchmark."""
 
     benchmarks: list[Benchmark]
 
 
 def extra_info(record: Record) -> dict[str, Any]:
-    """Return what a benchmark keeps of a Record beside its own times, under names of columns."""
+    """Return the columns of a Record that a benchmark stores beside its own times."""
     own = ("source", "step_seconds")
     return {name: value for name, value in record_row(record).items() if name not in own}
 
@@ -54,10 +54,10 @@ def find(path: Path) -> Iterator[Path]:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """Return a row a benchmark of a file.
+    """Return one row per benchmark of a file.
 
     Raises:
-        UsageError: where it cannot be read, or is of other tests.
+        UsageError: if it cannot be read, or is of other tests.
     """
     try:
         document = json.loads(path.read_bytes())
@@ -67,14 +67,14 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def benchmark_rows(document: Mapping[str, Any], run: str) -> list[dict[str, Any]]:
-    """Return a row a benchmark: pytest-benchmark's own median of the step, and the rest beside it.
+    """Return one row per benchmark: pytest-benchmark's median of the step, and ``extra_info``.
 
     Args:
-        document: what a file holds.
-        run: where it stands.
+        document: content of a file.
+        run: path of the file.
 
     Raises:
-        UsageError: where it is of other tests.
+        UsageError: if it is of other tests.
     """
     try:
         benchmarks = Document.model_validate(document).benchmarks
@@ -89,8 +89,8 @@ def _row(benchmark: Benchmark, run: str) -> dict[str, Any]:
     missing = [name for name in REQUIRED if name not in benchmark.extra_info]
     if missing:
         raise UsageError(
-            f"{run}: {benchmark.fullname}: expected a benchmark of tests/perf, whose extra_info "
-            f"has {', '.join(missing)}"
+            f"{run}: {benchmark.fullname}: expected a benchmark of tests/perf with "
+            f"{', '.join(missing)} in its extra_info"
         )
     return {
         **benchmark.extra_info,

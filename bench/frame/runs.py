@@ -1,4 +1,4 @@
-"""Rows of the runs of ``lossbench run``."""
+"""Read the runs of ``lossbench run``."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,24 +10,24 @@ from lossbench.bench.run.records import RECORDS, Record, each_record
 
 
 def find(path: Path) -> Iterator[Path]:
-    """Yield the runs in a folder, itself included, by path; or the one whose record file it is."""
+    """Yield the folders of runs at or below a folder, or the folder of a record file."""
     if path.name == RECORDS and path.is_file():
         yield path.parent
     yield from sorted(each.parent for each in path.rglob(RECORDS))
 
 
 def rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield a row a Record of a run, without holding more than one Record.
+    """Yield one row per Record of a run; only one Record is in memory at once.
 
     Raises:
-        UsageError: where its records cannot be read.
+        UsageError: if its records cannot be read.
     """
     for record in each_record(folder):
         yield {"run": str(folder), **record_row(record)}
 
 
 def record_row(record: Record) -> dict[str, Any]:
-    """Return the columns that a Record has."""
+    """Return the columns of a Record."""
     environment = record.environment
     return {
         "source": "run",

@@ -1,1 +1,1 @@
-"""The gate for CI: one commit held against another, their code side by side in one process."""
+"""The gate for CI: compare the code of two commits in one process, and fail on regressions."""

@@ -1,4 +1,4 @@
-"""What a worker is asked: what a tree has, a variant of it judged, and two trees' timed in turn."""
+"""The tasks of the gate's worker: list, check and count variants, and time two trees in turn."""
 
 from dataclasses import dataclass
 
@@ -21,13 +21,13 @@ PHASES = ("forward", "step")
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of a variant in one tree before it is timed.
+    """The results of a variant in one tree before it is timed.
 
     Attributes:
-        status: as a Record's; ``passed`` also where agreement was not asked for.
-        reason: of any other status, in a line.
-        memory: the bytes of a step, unless it was refused or cannot run.
-        counters: what a step dispatches, where ``memory`` is known.
+        status: status with a Record's meaning; also ``passed`` if agreement was not checked.
+        reason: reason for any other status, in one line.
+        memory: bytes of a step; ``None`` if the variant was refused or cannot run.
+        counters: operators and device waits of a step; ``None`` if ``memory`` is.
     """
 
     status: Status
@@ -40,7 +40,7 @@ def list_variants(tree: Tree) -> dict[str, tuple[str, ...]]:
     """Return the variants of every Loss of a tree.
 
     Raises:
-        UsageError: where it cannot be imported.
+        UsageError: if the tree cannot be imported.
     """
     package = tree.load()
     return {
@@ -50,13 +50,14 @@ def list_variants(tree: Tree) -> dict[str, tuple[str, ...]]:
 
 
 def see(tree: Tree, case: Case, variant: str, *, judged: bool) -> Seen:
-    """Judge a variant of a tree against that tree's own reference in float64, and weigh it.
+    """Check a variant against its own tree's reference in float64, and count its bytes.
 
     Args:
-        tree: the source tree that holds the variant.
-        case: what is asked.
-        variant: the name of the variant.
-        judged: whether to compare it with the reference; without, it is only weighed.
+        tree: tree of the variant.
+        case: case to check the variant in.
+        variant: name of the variant.
+        judged: whether to compare the variant with the reference; if not, its memory and operators
+            are counted only.
     """
     package = tree.load()
     implementation = package.implementation(case.loss, variant)
@@ -72,17 +73,17 @@ def sample_trees(
     phases: tuple[str, ...],
     sampling: Sampling,
 ) -> dict[str, Timing]:
-    """Return the head's times of a variant beside the base's of the same rounds, a phase each.
+    """Return the times of a variant in the head, paired with those in the base, by phase.
 
-    Both compute on the same leaves, and from the same state.
+    Both trees are timed in the same rounds, on the same leaves and from the same state.
 
     Args:
-        trees: named ``base`` and ``head``, in the order in which their modules are made: whatever
-            is made later has another place in memory.
-        case: what is asked.
-        variant: which.
-        phases: ``forward``, ``step`` or both.
-        sampling: of each phase.
+        trees: trees named ``base`` and ``head``, in the order in which their modules are made; the
+            order changes their places in memory.
+        case: case to time the variant in.
+        variant: name of the variant.
+        phases: phases to time: ``forward``, ``step`` or both.
+        sampling: sampling of each phase.
     """
     torch.compiler.reset()
     workload = workload_of(case)

@@ -1,4 +1,4 @@
-"""What differs between two trees in one cell, and whether it fails the gate."""
+"""Find the differences between two trees in one cell, and those that fail the gate."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,20 +9,20 @@ from lossbench.bench.metrics import gated
 from lossbench.bench.timing.intervals import Interval
 from lossbench.bench.timing.samples import Timing
 
-# Counts are exact, but a buffer may be a few elements longer for no harm; and CUDA's caching
-# allocator deals out multiples of 512.
+# Bytes are exact, but a few more elements in a buffer do no harm, and CUDA's caching allocator
+# rounds every buffer up to a multiple of 512.
 BYTES_MARGIN, LEAST_BYTES = 0.01, 512
-# What a broken head gives; any other end of a question may be the machine's own fault.
+# The statuses that only broken code gives; the others may have other causes on the machine.
 BROKEN = ("refused", "failed")
 LOST = ("crashed", "oom", "timeout")
 
 
 def findings_of(comparison: GateComparison, margin: float) -> Iterator[Finding]:
-    """Yield what differs in one cell.
+    """Yield the differences in one cell.
 
     Args:
-        comparison: of the cell.
-        margin: how much slower is let pass, as a share.
+        comparison: comparison of the cell.
+        margin: largest accepted slowdown, as a share.
     """
     base, head = comparison.base, comparison.head
     if base.status == head.status == "passed":
@@ -70,7 +70,7 @@ def _counts(comparison: GateComparison) -> Iterator[Finding]:
             continue
         kind: FindingKind = "note"
         if metric.gated == "waits":
-            # No clock on the CPU sees it, and on a GPU one may cost more than the loss.
+            # Times on the CPU do not show a wait, and on a GPU a wait may outlast the loss.
             kind = "regression" if after > before else "improvement"
         yield _finding(comparison, kind, metric.name, f"{before} to {after}")
 
@@ -115,7 +115,7 @@ def _finding(
 def coverage_findings(
     base: Mapping[str, tuple[str, ...]], head: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Finding]:
-    """Yield which losses and variants one tree has and the other has not."""
+    """Yield the losses and variants that only one of the trees has."""
     for loss in dict.fromkeys([*base, *head]):
         for word, here, there in (("new", head, base), ("vanished", base, head)):
             if loss not in here:

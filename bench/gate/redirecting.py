@@ -1,7 +1,7 @@
-"""Import statements changed to take a package from under another name.
+"""Rewrite import statements, so that they import a package under another name.
 
-The rooms import themselves by their absolute names, and a process has one package of each name. A
-copy of a tree lives beside the original once its imports take the copy's name.
+The code of lossbench imports itself by its absolute name, and a process can have only one package
+of a name. A copy of the tree can be imported beside the original if its imports use a new name.
 """
 
 import ast
@@ -19,14 +19,14 @@ def redirect_folder(folder: Path, renames: Renames) -> None:
 
 
 def redirect_imports(source: bytes, renames: Renames) -> bytes:
-    """Return source whose imports take packages from under their new names.
+    """Return a module's source with the imports of renamed packages rewritten.
 
-    Lines stay in place. Source that is no Python is returned as it is, to raise where it is
-    imported.
+    Line numbers do not change. Source that is not valid Python is returned unchanged, and raises
+    when it is imported.
 
     Args:
-        source: the text of a module.
-        renames: the new dotted name of each top-level package.
+        source: source of the module.
+        renames: new dotted name of each top-level package.
     """
     try:
         statements = list(_imports(ast.parse(source), renames))

@@ -1,8 +1,8 @@
-"""Two commits' code side by side in one process, each under a top-level name of its own.
+"""Import the code of two commits in one process, each under its own top-level name.
 
-A copy of a tree is made as the package ``base_lossbench``, and its import statements are changed
-to fit; line numbers and all else stay. What follows is an ordinary package: modules imported late,
-pickles and torch.compile find their own.
+A tree is copied as the package ``base_lossbench``, and its import statements are rewritten to that
+name; line numbers do not change. The copy is an ordinary package, so late imports, pickles and
+torch.compile find their modules in it.
 """
 
 import importlib
@@ -22,14 +22,14 @@ from lossbench.bench.paths import ROOT
 
 ROOMS = ("impls", "reference")
 WORKING_TREE = "working tree"
-# What a copy's top gives, as lossbench's does: the names of its impls.
+# The code of a copy's top-level module: like lossbench's, it gives the names of its ``impls``.
 PUBLIC_NAMES = """from importlib import import_module
 
 
 def __getattr__(name):
     return getattr(import_module(f"{__name__}.impls"), name)
 """
-# What the gate calls of them.
+# The functions of ``impls`` that the gate calls.
 INTERFACE = ("losses", "loss", "implementations", "implementation")
 
 
@@ -38,10 +38,10 @@ class Tree:
     """A copy of the implementations of one commit.
 
     Attributes:
-        name: the beginning of its package's name, ``base`` or ``head``.
-        folder: the folder that holds the package.
-        label: the commit in short, or "working tree".
-        outside: the names, in its package, of the copies of files from outside.
+        name: prefix of the package's name, ``base`` or ``head``.
+        folder: parent folder of the package.
+        label: short hash of the commit, or "working tree".
+        outside: names of the modules in the package that are copies of files from outside.
     """
 
     name: str
@@ -55,10 +55,10 @@ class Tree:
         return f"{self.name}_lossbench"
 
     def load(self) -> ModuleType:
-        """Return its ``impls``, imported from now on under its name.
+        """Import and return the ``impls`` package of the copy.
 
         Raises:
-            UsageError: where it cannot be imported, or has not the interface that is asked for.
+            UsageError: if it cannot be imported, or lacks a function that the gate calls.
         """
         if str(self.folder) not in sys.path:
             sys.path.append(str(self.folder))
@@ -78,10 +78,10 @@ class Tree:
             try:
                 importlib.import_module(f"{self.package}.{name}")
             except Exception as error:
-                raise UsageError(f"{self.label}: what --with names raises {error!r}") from error
+                raise UsageError(f"{self.label}: a file of --with raises {error!r}") from error
 
     def file(self, path: str) -> Path:
-        """Return where a file of the original, ``impls/fused/center.py``, stands in the copy."""
+        """Return the path in the copy of a file of the tree, such as ``impls/fused/center.py``."""
         return self.folder / self.package / path
 
 
@@ -89,12 +89,12 @@ def copy_revision(name: str, folder: Path, revision: str) -> Tree:
     """Copy the implementations of a commit of this repository.
 
     Args:
-        name: the beginning of the copy's name.
-        folder: the folder to copy into.
-        revision: the commit, in any of git's notations.
+        name: prefix of the copy's package name.
+        folder: folder to copy into.
+        revision: commit, in any of git's notations.
 
     Raises:
-        UsageError: where there is no such commit, or it has no implementations.
+        UsageError: if there is no such commit, or it has no implementations.
     """
     commit = _commit(revision)
     done = _git("archive", "--format=tar", commit, "--", *ROOMS)
@@ -110,7 +110,7 @@ def copy_files(name: str, folder: Path) -> Tree:
     """Copy the implementations of the working tree, as they are on the disk.
 
     Raises:
-        UsageError: where there are none.
+        UsageError: if there are none.
     """
     tree = Tree(name, folder, WORKING_TREE)
     for room in ROOMS:
@@ -123,7 +123,7 @@ def copy_files(name: str, folder: Path) -> Tree:
 
 
 def with_outside(tree: Tree, files: Iterable[Path]) -> Tree:
-    """Return a tree with files from outside, each of which registers with the tree's own registry.
+    """Return a tree with copies of files from outside, which register in the tree's own registry.
 
     Raises:
         UsageError: if one cannot be read.
@@ -157,13 +157,13 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
     except FileNotFoundError:
-        raise UsageError("the gate takes commits from git, which is not installed here") from None
+        raise UsageError("the gate needs git, which is not installed here") from None
 
 
 def _as_package(tree: Tree) -> Tree:
-    """Make a copy importable by its own name, whichever names its commit's imports have."""
+    """Make a copy importable under its own name, whatever names its commit's imports use."""
     tree.file("__init__.py").write_text(PUBLIC_NAMES)
-    # Before it had one name, lossbench, its rooms were packages of their own.
+    # In older commits ``impls`` and ``reference`` were top-level packages.
     old = {room: f"{tree.package}.{room}" for room in ROOMS}
     redirect_folder(tree.file(""), {"lossbench": tree.package, **old})
     return tree

@@ -1,4 +1,4 @@
-"""What a report is made of: the frame of its runs, and what the records hold beside it."""
+"""Load the data of a report: the frame of its runs, and more from their records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a report shows.
+    """The data of a report.
 
     Attributes:
-        frame: a row a variant in a Case, as ``lossbench.load`` gives it, in the order of the
-            catalogue; also ``label``, the run's short name; ``precision``, the dtype and
-            whether it is autocast's; ``size``, the Case's sizes in words; ``case``, a number for
-            each Case of a run.
-        conformance: by label, then by Loss and variant, what it does with degenerate inputs.
-        environments: by label, those that its records were made in.
+        frame: frame of ``lossbench.load``, with one row per variant and Case, in the order of the
+            catalogue, and with four more columns: ``label``, the run's short name; ``precision``,
+            the dtype, and whether it is autocast's; ``size``, the Case's sizes as text; ``case``, a
+            number for each Case of a run.
+        conformance: results on degenerate inputs, by label, then by Loss and variant.
+        environments: environments of the records, by label.
     """
 
     frame: "pd.DataFrame"
@@ -42,26 +42,26 @@ class Evidence:
 
 
 def default_runs() -> list[Path]:
-    """Return the latest run that was measured here, or where there is none the shipped runs.
+    """Return the latest run that was measured here; without one, the shipped runs.
 
     Raises:
-        UsageError: where there is neither.
+        UsageError: if there is neither.
     """
     shipped = [run for run in find(SHIPPED_RESULTS) if RUNS not in run.parents]
     own = [run for folder in (RUNS, RESULTS) for run in find(folder) if run not in shipped]
     if not own and not shipped:
-        raise UsageError(f"{RESULTS} holds no run; measure one: lossbench run")
+        raise UsageError(f"{RESULTS} has no run; measure one: lossbench run")
     return sorted(own, key=lambda run: (run / RECORDS).stat().st_mtime)[-1:] or shipped
 
 
 def load_evidence(paths: Sequence[Path]) -> Evidence:
-    """Return what runs have found.
+    """Return the data of runs.
 
     Args:
-        paths: runs, or folders that hold some; or whatever else ``lossbench.load`` reads.
+        paths: runs, folders of runs, or other files that ``lossbench.load`` reads.
 
     Raises:
-        UsageError: where a path holds nothing, no record, or what cannot be read.
+        UsageError: if a path has no record, or a file that cannot be read.
     """
     frame = load(*paths)
     if frame.empty:

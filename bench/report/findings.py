@@ -1,6 +1,6 @@
-"""What a frame says: the winners, when compiling has paid, how the variants agree.
+"""Read findings from a frame: the fastest variants, when compiling saves time, the worst errors.
 
-Every comparison is between rows of one Case of one label, which one run measured on one machine.
+Only rows of one Case and one label are compared, because one run measured them on one machine.
 """
 
 import math
@@ -19,8 +19,8 @@ SPEEDUP = ["step_speedup", "step_speedup_low", "step_speedup_high"]
 def winners(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return the fastest variant of each Case, by the median of its paired speed-up.
 
-    Beside its row's own columns: ``rivals``, the variants whose interval overlaps with its own, in
-    words; ``eager``, the fastest that is not compiled; ``leanest``, the one of the least peak, and
+    Each row also has ``rivals``, the names of the variants with an overlapping interval; ``eager``,
+    the fastest variant that is not compiled; ``leanest``, the variant with the smallest peak; and
     ``leanest_bytes``, that peak.
     """
     timed = _timed(frame)
@@ -41,7 +41,7 @@ def winners(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _timed(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the rows that have a step's time; the reference's own speed-up is 1."""
+    """Return the rows with the time of a step; the reference gets the speed-up 1."""
     timed = frame[(frame["status"] == "passed") & frame["step_seconds"].notna()]
     own = timed["variant"] == REFERENCE
     return timed.assign(**{name: timed[name].mask(own, 1.0) for name in SPEEDUP}).dropna(
@@ -50,11 +50,12 @@ def _timed(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def break_even(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return what was compiled beside the fastest eager variant of its Case.
+    """Return the compiled variants, each compared with the fastest eager variant of its Case.
 
-    Beside its row's own columns: ``eager`` and ``eager_seconds``, that variant and its step;
-    ``steps``, after how many steps the compiled one has taken less time, what it cost to compile
-    included, infinite where it never does; ``warm_steps``, the same with the code on the disk.
+    Each row also has ``eager``, the eager variant; ``eager_seconds``, its time of a step;
+    ``steps``, the number of steps after which the compiled variant has taken less time in total,
+    compile time included, infinite if it never does; and ``warm_steps``, the same number with the
+    compiled code in the cache on the disk.
     """
     timed = _timed(frame)
     eager = timed[~timed["variant"].map(is_compiled).astype(bool)]
@@ -78,10 +79,10 @@ def _steps_to_pay(*seconds: "pd.Series[float]") -> list[float]:
 
 
 def agreement_rows(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the worst of each variant in each precision: the row nearest to its budget.
+    """Return the row of each variant and precision that is closest to its error budget.
 
-    Beside its columns ``cells``, in how many it was judged, and ``passed``, in how many of them it
-    agreed.
+    Each row also has ``cells``, the number of cells in which the variant was checked, and
+    ``passed``, the number of those in which it agreed.
     """
     keys = ["label", "loss", "variant", "device", "precision"]
     judged = frame.dropna(subset="worst_quantity")
@@ -92,24 +93,24 @@ def agreement_rows(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def untimed(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return why cells have no times: a row a label, Loss, variant, status and reason."""
+    """Return the reasons for missing times: one row per label, Loss, variant, status and reason."""
     keys = ["label", "loss", "variant", "device", "precision", "status", "reason"]
     missing = frame[frame["status"] != "passed"]
     return missing.groupby(keys, sort=False, dropna=False).size().rename("cells").reset_index()
 
 
 def outside(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the variants that came from outside lossbench: a row a label, variant and origin."""
+    """Return the variants from outside lossbench: one row per label, variant and origin."""
     keys = ["label", "loss", "variant", "origin"]
     return frame.dropna(subset="origin")[keys].drop_duplicates()
 
 
 def growth(rows: "pd.DataFrame", axis: str) -> "pd.DataFrame":
-    """Return the rows that differ along an axis alone: those with the most values of it.
+    """Return the rows that differ only along an axis: of all such groups that with most values.
 
     Args:
-        rows: of one Loss in one setting.
-        axis: ``batch`` or ``classes``.
+        rows: rows of one Loss in one setting.
+        axis: name of the axis, ``batch`` or ``classes``.
     """
     others = [name for name in ("batch", "dim", "classes", "seed") if name != axis]
     held = rows.groupby(others, sort=False, dropna=False).ngroup()
@@ -119,13 +120,13 @@ def growth(rows: "pd.DataFrame", axis: str) -> "pd.DataFrame":
 
 
 def front(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the rows of one Case that no other beats in both time and memory, by time."""
+    """Return the rows of one Case that no other row beats in both time and memory, by time."""
     by_time = rows.sort_values(["step_seconds", "step_peak_bytes"])
     least = by_time["step_peak_bytes"].cummin().shift()
     return by_time[least.isna() | (by_time["step_peak_bytes"] < least)]
 
 
 def main_case(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the rows of the Case in which the most variants were timed, the first of equals."""
+    """Return the rows of the first Case with the largest number of timed variants."""
     counts = rows[rows["step_seconds"].notna()].groupby("case", sort=False).size()
     return rows[rows["case"] == counts.idxmax()] if len(counts) else rows.iloc[:0]

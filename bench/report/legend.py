@@ -1,21 +1,21 @@
-"""What the columns of a report mean, and how a verdict is shown."""
+"""The legend of a report: the meaning of its columns, verdicts and grades."""
 
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.timing.samples import SAME_MARGIN
 
 COLUMNS = {metric.heading: metric.meaning for metric in SHOWN}
 
-# A symbol beside the word and the colour, so that no one needs to tell colours apart.
+# Each verdict has a symbol too, because some readers cannot distinguish the colours.
 SYMBOLS = {"faster": "▲", "slower": "▼", "same": "=", "unclear": "?", "reference": "◆"}
 VERDICTS = {
     "faster": "the whole interval lies above 1",
     "slower": "the whole interval lies below 1",
     "same": f"the whole interval lies within {SAME_MARGIN:.0%} of 1",
-    "unclear": "the interval holds 1 and more: measure longer, or in more processes",
-    "reference": "what the others are held against",
+    "unclear": "the interval contains 1, but is too wide for `same`: measure longer",
+    "reference": "the implementation that others are compared with",
 }
 GRADES = {
-    "same": ("=", "as the reference"),
-    "better": ("▲", "finite where the reference is not, or far nearer to the truth"),
-    "worse": ("▼", "not finite where the reference is, or further off than an ordinary error"),
+    "same": ("=", "same as the reference"),
+    "better": ("▲", "finite where the reference is not, or with a much smaller error"),
+    "worse": ("▼", "not finite where the reference is, or with an error beyond rounding"),
 }

@@ -1,4 +1,4 @@
-"""The table of ``agreement``: errors beside the reference's own, over the precisions."""
+"""The table of ``agreement``: errors beside the reference's own error, by precision."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,8 +9,8 @@ from lossbench.bench.measure.agreement import Agreement
 from lossbench.bench.measure.trajectory import BATCH, CLASSES, DIM, STEPS, Trajectory
 
 LEGEND = (
-    "error ‖v - v64‖ / ‖v64‖, below it the worst element's ulps, the reference's own in brackets; "
-    f"drift: the error of all that is trained after {STEPS} steps of SGD in float32, "
+    "error: ‖v - v64‖ / ‖v64‖; below it the error of the worst element in ulps; in brackets the "
+    f"reference's own; drift: error of the trained tensors after {STEPS} steps of SGD in float32, "
     f"{BATCH}x{DIM}, C={CLASSES}"
 )
 
@@ -21,12 +21,14 @@ def agreement_table(
     *,
     every: bool,
 ) -> Table:
-    """Return how the variants of a Loss agree with float64, a column a precision.
+    """Return the errors of the variants of a Loss against float64, with one column per precision.
 
     Args:
-        found: by variant, the reference first, and by precision; a string says why there is none.
-        trajectories: by variant.
-        every: a row for each quantity; else each cell has the one that is nearest to its budget.
+        found: agreement by variant, the reference first, and by precision; or the reason why there
+            is none.
+        trajectories: trajectory by variant, or the reason why there is none.
+        every: whether every quantity has a row; otherwise each cell has the quantity that is
+            closest to its error budget.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("variant")
@@ -80,7 +82,7 @@ def _drift(trajectory: Trajectory | str) -> Text:
 
 
 def beside(value: float, reference: float) -> str:
-    """Return a figure with the reference's own: ``2e-07 (1e-07)``."""
+    """Return a figure with the reference's figure: ``2e-07 (1e-07)``."""
     return f"{value:.0e} ({reference:.0e})"
 
 

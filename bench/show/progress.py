@@ -1,4 +1,4 @@
-"""How a run is shown while it goes on: a bar on a terminal, lines elsewhere."""
+"""Show the progress of a run: a bar on a terminal, lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from lossbench.bench.run.session import RunWatcher
 
 @contextmanager
 def watching(plan: RunPlan, folder: Path) -> Iterator[RunWatcher]:
-    """Show a run on the standard error, for as long as it lasts."""
+    """Show the progress of a run on standard error, as long as the run lasts."""
     cells = set(plan.cells)
     seen = {r.cell for r in read_records(folder)} if (folder / RECORDS).exists() else set()
     out = console(stderr=True)
@@ -29,7 +29,7 @@ def watching(plan: RunPlan, folder: Path) -> Iterator[RunWatcher]:
 
 
 def progress_bar(out: Console, counted: str) -> Progress:
-    """Return a bar over things of a name, which leaves nothing behind."""
+    """Return a progress bar that counts things of the given name, and vanishes at the end."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -41,7 +41,7 @@ def progress_bar(out: Console, counted: str) -> Progress:
 
 
 class Bar:
-    """A progress bar over the cells."""
+    """A progress bar over the cells of a run."""
 
     def __init__(self, progress: Progress, total: int, done: int) -> None:
         """Draw on a progress display."""
@@ -58,7 +58,7 @@ class Bar:
 
 
 class Lines:
-    """A line a Case, with how far the run is."""
+    """A line per Case, with the progress of the run."""
 
     def __init__(self, out: Console, total: int, done: int) -> None:
         """Print on a console."""
@@ -69,7 +69,7 @@ class Lines:
         self._case: Case | None = None
 
     def working(self, case: Case, _task: str) -> None:
-        """Print the Case when it is a new one."""
+        """Print the Case if it is a new one."""
         if case == self._case:
             return
         self._case = case

@@ -1,4 +1,4 @@
-"""The table of a run, and what it warns of."""
+"""The table of a run, and the warnings about its times."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,17 +19,17 @@ from lossbench.bench.run.order import UNREGISTERED, place_of_record
 from lossbench.bench.run.records import Record, Status
 from lossbench.impls.registry import REFERENCE
 
-# Of a verdict, or of the status that stands in its place.
+# The styles of the verdicts, and of the statuses that are printed without a verdict.
 STYLES = {"faster": "green", "slower": "red", "unclear": "yellow", REFERENCE: "dim"}
 STYLES |= dict.fromkeys(get_args(Status), "yellow")
 
 
 def results_table(records: Sequence[Record]) -> Group:
-    """Return the table of a run: a block a Case, the fastest first, what was not timed last."""
+    """Return the table of a run: one block per Case, the fastest variant first, untimed last."""
     ordered = sorted(records, key=place_of_record)
     rows = [_cells(record) for record in ordered]
     headings = {"variant": "variant", **{metric.name: metric.heading for metric in SHOWN}}
-    # Those of all blocks stand in line.
+    # The blocks are separate tables, so equal widths keep their columns in line.
     widths = {name: max(map(len, (words, *(row[name] for row in rows))))
               for name, words in headings.items()}  # fmt: skip
     blocks: list[RenderableType] = [_block(headings, widths, [], show_header=True)]
@@ -65,7 +65,7 @@ def _block(
             heading, justify="left" if left else "right", no_wrap=True, width=widths[name]
         )
     for row in rows:
-        # Text, since the brackets of a variant's name would be taken for markup.
+        # As Text, because rich would take the brackets in a variant's name for markup.
         table.add_row(*(Text(row[name], STYLES.get(row[name], "")) for name in headings))
     return table
 
@@ -82,7 +82,7 @@ def _notes(record: Record) -> Iterable[str]:
         yield (
             f"compiled in {done.compile_seconds:.3g} s{' from the cache' * done.cached}"
             f"{_warm(record.warm_compilation)}, {done.graphs} graphs, {done.graph_breaks} breaks; "
-            f"{done.recompiles} more for batches of {', '.join(map(str, done.sweep))}"
+            f"{done.recompiles} recompilations for batches of {', '.join(map(str, done.sweep))}"
         )
     if record.counters and record.counters.synchronisations:
         yield f"waits for the device {record.counters.synchronisations} times a step"
@@ -99,7 +99,7 @@ def _warm(warm: WarmCompilation | None) -> str:
 
 
 def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
-    """Yield after how many steps a compiled variant has paid for its compilation."""
+    """Yield the number of steps after which compiling a variant has saved its own time."""
     against = best_eager(group)
     if not (record.compilation and record.step and against and against.step):
         return
@@ -107,12 +107,12 @@ def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
     steps = break_even_steps(
         compile_seconds, record.step.median_seconds, against.step.median_seconds
     )
-    when = "never pays" if steps == math.inf else f"has paid after {steps:,.0f} steps"
-    yield f"{when} against {against.variant}, the fastest eager one"
+    when = "never saves time" if steps == math.inf else f"saves time after {steps:,.0f} steps"
+    yield f"compiling {when}, compared with {against.variant}, the fastest eager variant"
 
 
 def warnings(records: Sequence[Record]) -> list[str]:
-    """Return what spoils the times of a run, a line each."""
+    """Return the warnings about disturbed times of a run, one line each."""
     lines = sorted({line for record in records for line in record.environment.warnings})
     timed = [record.step for record in records if record.step]
     disturbed = sum(step.elsewhere > BUSY_ELSEWHERE for step in timed)
@@ -124,5 +124,5 @@ def warnings(records: Sequence[Record]) -> list[str]:
         )
     slowed = sum(any(samples.throttled for samples in step.processes) for step in timed)
     if slowed:
-        lines.append(f"the GPU's clock was held down in {slowed} of {len(timed)} cells")
+        lines.append(f"the GPU's clock was throttled in {slowed} of {len(timed)} cells")
     return lines

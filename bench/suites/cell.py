@@ -1,9 +1,8 @@
-"""A cell: one variant of one Case, measured once for all the figures that asv asks for.
+"""Measure a cell, one variant of one Case, once for all the figures that asv wants.
 
-asv takes every figure in a process of its own. The first that is asked for measures all of them,
-and leaves the others in a file in the working directory, which asv keeps for one run over one
-commit. A figure is taken out of the file: asked for again, as in asv's next round, it is measured
-anew.
+asv runs every benchmark in its own process. The first one measures all figures of the cell, and
+writes the others to a file in the working directory, which asv keeps for one run over one commit.
+A figure that is read is removed from the file, so asv's next round measures it again.
 """
 
 import json
@@ -26,15 +25,15 @@ if TYPE_CHECKING:
     from lossbench.bench.measure.memory import Memory
     from lossbench.bench.timing.samples import Timing
 
-# Which of the compiled variants are measured: "all", or those of COMPILED_BY_DEFAULT.
+# The environment variable that selects compiled variants: "all", or only COMPILED_BY_DEFAULT.
 CHOICE = "LOSSBENCH_COMPILED"
-# Of each phase, in each round.
+# The sampling time of each phase in each round.
 BUDGET_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class AsvCell:
-    """A variant of a Case, as asv's parameters have it."""
+    """A variant of a Case, with asv's parameters as fields."""
 
     loss: str
     variant: str
@@ -46,22 +45,22 @@ class AsvCell:
 
     @property
     def compiled(self) -> bool:
-        """Whether it is compiled, by asv's own list: an older commit cannot be asked."""
+        """Whether the variant is compiled, by its name; an old registry may not say it."""
         return self.variant.endswith(MODES)
 
     @property
     def path(self) -> Path:
-        """The file of its findings."""
+        """The file of the cell's figures."""
         return Path("-".join(map(str, asdict(self).values())) + ".json")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was measured of a cell.
+    """The figures of a cell.
 
     Attributes:
-        values: the figures by name that nobody has taken yet.
-        reason: why there are no others; empty where nothing is left out.
+        values: figures that asv has not read yet, by name.
+        reason: reason for missing figures; empty if none is missing.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -70,18 +69,17 @@ class Findings:
 
 @dataclass(frozen=True)
 class Measured:
-    """The part of a Record that figures are read off, under a Record's names.
+    """The fields of a Record that figures are read from, under the same names.
 
     Attributes:
-        case: the Case.
-        variant: the variant's name.
-        agreement: the agreement with the oracle, a quantity each.
-        memory: bytes of a step, where the variant agrees.
-        counters: what a step dispatches, where the variant agrees.
-        forward: times of a forward, where the variant agrees.
-        step: times of a step, where the variant agrees.
-        compilation: cost of compiling with an empty cache, where the variant is compiled and
-            agrees.
+        case: case of the cell.
+        variant: name of the variant.
+        agreement: agreement with the oracle, one entry per quantity.
+        memory: bytes of a step, if the variant agrees.
+        counters: operators and device waits of a step, if the variant agrees.
+        forward: times of a forward, if the variant agrees.
+        step: times of a step, if the variant agrees.
+        compilation: cost of compiling with an empty cache, if the variant is compiled and agrees.
     """
 
     case: "Case"
@@ -95,18 +93,18 @@ class Measured:
 
 
 def metric_of(cell: AsvCell, name: str) -> Any:
-    """Return one figure of a cell: a number, or samples as asv takes them.
+    """Return one figure of a cell: a number, or samples in asv's format.
 
     Raises:
-        SkipNotImplemented: where this commit, this machine or this variant has none.
+        SkipNotImplemented: if this commit, this machine or this variant has no such figure.
     """
     from lossbench.impls.registry import REFERENCE
 
     if (cell.variant, name) == (REFERENCE, STEP_RATIO):
-        skip("it is the reference itself that the others are compared with")
+        skip("this is the reference, and others are compared with it")
     found = _read(cell)
     if name not in found.values and not found.reason:
-        # Found by the next, where this process does not live to tell: a hang costs its time once.
+        # If this process dies or hangs, the next one reads this: a hang costs its time only once.
         _write(cell, Findings(reason="an earlier attempt failed, or did not end"))
         found = measure_cell(cell)
     value = found.values.pop(name, None)
@@ -125,16 +123,16 @@ def _write(cell: AsvCell, found: Findings) -> None:
 
 
 def measure_cell(cell: AsvCell) -> Findings:
-    """Measure a cell, or tell why it cannot be."""
+    """Return the figures of a cell, or the reason why there are none."""
     try:
         found = _look_up(cell)
     except (AttributeError, ImportError) as error:
-        return Findings(reason=f"this commit lacks what the harness measures: {error}")
+        return Findings(reason=f"this commit lacks what the harness needs: {error}")
     return Findings(reason=found) if isinstance(found, str) else _measure(cell, found)
 
 
 def _look_up(cell: AsvCell) -> "impls.Implementation | str":
-    """Return what this commit has registered, or why it is not measured here."""
+    """Return this commit's implementation, or the reason why it is not measured here."""
     import torch
 
     from lossbench import impls
@@ -148,7 +146,7 @@ def _look_up(cell: AsvCell) -> "impls.Implementation | str":
         return "there is no CUDA device here"
     chosen = (cell.loss, cell.variant) in COMPILED_BY_DEFAULT or os.environ.get(CHOICE) == "all"
     if cell.compiled and not chosen:
-        return f"left out, as compiling takes its time; {CHOICE}=all measures it"
+        return f"left out, because compiling takes long; {CHOICE}=all includes it"
     return registered[cell.variant]
 
 
@@ -160,7 +158,7 @@ def _measure(cell: AsvCell, implementation: "impls.Implementation") -> Findings:
     case = Case(cell.loss, cell.batch, cell.dim, cell.classes, cell.dtype, cell.device)
     workload = workload_of(case)
     runs = implementation.unsupported(case.device, case.held_dtype) is None
-    # First, since whatever ran before would have compiled it.
+    # Measured first, because any earlier step would compile the variant and fill the cache.
     compilation = _compile(workload, implementation) if runs and cell.compiled else None
     found = judge(case, implementation)
     if found.status in ("unsupported", "departs"):
@@ -175,14 +173,14 @@ def _measure(cell: AsvCell, implementation: "impls.Implementation") -> Findings:
 
 
 def tracked_figures(measured: "Measured") -> dict[str, Any]:
-    """Return what asv keeps of a variant that was measured: numbers, or samples, by name."""
+    """Return the figures that asv stores, by name: numbers or samples."""
     found = {m.asv_name: ((m.asv and m.asv.samples) or m.of)(measured) for m in TRACKED}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _compile(workload: "Workload", implementation: "impls.Implementation") -> "WarmCompilation":
-    """Return what compiling costs where no earlier process has left any code."""
-    # Empty, and read at each use. asv removes the working directory in the end.
+    """Return the cost of compiling with an empty cache."""
+    # The compiler reads this at each use. asv removes the working directory at the end.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=Path.cwd())
     from lossbench.bench.measure.compilation import measure_warm_compilation
 
@@ -192,7 +190,7 @@ def _compile(workload: "Workload", implementation: "impls.Implementation") -> "W
 def _sample(
     workload: "Workload", implementation: "impls.Implementation"
 ) -> tuple["Timing", "Timing"]:
-    """Return the times of forward and step beside the reference's, in rounds of both."""
+    """Return the times of forward and step, sampled in the same rounds as the reference's."""
     from lossbench import impls
     from lossbench.bench.measure.judge import sample_modules
     from lossbench.bench.timing.sampling import Sampling
@@ -205,13 +203,13 @@ def _sample(
 
 
 def skip(reason: str) -> NoReturn:
-    """Have asv skip a benchmark.
+    """Make asv skip a benchmark.
 
     Raises:
         SkipNotImplemented: always.
     """
     from asv_runner.benchmarks.mark import SkipNotImplemented
 
-    # asv keeps no reason; `asv run --show-stderr` shows what is printed.
+    # asv stores no reason, but `asv run --show-stderr` shows what is printed.
     print(f"skipped: {reason}")
     raise SkipNotImplemented(reason)

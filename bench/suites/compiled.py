@@ -1,4 +1,4 @@
-"""A suite a Loss, ``suites.compiled.arcface``: its ``+compile`` variants, at one size."""
+"""One suite per Loss with its ``+compile`` variants at one size: ``suites.compiled.arcface``."""
 
 from lossbench.bench.suites.parameters import COMPILED, COMPILED_BATCHES, MODES
 from lossbench.bench.suites.suite import make_suite

@@ -1,4 +1,4 @@
-"""A suite a Loss, ``suites.eager.arcface``: its variants that are not compiled."""
+"""One suite per Loss with its variants that are not compiled: ``suites.eager.arcface``."""
 
 from lossbench.bench.suites.parameters import ASV_BATCHES, EAGER
 from lossbench.bench.suites.suite import make_suite

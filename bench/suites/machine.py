@@ -1,15 +1,13 @@
-"""Tells asv of this machine, by default by the host's name.
+"""Register this machine with asv: ``python -m lossbench.bench.suites.machine [NAME]``.
 
-``python -m lossbench.bench.suites.machine [NAME]`` does it.
-
-``asv machine --yes --machine NAME`` keeps nothing but the name.
+The default name is the host's. asv's own ``asv machine --yes --machine NAME`` stores only the name.
 """
 
 import sys
 
 
 def register_machine(name: str = "") -> str:
-    """Have asv know this machine by a name, its processor and its memory too; return the name."""
+    """Register this machine's name, processor and memory with asv; return the name."""
     from asv.machine import Machine, MachineCollection
 
     about = Machine.get_defaults()

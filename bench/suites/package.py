@@ -1,4 +1,4 @@
-"""What the package itself costs who uses it."""
+"""Measure the import time of the package."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ print(time.perf_counter() - start)
 
 
 def track_import_seconds() -> dict[str, Any]:
-    """Return how long the implementations' import takes beyond torch's, in fresh processes."""
+    """Return the time to import the implementations after torch, in fresh processes."""
     found = importlib.util.find_spec("lossbench.impls")
     if found is None or found.origin is None:
         skip("this commit has no lossbench.impls")

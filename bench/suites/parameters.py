@@ -1,9 +1,9 @@
-"""What asv measures, by name.
+"""The losses, variants and sizes that asv measures.
 
-Written out and never derived from the registry: asv gives a benchmark the place of a parameter in
-its list, so that at a commit with other variants, or on a machine without CUDA, the figure of one
-variant would go under the name of another. What a commit or a machine lacks is skipped.
-``tests/test_asv.py`` holds the lists to the registry.
+The lists are written out, and not derived from the registry. asv identifies a parameter by its
+index in the list, so at a commit with other variants, or on a machine without CUDA, a derived list
+would store the figure of one variant under the name of another. What a commit or a machine lacks is
+skipped. ``tests/bench/suites/test_asv.py`` compares the lists with the registry.
 """
 
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ COMPILED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "vector_distance": ("fused", "torch", "vectorized"),
     }
 )
-"""The variants of a Loss that have a compiled one in each of ``MODES``."""
+"""The variants of a Loss that are compiled, in each of ``MODES``."""
 
 MODES = ("+compile", "+compile[max-autotune]", "+compile[reduce-overhead]")
 
@@ -77,7 +77,7 @@ COMPILED_BY_DEFAULT = frozenset(
         ("triplet_batch_hard", "vectorized+compile"),
     }
 )
-"""Those that are compiled unless all are asked for: a loss over classes, and one over pairs."""
+"""The compiled variants measured by default: of a loss over classes, and of one over pairs."""
 
 RETIRED: frozenset[tuple[str, str]] = frozenset()
-"""Losses and variants that older commits alone have, kept for the sake of their series."""
+"""Losses and variants that only older commits have, listed to keep their history in asv."""

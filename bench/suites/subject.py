@@ -1,7 +1,8 @@
-"""What asv measures: the implementations of the commit that it installed, by this tree's harness.
+"""Let asv measure the implementations of the commit that it installed, with this tree's harness.
 
-asv puts the working tree ahead of the installed packages, so that ``lossbench.impls`` would be the
-tree's own. Called before that is imported, ``use_installed`` takes it from the commit's wheel.
+asv puts the working tree before the installed packages in the import path, so ``lossbench.impls``
+would be the tree's own. ``use_installed``, called before that import, takes it from the commit's
+wheel.
 """
 
 import atexit
@@ -17,17 +18,17 @@ ROOMS = ("impls", "reference")
 
 
 def use_installed() -> None:
-    """Take ``lossbench.impls`` and ``lossbench.reference`` from an installed wheel from now on.
+    """Import ``lossbench.impls`` and ``lossbench.reference`` from an installed wheel from now on.
 
-    Where none is installed nothing changes, and the working tree is measured. The wheel of a commit
-    from before the one name holds the rooms as packages of their own: a copy of them gets the name.
+    If none is installed, the working tree is measured. In the wheel of an old commit ``impls`` and
+    ``reference`` are top-level packages; then a copy of them under ``lossbench`` is used.
     """
     for found in distributions(name="lossbench"):
         for package in ("lossbench", ""):
             folder = Path(str(found.locate_file(package)))
             rooms = folder / "impls"
             if (rooms / "__init__.py").is_file() and rooms.resolve() != ROOT / "impls":
-                # This module's package is imported already, so that the harness stays the tree's.
+                # The harness stays the tree's, because its package is imported already.
                 lossbench.__path__.insert(0, str(folder if package else _renamed(folder)))
                 return
 

@@ -1,4 +1,4 @@
-"""What makes asv's benchmarks of a Loss's name: a class with a function a metric."""
+"""Make the asv benchmarks of a Loss: a class with one function per metric."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,9 @@ from lossbench.bench.metrics import TRACKED
 from lossbench.bench.suites.cell import AsvCell, metric_of
 from lossbench.bench.suites.parameters import ASV_CLASSES, ASV_DEVICES, ASV_DIMS, ASV_DTYPES
 
-# To be raised when a figure comes to mean something else; asv then starts its series anew.
+# Raise this when the meaning of a figure changes; asv then starts a new series.
 VERSION = "1"
-# Those that vary come last: asv folds them into the columns of its tables.
+# The parameters that vary are last, because asv makes columns of the last ones in its tables.
 PARAMETERS = ("variant", "dtype", "dim", "classes", "device", "batch")
 
 
@@ -22,8 +22,8 @@ COMPILED_METRICS = TRACKED
 def make_suite(
     loss: str, variants: tuple[str, ...], batches: tuple[int, ...], *, compiled: bool
 ) -> type:
-    """Return a class of a Loss's name, in which asv finds a benchmark for each tracked figure."""
-    # Sizes that are the same throughout are parameters too: an axis cannot be added later on.
+    """Return a class named after a Loss, with an asv benchmark for each tracked figure."""
+    # Constant sizes are parameters too, because asv cannot add a parameter to a series later.
     namespace: dict[str, Any] = {
         "__doc__": f"The benchmarks of {loss}.",
         "params": (variants, ASV_DTYPES, ASV_DIMS, ASV_CLASSES, ASV_DEVICES, batches),
@@ -33,14 +33,14 @@ def make_suite(
         "setup_cache": _share_a_folder,
     }
     for metric in COMPILED_METRICS if compiled else EAGER_METRICS:
-        # All in one process, as the code would have to be compiled anew in each.
+        # Compiled variants use one process, because each process would compile the code again.
         rounds = metric.asv.rounds if metric.asv and not compiled else 1
         namespace[f"track_{metric.asv_name}"] = _tracker(loss, metric, rounds)
     return type(loss, (), namespace)
 
 
 def _share_a_folder(_: object) -> None:
-    """Do nothing: asv runs all benchmarks that have a ``setup_cache`` in one folder of its own."""
+    """Do nothing: asv runs all benchmarks that have a ``setup_cache`` in one shared folder."""
 
 
 def _tracker(loss: str, metric: Metric, rounds: int) -> Callable[..., Any]:

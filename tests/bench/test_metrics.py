@@ -1,4 +1,4 @@
-"""Every figure stands once: what there is of it follows from its entry."""
+"""Every figure has one entry, and everything else about it follows from the entry."""
 
 import subprocess
 import sys

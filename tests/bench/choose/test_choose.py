@@ -1,4 +1,4 @@
-"""``choose`` takes the variant that the records, and the reader's constraints, point to."""
+"""``choose`` picks the fastest variant in the records that meets the user's constraints."""
 
 import math
 import shlex
@@ -86,7 +86,7 @@ def test_an_impossible_limit_of_memory_names_the_smallest():
     ("constraints", "message"),
     [
         ({"max_error": 1e-9}, "the most exact is `reference` at 1.0e-08"),
-        ({"needs": ("logits",), "max_memory": 9}, "of those that meet the rest stays under 9 B"),
+        ({"needs": ("logits",), "max_memory": 9}, "the other constraints stays under 9 B"),
     ],
 )
 def test_what_cannot_be_names_the_nearest(constraints, message):
@@ -199,7 +199,7 @@ def test_compiling_must_prove_that_it_pays():
 
 
 def test_compiling_that_took_no_time_is_still_compiling():
-    """A first step that is no slower than the next clamps the compile time to 0."""
+    """If the first step is no slower than the next, the compile time is clamped to 0."""
     free = seen("fused+compile", 1.9e-4, noise=0.3, compile_seconds=0.0)
     found = ask([*THREE, free])
     assert (found.best.variant, found.rival) == ("fused", "fused+compile")

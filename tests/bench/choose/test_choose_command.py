@@ -1,4 +1,4 @@
-"""The commands ``choose``, ``choose-table`` and ``choose-check``, on real and on made records."""
+"""The commands ``choose``, ``choose-table``, ``choose-check`` on real and artificial records."""
 
 import importlib
 import json
@@ -17,7 +17,7 @@ from lossbench.impls.auto import recommendations
 from tests.makers.choices import ARC, FULL, THREE, ask, elsewhere, full, seen
 from tests.makers.runs import save_run
 
-# In its package the command itself goes by the name of its module.
+# The package has an attribute of the same name, so the module is imported by its full name.
 command = importlib.import_module("lossbench.bench.cli.choose")
 
 
@@ -68,7 +68,7 @@ def test_real_records_hold_an_answer_for_every_loss_that_is_recommended(loss):
     ("arguments", "message"),
     [
         (["choose", "arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
-        (["choose", "arcface", "--records", "/nowhere"], "expected a run, or a folder that holds"),
+        (["choose", "arcface", "--records", "/nowhere"], "expected a run, or a folder of runs"),
         (["choose", "arcface", "--needs", "logit", *REAL], "has no output 'logit'; it has: loss"),
         (["choose", "arcface", "--max-memory", "much", *REAL], "expected bytes such as 512MiB"),
         (["choose", "arcface", "--batch", "9999", *REAL], "--measure measures it"),
@@ -77,17 +77,17 @@ def test_real_records_hold_an_answer_for_every_loss_that_is_recommended(loss):
             ["choose", "arcface", "--device", "cuda", *REAL],
             "no records of arcface in float32 on cu",
         ),
-        (["choose", "arcface", *REAL, "--machine", "x"], "by the machine 'x'; expected one of: 2-"),
+        (["choose", "arcface", *REAL, "--machine", "x"], "from machine 'x'; expected one of: 2-"),
         (["choose", "arcface", "--max-memory", "1KB", *REAL], "the smallest is `"),
         (["choose", "triplet_weighted", "--classes", "1"], "needs negatives"),
         (["choose"], "Missing argument 'LOSS'. There are: softmax, modified_softmax"),
         (
             ["choose", "arcface", "--data", "clustered", *REAL],
-            "were batch 256, dim 128, classes 10",
+            "cover batch 256, dim 128, classes 10",
         ),
-        (["choose-table", "--records", "/nowhere"], "expected a run, or a folder that holds some"),
-        (["choose-table", "--out", "/nowhere/table.json"], "in a folder that there is"),
-        (["choose-check", "--records", "/nowhere"], "expected a run, or a folder that holds some"),
+        (["choose-table", "--records", "/nowhere"], "expected a run, or a folder of runs"),
+        (["choose-table", "--out", "/nowhere/table.json"], "in an existing folder"),
+        (["choose-check", "--records", "/nowhere"], "expected a run, or a folder of runs"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(arguments, message, refused):
@@ -95,7 +95,7 @@ def test_what_is_wrong_is_told_in_a_line(arguments, message, refused):
 
 
 def measuring(monkeypatch, tmp_path, records):
-    """Have a measurement give records, and return the plans that were asked of it."""
+    """Replace measurements by given records, and return the requested plans."""
     asked = []
 
     def measure(folder, plan):
@@ -134,7 +134,7 @@ def test_only_what_is_missing_is_measured(monkeypatch, tmp_path):
 def test_this_machine_is_not_measured_under_anothers_name(tmp_path, refused):
     save_run(tmp_path, elsewhere(THREE[:1], cpu="another"))
     arguments = ["choose", "island", "--records", str(tmp_path), "--machine", "there"]
-    assert "this is not the machine 'there'" in refused(*arguments, "--measure")
+    assert "this machine, which is not 'there'" in refused(*arguments, "--measure")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

@@ -1,4 +1,4 @@
-"""Where the figures of ``choose`` come from, and the table that is shipped of them."""
+"""The records that ``choose`` uses, and the shipped table that is made from records."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ def test_the_records_of_several_machines_are_never_mixed():
 @pytest.mark.parametrize("changes", [{"cpu": "another"}, {"cores": 64}, {"torch": "1.0"}])
 def test_another_machine_must_be_named(changes):
     pools = pools_of(elsewhere(THREE, **changes), ISLAND)
-    with pytest.raises(OtherMachine, match=r"--machine there takes those of there .*--measure"):
+    with pytest.raises(OtherMachine, match=r"--machine there uses those of there .*--measure"):
         choose_pools(pools, ISLAND, "", HERE)
     with pytest.raises(NotMeasured, match="no records of island in float32 on cpu"):
         choose_pools([], ISLAND, "", HERE)
@@ -80,7 +80,7 @@ def test_the_table_names_what_everyone_can_take_and_is_clearly_faster():
 
 
 def test_a_table_of_nothing_is_refused():
-    with pytest.raises(UsageError, match="no record that was timed beside its reference"):
+    with pytest.raises(UsageError, match="no record was timed beside its reference"):
         table_text([lost("reference")])
     with pytest.raises(UsageError, match="'here' has records of several processors"):
         table_text([*THREE, *elsewhere([seen("fused", 1e-4, ARC)], "here", cpu="another")])

@@ -1,4 +1,4 @@
-"""``choose`` between measured sizes, and what it says of others."""
+"""``choose`` interpolates between measured sizes, and refuses other sizes."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The choice on trial: sizes are drawn, chosen for, and judged by what is then measured."""
+"""``choose-check`` draws sizes, chooses for them, and compares the choices with measurements."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ MACHINE = "2-core-epyc"
 
 
 def drawn(count, seed=0, **changes):
-    """Return what is recommended between real records, on the machine that made them."""
+    """Return predictions between real records, on the machine that made them."""
     host = replace(Host.of(full()[0].environment, "cpu"), **changes)
     return predict(full(), "cpu", MACHINE, host, count, seed)
 
@@ -38,7 +38,7 @@ def test_a_choice_for_another_machine_is_not_put_on_trial():
 
 
 def test_too_few_sizes_to_draw_between_are_told():
-    with pytest.raises(UsageError, match="hold 5 sizes to draw between, got 0; a smaller"):
+    with pytest.raises(UsageError, match="with 5 sizes to draw between, got 0; use a smaller"):
         predict(THREE, "cpu", "", HERE, count=5, seed=0)
 
 

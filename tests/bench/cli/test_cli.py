@@ -1,4 +1,4 @@
-"""What is wrong is told in one line, with the choices and exit code 2."""
+"""Errors in the arguments are printed in one line, with the choices, and give exit code 2."""
 
 import subprocess
 import sys
@@ -10,6 +10,7 @@ import torch
 from lossbench import impls
 from lossbench.bench.cli import COMMANDS, main
 from lossbench.bench.format import binary, si
+from lossbench.bench.metrics import SHOWN
 from lossbench.bench.run.plan import choose_tasks
 
 
@@ -96,6 +97,13 @@ def test_list_shows_every_loss(capsys):
         assert loss.name in out
     assert "additive angular margin" in out
     assert "001 `" not in out
+
+
+def test_the_help_of_results_explains_every_column(capsys):
+    assert main(["results", "--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for metric in SHOWN:
+        assert f"{metric.heading}: {metric.meaning}." in out
 
 
 @pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])

@@ -1,4 +1,4 @@
-"""What has changed between two runs, and what noise may not be taken for."""
+"""Changes between two runs are found, and noise is not reported as a change."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ ELSEWHERE = replace(ENVIRONMENT, machine="elsewhere")
 
 
 def timed(variant, factor, **changes):
-    """Return a record of a variant that takes a factor of the reference's time, give or take 1%."""
+    """Return a record of a variant that takes a factor of the reference's time, within 1%."""
     return replace(record(), variant=variant, step=paired(factor), **changes)
 
 
@@ -85,7 +85,7 @@ def test_times_of_two_machines_are_shown_and_not_judged(runs, capsys):
     assert kinds(first, second) == {"fused": set()}
     assert main(["compare", str(first), str(second)]) == 0
     assert (
-        "on different machines, whose times and speed-ups are not judged" in capsys.readouterr().out
+        "on different machines, so times and speed-ups are not compared" in capsys.readouterr().out
     )
     assert main(["compare", str(first), str(second), "--fail-on", "slower"]) == 2
     assert "are of different machines" in capsys.readouterr().err
@@ -111,9 +111,9 @@ def test_the_table_shows_what_changed_and_how_many_intervals_overlap(runs, capsy
     second = runs("b", timed("vectorized", 0.5), timed("fused", 0.9), timed("otl", 1))
     assert main(["compare", str(first), str(second)]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "slower, 1: its speed-up fell" in text
+    assert "slower, 1: the speed-up fell" in text
     assert "the intervals of 1 of 2 cells overlap: 50.0%" in text
-    assert "2 cells are in both, 3 in all have changed" in text
+    assert "2 cells are in both, 3 cells changed" in text
 
 
 def test_json_has_every_change_with_both_sides(runs, capsys):
@@ -148,7 +148,7 @@ def test_the_beginning_of_two_commits_names_neither(runs, tmp_path, capsys):
         runs(commit, timed("fused", 0.5, environment=replace(ENVIRONMENT, commit=commit)))
     arguments = ["--by", "commit", "--in", str(tmp_path)]
     assert main(["compare", "ab", "cd", *arguments]) == 2
-    assert "expected one commit, 'ab' begins several: ab1, ab2" in capsys.readouterr().err
+    assert "expected one commit, but several begin with 'ab': ab1, ab2" in capsys.readouterr().err
     assert main(["compare", "ab1", "cd", *arguments]) == 0
 
 

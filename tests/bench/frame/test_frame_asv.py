@@ -1,4 +1,4 @@
-"""Rows of what asv keeps: of a run of asv itself, and of what failed or cannot be read."""
+"""Rows of asv's results: from a real asv run, from failures, and from damaged files."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from asv.util import load_json
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """The folder that a run of asv itself leaves, over three cells of this tree."""
+    """The folder of a real asv run over three cells of this tree."""
     folder = tmp_path_factory.mktemp("asv")
     settings = load_json(str(ROOT / "asv.conf.json"), js_comments=True)
     settings |= {
@@ -51,7 +51,7 @@ def results(tmp_path_factory):
 def test_a_run_of_asv_loads_as_rows(results):
     frame = lossbench.load(results).set_index("variant")
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
-    # liger is not installed, or takes no CPU tensors.
+    # liger is skipped, because it is not installed or takes no CPU tensors.
     assert set(frame.index) == {"reference", "torch"}
     assert set(frame.source) == {"asv"}
     assert set(frame.machine) == {"here"}

@@ -1,4 +1,4 @@
-"""The command ``gate`` tells what got worse, for real."""
+"""The command ``gate`` reports real regressions."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def repository(tmp_path_factory):
 
 @pytest.fixture
 def scratch(repository, monkeypatch, tmp_path):
-    """The repository as the harness's own, put back afterwards; what is left behind is counted."""
+    """The repository in place of the harness's own; files left behind are counted afterwards."""
     monkeypatch.setattr(trees, "ROOT", repository)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     yield repository
@@ -89,7 +89,7 @@ def append(repository, text):
 
 
 def command_of(repository, tmp_path, *arguments):
-    """Return what runs the command as a user does, and a folder that it keeps its files in."""
+    """Return a function that runs the command as a user does, and the folder of its files."""
     (tmp_path / "own").mkdir()
     environment = {**os.environ, "TMPDIR": str(tmp_path / "own"), "OMP_NUM_THREADS": "1"}
     how = {"cwd": repository, "env": environment, "text": True}
@@ -118,7 +118,7 @@ def test_the_command_names_what_is_slower_and_exits_with_1(scratch, tmp_path):
 def test_ctrl_c_leaves_nothing(scratch, tmp_path):
     command, how = command_of(scratch, tmp_path, "good", "--loss", "contrastive")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how) as gate:
-        # The first cell is begun, so that trees and worker are there.
+        # The first cell has begun, so trees and worker exist.
         assert "[1/" in gate.stderr.readline()
         assert list((tmp_path / "own").iterdir())
         gate.send_signal(signal.SIGINT)
@@ -193,10 +193,10 @@ def test_another_commit_can_be_the_head(scratch, capsys):
     ("arguments", "message"),
     [
         ([], "Missing argument 'BASE'"),
-        (["HEAD", "--margin", "much"], "expected a share such as 5%, got 'much'"),
+        (["HEAD", "--margin", "much"], "expected a percentage such as 5%, got 'much'"),
         (["HEAD", "--loss", "arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
         (["HEAD", "--budget", "0"], "0.0 is not in the range x>0"),
-        (["HEAD", "--json", "/nowhere/gate.json"], "in a folder that there is"),
+        (["HEAD", "--json", "/nowhere/gate.json"], "in an existing folder"),
     ],
 )
 def test_a_wrong_argument_is_told_in_a_line(arguments, message, refused):

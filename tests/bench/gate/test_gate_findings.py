@@ -1,4 +1,4 @@
-"""What differs between two trees is told, and what is suspected is tried in fresh processes."""
+"""Differences between two trees are reported; suspected ones are repeated in fresh processes."""
 
 from dataclasses import replace
 
@@ -107,7 +107,7 @@ def test_a_suspicion_needs_three_fresh_processes_and_is_cleared_by_two():
 
 
 class Scripted:
-    """Stands in for fresh workers; the n-th is slower by the n-th factor, or is lost."""
+    """A replacement for fresh workers; the n-th is slower by the n-th factor, or is lost."""
 
     started = 0
 

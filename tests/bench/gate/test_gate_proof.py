@@ -1,4 +1,4 @@
-"""The gate on trial tells a catch from a false alarm, and holds what it promises."""
+"""The gate's proof distinguishes catches from false alarms, and checks the promises."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.makers.comparisons import PLAN
 
 
 def run(effect, variant="", kind="regression"):
-    """Return a run of the gate in which a variant was told of, or none."""
+    """Return a run of the gate that reported a regression of a variant, or of none."""
     told = (Finding(kind, "island", variant, None, "step", ""),) if variant else ()
     return Run(effect, "island", 2, 1, told, 1.0)
 
@@ -26,7 +26,7 @@ def test_a_run_of_the_proof_knows_an_alarm_from_a_catch():
 
 
 def proof(quiet=20, caught=19, buffers=20):
-    """Return a proof of which so many of 20 runs an effect went as they should."""
+    """Return a proof of 20 runs per effect, with the given numbers of right outcomes."""
     runs = []
     for effect, right, seen in (
         ("identical", "", quiet),
@@ -65,7 +65,7 @@ def test_the_proof_plants_and_catches_a_buffer_and_leaves_the_rest_alone(monkeyp
     ("arguments", "message"),
     [
         (["--runs", "0"], "0 is not in the range x>=1"),
-        (["--margin", "much"], "expected a share such as 5%, got 'much'"),
+        (["--margin", "much"], "expected a percentage such as 5%, got 'much'"),
         (["--out", "/proc/nowhere"], "expected a folder to write to"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Two trees live side by side in one process, and what both have is compared."""
+"""Two trees are imported in one process, and their common variants are compared."""
 
 import pickle
 import sys

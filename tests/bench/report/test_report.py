@@ -1,4 +1,4 @@
-"""A report as it is asked for: of which runs, into which folder, whole or not at all."""
+"""The command ``report``: its default runs and folder; it writes a whole page or none."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a report finds in a frame: winners, break-even, growth, fronts, agreement."""
+"""The findings of a report: winners, break-even, growth, fronts, agreement."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def test_the_reference_wins_where_nothing_is_faster():
 def test_compiling_has_paid_against_the_fastest_eager_variant():
     paid = findings.break_even(frame_of(*cells())).set_index("loss")
     assert paid.loc["center", "eager"] == "fused"
-    # 6 s of compiling, and 0.5 ms against 0.4 ms a step.
+    # 6 s of compiling, and 0.5 ms against 0.4 ms per step.
     assert paid.loc["center", "steps"] == pytest.approx(60_000, rel=0.05)
     slow = [cell("center", "fused", 0.1), *(c for c in cells() if "+" in c.variant)]
     assert findings.break_even(frame_of(*slow)).iloc[-1]["steps"] == float("inf")

@@ -1,4 +1,4 @@
-"""The page of a report: whole in itself, and what a browser makes of it."""
+"""The page of a report is complete in one file, and a browser shows it."""
 
 import json
 import re
@@ -18,7 +18,7 @@ VOID = {"meta", "img", "br", "wbr", "link"}
 
 
 class Outline(HTMLParser):
-    """What a page is made of; raises where a tag is closed that is not open."""
+    """A parser that collects the parts of a page, and raises if a closed tag was not open."""
 
     def __init__(self):
         super().__init__()
@@ -62,7 +62,7 @@ def test_every_plot_lies_beside_the_page_for_light_and_dark(site):
     plots = sorted((site / "plots").iterdir())
     stems = {path.stem for path in plots}
     assert len(plots) == 2 * len(stems)
-    # Two overviews, and for two losses in two runs batch, classes, and time against memory.
+    # Two overviews; for two losses in two runs plots of batch, classes, and time against memory.
     assert len(stems) == 2 + 2 * 2 * 3
     for path in plots:
         if path.suffix == ".png":

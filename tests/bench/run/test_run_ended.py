@@ -71,7 +71,7 @@ def test_a_signal_ends_in_one_line_with_the_way_on(tmp_path, signals, monkeypatc
     assert process.returncode == 130
     assert "Traceback" not in errors
     last = errors.strip().splitlines()[-1]
-    assert last == f"stopped; to go on: lossbench run --resume {tmp_path / 'run'}"
+    assert last == f"stopped; to resume: lossbench run --resume {tmp_path / 'run'}"
     assert read_records(tmp_path / "run")
     assert list((tmp_path / "tmp").iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""The table of a run says what was found, and what spoils it."""
+"""The table of a run has its figures, and warnings about disturbed times."""
 
 import csv
 import io
@@ -61,14 +61,14 @@ def test_the_notes_tell_of_compiling_and_waiting():
     waiting = replace(timed("vectorized", 3e-3), counters=Counters(35, 2))
     warm = replace(compiled(1e-3), warm_compilation=WarmCompilation(0.5, 2.5, cached=True))
     text = " ".join(text_of([waiting, warm]).split())
-    assert "has paid after 3,000 steps against vectorized, the fastest eager one" in text
+    assert "compiling saves time after 3,000 steps, compared with vectorized, the fastest" in text
     assert "compiled in 6 s (0.5 s in a new process, after 2.5 s to start the compiler)" in text
     assert "vectorized: waits for the device 2 times a step" in text
 
 
 def test_every_column_of_the_table_is_whole():
     name = "vectorized+compile[reduce-overhead]"
-    # 100% of the largest figures that a run has shown.
+    # The largest figures that a run has printed.
     ceilings = Ceilings({"float32": 1e-3}, 1e12, {"forward": 1e-6, "step": 1e-6})
     longest = replace(
         compiled(1.234567e-3), variant=name, counters=Counters(1466245, 0), ceilings=ceilings
@@ -96,7 +96,7 @@ def test_what_spoils_a_run_is_told_once():
     assert lines[1:] == [
         "2 of 3 cells were timed while other processes kept more than 0.25 of a processor busy, "
         "0.8 at most",
-        "the GPU's clock was held down in 2 of 3 cells",
+        "the GPU's clock was throttled in 2 of 3 cells",
     ]
     assert "load average is 3.0" in lines[0]
 
@@ -140,4 +140,4 @@ def test_results_gives_every_figure_of_every_record(tmp_path, capsys):
     assert main(["results", str(run), "--json", "--loss", "arcface"]) == 0
     assert json.loads(capsys.readouterr().out) == []
     assert main(["results", str(run), "--json", "--csv"]) == 2
-    assert "give one of them" in capsys.readouterr().err
+    assert "give one, not both" in capsys.readouterr().err

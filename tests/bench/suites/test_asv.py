@@ -1,4 +1,4 @@
-"""What asv finds: the registry's losses and variants, and what the package itself costs."""
+"""asv finds the registry's losses and variants, and measures the package's import time."""
 
 import importlib.util
 
@@ -51,12 +51,12 @@ def listed():
 
 
 def missing_lines(names):
-    """Return the lines that the lists lack: new names go last, since asv goes by the place."""
+    """Return the lines missing in the lists; new names go last, because asv uses the index."""
     lacking = {"EAGER": dict[str, list[str]](), "COMPILED": dict[str, list[str]]()}
     for loss, variant in sorted(names):
         eager, _, mode = variant.partition("+")
         known = lacking["COMPILED" if mode else "EAGER"].setdefault(loss, [])
-        # One line stands for every mode; the reference, where it is new, comes first.
+        # One line is for all modes; a new reference comes first.
         if eager not in known:
             known.insert(0 if eager == "reference" else len(known), eager)
     for table, listed_there in (("EAGER", EAGER), ("COMPILED", COMPILED)):
@@ -135,7 +135,7 @@ def test_a_commit_that_cannot_be_imported_is_skipped(tmp_path, monkeypatch, caps
     broken.write_text("raise ImportError('no such thing')")
     found = importlib.util.spec_from_file_location("lossbench.impls", broken)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
-    # Python looks into the working directory first.
+    # Python searches the working directory first.
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SkipNotImplemented):
         package.track_import_seconds()

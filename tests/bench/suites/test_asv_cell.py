@@ -1,4 +1,4 @@
-"""A cell of asv's: one measurement for all figures, and why there may be none."""
+"""A cell of asv is measured once for all its figures, or skipped with a reason."""
 
 import json
 import shutil
@@ -22,13 +22,13 @@ from asv_runner.benchmarks.mark import SkipNotImplemented
 SMALL = ("float32", 128, 1000, "cpu", 64)
 FUSED = AsvCell("arcface", "fused", *SMALL)
 FIGURES = sorted(metric.asv_name for metric in EAGER_METRICS)
-# Of the commits that first had a reference and a vectorized variant of each loss.
+# An old commit, which has a reference and a vectorized variant of each loss.
 OLD = "26988c8"
 
 
 @pytest.fixture(autouse=True)
 def _folder_of_asvs_own(tmp_path, monkeypatch):
-    """In which nothing is measured yet."""
+    """Change to a folder in which nothing was measured yet."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -135,13 +135,13 @@ def test_what_disagrees_has_an_error_and_no_times(capsys, monkeypatch):
 
 
 def install(folder):
-    """Have a folder look like one that pip installed lossbench in."""
+    """Make a folder look as if pip had installed lossbench in it."""
     (folder / "lossbench-0.dist-info").mkdir()
     (folder / "lossbench-0.dist-info" / "METADATA").write_text("Name: lossbench\nVersion: 0\n")
 
 
 def measure_beside(installed, variant):
-    """Return what this tree's harness finds of a cell beside what a folder has installed."""
+    """Return the figures of a cell, by this tree's harness and a folder's installed lossbench."""
     code = (
         f"import sys; sys.path.append({str(installed)!r})\n"
         "from bench.suites.cell import AsvCell, measure_cell\n"
@@ -165,7 +165,7 @@ def test_a_commit_without_the_api_is_skipped(tmp_path):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
     reason, metrics = measure_beside(tmp_path, "fused")
-    assert "this commit lacks what the harness measures" in reason
+    assert "this commit lacks what the harness needs" in reason
     assert metrics == []
 
 

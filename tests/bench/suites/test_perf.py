@@ -54,7 +54,7 @@ def planted(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory, planted):
-    """One loss, with a variant that is wrong, measured and saved."""
+    """Measure and save one loss that has a wrong variant."""
     folder = tmp_path_factory.mktemp("store")
     options = (
         "tests/perf", "--benchmark-enable", "-k", "center_mse", *SMALL, "--budget", "0.2",
@@ -113,13 +113,13 @@ def test_a_variant_that_disagrees_is_skipped_with_its_reason(saved):
 
 
 class Options(dict):
-    """As much of pytest's configuration as a baseline asks for."""
+    """The part of pytest's configuration that a baseline needs."""
 
     getoption = dict.__getitem__
 
 
 def held(earlier, timed, fail_on, processes=3):
-    """Return the exit status of a session held against an earlier one, and what it tells."""
+    """Return the exit status and output of a session that is compared with an earlier one."""
     baseline = Baseline(Options(fail_on=fail_on, margin=0.05, processes=processes))
     baseline.pytest_benchmark_compare_machine_info(document(*earlier))
     baseline.pytest_sessionstart()
@@ -170,7 +170,7 @@ def test_a_baseline_of_other_cells_fails_what_was_to_be_gated():
 
 @pytest.mark.slow
 def test_a_session_is_held_against_a_saved_one(saved):
-    """The saved one is made to tell of a variant that kept next to nothing for its backward."""
+    """The saved file is changed, so that a variant saved almost nothing for its backward."""
     document = json.loads(saved[1].read_text())
     for each in document["benchmarks"]:
         each["extra_info"]["saved_bytes"] -= each["params"]["variant"] == "vectorized"
@@ -199,7 +199,7 @@ def test_every_variant_of_every_loss_is_collected():
 
 
 def test_the_default_run_does_not_collect_them():
-    # Nothing but what stands in folders below tests/ is left for it to find.
+    # Only tests in folders below tests/ are left to find.
     rooms = [f"--ignore={ROOT}/tests/{room}" for room in ("bench", "house", "impls", "reference")]
     done = pytest_run("--collect-only", "-q", *rooms)
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout + done.stderr
