@@ -1,10 +1,10 @@
-"""What departs in the Losses of more than one family."""
+"""Departures that Losses of several families share."""
 
-INT_LABELS = "the document's cross-entropy raises on int32 labels; here any integer dtype is taken"
+INT_LABELS = "the document's cross-entropy raises on int32 labels; here any integer dtype works"
 IN_PLACE_PRODUCT = (
-    "repaired: addmm_(1, -2, a, b) is written with today's beta and alpha; same values"
+    "repaired: addmm_(1, -2, a, b) is written with today's names beta and alpha; same values"
 )
 ROUNDED_SQUARES = (
-    "the expanded square cancels: between equal rows rounding leaves up to 0.018 in float32; "
-    "compiled code, which adds up in another order, takes what is within its rounding for 0"
+    "the expanded square loses digits: in float32 equal rows can have a distance of up to 0.018; "
+    "compiled code adds up in another order, and sets distances within its rounding to 0"
 )
