@@ -39,14 +39,14 @@ def record(**changes):
 
 @pytest.mark.parametrize("status", ["refused", "departs", "failed", "crashed", "oom", "timeout"])
 def test_only_what_passed_holds_times(status):
-    with pytest.raises(ValueError, match=f"a record that is {status} must hold no times"):
+    with pytest.raises(ValueError, match=f"a record that is {status} must have no times"):
         record(status=status)
     assert record(status=status, forward=None, step=None).step is None
 
 
 @pytest.mark.parametrize("agreement", [(), (BAD,), (GOOD, BAD)])
 def test_only_what_agrees_has_passed(agreement):
-    with pytest.raises(ValueError, match="must hold an agreement within its budget"):
+    with pytest.raises(ValueError, match="must have an agreement within its budget"):
         record(agreement=agreement)
 
 
@@ -173,7 +173,7 @@ def test_a_record_with_times_that_did_not_pass_cannot_be_read(tmp_path):
         file.append(record())
     path = tmp_path / RECORDS
     path.write_text(path.read_text().replace('"status":"passed"', '"status":"failed"'))
-    with pytest.raises(UsageError, match="must hold no times"):
+    with pytest.raises(UsageError, match="must have no times"):
         read_records(tmp_path)
 
 
@@ -213,5 +213,5 @@ print(len(read_records(folder)), file.path.stat().st_size == size)
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], cwd=ROOT, capture_output=True, text=True
     )
-    assert "File too large; the records before this one are whole" in done.stdout, done.stderr
+    assert "File too large; the records before this one are complete" in done.stdout, done.stderr
     assert done.stdout.splitlines()[-1] == "1 True"

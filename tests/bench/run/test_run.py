@@ -75,7 +75,7 @@ def test_resuming_measures_only_what_is_missing(measured, tmp_path):
 
 
 def test_a_second_run_into_one_folder_is_refused(measured):
-    with pytest.raises(UsageError, match="holds a run already; --resume"):
+    with pytest.raises(UsageError, match="has a run already; --resume"):
         start_run(measured, plan())
 
 

@@ -139,7 +139,7 @@ def test_a_run_onto_a_full_disk_resumes_when_there_is_room(small_disk, capsys):
     folder = small_disk / "run"
     arguments = ["--variant", "vectorized", "--budget", "0.02", "--threads", "1"]
     assert main(["run", "--preset", "ci", *arguments, "--out", str(folder)]) == 2
-    assert "No space left on device; the records before this one are whole" in (
+    assert "No space left on device; the records before this one are complete" in (
         " ".join(capsys.readouterr().err.split())
     )
     kept = cells(folder)
