@@ -146,4 +146,5 @@ def _support(implementation: impls.Implementation, device: str) -> str:
     if not supported:
         return f"unsupported: {implementation.unsupported(device, torch.float32)}"
     departs = f"; departs: {implementation.departs}" if implementation.departs else ""
-    return ", ".join(supported) + departs
+    limits = "".join(f"; {name}: {why}" for name, why in implementation.limits.items())
+    return ", ".join(supported) + departs + limits

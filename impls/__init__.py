@@ -8,8 +8,10 @@
 import importlib
 import pkgutil
 
+from lossbench.impls.adapted import adapt
 from lossbench.impls.auto import Choice, build
 from lossbench.impls.loss import Loss
+from lossbench.impls.outside import register_from
 from lossbench.impls.registry import (
     implementation,
     implementations,
@@ -25,12 +27,14 @@ __all__ = [
     "Choice",
     "Implementation",
     "Loss",
+    "adapt",
     "build",
     "implementation",
     "implementations",
     "loss",
     "losses",
     "register",
+    "register_from",
     "register_loss",
 ]
 

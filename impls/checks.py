@@ -1,7 +1,8 @@
 """What is asked of arguments and inputs, and the errors that say so.
 
 The checks of inputs read shapes and dtypes, and values only where that costs no synchronisation: on
-the CPU. On CUDA a label out of range is left to the device's own assertion.
+the CPU, in code that is not being traced. On CUDA a label out of range is left to the device's own
+assertion, and in code that is compiled or exported to one that is traced with it.
 """
 
 import inspect
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lossbench.impls.labels import check_range_of_trace
 from lossbench.impls.loss import Inputs, Loss
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
@@ -62,7 +64,9 @@ def _check_argument(loss: Loss, parameter: inspect.Parameter, value: Any) -> Non
 
 
 class InputCheck:
-    """A forward pre-hook that refuses inputs which the Loss does not define.
+    """A forward pre-hook that refuses inputs which the Loss does not define, and takes any labels.
+
+    Labels of every integer dtype reach the implementation as int64.
 
     Attached by ``Implementation.build``, it runs outside whatever is compiled, and the same one
     serves every implementation of a Loss.
@@ -72,8 +76,14 @@ class InputCheck:
         self.loss = loss
         self.arguments = dict(arguments)
 
-    def __call__(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise ``ValueError`` where the inputs do not fit; change nothing."""
+    def __call__(
+        self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Return the inputs with int64 labels, ``None`` if they are; change none in place.
+
+        Raises:
+            ValueError: where the inputs do not fit.
+        """
         names = self.loss.input_names
         for name in kwargs:
             if name not in names:
@@ -87,6 +97,9 @@ class InputCheck:
             if not isinstance(value, Tensor):
                 self._refuse(f"{name} must be a tensor, got {type(value).__name__}")
         SHAPE_CHECKS[self.loss.inputs](self, **given)
+        if "labels" not in given or given["labels"].dtype == torch.int64:
+            return None
+        return (), {**given, "labels": given["labels"].long()}
 
     def _refuse(self, reason: str) -> None:
         raise ValueError(f"{self.loss.name}: {reason}")
@@ -112,8 +125,17 @@ class InputCheck:
         expected_dim = self.arguments.get("embedding_dim", dim)
         if dim != expected_dim:
             self._refuse(f"embeddings must be [B, {expected_dim}], got {list(embeddings.shape)}")
-        if batch and labels.device.type == "cpu":
-            self._label_values(labels)
+        self._batch("embeddings", embeddings)
+        if self.loss.needs_negatives and batch < 2:
+            self._refuse("labels must be of two classes or more, got one sample")
+        if torch.compiler.is_compiling():
+            check_range_of_trace(labels, self.arguments.get("num_classes"))
+        elif labels.device.type == "cpu":
+            self._label_values(labels.long())
+
+    def _batch(self, name: str, tensor: Tensor) -> None:
+        if len(tensor) == 0:
+            self._refuse(f"{name} must be of one sample or more, got {list(tensor.shape)}")
 
     def _label_values(self, labels: Tensor) -> None:
         lowest, highest = (int(bound) for bound in labels.aminmax())
@@ -130,6 +152,14 @@ class InputCheck:
         self.arrays(x0, x1, names=("x0", "x1"))
         if same.dim() != 1 or len(same) not in (1, len(x0)):
             self._refuse(f"same must be [{len(x0)}] or [1], got {list(same.shape)}")
+        self._batch("x0", x0)
+        if same.device.type == "cpu" and not torch.compiler.is_compiling():
+            self._pair_values(same)
+
+    def _pair_values(self, same: Tensor) -> None:
+        wrong = (same != 0) & (same != 1)
+        if wrong.any():
+            self._refuse(f"same must be 0 or 1, got {same[wrong][0].item()}")
 
     def rows(self, a: Tensor, b: Tensor) -> None:
         """Check ``a [M, D]`` and ``b [N, D]``."""

@@ -1,5 +1,6 @@
 """The ``+compile`` variants: torch.compile over an implementation's forward, derived from it."""
 
+import functools
 import importlib.util
 import shutil
 from collections.abc import Callable, Mapping
@@ -41,19 +42,35 @@ def compiled(builder: Callable[..., nn.Module], mode: str) -> Callable[..., nn.M
 
     def build(**arguments: Any) -> nn.Module:
         module = builder(**arguments)
-        eager = type(module)
-        name = getattr(eager, "compiled_method", "forward")
-        # fullgraph: a graph that breaks raises, and does not fall back in silence.
-        method: Callable[..., Any] = torch.compile(getattr(eager, name), fullgraph=True, mode=mode)
-
-        def call(self: nn.Module, *inputs: Any, **named: Any) -> Any:
-            return method(self, *inputs, **named)
-
         # On the class and not on the instance, where a copy would stay bound to the original.
-        module.__class__ = type(f"Compiled{eager.__name__}", (eager,), {name: call})
+        # mypy takes the hash of a class of modules for that of a module.
+        module.__class__ = _compiled_class(type(module), mode)  # type: ignore[arg-type]
         return module
 
     return build
+
+
+@functools.cache
+def _compiled_class(eager: type[nn.Module], mode: str) -> type[nn.Module]:
+    """Return the class of the modules of an eager class that are compiled in a mode."""
+    name = getattr(eager, "compiled_method", "forward")
+    # fullgraph: a graph that breaks raises, and does not fall back in silence.
+    method: Callable[..., Any] = torch.compile(getattr(eager, name), fullgraph=True, mode=mode)
+
+    def call(self: nn.Module, *inputs: Any, **named: Any) -> Any:
+        return method(self, *inputs, **named)
+
+    def reduce(self: nn.Module) -> tuple[Any, ...]:
+        return _new, (eager, mode), self.__dict__.copy()
+
+    # Pickle finds a class by its module and name, of which this one has none.
+    return type(f"Compiled{eager.__name__}", (eager,), {name: call, "__reduce__": reduce})
+
+
+def _new(eager: type[nn.Module], mode: str) -> nn.Module:
+    """Return a module without parameters, for pickle and deepcopy to fill."""
+    kind = _compiled_class(eager, mode)  # type: ignore[arg-type]
+    return kind.__new__(kind)
 
 
 def cannot_compile(device: str) -> str | None:

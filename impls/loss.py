@@ -26,6 +26,21 @@ INPUT_NAMES: Mapping[Inputs, tuple[str, ...]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class Moved:
+    """State that a forward pass moves by itself, besides what an optimizer does.
+
+    Attributes:
+        name: the name of the parameter or buffer.
+        argument: the argument that must be above 0 for it to move; empty where it always does.
+        in_evaluation: whether it moves in evaluation too.
+    """
+
+    name: str
+    argument: str = ""
+    in_evaluation: bool = False
+
+
+@dataclass(frozen=True)
 class Loss:
     """One definition of a loss, and all that is known of it before anything is computed.
 
@@ -44,6 +59,8 @@ class Loss:
             the paper and from what one would expect.
         kind: a ``loss``, or a ``distance`` that losses are built from.
         needs_negatives: whether a batch of one class has no loss.
+        moved: the state that a forward pass moves; ``None`` where there is none.
+        reference_limits: what the reference is not fit for, as ``Implementation.limits``.
         bounds: the lowest and the highest value of an argument, where this Loss narrows them.
     """
 
@@ -59,6 +76,8 @@ class Loss:
     departures: tuple[str, ...] = field(default=())
     kind: Kind = "loss"
     needs_negatives: bool = False
+    moved: Moved | None = None
+    reference_limits: Mapping[str, str] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property

@@ -1,6 +1,7 @@
 """The registry: every Implementation of every Loss, entered once, beside its code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,7 +16,9 @@ from lossbench.impls.admission import (
 )
 from lossbench.impls.catalogue import CATALOGUE
 from lossbench.impls.compiled import COMPILE_MODES, compiled
+from lossbench.impls.limits import check_limits
 from lossbench.impls.loss import Loss
+from lossbench.impls.precision import fit_for_autocast
 from lossbench.impls.variant import OLDEST_TORCH, REFERENCE, Implementation
 
 __all__ = [
@@ -43,8 +46,11 @@ def register_loss(loss: Loss) -> Loss:
     if loss.name in _losses:
         raise ValueError(f"the loss {loss.name!r} is registered already")
     check_loss(loss)
+    check_limits(f"{loss.name} {REFERENCE}", loss.reference_limits)
     _losses[loss.name] = loss
-    _implementations[loss.name] = {REFERENCE: Implementation(loss, REFERENCE, loss.reference)}
+    _implementations[loss.name] = {
+        REFERENCE: Implementation(loss, REFERENCE, loss.reference, limits=loss.reference_limits)
+    }
     return loss
 
 
@@ -63,6 +69,7 @@ def register(
     departs: str = "",
     since: tuple[int, int] = OLDEST_TORCH,
     sparse: bool = False,
+    limits: Mapping[str, str] | None = None,
 ) -> Callable[[Builder], Builder]:
     """Enter the decorated class, or function that returns a module, as an Implementation.
 
@@ -77,19 +84,25 @@ def register(
         departs: the reason why its values cannot be the Loss's; empty if they are.
         since: the first torch release that it runs on.
         sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
+        limits: why it is not fit for a situation of a training loop, by the situation's name in
+            ``impls.limits.SITUATIONS``.
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or
-            dtype is unknown, or the builder's arguments are not the Loss's.
+            dtype is unknown, a limit's situation is, or the builder's arguments are not the Loss's.
     """
     variants = _variants(loss)
     if variant in variants:
         raise ValueError(f"{loss}: the variant {variant!r} is registered already")
 
     def enter(builder: Builder) -> Builder:
+        check_limits(f"{loss} {variant}", limits or {})
         check_implementation(
             _losses[loss], variant, builder, devices=devices, dtypes=dtypes, requires=requires
         )
+        if isinstance(builder, type):
+            # On the class: a hook on each module would cost small batches some percents.
+            builder.forward = fit_for_autocast(builder.forward)  # type: ignore[attr-defined]
         entered = Implementation(
             _losses[loss],
             variant,
@@ -100,6 +113,7 @@ def register(
             departs=departs,
             since=since,
             sparse=sparse,
+            limits=limits or {},
         )
         variants[variant] = entered
         for suffix, (mode, where) in COMPILE_MODES.items() if compiles else ():
@@ -149,6 +163,21 @@ def implementation(loss: str, variant: str) -> Implementation:
     if variant not in variants:
         raise ValueError(f"{loss} has no variant {variant!r}; it has: {', '.join(variants)}")
     return variants[variant]
+
+
+@contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Take back all that was registered in the block, if it raises."""
+    kept_losses = dict(_losses)
+    kept_variants = {name: dict(variants) for name, variants in _implementations.items()}
+    try:
+        yield
+    except BaseException:
+        _losses.clear()
+        _losses.update(kept_losses)
+        _implementations.clear()
+        _implementations.update(kept_variants)
+        raise
 
 
 def _variants(loss: str) -> dict[str, Implementation]:

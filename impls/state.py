@@ -5,11 +5,18 @@ them with the reference's initial state.
 """
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lossbench.impls.precision import widened
+from lossbench.impls.processes import count_processes, shard_like, sum_over_processes_
+
+_MOVED_GRADIENT = "refused with a center_rate: the gradient would see the moved centres"
+MOVES_EAGERLY: Mapping[str, str] = {"compile": _MOVED_GRADIENT, "export": _MOVED_GRADIENT}
+"""The limits of a variant whose centres move where they have a rate."""
 
 
 class ClassWeights(nn.Module):
@@ -63,8 +70,12 @@ class SphereFaceWeights(ClassWeights):
 
     def _anneal(self) -> Tensor:
         """Count a call, and return its λ, without leaving the device."""
-        # Not in place: a compiled backward pass would read the counter again, one call late.
-        self.iteration = self.iteration + 1
+        if _compiles_backward():
+            # Not in place: a compiled backward pass would read the counter again, one call late.
+            self.iteration = self.iteration + 1
+        else:
+            # In place: in inference mode a new counter could never be trained with again.
+            self.iteration += 1
         # In float64, where the counter is exact; 0-d, so that it promotes no product.
         return (self.lambda_max / (1 + 0.2 * self.iteration.double())).clamp(min=self.lambda_min)
 
@@ -75,6 +86,22 @@ class ClassCenters(nn.Module):
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
         super().__init__()
         self.centers = nn.Parameter(torch.empty(num_classes, embedding_dim))
+
+
+class SparseRows(nn.Embedding):
+    """What the centres of a sparse variant are to DistributedDataParallel.
+
+    It asks an ``nn.Embedding``, and nothing else, whether to expect sparse gradients. Of the rest
+    of that class nothing is used.
+    """
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.sparse = True
+
+    def extra_repr(self) -> str:
+        """Return nothing: the sizes that an embedding shows are not set."""
+        return ""
 
 
 class IslandCenters(ClassCenters):
@@ -88,23 +115,73 @@ class IslandCenters(ClassCenters):
         self.batch_size = batch_size
 
 
-class AveragingCenters(ClassCenters):
+class ShiftingCenters(ClassCenters):
+    """Class centres that a forward pass moves by the samples of all processes.
+
+    Every process must call the module as often as the others, in evaluation too where that moves
+    centres.
+    """
+
+    _sharded: Tensor | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Remember the shards of fully_shard, which puts a copy in their place for each call.
+
+        What moves the copy alone is lost when its memory is freed.
+        """
+        if name == "centers" and hasattr(value, "placements"):
+            self.__dict__["_sharded"] = value
+        super().__setattr__(name, value)
+
+    @torch.no_grad()
+    def _shift(
+        self,
+        rows: Tensor,
+        labels: Tensor,
+        share: Callable[[Tensor], Tensor],
+        momentum: float = 1,
+    ) -> None:
+        """Add to the centres, times ``momentum``, ``share(n) · Σ rows`` of each class.
+
+        Args:
+            rows: one a sample, ``[B, D]``.
+            labels: ``[B]``.
+            share: the factor of the sum of a class with n samples, from 0 on.
+            momentum: the factor of all centres.
+        """
+        wide = rows.to(widened(rows.dtype))
+        counts = _counts(labels, len(self.centers))
+        if self._sharded is None and count_processes() == 1:
+            moves = wide * share(counts.index_select(0, labels).to(wide.dtype)).unsqueeze(1)
+            centers = self.centers if momentum == 1 else self.centers.mul_(momentum)
+            centers.index_add_(0, labels, moves.to(centers.dtype))
+            return
+        refuse_to_compile("moving the centres of several processes")
+        sums = wide.new_zeros(self.centers.shape).index_add_(0, labels, wide)
+        sum_over_processes_(sums, counts)
+        moves = sums * share(counts.to(wide.dtype)).unsqueeze(1)
+        self.centers.mul_(momentum).add_(moves)
+        if self._sharded is not None:
+            self._sharded.mul_(momentum).add_(shard_like(moves, self._sharded))
+
+
+class AveragingCenters(ShiftingCenters):
     """Class centres that a step averages with the means of their samples, besides the gradient."""
 
     def __init__(self, num_classes: int, embedding_dim: int, momentum: float) -> None:
         super().__init__(num_classes, embedding_dim)
         self.momentum = momentum
 
-    @torch.no_grad()
     def _move_centers(self, embeddings: Tensor, labels: Tensor) -> None:
         """Shrink all centres by the momentum, and add the rest of each class's mean."""
-        wide = embeddings.to(widened(embeddings.dtype))
-        counts = _counts(labels, len(self.centers)).index_select(0, labels)
-        moves = wide * ((1 - self.momentum) / counts.to(wide.dtype)).unsqueeze(1)
-        self.centers.mul_(self.momentum).index_add_(0, labels, moves.to(self.centers.dtype))
+
+        def share(counts: Tensor) -> Tensor:
+            return (1 - self.momentum) / counts.clamp(min=1)
+
+        self._shift(embeddings, labels, share, self.momentum)
 
 
-class RatedCenters(ClassCenters):
+class RatedCenters(ShiftingCenters):
     """Class centres that follow their gradient or, with a rate, move by themselves."""
 
     def __init__(self, num_classes: int, embedding_dim: int, center_rate: float) -> None:
@@ -121,7 +198,6 @@ class RatedCenters(ClassCenters):
     def _moves(self) -> bool:
         return self.training and self.center_rate > 0
 
-    @torch.no_grad()
     def _move_centers(self, diff: Tensor, labels: Tensor) -> None:
         """Move each class's centre by ``rate · Σ diff / (1 + count)``, where the centres move.
 
@@ -132,10 +208,7 @@ class RatedCenters(ClassCenters):
         if not self._moves:
             return
         refuse_to_compile("center_rate")
-        wide = diff.to(widened(diff.dtype))
-        counts = _counts(labels, len(self.centers)).index_select(0, labels) + 1
-        moves = wide * (self.center_rate / counts.to(wide.dtype)).unsqueeze(1)
-        self.centers.index_add_(0, labels, moves.to(self.centers.dtype))
+        self._shift(diff, labels, lambda counts: self.center_rate / (1 + counts))
 
 
 class RatedCentersAndWeights(RatedCenters):
@@ -177,3 +250,8 @@ def _counts(labels: Tensor, num_classes: int) -> Tensor:
     """Return how often each class is there, in integers: a half precision counts to 256."""
     ones = torch.ones_like(labels)
     return ones.new_zeros(num_classes).index_add_(0, labels, ones)
+
+
+def _compiles_backward() -> bool:
+    compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+    return compiling and torch.is_grad_enabled()

@@ -1,8 +1,8 @@
 """One way to compute a Loss: what it needs, where it runs, and how it is built."""
 
 import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from lossbench.impls.admission import DEVICES, FLOATING_DTYPES, SIZE_ARGUMENTS, 
 from lossbench.impls.checks import InputCheck, check_arguments
 from lossbench.impls.compiled import cannot_compile, is_compiled
 from lossbench.impls.loss import Loss
+from lossbench.impls.precision import attach_fit
+from lossbench.impls.recomputation import MovedState
 
 REFERENCE = "reference"
 # The oldest that the distribution's metadata admits.
@@ -33,6 +35,8 @@ class Implementation:
         mode: the mode of torch.compile for a ``+compile`` variant; empty for any other.
         since: the first torch release that it runs on.
         sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
+        limits: why it is not fit for a situation of a training loop, by the situation's name in
+            ``impls.limits.SITUATIONS``; every other situation it is fit for.
     """
 
     loss: Loss
@@ -45,6 +49,7 @@ class Implementation:
     mode: str = ""
     since: tuple[int, int] = OLDEST_TORCH
     sparse: bool = False
+    limits: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def compiled(self) -> bool:
@@ -91,6 +96,10 @@ class Implementation:
             module.load_state_dict(initial.state_dict())
         if validate:
             module.register_forward_pre_hook(InputCheck(self.loss, complete), with_kwargs=True)
+        attach_fit(module)
+        moved = self.loss.moved
+        if moved is not None and (not moved.argument or complete[moved.argument]):
+            MovedState(self.loss, moved, self.limits).attach(module)
         return module
 
     def verify(self) -> None:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
         Choice,
         Implementation,
         Loss,
+        adapt,
         build,
         implementation,
         implementations,
         loss,
         losses,
         register,
+        register_from,
         register_loss,
     )
 
@@ -29,6 +31,7 @@ __all__ = [
     "Implementation",
     "Loss",
     "__version__",
+    "adapt",
     "build",
     "implementation",
     "implementations",
@@ -36,6 +39,7 @@ __all__ = [
     "loss",
     "losses",
     "register",
+    "register_from",
     "register_loss",
 ]
 

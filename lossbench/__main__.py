@@ -6,6 +6,9 @@ import sys
 def run() -> int:
     """Run a command and return its exit code."""
     try:
+        from lossbench.bench.terminal import set_up
+
+        set_up()
         # It imports what the extra `bench` brings, which may be missing or take seconds.
         from lossbench.bench.cli import main
 

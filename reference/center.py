@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.reference.outputs import LossAndLogits, LossOnly
+from lossbench.reference.softmax import cross_entropy
 
 
 class SoftmaxCenterUnsquared(nn.Module):
@@ -35,7 +36,7 @@ class SoftmaxCenterUnsquared(nn.Module):
         distance = embeddings.dist(self.centers.index_select(0, labels))
         center_loss = (1 / 2.0 / labels.size(0)) * distance
         logits = embeddings.mm(self.weight)
-        softmax_loss = F.cross_entropy(logits, labels)
+        softmax_loss = cross_entropy(logits, labels)
         return LossAndLogits(softmax_loss + self.center_weight * center_loss, logits)
 
 

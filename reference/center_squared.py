@@ -4,10 +4,10 @@ Both losses are sums over the batch, and have their class centres as rows, ``cen
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.reference.outputs import LossAndLogits, LossOnly
+from lossbench.reference.softmax import cross_entropy
 
 
 @torch.no_grad()
@@ -98,6 +98,6 @@ class SoftmaxCenter(MovingCenters):
         """Return the loss and ``logits [B, C]``; then the centres may move."""
         labels = labels.long()
         logits = embeddings.mm(self.weight)
-        softmax_loss = F.cross_entropy(logits, labels, reduction="sum")
+        softmax_loss = cross_entropy(logits, labels, reduction="sum")
         center_loss = self.center_loss(embeddings, labels)
         return LossAndLogits(softmax_loss + self.center_weight * center_loss, logits)

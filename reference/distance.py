@@ -8,6 +8,9 @@ from lossbench.reference.outputs import Distances
 
 def pairwise_distance(a: Tensor, b: Tensor) -> Tensor:
     """Return ``√max(‖a_i - b_j‖², 1e-12)``, ``[M, N]``, of ``a [M, D]`` and ``b [N, D]``."""
+    # float16 has no 1e-12, and at its 0 the root has no finite gradient.
+    wide = torch.promote_types(a.dtype, torch.float32)
+    a, b = a.to(wide), b.to(wide)
     m, n = a.size(0), b.size(0)
     a_squared = a.pow(2).sum(1, keepdim=True).expand(m, n)
     b_squared = b.pow(2).sum(1, keepdim=True).expand(n, m).t()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.reference.outputs import LossAndLogits
-from lossbench.reference.softmax import unit_columns_
+from lossbench.reference.softmax import cross_entropy, unit_columns_
 
 # cos(mθ) as a polynomial of cos θ, indexed by m: the Chebyshev polynomials of the first kind.
 COSINE_OF_MULTIPLE = (
@@ -116,7 +116,7 @@ class ArcFace(nn.Module):
         phi = self.target_cosine(cosine)
         one_hot = torch.zeros_like(cosine).scatter_(1, labels.view(-1, 1), 1)
         logits = self.scale * (one_hot * phi + (1.0 - one_hot) * cosine)
-        return LossAndLogits(F.cross_entropy(logits, labels), logits)
+        return LossAndLogits(cross_entropy(logits, labels), logits)
 
     def target_cosine(self, cosine: Tensor) -> Tensor:
         """Return ``cos(θ + m)`` for every ``cos θ``."""

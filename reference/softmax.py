@@ -10,6 +10,18 @@ from torch import Tensor, nn
 from lossbench.reference.outputs import LossAndLogits
 
 
+def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """Return the cross-entropy of ``logits [B, C]`` for ``labels [B]``.
+
+    torch's own function ignores labels of -100. Here every label that is no class is an error.
+
+    Raises:
+        IndexError: if a label is no class.
+    """
+    no_label = torch.iinfo(torch.int32).min
+    return F.cross_entropy(logits, labels.long(), reduction=reduction, ignore_index=no_label)
+
+
 def unit_columns_(weight: Tensor) -> Tensor:
     """Scale the columns of ``weight [D, C]`` to length 1, in place, as the document does.
 
@@ -37,7 +49,7 @@ class Softmax(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
         logits = embeddings.mm(self.weight)
-        return LossAndLogits(F.cross_entropy(logits, labels.long()), logits)
+        return LossAndLogits(cross_entropy(logits, labels), logits)
 
 
 class ModifiedSoftmax(nn.Module):
@@ -60,7 +72,7 @@ class ModifiedSoftmax(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
         logits = embeddings.mm(self.weight.renorm(2, 1, 1e-5).mul(1e5))
-        return LossAndLogits(F.cross_entropy(logits, labels.long()), logits)
+        return LossAndLogits(cross_entropy(logits, labels), logits)
 
 
 class NormFace(nn.Module):
@@ -83,4 +95,4 @@ class NormFace(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss of ``embeddings [B, D]``, ``labels [B]``, and the cosines, unscaled."""
         cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))
-        return LossAndLogits(F.cross_entropy(self.scale * cosine, labels.long()), cosine)
+        return LossAndLogits(cross_entropy(self.scale * cosine, labels), cosine)

@@ -14,6 +14,7 @@ from lossbench.bench.choose.ranking import Lead, Ranking, RunnerUp, rank
 from lossbench.bench.choose.request import Request, outputs_of
 from lossbench.bench.choose.sources import Host, NotMeasured, Pool
 from lossbench.bench.stamped import KEPT
+from lossbench.impls.outside import origin_of
 
 # Of the measurement that is proposed where the data cannot tell.
 PROPOSED_BUDGET, PROPOSED_PROCESSES = 10, 5
@@ -51,7 +52,7 @@ class Answer:
         runners_up: the other eligible variants, the fastest first.
         excluded: the others.
         changes: what would change the answer.
-        code: that uses the variant, three lines.
+        code: that uses the variant, three lines; one more imports a contender from outside.
         source: what it rests on.
         interpolated: whether it rests on other sizes than the one that is asked for.
         schema: the version of this layout. 1: the first.
@@ -131,9 +132,12 @@ def _source(host: Host, ranking: Ranking) -> Source:
 def _measurement(host: Host, case: Case, ranking: Ranking) -> str:
     """Return the command that would tell the best from its rivals."""
     rivals = [r.candidate.variant for r in ranking.runners_up if r.ratio.low <= 1]
+    variants = [ranking.best.variant, *rivals]
+    origins = {origin_of(case.loss, variant): None for variant in variants}
     options: dict[str, Sequence[str | int]] = {
+        "with": [origin.source for origin in origins if origin],
         "loss": [case.loss],
-        "variant": [ranking.best.variant, *rivals],
+        "variant": variants,
         "batch": [case.batch],
         "dim": [case.dim],
         "classes": [case.classes],
@@ -150,7 +154,7 @@ def _measurement(host: Host, case: Case, ranking: Ranking) -> str:
 
 
 def code_of(case: Case, variant: str) -> str:
-    """Return three lines that use a variant at the size and in the dtype of a Case."""
+    """Return the lines that use a variant at the size and in the dtype of a Case."""
     loss = impls.loss(case.loss)
     dtype = "" if case.dtype == "float32" or case.autocast else f", dtype=torch.{case.dtype}"
     arguments = "".join(f", {name}={value}" for name, value in case.arguments.items())
@@ -164,4 +168,9 @@ def code_of(case: Case, variant: str) -> str:
     ]
     if case.autocast:
         lines[2] = f'with torch.autocast("{case.device}", torch.{case.dtype}): {lines[2]}'
+    origin = origin_of(case.loss, variant)
+    if origin is not None:
+        source = origin.source
+        by_path = f"lossbench.register_from({source!r})"
+        lines.insert(1, by_path if origin.is_file else f"import {source}")
     return "\n".join(lines)

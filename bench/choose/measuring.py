@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 
-import torch
-
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.choose.sources import Host, alike, pools_of
 from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import VARIANT_SECONDS
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.run.plan import RunPlan, choose_device, choose_variants
 from lossbench.bench.run.records import Record
 from lossbench.impls.registry import REFERENCE
@@ -42,7 +41,7 @@ def plan_missing(
         tasks=((case, variants),),
         budget_seconds=PRESETS["full"].budget_seconds,
         timeout_seconds=VARIANT_SECONDS,
-        threads=torch.get_num_threads(),
+        threads=default_threads(),
         machine=named[0].host.machine if named else machine,
         processes=PRESETS["full"].processes,
     )

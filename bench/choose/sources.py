@@ -10,7 +10,9 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame.runs import find
 from lossbench.bench.machine.environment import Environment
+from lossbench.bench.run.order import is_registered
 from lossbench.bench.run.records import Record, read_records
+from lossbench.impls.outside import origin_of
 
 
 class NotMeasured(UsageError):  # noqa: N818 - what was not measured can be
@@ -112,10 +114,13 @@ def load_readable(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
 
 
 def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
-    """Return the Records that differ from a Case in sizes only, by Host, the newest Host first."""
+    """Return the Records that differ from a Case in sizes only, by Host, the newest Host first.
+
+    Those of a contender from outside whose code is not what is registered now are left out.
+    """
     hosts: dict[Host, list[Record]] = {}
     for record in sorted(records, key=lambda record: record.made):
-        if _kind(record.case) == _kind(case):
+        if _kind(record.case) == _kind(case) and is_current(record):
             host = Host.of(record.environment, case.device)
             hosts.setdefault(host, []).append(record)
     pools = [
@@ -123,6 +128,12 @@ def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
         for host, history in hosts.items()
     ]
     return sorted(pools, key=lambda pool: pool.made, reverse=True)
+
+
+def is_current(record: Record) -> bool:
+    """Return whether a Record is not of other code from outside than what is registered now."""
+    loss, variant = record.case.loss, record.variant
+    return not is_registered(loss, variant) or record.origin == origin_of(loss, variant)
 
 
 def _kind(case: Case) -> tuple[object, ...]:

@@ -5,14 +5,20 @@ from dataclasses import replace
 from typing import TypeVar
 
 import click
-import torch
 from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DTYPES, Case
-from lossbench.bench.cli.options import device_option, loss_argument, size_options, variants_option
+from lossbench.bench.cli.options import (
+    device_option,
+    loss_argument,
+    size_options,
+    variants_option,
+    with_option,
+)
 from lossbench.bench.format import console
 from lossbench.bench.limits import COMMAND_SECONDS
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.agreement import Agreement, measure_agreement
 from lossbench.bench.measure.trajectory import Trajectory, measure_trajectory
@@ -27,6 +33,7 @@ T = TypeVar("T")
 @variants_option
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--all", "every", is_flag=True, help="Every quantity, not the nearest to its budget.")
+@with_option
 @device_option
 def agreement(
     loss: str,
@@ -46,7 +53,7 @@ def agreement(
     check_variants([loss], variants)
     cases, chosen = precisions(case), choose_variants(case, variants, compiled=False)
     found: dict[str, dict[str, Sequence[Agreement] | str]] = {variant: {} for variant in chosen}
-    worker = Worker(torch.get_num_threads())
+    worker = Worker(default_threads())
     try:
         # A precision at a time, whose oracle the worker keeps.
         for precision, asked in cases.items():

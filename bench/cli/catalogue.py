@@ -3,13 +3,14 @@
 import click
 
 from lossbench import impls
-from lossbench.bench.cli.options import loss_argument
+from lossbench.bench.cli.options import loss_argument, with_option
 from lossbench.bench.format import console, losses_table, support_table
 from lossbench.impls.cost import SYMBOLS, Cost
 from lossbench.impls.loss import DOCUMENTS
 
 
 @click.command("list")
+@with_option
 def list_losses() -> None:
     """Show every loss and its variants."""
     console().print(losses_table())
@@ -17,6 +18,7 @@ def list_losses() -> None:
 
 @click.command()
 @loss_argument
+@with_option
 def show(loss: str) -> None:
     """Show a loss: formula, document, paper, least cost, departures, and what runs here."""
     entry, out = impls.loss(loss), console()

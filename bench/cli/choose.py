@@ -21,7 +21,15 @@ from lossbench.bench.choose.sources import (
     pools_of,
 )
 from lossbench.bench.choose.text import answer_text
-from lossbench.bench.cli.options import Bytes, Folder, device_option, loss_argument, size_options
+from lossbench.bench.cli.options import (
+    Bytes,
+    Folder,
+    Name,
+    device_option,
+    loss_argument,
+    size_options,
+    with_option,
+)
 from lossbench.bench.cli.run import run_shown
 from lossbench.bench.format import console
 from lossbench.bench.machine.environment import current_environment
@@ -34,13 +42,17 @@ records_option = click.option(
     help="A run, or a folder of runs; by default results/ and what comes with lossbench.",
 )  # fmt: skip
 machine_option = click.option(
-    "--machine", default="", help="Whose records to take; by default those of a machine like this."
+    "--machine",
+    type=Name(),
+    default="",
+    help="Whose records to take; by default those of a machine like this.",
 )
 
 
 @click.command()
 @loss_argument
 @size_options(batch=256, dim=128, classes=1000)
+@with_option
 @device_option
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
 @click.option("--autocast", is_flag=True, help="Hold float32, and run under autocast to --dtype.")

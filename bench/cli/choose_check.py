@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 
 import click
-import torch
 
 from lossbench.bench.choose.drawn import plan_of, predict
 from lossbench.bench.choose.sources import Host
@@ -13,6 +12,7 @@ from lossbench.bench.cli.choose import load_runs, machine_option, records_option
 from lossbench.bench.cli.figures import finish, make_folder, out_option
 from lossbench.bench.cli.options import device_option
 from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.run.plan import choose_device, start_run
 from lossbench.bench.run.records import read_records
 from lossbench.bench.run.session import run
@@ -50,7 +50,7 @@ def choose_check(
     device = choose_device(device)
     here = Host.of(current_environment(machine), device)
     predictions = predict(load_runs(runs), device, machine, here, count, seed)
-    plan = plan_of(predictions, budget, torch.get_num_threads(), machine)
+    plan = plan_of(predictions, budget, default_threads(), machine)
     make_folder(out)
     # Not kept among the records: the next trial would find its sizes there.
     with tempfile.TemporaryDirectory(prefix="lossbench-") as folder:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lossbench.bench.cli.options import with_option
 from lossbench.bench.compare.comparison import KINDS, MARGIN, compare
 from lossbench.bench.compare.table import as_plain, changes_table
 from lossbench.bench.errors import UsageError
@@ -36,6 +37,7 @@ class Kinds(click.ParamType[tuple[str, ...]]):
 
 
 @click.command("compare")
+@with_option
 @click.argument("first")
 @click.argument("second")
 @click.option(

@@ -7,8 +7,9 @@ import torch
 from rich.text import Text
 
 from lossbench import impls
-from lossbench.bench.cli.options import LossName, device_option
+from lossbench.bench.cli.options import LossName, device_option, with_option
 from lossbench.bench.format import conformance_table, console
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.run.plan import choose_device
@@ -17,6 +18,7 @@ from lossbench.bench.run.plan import choose_device
 @click.command()
 @click.argument("losses", type=LossName(), nargs=-1, metavar="[LOSS]...")
 @click.option("--compiled", is_flag=True, help="+compile variants too, which takes long.")
+@with_option
 @device_option
 def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
     """Show what every implementation of LOSSES does with degenerate inputs, beside the reference.
@@ -25,7 +27,7 @@ def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
     `worse` has none where the reference has one, or is further off than an ordinary error.
     """
     where, out = choose_device(device), console()
-    worker = Worker(torch.get_num_threads())
+    worker = Worker(default_threads())
     try:
         for loss in losses or LossName().names():
             found: dict[str, Sequence[Conformance] | str] = {}

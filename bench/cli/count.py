@@ -1,15 +1,21 @@
 """``count``: what noise does not reach."""
 
 import click
-import torch
 from rich.table import Table
 from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
-from lossbench.bench.cli.options import device_option, loss_argument, size_options, variants_option
+from lossbench.bench.cli.options import (
+    device_option,
+    loss_argument,
+    size_options,
+    variants_option,
+    with_option,
+)
 from lossbench.bench.format import binary, console
 from lossbench.bench.limits import COMMAND_SECONDS
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.counters import count_instructions
 from lossbench.bench.measure.judge import Judgement, judge
@@ -22,6 +28,7 @@ from lossbench.bench.run.plan import check_variants, choose_device, choose_varia
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
 @click.option("--instructions", is_flag=True, help="By valgrind, a minute or two a variant.")
+@with_option
 @device_option
 def count(
     loss: str,
@@ -43,7 +50,7 @@ def count(
     table = Table("variant", box=None, pad_edge=False, header_style="bold")
     for column in ("operators", "waits", "buffers", "peak", "saved", "instructions"):
         table.add_column(column, justify="right")
-    worker = Worker(torch.get_num_threads())
+    worker = Worker(default_threads())
     try:
         for variant in choose_variants(case, variants, compiled=False):
             table.add_row(Text(variant), *_cells(worker, case, variant, instructions=instructions))

@@ -11,16 +11,17 @@ import click
 from rich.markup import escape
 
 from lossbench.bench.cli.figures import check_file
-from lossbench.bench.cli.options import device_option, losses_option
+from lossbench.bench.cli.options import Name, device_option, losses_option, with_option
 from lossbench.bench.errors import writing
 from lossbench.bench.format import console
 from lossbench.bench.gate.compare import BASE, HEAD
 from lossbench.bench.gate.hold import Tell, hold_gate
 from lossbench.bench.gate.plan import COUNTED, TIMED, GatePlan
 from lossbench.bench.gate.table import gate_table
-from lossbench.bench.gate.trees import copy_files, copy_revision
+from lossbench.bench.gate.trees import copy_files, copy_revision, with_outside
 from lossbench.bench.paths import check_checkout
 from lossbench.bench.run.plan import choose_device
+from lossbench.impls.outside import loaded
 
 
 class Percent(click.ParamType[float]):
@@ -82,10 +83,13 @@ threads_option = click.option(
 @margin_option
 @budget_option
 @threads_option
-@click.option("--machine", default="", help="The name this machine goes by in the report.")
+@click.option(
+    "--machine", type=Name(), default="", help="The name this machine goes by in the report."
+)
 @click.option(
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="A report to write."
 )
+@with_option
 @device_option
 def gate(
     base: str,
@@ -108,6 +112,8 @@ def gate(
 
     The exit code is 1 where times, bytes, waits for the device or agreement with float64 got worse,
     2 where something could not be measured, else 0.
+
+    A file that --with names is compared too: one and the same, over the code of either commit.
     """
     check_checkout("gate")
     given: dict[str, Any] = {axis: values for axis, values in sizes.items() if values}
@@ -129,12 +135,22 @@ def gate(
         trees = Path(folder)
         old = copy_revision(BASE, trees, base)
         new = copy_revision(HEAD, trees, head) if head else copy_files(HEAD, trees)
+        files = files_outside()
+        old, new = with_outside(old, files), with_outside(new, files)
         report = hold_gate(old, new, plan, tell)
     if file is not None:
         with writing(file):
             file.write_text(report.to_json())
     console().print(gate_table(report))
     click.get_current_context().exit(report.exit_code)
+
+
+def files_outside() -> list[Path]:
+    """Return the files that ``--with`` named; tell of modules, which no tree can have a copy of."""
+    for origin in loaded():
+        if not origin.is_file:
+            click.echo(f"warning: left out: {origin}; the gate takes files alone", err=True)
+    return [Path(origin.source) for origin in loaded() if origin.is_file]
 
 
 @contextmanager

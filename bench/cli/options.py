@@ -13,6 +13,8 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from lossbench import impls
 from lossbench.bench.errors import UsageError, unknown_name
+from lossbench.bench.machine.quotas import allowed_processors
+from lossbench.impls.outside import register_from, register_installed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -76,6 +78,24 @@ class VariantName(RegisteredName):
         return sorted({each.variant for loss in losses for each in impls.implementations(loss)})
 
 
+def _register(_context: click.Context, _option: click.Parameter, sources: tuple[str, ...]) -> None:
+    """Register what installed packages declare, then what the option names."""
+    for problem in register_installed():
+        click.echo(f"warning: {problem}", err=True)
+    for source in sources:
+        try:
+            register_from(source)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+
+# Eager: what it registers, the other options may name.
+with_option = click.option(
+    "--with", "outside", multiple=True, is_eager=True, expose_value=False, callback=_register,
+    metavar="FILE_OR_MODULE",
+    help="A Python file or module of your own that registers implementations; can be repeated.",
+)  # fmt: skip
+
 loss_argument = click.argument("loss", type=LossName(), metavar="LOSS")
 
 losses_option = click.option(
@@ -136,7 +156,9 @@ class Processors(click.ParamType[tuple[int, ...]]):
         """
         if isinstance(value, tuple):
             return value
-        allowed = set(psutil.Process().cpu_affinity() or ())
+        if not hasattr(psutil.Process, "cpu_affinity"):
+            self.fail("this system binds no process to processors; leave it out", param, ctx)
+        allowed = set(allowed_processors())
         try:
             ends = [part.split("-") for part in value.split(",")]
             chosen = {n for end in ends for n in range(int(end[0]), int(end[-1]) + 1)}
@@ -168,3 +190,21 @@ class Bytes(click.ParamType[int]):
         if count < 1:
             self.fail(f"expected bytes such as 512MiB or 2GiB, got {value!r}", param, ctx)
         return count
+
+
+class Name(click.ParamType[str]):
+    """A name that records keep: text that is UTF-8."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Return the name.
+
+        Raises:
+            click.BadParameter: where its bytes are no UTF-8.
+        """
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            self.fail(f"expected a name in UTF-8, got {value!a}", param, ctx)
+        return str(value)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-import torch
 from rich.console import Console
 from rich.text import Text
 
@@ -15,9 +14,11 @@ from lossbench.bench.cli.options import (
     device_option,
     loss_argument,
     size_options,
+    with_option,
 )
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, console
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.paths import RUNS
 from lossbench.bench.profile.profiling import Profile, profile_folder, profile_variant
@@ -33,6 +34,7 @@ PROFILES = RUNS / "profiles"
 @click.argument("variants", type=VariantName(), nargs=-1, metavar="[VARIANT]...")
 @size_options(batch=64, dim=128, classes=10)
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
+@with_option
 @device_option
 @click.option("--steps", type=click.IntRange(1), default=5, show_default=True, help="To profile.")
 @click.option(
@@ -65,7 +67,7 @@ def profile(
     chosen = tuple(dict.fromkeys(variants)) or choose_variants(case, (), compiled=False)
     if serving:
         check_servable(port)
-    folder, shown, worker = profile_folder(out, case), console(), Worker(torch.get_num_threads())
+    folder, shown, worker = profile_folder(out, case), console(), Worker(default_threads())
     reasons = []
     try:
         for variant in chosen:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lossbench.bench.cli.options import Folder
+from lossbench.bench.cli.options import Folder, with_option
 from lossbench.bench.errors import UsageError
 from lossbench.bench.paths import RUNS
 from lossbench.bench.report import write_report
@@ -13,6 +13,7 @@ from lossbench.bench.report.readme import renew
 
 
 @click.command()
+@with_option
 @click.argument("runs", type=Folder, nargs=-1)
 @click.option("--out", type=Folder, help="Folder to write to; `report` in the run's by default.")
 @click.option(

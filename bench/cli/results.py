@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lossbench.bench.cli.options import Folder
+from lossbench.bench.cli.options import Folder, with_option
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
 from lossbench.bench.frame import tidy
@@ -19,6 +19,7 @@ from lossbench.bench.show.results import results_table, warnings
 
 
 @click.command()
+@with_option
 @click.argument("runs", type=Folder, nargs=-1)
 @click.option("--loss", "losses", multiple=True, help="Show this loss only; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print every figure of every record as JSON.")

@@ -5,21 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES
 from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.cli.options import (
     Bytes,
     Folder,
+    Name,
     Processors,
     device_option,
     losses_option,
     refuse_beside,
     variants_option,
+    with_option,
 )
 from lossbench.bench.cli.results import print_results
 from lossbench.bench.limits import VARIANT_SECONDS
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS
 from lossbench.bench.run.plan import (
     RunPlan,
@@ -27,6 +29,7 @@ from lossbench.bench.run.plan import (
     choose_tasks,
     drop_unregistered,
     read_plan,
+    register_planned,
     start_run,
 )
 from lossbench.bench.run.records import read_records
@@ -46,6 +49,7 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 @click.option("--autocast", is_flag=True, help="Hold float32, and run under autocast to --dtype.")
 @click.option("--data", type=click.Choice(DATA_KINDS), multiple=True)
 @click.option("--compiled/--eager", default=None, help="Measure +compile variants too, or none.")
+@with_option
 @device_option
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), help="Seconds to sample a phase of a case."
@@ -65,7 +69,9 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 @click.option(
     "--memory", type=Bytes(), help="What a worker may allocate, as in 4GiB; most of what is free."
 )
-@click.option("--machine", default="", help="The name this machine goes by in the records.")
+@click.option(
+    "--machine", type=Name(), default="", help="The name this machine goes by in the records."
+)
 @click.option("--out", type=Folder, help="Folder of the run.")
 @click.option("--resume", type=Folder, help="A run's folder.")
 def run_cases(
@@ -93,7 +99,9 @@ def run_cases(
     """
     if resume is not None:
         refuse_beside("resume")
-        folder, (plan, skipped) = resume, drop_unregistered(read_plan(resume))
+        planned = read_plan(resume)
+        register_planned(planned)
+        folder, (plan, skipped) = resume, drop_unregistered(planned)
         for line in skipped:
             click.echo(line, err=True)
     else:
@@ -104,7 +112,7 @@ def run_cases(
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
             half_width=half_width,
-            threads=threads or len(affinity) or torch.get_num_threads(),
+            threads=threads or len(affinity) or default_threads(),
             machine=machine,
             affinity=affinity,
             memory_bytes=memory,

@@ -3,7 +3,6 @@
 from typing import IO
 
 import click
-import torch
 from pydantic import ConfigDict, RootModel
 from pydantic.dataclasses import dataclass
 from rich.text import Text
@@ -15,10 +14,12 @@ from lossbench.bench.cli.options import (
     loss_argument,
     size_options,
     variants_option,
+    with_option,
 )
 from lossbench.bench.format import console
 from lossbench.bench.limits import SCALING_SECONDS
 from lossbench.bench.machine.environment import Environment, current_environment
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Worker
 from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
 from lossbench.bench.scaling.largest import LargestBatch, find_largest, free_memory
@@ -56,6 +57,7 @@ class ScalingReport:
 @click.option(
     "--memory", type=Bytes(), help="For the largest batch, as in 2GiB; 4/5 of what is free."
 )
+@with_option
 @device_option
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), default=0.3, show_default=True,
@@ -90,7 +92,7 @@ def scaling(
     check_variants([loss], variants)
     names = tuple(dict.fromkeys(variants)) or choose_variants(centre, (), compiled=False)
     sweeps = {axis: sweep(centre, axis, points) for axis in axes_of(loss)}
-    threads = threads or torch.get_num_threads()
+    threads = threads or default_threads()
     memory = memory or free_memory(centre.device)
     out, worker, fresh = console(), Worker(threads), Worker(threads)
     try:

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import torch
 
 from lossbench.bench.cli.figures import finish, make_folder
-from lossbench.bench.cli.options import device_option
+from lossbench.bench.cli.options import Name, device_option
 from lossbench.bench.format import console
+from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS, SELFTESTS
 from lossbench.bench.run.plan import choose_device
 from lossbench.bench.selftest import SelfTestPlan, Tell, run_selftest
@@ -51,7 +51,7 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 1
 )
 @click.option("--quick", is_flag=True, help="A few trials, to see that it works.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
-@click.option("--machine", default="", help="The name this machine goes by.")
+@click.option("--machine", type=Name(), default="", help="The name this machine goes by.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -77,7 +77,7 @@ def selftest(
         trials=min(trials, QUICK_TRIALS) if quick else trials,
         gate_pairs=min(gate_pairs, QUICK_PAIRS) if quick else gate_pairs,
         budget_seconds=budget,
-        threads=threads or torch.get_num_threads(),
+        threads=threads or default_threads(),
         device=choose_device(device),
         processes=processes,
         machine=machine,

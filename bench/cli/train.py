@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from lossbench.bench.cli.options import Folder, device_option, variants_option
+from lossbench.bench.cli.options import Folder, device_option, variants_option, with_option
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
 from lossbench.bench.limits import TRAINING_SECONDS
@@ -42,6 +42,7 @@ from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_tab
     help="How many steps of a variant are held against the reference's.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@with_option
 @device_option
 @click.option("--share/--no-share", default=True, help="Time the loss's share of a step.")
 @click.option(

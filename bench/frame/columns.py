@@ -18,6 +18,7 @@ SUBJECT: dict[str, tuple[str, str]] = {
     "made": ("datetime64[ns, UTC]", "the time of the measurement"),
     "loss": ("string", "the Loss"),
     "variant": ("string", "the Implementation of the Loss"),
+    "origin": ("string", "the file or package from outside that registered it, and its hash"),
     "batch": ("Int64", "B, samples"),
     "dim": ("Int64", "D"),
     "classes": ("Int64", "C"),

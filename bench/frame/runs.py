@@ -41,6 +41,7 @@ def record_row(record: Record) -> dict[str, Any]:
         "torch": environment.torch,
         **case_row(record.case),
         "variant": record.variant,
+        "origin": str(record.origin) if record.origin else None,
         "status": record.status,
         "reason": record.reason,
         **figures(record),

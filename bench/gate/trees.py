@@ -11,16 +11,24 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
 from lossbench.bench.errors import UsageError
-from lossbench.bench.gate.redirecting import redirect_folder
+from lossbench.bench.gate.redirecting import redirect_folder, redirect_imports
 from lossbench.bench.paths import ROOT
 
 ROOMS = ("impls", "reference")
 WORKING_TREE = "working tree"
+# What a copy's top gives, as lossbench's does: the names of its impls.
+PUBLIC_NAMES = """from importlib import import_module
+
+
+def __getattr__(name):
+    return getattr(import_module(f"{__name__}.impls"), name)
+"""
 # What the gate calls of them.
 INTERFACE = ("losses", "loss", "implementations", "implementation")
 
@@ -33,11 +41,13 @@ class Tree:
         name: the beginning of its package's name, ``base`` or ``head``.
         folder: the folder that holds the package.
         label: the commit in short, or "working tree".
+        outside: the names, in its package, of the copies of files from outside.
     """
 
     name: str
     folder: Path
     label: str
+    outside: tuple[str, ...] = ()
 
     @property
     def package(self) -> str:
@@ -57,10 +67,18 @@ class Tree:
             package = importlib.import_module(f"{self.package}.impls")
         except Exception as error:
             raise UsageError(f"{self.label}: its impls raises {error!r} at import") from error
+        self._load_outside()
         missing = [name for name in INTERFACE if not callable(getattr(package, name, None))]
         if missing:
             raise UsageError(f"{self.label}: its impls has no {', '.join(missing)}")
         return package
+
+    def _load_outside(self) -> None:
+        for name in self.outside:
+            try:
+                importlib.import_module(f"{self.package}.{name}")
+            except Exception as error:
+                raise UsageError(f"{self.label}: what --with names raises {error!r}") from error
 
     def file(self, path: str) -> Path:
         """Return where a file of the original, ``impls/fused/center.py``, stands in the copy."""
@@ -104,6 +122,26 @@ def copy_files(name: str, folder: Path) -> Tree:
     return _as_package(tree)
 
 
+def with_outside(tree: Tree, files: Iterable[Path]) -> Tree:
+    """Return a tree with files from outside, each of which registers with the tree's own registry.
+
+    Raises:
+        UsageError: if one cannot be read.
+    """
+    names = []
+    for number, path in enumerate(files):
+        names.append(f"outside_{number}")
+        try:
+            code = path.read_bytes()
+        except OSError as error:
+            raise UsageError(
+                f"{path}: {error.strerror}; expected a file that can be read"
+            ) from error
+        copy = redirect_imports(code, {"lossbench": tree.package})
+        tree.file(f"{names[-1]}.py").write_bytes(copy)
+    return replace(tree, outside=tuple(names))
+
+
 def _commit(revision: str) -> str:
     done = _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if done.returncode:
@@ -124,7 +162,7 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 def _as_package(tree: Tree) -> Tree:
     """Make a copy importable by its own name, whichever names its commit's imports have."""
-    tree.file("__init__.py").touch()
+    tree.file("__init__.py").write_text(PUBLIC_NAMES)
     # Before it had one name, lossbench, its rooms were packages of their own.
     old = {room: f"{tree.package}.{room}" for room in ROOMS}
     redirect_folder(tree.file(""), {"lossbench": tree.package, **old})

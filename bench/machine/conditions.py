@@ -9,6 +9,8 @@ import psutil
 import torch
 from pydantic.dataclasses import dataclass
 
+from lossbench.bench.machine.quotas import available_memory, read_quotas
+
 SYSTEM = Path("/sys/devices/system/cpu")
 PRESSURE = Path("/proc/pressure/memory")
 # From here on the other processes can cost a two-thread step whole slices of the scheduler.
@@ -29,6 +31,7 @@ class Conditions:
         memory_available_bytes: what could be allocated without swapping.
         memory_pressure: share of the last ten seconds, in %, that some process waited for memory.
         gpu_processes: other processes that compute on the GPU.
+        held_back: how often the container has used up its processor quota since it was made.
     """
 
     load: float = 0.0
@@ -38,6 +41,7 @@ class Conditions:
     memory_available_bytes: int = 0
     memory_pressure: float = 0.0
     gpu_processes: int = 0
+    held_back: int = 0
 
     def warnings(self, cores: int) -> tuple[str, ...]:
         """Return what spoils times on so many processors, a line each."""
@@ -59,6 +63,8 @@ class Conditions:
             yield "less than a tenth of the memory is free: large cases may run out of it"
         if self.gpu_processes:
             yield f"{self.gpu_processes} other processes compute on the GPU"
+        if self.held_back:
+            yield f"the container was held back by its processor quota {self.held_back} times"
 
 
 def current_conditions() -> Conditions:
@@ -68,9 +74,10 @@ def current_conditions() -> Conditions:
         governor=_text(SYSTEM / "cpu0/cpufreq/scaling_governor"),
         turbo=_turbo(),
         throttles=_throttles(),
-        memory_available_bytes=psutil.virtual_memory().available,
+        memory_available_bytes=available_memory(),
         memory_pressure=_memory_pressure(),
         gpu_processes=_gpu_processes(),
+        held_back=read_quotas().throttled,
     )
 
 

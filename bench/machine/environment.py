@@ -11,6 +11,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.machine.conditions import Conditions, current_conditions
+from lossbench.bench.machine.quotas import allowed_processors, default_threads, read_quotas
 from lossbench.bench.paths import ROOT
 
 PACKAGES = (
@@ -47,6 +48,8 @@ class Environment:
         dirty: whether the checkout differed from the commit in what is measured or measures.
         packages: versions of what is installed beside torch.
         variables: settings of the allocator and the thread pools.
+        quota_processors: the processor time per second that the container may use; 0 for no limit.
+        quota_memory_bytes: the memory that the container may use; 0 for no limit.
     """
 
     machine: str
@@ -66,11 +69,17 @@ class Environment:
     dirty: bool
     packages: dict[str, str]
     variables: dict[str, str]
+    quota_processors: float = 0.0
+    quota_memory_bytes: int = 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What spoils the times of this environment, a line each."""
-        return self.conditions.warnings(self.cores)
+        warnings = self.conditions.warnings(self.cores)
+        if 0 < self.quota_processors < self.threads:
+            quota = f"{self.quota_processors:g} processors are granted to {self.threads} threads"
+            warnings += (f"{quota}: the container is held back in the middle of a step",)
+        return warnings
 
 
 def current_environment(
@@ -83,13 +92,13 @@ def current_environment(
         threads: how many torch will compute with; by default what it has now.
         affinity: the processors it will use; by default those that it may use now.
     """
-    allowed = affinity or tuple(psutil.Process().cpu_affinity() or ())
+    allowed, quotas = affinity or allowed_processors(), read_quotas()
     return Environment(
         machine=machine or platform.node(),
         cpu=_cpu_name(),
         cores=len(allowed),
         memory_bytes=psutil.virtual_memory().total,
-        threads=threads or torch.get_num_threads(),
+        threads=threads or default_threads(),
         affinity=allowed,
         conditions=current_conditions(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
@@ -102,6 +111,8 @@ def current_environment(
         dirty=bool(_git("status", "--porcelain", "--", "bench", "impls", "lossbench", "reference")),
         packages=_versions(),
         variables={k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)},
+        quota_processors=quotas.processors,
+        quota_memory_bytes=quotas.memory_bytes,
     )
 
 

@@ -1,57 +1,27 @@
-"""A process that measures, and is replaced when it dies, hangs or runs out of memory."""
+"""A process that measures, and is replaced when it dies, hangs, fails or was changed."""
 
-import ctypes
-import multiprocessing
 import os
-import signal
-import sys
-import tempfile
-import warnings
-from collections.abc import Callable
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
-import psutil
-import torch
-from pebble import ProcessExpired, ProcessPool
+from lossbench.bench.machine.process import WorkerProcess
+from lossbench.bench.machine.replies import Failure, Lost
+from lossbench.bench.machine.scratch import ScratchFolder
+from lossbench.bench.machine.serving import WorkerSettings
+from lossbench.impls.outside import Origin, loaded, register_again
+
+__all__ = ["Failure", "Lost", "Worker"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Failure = Literal["failed", "crashed", "oom", "timeout"]
-
-# Of Linux's prctl: which signal a process gets when its parent ends.
-PR_SET_PDEATHSIG = 1
 SILENT_TRACKER = "ignore::UserWarning:multiprocessing.resource_tracker"
-MEMORY_SHARE = 0.9
-CLOSING_SECONDS = 5.0
-# How often it is looked whether there is anything left to wait for.
-LOOK_SECONDS = 1.0
-# After one of these every later call of the process fails as well.
-BROKEN_DEVICE = ("CUDA error", "device-side assert", "CUDNN_STATUS", "CUBLAS_STATUS_EXECUTION")
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
-
-
-class Lost(Exception):  # noqa: N818 - what was lost is an answer, and the caller goes on
-    """What was asked of the worker gave no answer.
-
-    Attributes:
-        status: how it was lost.
-    """
-
-    def __init__(self, status: Failure, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class Worker:
-    """One process, asked one thing at a time.
-
-    A fresh interpreter, not a fork: torch's threads and CUDA do not survive one.
-    """
+    """One process, asked one thing at a time; started when it is first asked."""
 
     def __init__(
         self,
@@ -61,150 +31,65 @@ class Worker:
         memory_bytes: int | None = None,
         compiled: Path | None = None,
     ) -> None:
-        """Have a process started.
+        """Set how the process is to be.
 
         Args:
-            threads: that it computes with.
+            threads: how many threads torch computes with.
             affinity: the processors that it may use, by number; by default all.
             memory_bytes: how much it may allocate; by default most of what is available.
-            compiled: where compiled code is kept; by default a folder of its own, so that each
-                first compilation is a cold one, whatever ran here before.
+            compiled: the folder of compiled code; by default one of its own, so that each first
+                compilation is a cold one, whatever ran here before.
         """
-        self._own = None if compiled else tempfile.TemporaryDirectory(prefix="lossbench-")
-        folder = compiled or Path(self._own.name if self._own else "")
-        self._settings = (threads, affinity, memory_bytes, str(folder), os.getpid())
+        self._own = None if compiled else ScratchFolder()
+        folder = compiled or (self._own.path if self._own else "")
+        self._settings = WorkerSettings(threads, affinity, memory_bytes, str(folder), os.getpid())
         # The compiler's semaphores outlive a worker that is ended; Python clears them away, and
         # would tell of it when the parent ends.
         os.environ.setdefault("PYTHONWARNINGS", SILENT_TRACKER)
         # torch warns of each buffer that a profile sees released and did not see allocated.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        self._pool = self._start()
+        self._process: WorkerProcess | None = None
         self._asked = False
-
-    def _start(self) -> ProcessPool:
-        return ProcessPool(
-            max_workers=1,
-            context=multiprocessing.get_context("spawn"),
-            initializer=_prepare,
-            initargs=self._settings,
-        )
 
     def ask(self, timeout: float, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a function of a module gives in the worker.
 
         Raises:
-            Lost: where it raises, dies, or gives no answer within ``timeout`` seconds.
+            Lost: where it raises, dies, changes the process, or gives no answer within ``timeout``
+                seconds. All but a lack of memory costs the process.
         """
-        if not self._pool.active:
-            self._replace()
+        process = self._process = self._process or WorkerProcess(self._settings)
         self._asked = True
-        future = self._pool.schedule(question, args=args, kwargs=kwargs, timeout=timeout)
-        error = _wait(future, self._pool)
+        # What another process of this command loads must not be missing in this one.
+        asked = (loaded(), question, args, kwargs)
+        try:
+            answer = process.ask(timeout, (_answer, asked, {}))
+        except Lost as lost:
+            # What raised may have been interrupted anywhere; an allocation is refused as a whole.
+            if lost.status != "oom" or not process.alive:
+                self._process = None
+                process.end()
+            self._asked = False
+            raise
         self._asked = False
-        if error is not None:
-            lost = _lost(error, timeout)
-            if lost.status == "crashed":
-                self._replace()
-            raise lost from None
-        answer: T = future.result()
-        return answer
+        return cast(T, answer)
 
     def close(self) -> None:
         """End the process, whatever it does: an idle one by itself, for it to leave nothing."""
-        if not self._asked:
-            self._pool.close()  # type: ignore[no-untyped-call]
-            with suppress(FutureTimeoutError):
-                self._pool.join(CLOSING_SECONDS)
-        self._stop()
+        process, self._process = self._process, None
+        if process and self._asked:
+            process.end()
+        elif process:
+            process.close()
         if self._own:
-            self._own.cleanup()
-
-    def _replace(self) -> None:
-        # Pebble itself replaces neither a process that ended while it started nor one whose device
-        # has become unusable.
-        self._stop()
-        self._pool = self._start()
-
-    def _stop(self) -> None:
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+            self._own.remove()
 
 
-def _wait(future: Any, pool: ProcessPool) -> BaseException | None:
-    """Return the exception that a future ends with, or ``None`` where it has a result.
-
-    Pebble forgets what is asked while it finds that the process has ended: that never ends.
-    """
-    while True:
-        try:
-            error: BaseException | None = future.exception(LOOK_SECONDS)
-        except FutureTimeoutError:
-            if not pool.active and not future.done():
-                return BrokenProcessPool()
-        else:
-            return error
-
-
-def _lost(error: BaseException, timeout: float) -> Lost:
-    if isinstance(error, FutureTimeoutError):
-        return Lost("timeout", f"no answer within {timeout:.0f} s")
-    if isinstance(error, BrokenProcessPool):
-        return Lost("crashed", "the worker ended while it started")
-    if isinstance(error, ProcessExpired):
-        return Lost("crashed", f"the worker ended with {_ending(error.exitcode)}")
-    text = str(error).strip()
-    first = text.splitlines()[0] if text else type(error).__name__
-    if any(sign in text for sign in BROKEN_DEVICE):
-        return Lost("crashed", f"it left CUDA broken: {first}")
-    if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY):
-        return Lost("oom", first)
-    return Lost("failed", f"{type(error).__name__}: {first}")
-
-
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    return f"signal {signal.Signals(-code).name}"
-
-
-def _prepare(
-    threads: int, affinity: tuple[int, ...], memory_bytes: int | None, compiled: str, parent: int
-) -> None:
-    _die_with(parent)
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of the worker.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled
-    # The compiler deprecates parts of itself, at every compilation anew.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
-    if affinity:
-        psutil.Process().cpu_affinity(list(affinity))
-    torch.set_num_threads(threads)
-    _cap_memory(memory_bytes)
-
-
-def _die_with(parent: int) -> None:
-    """Have Linux end this process with its parent, however that ends and however busy this one."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        # It ended before the request was made.
-        os._exit(1)
-
-
-def _cap_memory(memory_bytes: int | None) -> None:
-    """Have an allocation beyond the machine's memory refused, before the system kills for it.
-
-    CUDA reserves addresses far beyond what it uses, so that with it no such cap can be set: there
-    the caching allocator is held to a share of the device.
-    """
-    if torch.cuda.is_available():
-        if memory_bytes is not None:
-            total = torch.cuda.get_device_properties().total_memory
-            torch.cuda.set_per_process_memory_fraction(min(memory_bytes / total, 1.0))
-        return
-    import resource
-
-    room = int(MEMORY_SHARE * psutil.virtual_memory().available)
-    limit = psutil.Process().memory_info().vms + min(memory_bytes or room, room)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+def _answer(
+    origins: Iterable[Origin], question: Callable[..., T], args: Any, kwargs: Mapping[str, Any]
+) -> T:
+    """Return the answer to a question, with the same outside contenders as in the parent."""
+    # The parent has shown what they print while they are imported.
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+        register_again(origins)
+    return question(*args, **kwargs)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Outcome, Workload, mirrored
+from lossbench.bench.machine.guards import generators_untouched
 from lossbench.bench.measure.deviation import Errors, errors_of
 from lossbench.impls.registry import REFERENCE
 
@@ -172,7 +173,8 @@ def steps(
     results = []
     for draw in range(len(workload.inputs)):
         workload.reset(module)
-        results.append(quantities(workload.step(module, draw)))
+        with generators_untouched():
+            results.append(quantities(workload.step(module, draw)))
     return tuple(results)
 
 

@@ -10,6 +10,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.guards import GUARD
 from lossbench.bench.measure.agreement import workload_of
 
 
@@ -78,10 +79,11 @@ def measure_compilation(case: Case, implementation: impls.Implementation) -> Com
 @cache
 def start_compiler() -> float:
     """Compile a tiny function, and return the seconds: the compiler imports and probes first."""
-    start = time.perf_counter()
-    twice = torch.compile(lambda x: 2 * x)
-    twice(torch.ones(2))
-    return time.perf_counter() - start
+    with GUARD.own_changes():
+        start = time.perf_counter()
+        twice = torch.compile(lambda x: 2 * x)
+        twice(torch.ones(2))
+        return time.perf_counter() - start
 
 
 def measure_warm_compilation(workload: Workload, module: torch.nn.Module) -> WarmCompilation:

@@ -13,6 +13,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.measure.agreement import workload_of
 from lossbench.bench.paths import IMPORT_FOLDER
+from lossbench.impls.outside import loaded
 
 # The CPU needs the results of these operators before it continues, so on CUDA each of them waits.
 WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::_unique2")
@@ -68,6 +69,8 @@ def count_instructions(case: Case, variant: str) -> int:
             "from lossbench import impls\n"
             "from lossbench.bench.case.cases import Case\n"
             "from lossbench.bench.measure.counters import step_of\n"
+            "from lossbench.impls.outside import Origin, register_again\n"
+            f"register_again({loaded()!r})\n"
             f"step = step_of({case!r}, impls.implementation({case.loss!r}, {variant!r}))"
         ),
         num_threads=1,

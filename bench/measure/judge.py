@@ -14,6 +14,7 @@ from lossbench import impls
 from lossbench.bench.case.calls import prepare_calls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
+from lossbench.bench.machine.guards import generators_untouched
 from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
 from lossbench.bench.measure.compilation import (
     Compilation,
@@ -151,5 +152,7 @@ def sample_modules(
     resets = {name: call.reset for name, call in calls.items()}
     forwards = {name: call.forward for name, call in calls.items()}
     steps = {name: call.step for name, call in calls.items()}
-    forward = interleave(forwards, REFERENCE, sampling, resets, device)
-    return forward, interleave(steps, REFERENCE, sampling, resets, device)
+    with generators_untouched():
+        forward = interleave(forwards, REFERENCE, sampling, resets, device)
+        step = interleave(steps, REFERENCE, sampling, resets, device)
+    return forward, step

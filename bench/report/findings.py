@@ -98,6 +98,12 @@ def untimed(frame: "pd.DataFrame") -> "pd.DataFrame":
     return missing.groupby(keys, sort=False, dropna=False).size().rename("cells").reset_index()
 
 
+def outside(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the variants that came from outside lossbench: a row a label, variant and origin."""
+    keys = ["label", "loss", "variant", "origin"]
+    return frame.dropna(subset="origin")[keys].drop_duplicates()
+
+
 def growth(rows: "pd.DataFrame", axis: str) -> "pd.DataFrame":
     """Return the rows that differ along an axis alone: those with the most values of it.
 

@@ -57,6 +57,7 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "plots": plots,
         "conformance": evidence.conformance,
         "environments": evidence.environments,
+        "outside": _few(findings.outside(frame), names),
         "degenerate": DEGENERATE,
         "legend": legend,
         "metrics": SHOWN,

@@ -14,8 +14,10 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.errors import UsageError, unknown_name
+from lossbench.bench.files import write_whole
 from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.sampling import HALF_WIDTH
+from lossbench.impls.outside import Origin, origin_of, register_again
 from lossbench.impls.registry import REFERENCE
 
 PLAN = "plan.json"
@@ -36,6 +38,7 @@ class RunPlan:
             compared the variants samples too.
         memory_bytes: largest memory that a worker may allocate; by default most of the available.
         half_width: relative half-width of a speed-up's interval at which a process stops sampling.
+        outside: files and modules from outside lossbench that registered some of the variants.
     """
 
     tasks: tuple[tuple[Case, tuple[str, ...]], ...]
@@ -47,6 +50,7 @@ class RunPlan:
     processes: int = 1
     memory_bytes: int | None = None
     half_width: float = HALF_WIDTH
+    outside: tuple[Origin, ...] = ()
 
     @property
     def cells(self) -> list[tuple[Case, str]]:
@@ -59,16 +63,18 @@ class RunPlanFile(RootModel[RunPlan]):
 
 
 def start_run(folder: Path, plan: RunPlan) -> None:
-    """Make the folder of a new run.
+    """Make the folder of a new run; its plan names the origin of variants from outside lossbench.
 
     Raises:
         UsageError: if the folder has a run already, or cannot be made.
     """
     if (folder / PLAN).exists():
         raise UsageError(f"{folder} has a run already; --resume {folder} continues it")
+    found = {origin_of(case.loss, variant): None for case, variant in plan.cells}
+    plan = replace(plan, outside=tuple(filter(None, found)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PLAN).write_text(RunPlanFile(plan).model_dump_json(indent=1) + "\n")
+        write_whole(folder / PLAN, RunPlanFile(plan).model_dump_json(indent=1) + "\n")
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; expected a folder to write to") from error
 
@@ -85,6 +91,18 @@ def read_plan(folder: Path) -> RunPlan:
         raise UsageError(f"{folder} has no run: there is no {PLAN}") from None
     except ValidationError:
         raise UsageError(f"{folder / PLAN} is damaged; start a new run") from None
+
+
+def register_planned(plan: RunPlan) -> None:
+    """Register the contenders from outside lossbench that a plan names.
+
+    Raises:
+        UsageError: if one cannot be imported, or its code has changed since the run began.
+    """
+    try:
+        register_again(plan.outside)
+    except ValueError as error:
+        raise UsageError(f"{error}; restore it, or start a new run") from error
 
 
 def drop_unregistered(plan: RunPlan) -> tuple[RunPlan, list[str]]:

@@ -28,6 +28,7 @@ from lossbench.bench.run.order import is_registered
 from lossbench.bench.timing.samples import Timing
 from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase
+from lossbench.impls.outside import Origin
 
 RECORDS = "records.jsonl"
 
@@ -60,6 +61,8 @@ class Record:
         conformance: behaviour of the variant with degenerate inputs, which have a size of their
             own.
         made: time of the measurement, ISO 8601 in UTC.
+        origin: file or module from outside lossbench that registered the variant; ``None`` for
+            lossbench's own.
         schema: version of this layout; ``bench.run.former`` has the history of versions.
 
     Raises:
@@ -81,6 +84,7 @@ class Record:
     warm_compilation: WarmCompilation | None = None
     ceilings: Ceilings | None = None
     conformance: tuple[Conformance, ...] = ()
+    origin: Origin | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

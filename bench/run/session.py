@@ -1,21 +1,25 @@
 """Run a plan: compare, count and time every variant of every Case, and record each at once."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import torch
+
 from lossbench.bench.case.cases import Case
+from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import sampling_seconds
 from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.machine.scratch import ScratchFolder, sweep_scratch_folders
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.ceilings import Ceilings, measure_ceilings
 from lossbench.bench.measure.judge import Judgement, Times, judge_variant, measure_times
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
 from lossbench.bench.timing.sampling import Sampling
+from lossbench.impls.outside import origin_of
 from lossbench.impls.registry import REFERENCE
 
 
@@ -35,6 +39,7 @@ def run(folder: Path, plan: RunPlan, watcher: RunWatcher) -> None:
     Raises:
         UsageError: if the record file cannot be read or written.
     """
+    sweep_scratch_folders()
     with record_file(folder) as file:
         status = {record.cell: record.status for record in read_records(folder)}
         with Session(plan, watcher) as session:
@@ -55,25 +60,37 @@ class Session:
         self.watcher = watcher
         self.environment = current_environment(plan.machine, plan.threads, plan.affinity)
         # All workers share it, so those that sample find the code that the judge compiled.
-        self._compiled = tempfile.TemporaryDirectory(prefix="lossbench-")
+        self._compiled = ScratchFolder()
         self.judge = self._worker()
         self._ceilings: dict[tuple[str, str], Ceilings] = {}
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Start the worker, and return the session.
+
+        Raises:
+            UsageError: if the worker does not start.
+        """
+        try:
+            self.judge.ask(self.plan.timeout_seconds, torch.get_num_threads)
+        except Lost as lost:
+            self.__exit__()
+            raise UsageError(
+                f"no worker can measure here: {lost}; expected room for torch within `ulimit -v` "
+                "and --memory"
+            ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the worker."""
         self.judge.close()
-        self._compiled.cleanup()
+        self._compiled.remove()
 
     def _worker(self) -> Worker:
         return Worker(
             self.plan.threads,
             affinity=self.plan.affinity,
             memory_bytes=self.plan.memory_bytes,
-            compiled=Path(self._compiled.name),
+            compiled=self._compiled.path,
         )
 
     def measure(self, case: Case, variants: list[str], *, baseline: bool) -> Iterator[Record]:
@@ -173,7 +190,8 @@ class Session:
         self, case: Case, variant: str, status: Status, reason: str = "", **seen: Any
     ) -> Record:
         made = datetime.now(UTC).isoformat(timespec="seconds")
-        return Record(case, variant, status, self.environment, made, reason, **seen)
+        origin = origin_of(case.loss, variant)
+        return Record(case, variant, status, self.environment, made, reason, **seen, origin=origin)
 
 
 def _seen(found: Judgement | Times) -> dict[str, Any]:

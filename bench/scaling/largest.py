@@ -16,11 +16,11 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import psutil
 import torch
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.case.cases import Case
+from lossbench.bench.machine.quotas import available_memory
 from lossbench.bench.machine.worker import Failure, Lost, Worker
 from lossbench.bench.scaling.capped import step_within
 from lossbench.bench.scaling.laws import Scaling
@@ -114,7 +114,7 @@ def largest_within(coefficients: tuple[float, float, float], memory_bytes: int) 
 
 def free_memory(device: str) -> int:
     """Return the default memory of a device, in bytes: four fifths of what is free."""
-    free = torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
+    free = torch.cuda.mem_get_info()[0] if device == "cuda" else available_memory()
     return int(FREE_SHARE * free)
 
 

@@ -13,6 +13,7 @@ from lossbench.bench.frame.runs import record_row
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
 from lossbench.bench.measure.compilation import WarmCompilation
 from lossbench.bench.metrics import SHOWN, derived
+from lossbench.bench.printable import printable
 from lossbench.bench.run.economics import best_eager, break_even_steps
 from lossbench.bench.run.order import UNREGISTERED, place_of_record
 from lossbench.bench.run.records import Record, Status
@@ -73,7 +74,9 @@ def _notes(record: Record) -> Iterable[str]:
     if not record.registered:
         yield UNREGISTERED
     if record.reason:
-        yield f"{record.status}: {record.reason}"
+        yield f"{record.status}: {printable(record.reason)}"
+    if record.origin:
+        yield f"from {record.origin}"
     if record.compilation:
         done = record.compilation
         yield (

@@ -1,8 +1,8 @@
 """Losses of documents 000, 001 and 002, which pull each sample towards the centre of its class."""
 
-from lossbench.impls.catalogue.notes import INT_LABELS
+from lossbench.impls.catalogue.notes import INT_LABELS, moving_limits
 from lossbench.impls.cost import Cost
-from lossbench.impls.loss import Loss
+from lossbench.impls.loss import Loss, Moved
 from lossbench.reference.center import CenterAllPairs, CenterMse, Island, SoftmaxCenterUnsquared
 from lossbench.reference.center_squared import Center, SoftmaxCenter
 from lossbench.reference.outputs import LossAndLogits, LossOnly
@@ -56,6 +56,8 @@ CENTERS = (
         inputs="labelled",
         output=LossAndLogits,
         cost=SOFTMAX_AND_CENTERS,
+        moved=Moved("centers", "center_rate"),
+        reference_limits=moving_limits("with a center_rate"),
         departures=("the linear layer has no bias, as in 001", CENTRES_MOVE, SUM_OVER_BATCH),
     ),
     Loss(
@@ -77,10 +79,13 @@ CENTERS = (
             forward_elements="B*D + 2*C*D",
             step_elements="3*B*D + U*D + 3*C*D",
         ),
+        moved=Moved("centers", in_evaluation=True),
+        reference_limits=moving_limits(),
         departures=(
             "the paper squares the distance of each sample to its own centre; here the distances "
             "of all pairs are added up, not squared",
             "centres of absent classes decay by μ at each call",
+            "centres move in evaluation too, as in the document: its forward always moves them",
             "centres move twice: by the average, and by the optimizer through their gradient",
             "repaired: the printed sum per class cannot run, or is wrong; here it is index_add_",
         ),
@@ -95,6 +100,8 @@ CENTERS = (
         inputs="labelled",
         output=LossOnly,
         cost=OWN_CENTERS,
+        moved=Moved("centers", "center_rate"),
+        reference_limits=moving_limits("with a center_rate"),
         departures=(CENTRES_MOVE, SUM_OVER_BATCH),
     ),
     Loss(

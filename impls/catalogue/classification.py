@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from lossbench.impls.catalogue.notes import INT_LABELS
 from lossbench.impls.cost import Cost
-from lossbench.impls.loss import Loss
+from lossbench.impls.loss import Loss, Moved
 from lossbench.reference.margin import ArcFace, ArcFaceGuarded, SphereFace
 from lossbench.reference.outputs import LossAndLogits
 from lossbench.reference.softmax import ModifiedSoftmax, NormFace, Softmax
@@ -96,6 +96,8 @@ CROSS_ENTROPIES = (
         output=LossAndLogits,
         cost=COSINES,
         bounds={"margin": (0, 5)},
+        moved=Moved("iteration", in_evaluation=True),
+        reference_limits={"export": "refused: it reads its counter by .item()"},
         departures=(
             "the counter of calls increases in evaluation too",
             "the document's counter is not in the state_dict; here it is the buffer `iteration`",

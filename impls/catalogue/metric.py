@@ -28,6 +28,8 @@ DIFFERENCES = Cost(
     step_elements="6*B*D",
 )
 
+ONE_CLASS = "a batch of only one class (or one sample) is refused: its anchors have no negative"
+
 METRIC = (
     Loss(
         name="triplet_batch_hard",
@@ -50,6 +52,7 @@ METRIC = (
         needs_negatives=True,
         departures=(
             ITSELF_POSITIVE,
+            ONE_CLASS,
             "the document never uses its argument `batch_size`; it is left out here",
             "`correct` is a tensor; the document's .item() waits for the device",
             ROUNDED_SQUARES,
@@ -72,7 +75,9 @@ METRIC = (
             "vanish at distances above about 14",
             "1e-6 is added to the sum of the weights",
             "in a batch of one class the closest negative is at distance 0; no error is raised",
-            "the soft margin overflows where the distances differ by more than 88",
+            "in float32 the reference's soft margin overflows where the distances differ by more "
+            "than 88; other variants do not overflow",
+            ROUNDED_SQUARES,
             "`normalize` is an argument of the constructor; in the document, of forward",
             "`correct` is a tensor; the document's .item() waits for the device",
             IN_PLACE_PRODUCT,
@@ -90,7 +95,7 @@ METRIC = (
         output=LossAndCorrect,
         cost=WEIGHTED,
         needs_negatives=True,
-        departures=(ITSELF_POSITIVE, ROUNDED_SQUARES),
+        departures=(ITSELF_POSITIVE, ONE_CLASS, ROUNDED_SQUARES),
     ),
     Loss(
         name="contrastive_whole_batch",

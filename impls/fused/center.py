@@ -3,14 +3,24 @@
 A gather, a difference and a sum have no intermediate that a backward pass of ours would save.
 """
 
-import torch
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import ClassCenters, RatedCenters
+from lossbench.impls.state import MOVES_EAGERLY, ClassCenters, RatedCenters, SparseRows
+
+
+def _sparse_limits(when: str = "") -> Mapping[str, str]:
+    """Return what a sparse gradient is not fit for, under a condition that begins with a space."""
+    return {
+        "optimizers": f"its gradient is sparse{when}, as that of nn.Embedding(sparse=True): SGD "
+        "without weight decay, Adagrad and SparseAdam take it; others and clip_grad_norm_ do not",
+        "fsdp": f"its gradient is sparse{when}: fully_shard reduces dense ones alone",
+    }
 
 
 class _CenterMse(ClassCenters):
@@ -19,8 +29,7 @@ class _CenterMse(ClassCenters):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""
         chosen = F.embedding(labels, self.centers, sparse=self.sparse)
-        loss = F.mse_loss(_wide(embeddings), _wide(chosen))
-        return LossOnly(loss.to(torch.promote_types(embeddings.dtype, chosen.dtype)))
+        return LossOnly(F.mse_loss(_wide(embeddings), _wide(chosen)))
 
 
 @register("center_mse", "fused", compiles=True)
@@ -28,8 +37,8 @@ class CenterMse(_CenterMse):
     """The gradient to the centres is one scatter into zeros, ``[C, D]``."""
 
 
-@register("center_mse", "sparse", sparse=True)
-class CenterMseSparse(_CenterMse):
+@register("center_mse", "sparse", sparse=True, limits=_sparse_limits())
+class CenterMseSparse(_CenterMse, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
     sparse = True
@@ -44,16 +53,21 @@ class _Center(RatedCenters):
         loss = F.mse_loss(_wide(embeddings), _wide(chosen), reduction="sum") / 2
         if self._moves:
             self._move_centers(_wide(embeddings.detach()) - _wide(chosen.detach()), labels)
-        return LossOnly(loss.to(torch.promote_types(embeddings.dtype, chosen.dtype)))
+        return LossOnly(loss)
 
 
-@register("center", "fused", compiles=True)
+@register("center", "fused", compiles=True, limits=MOVES_EAGERLY)
 class Center(_Center):
     """The gradient to the centres is one scatter into zeros, ``[C, D]``."""
 
 
-@register("center", "sparse", sparse=True)
-class CenterSparse(_Center):
+@register(
+    "center",
+    "sparse",
+    sparse=True,
+    limits={**_sparse_limits(" without a center_rate"), **MOVES_EAGERLY},
+)
+class CenterSparse(_Center, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
     sparse = True

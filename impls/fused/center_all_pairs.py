@@ -12,8 +12,10 @@ from lossbench.impls.precision import FEW_FEATURES, widened, without_autocast
 from lossbench.impls.registry import register
 from lossbench.impls.state import AveragingCenters, refuse_to_compile
 
+COMPILED = "refused: the gradient would see the moved centres; 'vectorized' is not"
 
-@register("center_all_pairs", "fused")
+
+@register("center_all_pairs", "fused", limits={"compile": COMPILED, "export": COMPILED})
 class CenterAllPairs(AveragingCenters):
     """One column a distinct label, weighted by its count; own centres apart.
 
@@ -52,11 +54,10 @@ def _columns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _by_differences(x: Tensor, chosen: Tensor, counts: Tensor) -> Tensor:
     """Return the loss of ``x [B, D]`` and ``chosen [U, D]``, formed as ``[B, U, D]``."""
-    dtype = torch.promote_types(x.dtype, chosen.dtype)
-    wide = widened(dtype)
+    wide = widened(torch.promote_types(x.dtype, chosen.dtype))
     diff = x.to(wide).unsqueeze(1) - chosen.to(wide)
     distances = (diff.square().sum(2) + ADDED_SQUARE).sqrt()
-    return ((distances @ counts.to(wide)).sum() / (2 * len(x))).to(dtype)
+    return (distances @ counts.to(wide)).sum() / (2 * len(x))
 
 
 class _AllPairs(torch.autograd.Function):
@@ -78,7 +79,7 @@ class _AllPairs(torch.autograd.Function):
         loss = (total + own_counts * own).sum() / (2 * len(places))
         inverse *= weights
         ctx.save_for_backward(x, chosen, places, inverse, own_counts / own)
-        return loss.to(torch.promote_types(x.dtype, chosen.dtype))
+        return loss
 
     @staticmethod
     @differentiable_once

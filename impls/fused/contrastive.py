@@ -60,7 +60,7 @@ class _PairLoss(torch.autograd.Function):
         # The inputs too, for a second derivative to be refused wherever it would pass through them.
         ctx.save_for_backward(diff, distance, shortfall, share, x0, x1)
         loss = torch.lerp(shortfall.square(), distance.square(), share).mean()
-        return (loss / 2).to(x0.dtype)
+        return loss / 2
 
     @staticmethod
     @differentiable_once

@@ -41,10 +41,10 @@ class VectorDistance(nn.Module):
 
 
 def _applied(function: type[torch.autograd.Function], a: Tensor, b: Tensor) -> Distances:
-    """Return what a Function of the rows gives, computed wide and rounded to their dtype."""
+    """Return what a Function of the rows gives, computed wide."""
     wide = widened(a.dtype)
     distances: Tensor = function.apply(a.to(wide), b.to(wide))  # type: ignore[no-untyped-call]
-    return Distances(distances.to(a.dtype))
+    return Distances(distances)
 
 
 def _expanded_squares(a: Tensor, b: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class _Island(torch.autograd.Function):
         loss.add_(diff.square().sum(), alpha=weight / 2)
         ctx.save_for_backward(diff, centers, labels, inverse, unit_sum)
         ctx.weights, ctx.x_dtype = (pair_weight, weight), x.dtype
-        return loss.to(torch.promote_types(x.dtype, centers.dtype))
+        return loss
 
     @staticmethod
     @differentiable_once

@@ -9,7 +9,7 @@ from lossbench.impls.fused.cross_entropy.head import Head
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import CentersAndWeights, RatedCentersAndWeights
+from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCentersAndWeights
 
 
 @register("softmax_center_unsquared", "fused", compiles=True)
@@ -24,10 +24,10 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
         diff = embeddings - F.embedding(labels, self.centers)
         distance = torch.linalg.vector_norm(diff, dtype=widened(diff.dtype))
         total = loss + self.center_weight / (2 * len(labels)) * distance
-        return LossAndLogits(total.to(loss.dtype), None)
+        return LossAndLogits(total, None)
 
 
-@register("softmax_center", "fused", compiles=True)
+@register("softmax_center", "fused", compiles=True, limits=MOVES_EAGERLY)
 class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums; centres with a rate of their own move by one scatter."""
 
@@ -42,4 +42,4 @@ class SoftmaxCenter(RatedCentersAndWeights):
         if self._moves:
             self._move_centers(embeddings - centers, labels)
         total = loss + self.center_weight / 2 * distance
-        return LossAndLogits(total.to(loss.dtype), None)
+        return LossAndLogits(total, None)

@@ -94,6 +94,7 @@ def normface(num_classes: int, embedding_dim: int, scale: float) -> nn.Module:
     "sphereface",
     "pml",
     requires=REQUIRES,
+    limits={"arguments": "takes a margin from 1 to 5 and gamma 0"},
     departs="has no annealing: ψ(θ) alone, the document's loss at λ = 0 (lambda_min=lambda_max=0)",
 )
 def sphereface(
@@ -169,7 +170,13 @@ class MinedTriplets(nn.Module):
         return LossAndCorrect(self.criterion(embeddings, labels, triplets), None)
 
 
-@register("triplet_batch_hard", "pml", requires=REQUIRES, dtypes=ALL_BUT_BFLOAT16)
+@register(
+    "triplet_batch_hard",
+    "pml",
+    requires=REQUIRES,
+    dtypes=ALL_BUT_BFLOAT16,
+    departs="has no anchor where a class has one sample: equal where each has two or more",
+)
 def triplet_batch_hard(margin: float) -> nn.Module:
     """``TripletMarginLoss`` on the triplets of ``BatchHardMiner``.
 

@@ -58,7 +58,13 @@ class CenterMse(ClassCenters):
         return LossOnly(self.criterion(embeddings, F.embedding(labels, self.centers)))
 
 
-@register("triplet_batch_hard", "torch", dtypes=FULL_PRECISION, compiles=True)
+@register(
+    "triplet_batch_hard",
+    "torch",
+    dtypes=FULL_PRECISION,
+    compiles=True,
+    limits={"arguments": "nn.TripletMarginLoss takes a margin above 0 alone"},
+)
 class TripletBatchHard(nn.Module):
     """``nn.TripletMarginLoss`` on triplets mined by ``torch.cdist``, without its gradient.
 
@@ -67,6 +73,8 @@ class TripletBatchHard(nn.Module):
 
     def __init__(self, margin: float) -> None:
         super().__init__()
+        if margin <= 0:
+            raise ValueError(f"triplet_batch_hard: torch takes a margin above 0, got {margin}")
         self.criterion = nn.TripletMarginLoss(margin=margin, eps=0)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:

@@ -4,11 +4,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
+from lossbench.impls.labels import cross_entropy
 from lossbench.impls.registry import register
-from lossbench.impls.state import RatedCenters, RatedCentersAndWeights
+from lossbench.impls.state import MOVES_EAGERLY, RatedCenters, RatedCentersAndWeights
 
 
-@register("center", "vectorized", compiles=True)
+@register("center", "vectorized", compiles=True, limits=MOVES_EAGERLY)
 class Center(RatedCenters):
     """One gather and one sum."""
 
@@ -20,7 +21,7 @@ class Center(RatedCenters):
         return LossOnly(diff.square().sum() / 2)
 
 
-@register("softmax_center", "vectorized", compiles=True)
+@register("softmax_center", "vectorized", compiles=True, limits=MOVES_EAGERLY)
 class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums side by side."""
 
@@ -28,7 +29,7 @@ class SoftmaxCenter(RatedCentersAndWeights):
         """Return the loss and ``logits [B, C]``, having moved the centres."""
         labels = labels.long()
         logits = embeddings @ self.weight
-        loss = F.cross_entropy(logits, labels, reduction="sum")
+        loss = cross_entropy(logits, labels, reduction="sum")
         centers = F.embedding(labels, self._centers_in_loss)
         distance = F.mse_loss(embeddings, centers, reduction="sum")
         if self._moves:

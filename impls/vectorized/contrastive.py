@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import LossOnly
+from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
 
 
@@ -22,9 +23,11 @@ class ContrastiveWholeBatch(nn.Module):
 
     def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
         """Return the loss."""
-        share = same.to(x0.dtype).mean()
+        wide = widened(x0.dtype)
+        share = same.to(wide).mean()
         # Row by row: one norm over everything would lose digits by the length of the batch.
-        distance = torch.linalg.vector_norm(torch.linalg.vector_norm(x0 - x1, dim=-1))
+        lengths = torch.linalg.vector_norm(x0.to(wide) - x1.to(wide), dim=-1)
+        distance = torch.linalg.vector_norm(lengths)
         shortfall = F.relu(self.margin - distance)
         return LossOnly((share * distance.square() + (1 - share) * shortfall.square()) / 2)
 
@@ -39,7 +42,8 @@ class Contrastive(nn.Module):
 
     def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
         """Return the loss."""
-        distance = torch.linalg.vector_norm(x0 - x1, dim=1)
+        wide = widened(x0.dtype)
+        distance = torch.linalg.vector_norm(x0.to(wide) - x1.to(wide), dim=1)
         shortfall = F.relu(self.margin - distance)
-        loss = torch.lerp(shortfall.square(), distance.square(), same.to(x0.dtype))
+        loss = torch.lerp(shortfall.square(), distance.square(), same.to(wide))
         return LossOnly(loss.mean() / 2)

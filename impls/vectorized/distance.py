@@ -6,12 +6,15 @@ from torch import Tensor, nn
 
 from lossbench.impls.catalogue import Distances
 from lossbench.impls.formulas import LEAST_SQUARED_DISTANCE
-from lossbench.impls.precision import widened, without_noise
+from lossbench.impls.precision import widened, without_autocast, without_noise
 from lossbench.impls.registry import register
 
 
+@without_autocast
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``‖a_i - b_j‖²`` of ``a [M, D]``, ``b [N, D]`` by the expanded square: ``[M, N]``."""
+    """Return ``‖a_i - b_j‖²`` of ``a [M, D]``, ``b [N, D]``: ``[M, N]``, computed wide."""
+    wide = widened(a.dtype)
+    a, b = a.to(wide), b.to(wide)
     lengths = a.square().sum(1, keepdim=True) + b.square().sum(1)
     return torch.addmm(lengths, a, b.t(), alpha=-2)
 
@@ -44,9 +47,7 @@ class VectorDistance(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return the one distance, 0-d."""
         wide = widened(a.dtype)
-        if wide == a.dtype:
-            return Distances(_distance(a, b))
-        return Distances(_distance(a.to(wide), b.to(wide)).to(a.dtype))
+        return Distances(_distance(a.to(wide), b.to(wide)))
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

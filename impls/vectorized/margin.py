@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
 from lossbench.impls.formulas import LEAST_SQUARED_SINE, PRINTED_PI, cosine_of_multiple
+from lossbench.impls.labels import cross_entropy
 from lossbench.impls.registry import register
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
@@ -33,8 +34,8 @@ class SphereFace(SphereFaceWeights):
 
     def _focal_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         if self.gamma == 0:
-            return F.cross_entropy(logits, target.squeeze(1))
-        log_p = -F.cross_entropy(logits, target.squeeze(1), reduction="none")
+            return cross_entropy(logits, target.squeeze(1))
+        log_p = -cross_entropy(logits, target.squeeze(1), reduction="none")
         return -((1 - log_p.detach().exp()) ** self.gamma * log_p).mean()
 
 
@@ -48,7 +49,7 @@ class ArcFace(ArcFaceWeights):
         cosine = (F.normalize(embeddings) @ F.normalize(self.weight, dim=0)).clamp(-1, 1)
         phi = self._add_margin(cosine.gather(1, target))
         logits = self.scale * cosine.scatter(1, target, phi)
-        return LossAndLogits(F.cross_entropy(logits, target.squeeze(1)), logits)
+        return LossAndLogits(cross_entropy(logits, target.squeeze(1)), logits)
 
     def _add_margin(self, cosine: Tensor) -> Tensor:
         """Return ``cos(θ + m)`` of the target cosines ``[B, 1]``."""

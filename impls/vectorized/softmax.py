@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.labels import cross_entropy
 from lossbench.impls.registry import register
 from lossbench.impls.state import ClassWeights
 
@@ -16,7 +17,7 @@ class Softmax(ClassWeights):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``."""
         logits = embeddings @ self.weight
-        return LossAndLogits(F.cross_entropy(logits, labels.long()), logits)
+        return LossAndLogits(cross_entropy(logits, labels.long()), logits)
 
 
 @register("modified_softmax", "vectorized", compiles=True)
@@ -29,7 +30,7 @@ class ModifiedSoftmax(ClassWeights):
         # renorm's max-norm: columns of 1e-5 or less are stretched by 1e5, not normalised.
         divisor = F.threshold(length + 1e-7, 1e-5 + 1e-7, 1e-5)
         logits = embeddings @ (self.weight / divisor)
-        return LossAndLogits(F.cross_entropy(logits, labels.long()), logits)
+        return LossAndLogits(cross_entropy(logits, labels.long()), logits)
 
 
 @register("normface", "vectorized", compiles=True)
@@ -43,4 +44,4 @@ class NormFace(ClassWeights):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and the unscaled cosines, ``[B, C]``."""
         cosine = F.normalize(embeddings) @ F.normalize(self.weight, dim=0)
-        return LossAndLogits(F.cross_entropy(self.scale * cosine, labels.long()), cosine)
+        return LossAndLogits(cross_entropy(self.scale * cosine, labels.long()), cosine)

@@ -6,13 +6,17 @@ from torch import Tensor, nn
 
 from lossbench.impls.catalogue import LossAndCorrect
 from lossbench.impls.formulas import LEAST_SQUARED_DISTANCE, soft_margin
-from lossbench.impls.precision import without_autocast, without_noise
+from lossbench.impls.precision import widened, without_autocast, without_noise
 from lossbench.impls.registry import register
 
 
 @without_autocast
 def pairwise_distances(x: Tensor) -> Tensor:
-    """Return ``√max(‖x_i - x_j‖², 1e-12)`` of ``x [B, D]``: ``[B, B]``."""
+    """Return ``√max(‖x_i - x_j‖², 1e-12)`` of ``x [B, D]``: ``[B, B]``, float32 or wider.
+
+    In float16 1e-12 would be 0, where the root has no finite gradient.
+    """
+    x = x.to(widened(x.dtype))
     squares = x.square().sum(1)
     squared = torch.addmm(squares.unsqueeze(1) + squares, x, x.t(), alpha=-2)
     if torch.compiler.is_compiling():
@@ -45,6 +49,7 @@ class _WeightedDistances(nn.Module):
 
     def _distances(self, embeddings: Tensor) -> Tensor:
         if self.normalize:
+            embeddings = embeddings.to(widened(embeddings.dtype))
             lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
             embeddings = embeddings / (lengths + 1e-12)
         return pairwise_distances(embeddings)

@@ -23,6 +23,7 @@ SHARED_WITH_CONTENDERS = {
         "catalogue",
         "differentiable",
         "formulas",
+        "labels",
         "precision",
         "products",
         "registry",

@@ -222,7 +222,10 @@ def test_autocast_lowers_no_product(loss, given):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         lowered = [value.float() for value in step_of(module, embeddings, labels)]
     torch.testing.assert_close(
-        lowered, plain, rtol=2e-2 if given != torch.float32 else 1e-6, atol=0
+        lowered,
+        plain,
+        # Inputs are widened once under autocast, and their gradients rounded once.
+        **({"rtol": 1e-6, "atol": 0} if given == torch.float32 else {"rtol": 2e-2, "atol": 1e-5}),
     )
 
 

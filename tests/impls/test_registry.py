@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from lossbench import impls
+from lossbench.impls.checks import InputCheck
 from lossbench.impls.variant import Implementation
 
 
@@ -41,8 +42,8 @@ def test_cuda_is_unsupported_where_there_is_none():
     assert "finds no CUDA device" in reason
 
 
-def test_without_validation_no_hook_is_attached():
+def test_without_validation_no_check_is_attached():
     module = impls.implementation("island", "vectorized").build(
         validate=False, num_classes=3, embedding_dim=2
     )
-    assert not module._forward_pre_hooks
+    assert not any(isinstance(hook, InputCheck) for hook in module._forward_pre_hooks.values())

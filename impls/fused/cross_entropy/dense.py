@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.fused.cross_entropy.head import Columns, Head, Rows, Target
+from lossbench.impls.labels import cross_entropy
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.products import product
 
@@ -20,8 +20,8 @@ def dense_cross_entropy(embeddings: Tensor, weight: Tensor, labels: Tensor, head
     else:
         logits = _Logits.apply(embeddings, weight, labels, head)  # type: ignore[no-untyped-call]
     if head.gamma == 0:
-        return F.cross_entropy(logits, labels, reduction="mean" if head.mean else "sum")
-    losses = F.cross_entropy(logits, labels, reduction="none")
+        return cross_entropy(logits, labels, reduction="mean" if head.mean else "sum")
+    losses = cross_entropy(logits, labels, reduction="none")
     losses = losses * (1 - losses.detach().neg().exp()) ** head.gamma
     return losses.mean() if head.mean else losses.sum()
 

@@ -19,6 +19,7 @@ from lossbench.impls.fused.cross_entropy.class_tiles import TILE_ELEMENTS, Class
 from lossbench.impls.fused.cross_entropy.dense import dense_cross_entropy
 from lossbench.impls.fused.cross_entropy.head import Columns, Head, Rows, Target
 from lossbench.impls.fused.cross_entropy.sample_terms import SampleTerms, Sum
+from lossbench.impls.labels import refuse_strays
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.products import add_product, product
 
@@ -36,10 +37,9 @@ def fused_cross_entropy(embeddings: Tensor, weight: Tensor, labels: Tensor, head
     dim, classes = weight.shape
     few = max(len(labels), dim) * classes <= DENSE_ELEMENTS
     if few or torch.compiler.is_compiling():
-        loss = dense_cross_entropy(embeddings, weight, labels, head)
-    else:
-        loss = _CrossEntropy.apply(embeddings, weight, labels, head)  # type: ignore[no-untyped-call]
-    return loss.to(embeddings.dtype)
+        return dense_cross_entropy(embeddings, weight, labels, head)
+    loss: Tensor = _CrossEntropy.apply(embeddings, weight, labels, head)  # type: ignore[no-untyped-call]
+    return loss
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -48,6 +48,7 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
         dtype = widened(torch.promote_types(embeddings.dtype, weight.dtype))
         rows, labels = Rows.of(embeddings, dtype, head), labels.long()
+        refuse_strays(labels, weight)
         tiles = ClassTiles(weight, labels, dtype)
         kept = tiles.kept if any(ctx.needs_input_grad) else 0
         parts, powers, score, lengths = _sums_of_others(rows, tiles, head, kept)

@@ -37,7 +37,7 @@ class Precomputed(nn.Module, ABC):
         loss, correct, gradient = self.evaluate(x.detach(), labels, wants_gradient)
         if gradient is not None:
             loss = _WithGradient.apply(x, loss, gradient)  # type: ignore[no-untyped-call]
-        return LossAndCorrect(loss.to(embeddings.dtype), correct)
+        return LossAndCorrect(loss, correct)
 
     @abstractmethod
     def evaluate(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Evaluated:

@@ -3,17 +3,21 @@
 import ctypes
 import math
 import os
+import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 
 import psutil
 import pytest
 import torch
 
-from lossbench.bench.machine.worker import Lost, Worker, _wait
+from lossbench.bench.machine import process, serving
+from lossbench.bench.machine.output import PASSED_ON_BYTES
+from lossbench.bench.machine.quotas import Quotas
+from lossbench.bench.machine.worker import Lost, Worker
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +84,8 @@ def kill_next_worker(known):
     """Kill the first worker that there was not before."""
     while not (new := workers() - known):
         time.sleep(0.01)
-    for process in new:
-        process.kill()
+    for each in new:
+        each.kill()
 
 
 def test_a_worker_killed_while_it_starts_is_replaced():
@@ -94,20 +98,6 @@ def test_a_worker_killed_while_it_starts_is_replaced():
         assert lost.value.status == "crashed"
         killer.join()
         assert young.ask(60, abs, -3) == 3
-    finally:
-        young.close()
-
-
-def test_what_a_broken_pool_forgot_is_not_waited_for():
-    young, known = Worker(threads=1), workers()
-    killer = threading.Thread(target=kill_next_worker, args=(known,))
-    killer.start()
-    try:
-        # Reading whether it is active starts it.
-        while young._pool.active:
-            time.sleep(0.01)
-        killer.join()
-        assert isinstance(_wait(Future(), young._pool), BrokenProcessPool)
     finally:
         young.close()
 
@@ -141,3 +131,127 @@ def test_a_worker_keeps_to_its_processors():
 
 def test_the_worker_computes_with_the_threads_it_was_given(worker):
     assert worker.ask(60, torch.get_num_threads) == 1
+
+
+class MuteError(Exception):
+    def __str__(self):
+        return 1 / 0
+
+
+class StickyError(Exception):
+    def __reduce__(self):
+        raise TypeError("cannot be pickled")
+
+
+def raise_mute():
+    raise MuteError
+
+
+def raise_sticky():
+    raise StickyError("this one\nhas two lines")
+
+
+def raise_surrogate():
+    raise RuntimeError("\udcff\x1b[2J" + 1000 * "x")
+
+
+def give_what_cannot_be_pickled():
+    return lambda: 0
+
+
+def print_much():
+    os.write(1, 2 * 10**7 * b"x")
+    return 3
+
+
+def leave_child():
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    raise RuntimeError(str(child.pid))
+
+
+def change_threads():
+    torch.set_num_threads(torch.get_num_threads() + 1)
+
+
+def change_and_raise():
+    torch.set_grad_enabled(False)
+    raise RuntimeError("it has no grad_fn")
+
+
+@pytest.mark.parametrize(
+    ("question", "status", "reason"),
+    [
+        (raise_mute, "failed", r"^MuteError$"),
+        (raise_sticky, "failed", r"^StickyError: this one$"),
+        (raise_surrogate, "failed", r"^RuntimeError: \\udcff \[2Jx{450,474}\.\.\.$"),
+        (sys.exit, "failed", r"^SystemExit$"),
+        (give_what_cannot_be_pickled, "failed", r"pickle"),
+        (change_threads, "refused", r"^it changed the number of threads from 1 to 2$"),
+        (change_and_raise, "refused", r"^it changed grad mode from True to False$"),
+    ],
+)
+def test_what_fails_or_changes_the_process_costs_the_process(worker, question, status, reason):
+    before = worker.ask(60, os.getpid)
+    with pytest.raises(Lost, match=reason) as lost:
+        worker.ask(60, question)
+    assert lost.value.status == status
+    assert len(str(lost.value)) <= 500
+    assert worker.ask(60, os.getpid) != before
+
+
+def test_a_worker_that_leaves_without_a_word_is_not_waited_for(worker):
+    start = time.monotonic()
+    with pytest.raises(Lost, match="the worker ended with exit code 0") as lost:
+        worker.ask(300, os._exit, 0)
+    assert lost.value.status == "crashed"
+    assert time.monotonic() - start < 30
+
+
+def test_what_a_worker_prints_is_bounded_and_spoils_no_result(worker, capsys):
+    assert worker.ask(60, print_much) == 3
+    # The pipe is read by another thread, which ends with the process.
+    worker.close()
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert len(errors) < 2 * PASSED_ON_BYTES
+    assert "the rest is dropped" in errors
+
+
+def test_what_a_worker_started_ends_with_it(worker):
+    with pytest.raises(Lost) as lost:
+        worker.ask(60, leave_child)
+    child = int(str(lost.value).removeprefix("RuntimeError: "))
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+
+
+def limits():
+    return resource.getrlimit(resource.RLIMIT_AS)
+
+
+def test_a_limit_of_the_users_own_is_kept_and_the_hard_one_untouched():
+    before, own = limits(), 2**36
+    resource.setrlimit(resource.RLIMIT_AS, (own, before[1]))
+    bound = Worker(threads=1)
+    try:
+        soft, hard = bound.ask(60, limits)
+        assert soft <= own
+        assert hard == before[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        bound.close()
+
+
+def test_a_system_without_limits_of_addresses_has_no_cap(monkeypatch):
+    before = limits()
+    monkeypatch.setattr("sys.platform", "darwin")
+    serving._cap_memory(2**30)
+    serving._die_with(0)
+    assert limits() == before
+
+
+def test_a_worker_that_the_system_killed_for_memory_is_out_of_memory(worker, monkeypatch):
+    worker.ask(60, abs, -3)
+    monkeypatch.setattr(process, "read_quotas", lambda: Quotas(oom_kills=10**9))
+    with pytest.raises(Lost, match="out of memory: the worker ended with signal SIGKILL") as lost:
+        worker.ask(60, kill)
+    assert lost.value.status == "oom"

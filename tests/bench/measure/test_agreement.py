@@ -237,7 +237,7 @@ def test_a_wrong_number_of_parameters_raises():
             super().__init__(**arguments)
             self.extra = nn.Parameter(torch.zeros(1))
 
-    with pytest.raises(RuntimeError, match="extra"):
+    with pytest.raises(ValueError, match=r"got centers \[5, 8\], extra \[1\]"):
         refused(Extra)
 
 

@@ -89,7 +89,7 @@ def test_large_reports_are_capped_and_say_so(runs, tmp_path, monkeypatch):
 
 def test_the_legend_explains_every_column_of_the_cells(site):
     text = (site / "index.html").read_text()
-    table = text.split("What was measured, a variant in a case")[1].split("</thead>")[0]
+    table = text.split("One row per variant and case")[1].split("</thead>")[0]
     headings = re.findall("<th>(.+?)</th>", table)
     terms = re.findall("<dt>(.+?)</dt>", text.split('id="legend"')[1])
     assert headings[-len(SHOWN) :] == [metric.heading for metric in SHOWN]

@@ -146,7 +146,7 @@ def test_a_record_of_what_is_no_longer_registered_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"reason"', '"origin":"x","reason"', "origin: Unexpected keyword argument"),
+        ('"reason"', '"source":"x","reason"', "source: Unexpected keyword argument"),
         ('"calls":3', '"calls":"many"', r"forward.processes.0.calls: .*integer"),
     ],
 )

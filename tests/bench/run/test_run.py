@@ -4,6 +4,7 @@ import pytest
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.run.plan import RunPlan, start_run
 from lossbench.bench.run.records import RECORDS, read_records
 from lossbench.bench.run.session import run
@@ -94,3 +95,14 @@ def test_several_processes_sample_each_case(tmp_path):
     for record in read_records(tmp_path):
         assert len(record.step.processes) == len(record.forward.processes) == 3
         assert record.ceilings.flops_per_second["float32"] > 0
+
+
+def test_where_no_worker_can_start_the_run_is_refused_once(tmp_path, monkeypatch):
+    def lose(*_):
+        raise Lost("crashed", "the worker ended while it started with exit code 1")
+
+    monkeypatch.setattr(Worker, "ask", lose)
+    start_run(tmp_path, plan())
+    with pytest.raises(UsageError, match=r"no worker can measure here: the worker ended .*ulimit"):
+        run(tmp_path, plan(), Silent())
+    assert read_records(tmp_path) == []

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -26,8 +27,8 @@ def begin(folder, *more):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs the tests in the background has them ignore Ctrl-C, which is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # As a shell starts a job in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     records = folder / RECORDS
     until = time.monotonic() + 120
@@ -56,15 +57,23 @@ def cells(folder):
     return found
 
 
-def test_control_c_ends_in_one_line_with_the_way_on(tmp_path):
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP]],
+)
+def test_a_signal_ends_in_one_line_with_the_way_on(tmp_path, signals, monkeypatch):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     process = begin(tmp_path / "run")
-    process.send_signal(signal.SIGINT)
+    for each in signals:
+        process.send_signal(each)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     last = errors.strip().splitlines()[-1]
     assert last == f"stopped; to go on: lossbench run --resume {tmp_path / 'run'}"
     assert read_records(tmp_path / "run")
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_killed_run_keeps_its_records_and_resumes(tmp_path, capsys):
@@ -110,7 +119,7 @@ def test_a_killed_worker_costs_a_cell_and_not_the_run(tmp_path, moments):
     lost = [record for record in records if record.status != "passed"]
     assert len(lost) <= len(moments) + sum(r.status == "departs" for r in lost)
     ended = ("the worker ended with signal SIGKILL", "the worker ended while it started")
-    assert all(r.reason in ended for r in lost if r.status == "crashed")
+    assert all(r.reason.startswith(ended) for r in lost if r.status == "crashed")
 
 
 def test_a_run_into_a_folder_that_another_writes_to_is_refused(tmp_path, capsys):
@@ -148,3 +157,14 @@ def test_a_run_onto_a_full_disk_resumes_when_there_is_room(small_disk, capsys):
     assert main(["run", "--resume", str(folder)]) == 0
     assert cells(folder)[: len(kept)] == kept
     assert len(cells(folder)) == 2 * (len(kept) // 2 + 1)
+
+
+def test_a_plan_is_written_whole_or_not_at_all(small_disk):
+    ballast = small_disk / "ballast"
+    with suppress(OSError):
+        ballast.write_bytes(bytes(96 * 1024))
+    folder = small_disk / "run"
+    assert main(["run", "--preset", "ci", "--out", str(folder)]) == 2
+    assert not folder.exists() or list(folder.iterdir()) == []
+    ballast.unlink()
+    assert main(["run", "--resume", str(folder)]) == 2

@@ -1,0 +1,120 @@
+"""Guards: the state of a process that all contenders share, looked at before and after each.
+
+A contender that leaves a thread count, a flag, a hook or a patched function behind changes what is
+measured of the others. It is refused for it, and its process is given up.
+"""
+
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+from lossbench.bench.machine.shared_state import NAMED, SETTINGS
+
+State = Mapping[str, Mapping[str, object]]
+
+
+class StateChanged(Exception):  # noqa: N818 - it tells what a contender did, not an error of ours
+    """A contender changed what others depend on; the message says what: ``it changed ...``."""
+
+
+class Guard:
+    """Compares the state of this process with what it was when a question was asked."""
+
+    def __init__(self) -> None:
+        self._before: State = {}
+
+    def begin(self) -> None:
+        """Take the state as it is for the one that must stay."""
+        self._before = observe()
+
+    def check(self) -> None:
+        """Refuse a contender that changed the state.
+
+        Raises:
+            StateChanged: where the state differs; the message lists the differences.
+        """
+        after = observe() if self._before else {}
+        changed = [
+            text
+            for kind, before in self._before.items()
+            for text in _differences(kind, before, after[kind])
+        ]
+        if changed:
+            raise StateChanged(f"it changed {', '.join(changed)}")
+
+    @contextmanager
+    def own_changes(self) -> Iterator[None]:
+        """Let the harness itself change the state, as torch's compiler does when it starts.
+
+        Raises:
+            StateChanged: where a contender has changed it before.
+        """
+        self.check()
+        yield
+        if self._before:
+            self.begin()
+
+
+GUARD = Guard()
+"""The one guard of this process; it checks nothing until it has begun."""
+
+
+def observe() -> State:
+    """Return the state that the contenders of this process share: by kind, and by name."""
+    settings = {name: _value(read) for name, read in SETTINGS.items()}
+    return {"": settings} | {kind: dict(read()) for kind, read in NAMED.items()}
+
+
+@contextmanager
+def generators_untouched() -> Iterator[None]:
+    """Refuse a contender that draws from a global random generator when it is called.
+
+    The references draw nothing then: a loss is a function of the inputs and the parameters.
+
+    Raises:
+        StateChanged: where a global generator has moved meanwhile.
+    """
+    before = _generators()
+    yield
+    moved = [name for name, state in _generators().items() if before.get(name, state) != state]
+    if moved:
+        raise StateChanged(f"it drew from the random generator of {', '.join(moved)}")
+
+
+def _differences(
+    kind: str, before: Mapping[str, object], after: Mapping[str, object]
+) -> Iterator[str]:
+    # A name that went or came belongs to a module, or to code that the compiler made.
+    whole = kind == "the environment variable"
+    for name in before.keys() | after.keys() if whole else before.keys() & after.keys():
+        if before.get(name) != after.get(name):
+            yield f"{kind} {name}".strip() + _figures(before.get(name), after.get(name))
+
+
+def _figures(before: object, after: object) -> str:
+    """Return the values where they are short and say something."""
+    told = all(isinstance(value, bool | int | torch.dtype) for value in (before, after))
+    return f" from {before} to {after}" if told else ""
+
+
+def _value(read: Callable[[], object]) -> object:
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001 - settings that exclude each other raise when read
+        return type(error)
+
+
+def _generators() -> dict[str, object]:
+    found: dict[str, object] = {
+        "Python": random.getstate(),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+    }
+    if numpy := sys.modules.get("numpy"):
+        kind, keys, *rest = numpy.random.get_state()
+        found["NumPy"] = (kind, keys.tobytes(), *rest)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        found["CUDA"] = torch.cuda.get_rng_state().numpy().tobytes()
+    return found

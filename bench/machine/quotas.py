@@ -1,0 +1,137 @@
+"""The limits that a container or the system sets to this process: processors and memory."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+MEMBERSHIP = Path("/proc/self/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
+# Version 1 says "no limit" by the largest multiple of a page.
+NO_LIMIT = 2**60
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """What the control groups of this process grant it, the narrowest of each; 0 for no limit.
+
+    Attributes:
+        processors: the processor time that it may use per second, in seconds.
+        memory_bytes: the memory that it and its neighbours in the group may use.
+        memory_room_bytes: what of this is not used yet.
+        throttled: how often the group has waited, since it was made, for its quota to be renewed.
+        oom_kills: how many processes of the group the system has ended for lack of memory.
+    """
+
+    processors: float = 0.0
+    memory_bytes: int = 0
+    memory_room_bytes: int = 0
+    throttled: int = 0
+    oom_kills: int = 0
+
+
+def read_quotas(membership: Path = MEMBERSHIP, root: Path = CGROUPS) -> Quotas:
+    """Return the quotas of this process, from version 1 and version 2 of Linux's control groups.
+
+    Args:
+        membership: the file that names the groups of this process.
+        root: the folder where the groups are mounted.
+    """
+    folders = list(_folders(membership, root))
+    processors = [found for folder in folders if (found := _processors(folder))]
+    memory = [bound for folder in folders if (bound := _memory(folder))]
+    rooms = [limit - used for limit, used in memory]
+    return Quotas(
+        processors=min(processors, default=0.0),
+        memory_bytes=min((limit for limit, _used in memory), default=0),
+        memory_room_bytes=max(min(rooms, default=0), 0),
+        throttled=max((_count(f / "cpu.stat", "nr_throttled") for f in folders), default=0),
+        oom_kills=max((_oom_kills(folder) for folder in folders), default=0),
+    )
+
+
+def available_memory() -> int:
+    """Return how many bytes can be allocated, by the machine and by the quota."""
+    free, quotas = psutil.virtual_memory().available, read_quotas()
+    return min(free, quotas.memory_room_bytes) if quotas.memory_bytes else free
+
+
+def default_threads() -> int:
+    """Return how many threads torch is to compute with: no more than the quota grants."""
+    threads, quota = torch.get_num_threads(), read_quotas().processors
+    return max(1, min(threads, int(quota))) if quota else threads
+
+
+def allowed_processors() -> tuple[int, ...]:
+    """Return the processors that this process may use, by number; all where nothing tells."""
+    process = psutil.Process()
+    # macOS has no such call.
+    if not hasattr(process, "cpu_affinity"):
+        return tuple(range(os.cpu_count() or 1))
+    return tuple(process.cpu_affinity() or ())
+
+
+def _folders(membership: Path, root: Path) -> Iterator[Path]:
+    """Yield the folder of each group of this process, and those of the groups around it."""
+    for line in _text(membership).splitlines():
+        _number, controllers, path = line.split(":", 2)
+        for mount in _mounts(root, controllers):
+            # In a container the path may be the host's, and only the top is there.
+            folder = mount / path.strip("/")
+            yield from (f for f in (folder, *folder.parents) if f.is_relative_to(mount))
+
+
+def _mounts(root: Path, controllers: str) -> list[Path]:
+    """Return where a hierarchy is mounted: version 2 names no controllers."""
+    if not controllers:
+        return [root, root / "unified"]
+    return [root / name for name in {controllers, *controllers.split(",")}]
+
+
+def _processors(folder: Path) -> float:
+    quota, *period = _text(folder / "cpu.max").split() or [_text(folder / "cpu.cfs_quota_us")]
+    whole = period[0] if period else _text(folder / "cpu.cfs_period_us")
+    return int(quota) / int(whole) if quota.isdigit() and whole.isdigit() and int(whole) else 0.0
+
+
+def _memory(folder: Path) -> tuple[int, int] | None:
+    """Return the limit of a group and what it uses, or ``None`` where it has no limit."""
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        bound = _text(folder / limit)
+        if bound.isdigit() and int(bound) < NO_LIMIT:
+            return int(bound), _used(folder, _text(folder / used))
+    return None
+
+
+def _used(folder: Path, used: str) -> int:
+    """Return what is used without the cache of files, which the system gives back when asked."""
+    stat = folder / "memory.stat"
+    cache = _count(stat, "inactive_file") or _count(stat, "total_inactive_file")
+    return max(int(used) - cache, 0) if used.isdigit() else 0
+
+
+def _oom_kills(folder: Path) -> int:
+    return _count(folder / "memory.events", "oom_kill") or _count(
+        folder / "memory.oom_control", "oom_kill"
+    )
+
+
+def _count(path: Path, name: str) -> int:
+    for line in _text(path).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name and value.isdigit():
+            return int(value)
+    return 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,123 @@
+"""What a worker replies: the answer to a question, or why there is none, as text."""
+
+import pickle
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lossbench.bench.machine.guards import GUARD, StateChanged
+from lossbench.bench.printable import printable
+
+Failure = Literal["failed", "refused", "crashed", "oom", "timeout"]
+
+# After one of these every later call of the process fails as well.
+BROKEN_DEVICE = ("CUDA error", "device-side assert", "CUDNN_STATUS", "CUBLAS_STATUS_EXECUTION")
+OUT_OF_MEMORY = (
+    *("can't allocate memory", "out of memory", "not enough memory", "bad_alloc"),
+    "failed to map segment",
+)
+
+
+class Lost(Exception):  # noqa: N818 - what was lost is an answer, and the caller goes on
+    """What was asked of the worker gave no answer.
+
+    Attributes:
+        status: how it was lost.
+    """
+
+    def __init__(self, status: Failure, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a worker sends back.
+
+    An exception itself is not sent: whether it can be pickled, unpickled or printed is up to the
+    contender that raised it.
+
+    Attributes:
+        answer: what the question gave, pickled; ``None`` where it gave nothing.
+        status: how the answer was lost.
+        reason: the type and the text of what was raised, in a line.
+    """
+
+    answer: bytes | None
+    status: Failure = "failed"
+    reason: str = ""
+
+    def open(self) -> Any:
+        """Return the answer.
+
+        Raises:
+            Lost: where there is none, or none that can be read.
+        """
+        if self.answer is None:
+            raise Lost(self.status, self.reason)
+        try:
+            return pickle.loads(self.answer)
+        except Exception as error:  # noqa: BLE001 - unpickling runs what the answer says
+            raise Lost("failed", f"its answer cannot be read: {describe(error)}") from None
+
+
+def reply_to(question: bytes) -> Reply:
+    """Return the reply to a pickled question: a function, its arguments, its keywords.
+
+    A change of the process's shared state is what is told, whatever else came of the question.
+    """
+    reply = _answer(question)
+    changed = _changed()
+    return reply if changed is None else changed
+
+
+def _answer(question: bytes) -> Reply:
+    try:
+        GUARD.begin()
+        function, args, kwargs = pickle.loads(question)
+        return Reply(pickle.dumps(function(*args, **kwargs)))
+    except BaseException as error:  # noqa: BLE001 - a contender may raise SystemExit too
+        return lost_to(error)
+
+
+def _changed() -> Reply | None:
+    try:
+        GUARD.check()
+    except (StateChanged, MemoryError) as error:
+        return lost_to(error)
+    except BaseException as error:  # noqa: BLE001 - what looks at the state may be what was patched
+        return Reply(None, "refused", f"it left a process that raises {describe(error)}")
+    return None
+
+
+def lost_to(error: BaseException) -> Reply:
+    """Return the reply where an exception took the answer's place."""
+    text = _text(error)
+    if isinstance(error, StateChanged):
+        return Reply(None, "refused", printable(text))
+    if any(sign in text for sign in BROKEN_DEVICE):
+        return Reply(None, "crashed", printable(f"it left CUDA broken: {_first_line(text)}"))
+    if isinstance(error, MemoryError) or tells_of_memory(text):
+        return Reply(None, "oom", printable(_first_line(text) or "out of memory"))
+    return Reply(None, "failed", describe(error))
+
+
+def tells_of_memory(text: str) -> bool:
+    """Return whether a text is that of an allocation that was refused."""
+    return any(sign in text for sign in OUT_OF_MEMORY)
+
+
+def describe(error: BaseException) -> str:
+    """Return the type of an exception and its first line, fit to be kept and printed."""
+    name, text = type.__dict__["__name__"].__get__(type(error)), _text(error)
+    return printable(f"{name}: {_first_line(text)}" if text else name)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error).strip()
+    except BaseException:  # noqa: BLE001 - the text is the contender's own code
+        return ""
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0]

@@ -1,0 +1,171 @@
+"""What a process has of which there is one for all: settings, hooks, variables, functions."""
+
+import functools
+import gc
+import math
+import os
+import random
+import signal
+import sys
+import time
+import timeit
+import types
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
+from typing import Any, TypeGuard
+
+import torch
+import torch.profiler
+import torch.utils.benchmark
+from torch import backends
+from torch.nn.modules import module as module_hooks
+from torch.utils import deterministic
+
+from lossbench.bench.machine.quotas import allowed_processors
+
+# Below the smallest normal number: 0 where denormal numbers are flushed.
+DENORMAL = 2.0**-1060
+ALARMS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+# What the harness and the contenders call while one is judged or timed.
+CALLED = (
+    *(gc, math, os, random, signal, time, timeit, timeit.Timer, warnings),
+    *(torch, torch.Tensor, torch.autograd, torch.cuda, torch.linalg, torch.nn, torch.nn.Module),
+    *(torch.nn.functional, torch.profiler, torch.utils.benchmark),
+)
+OWN = "lossbench."
+FUNCTIONS = (
+    *(types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType),
+    *(types.WrapperDescriptorType, functools._lru_cache_wrapper),
+    *(type, staticmethod, classmethod, property),
+)
+
+
+def _denormal() -> bool:
+    tiny = torch.full((), DENORMAL, dtype=torch.float64, device="cpu")
+    return bool((tiny * 2).item() > 0)
+
+
+def _is_general(_action: object, text: object, kind: Any, module: object, line: int) -> bool:
+    """Return whether a filter is about all warnings of a kind that Python or torch itself has.
+
+    Packages set others for themselves when they are imported.
+    """
+    return text is None and module is None and not line and kind.__module__ in ("builtins", "torch")
+
+
+def _attribute(owner: object, name: str) -> Callable[[], Any]:
+    """Return a reader of an attribute that torch's types do not tell of."""
+    return lambda: attrgetter(name)(owner)
+
+
+def _cuda(read: Callable[[], object]) -> object:
+    """Return what CUDA says, where it has started: asking would start it."""
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return read() if started else None
+
+
+def _precision(name: str) -> str:
+    """Return the precision of products; that which was never set is the full one."""
+    return "ieee" if name == "none" else name
+
+
+def _limits() -> object:
+    import resource
+
+    return [resource.getrlimit(kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+
+
+ONEDNN_PRODUCTS = _attribute(backends.mkldnn, "matmul.fp32_precision")
+
+SETTINGS: Mapping[str, Callable[[], object]] = {
+    "the number of threads": torch.get_num_threads,
+    "the number of interop threads": torch.get_num_interop_threads,
+    "grad mode": torch.is_grad_enabled,
+    "inference mode": torch.is_inference_mode_enabled,
+    "anomaly mode": torch.is_anomaly_enabled,
+    "the check for NaN of anomaly mode": torch.is_anomaly_check_nan_enabled,
+    "autocast on the CPU": lambda: torch.is_autocast_enabled("cpu"),
+    "autocast on CUDA": lambda: torch.is_autocast_enabled("cuda"),
+    "autocast's dtype on the CPU": lambda: torch.get_autocast_dtype("cpu"),
+    "autocast's dtype on CUDA": lambda: torch.get_autocast_dtype("cuda"),
+    "autocast's cache": torch.is_autocast_cache_enabled,
+    "the default dtype": torch.get_default_dtype,
+    "the default device": lambda: str(torch.get_default_device()),
+    "deterministic algorithms": torch.are_deterministic_algorithms_enabled,
+    "warnings of deterministic algorithms": torch.is_deterministic_algorithms_warn_only_enabled,
+    "the filling of uninitialized memory": _attribute(deterministic, "fill_uninitialized_memory"),
+    "the precision of float32 products": torch.get_float32_matmul_precision,
+    "TF32 in products": lambda: backends.cuda.matmul.allow_tf32,
+    "TF32 in cuDNN": lambda: backends.cudnn.allow_tf32,
+    "the precision of all backends": _attribute(backends, "fp32_precision"),
+    "the precision of CUDA's products": lambda: _precision(backends.cuda.matmul.fp32_precision),
+    "the precision of oneDNN's products": lambda: _precision(
+        _attribute(backends.mkldnn, "matmul.fp32_precision")()
+    ),
+    "float16 sums in products": lambda: backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
+    "bfloat16 sums in products": lambda: (
+        backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    ),
+    "float16 accumulation in products": lambda: backends.cuda.matmul.allow_fp16_accumulation,
+    "cuDNN": lambda: backends.cudnn.enabled,
+    "cuDNN's benchmark mode": lambda: backends.cudnn.benchmark,
+    "cuDNN's deterministic mode": lambda: backends.cudnn.deterministic,
+    "oneDNN": lambda: backends.mkldnn.enabled,
+    "the flushing of denormal numbers": _denormal,
+    "torch's dispatch modes": torch._C._len_torch_dispatch_stack,
+    "torch's function modes": torch._C._len_torch_function_stack,
+    "torch's function overrides": torch._C._is_torch_function_enabled,
+    "the hooks of saved tensors": lambda: torch._C._autograd._top_saved_tensors_default_hooks(True),
+    "the threads of autograd": torch._C._is_multithreading_enabled,
+    "the tracing state": torch._C._get_tracing_state,
+    "the CUDA device": lambda: _cuda(torch.cuda.current_device),
+    "the CUDA stream": lambda: _cuda(torch.cuda.current_stream),
+    "the filters of warnings": lambda: [f for f in warnings.filters if _is_general(*f)],
+    "the working directory": os.getcwd,
+    "the alarms": lambda: [signal.getitimer(kind)[0] > 0 for kind in ALARMS],
+    "the processors it runs on": allowed_processors,
+    "the priority of the process": lambda: os.getpriority(os.PRIO_PROCESS, 0),
+    "the limits of memory": _limits,
+    "the streams of output": lambda: (sys.stdin, sys.stdout, sys.stderr),
+    "the tracing of Python": lambda: (sys.gettrace(), sys.getprofile()),
+    "the switch interval": sys.getswitchinterval,
+    "the garbage collector": lambda: (gc.isenabled(), gc.get_threshold(), gc.get_debug()),
+}
+"""Reads each setting that there is one of, by what it is called in a reason."""
+
+
+def _hooks() -> Iterator[tuple[str, object]]:
+    """Yield the hooks that every module has."""
+    for name, value in vars(module_hooks).items():
+        if name.startswith("_global_"):
+            yield name, list(value.items()) if isinstance(value, dict) else value
+
+
+def _functions() -> Iterator[tuple[str, object]]:
+    """Yield functions and classes by place: a patched one is another object, or has other code."""
+    own = [module for name, module in list(sys.modules.items()) if name.startswith(OWN)]
+    classes = [value for module in own for value in vars(module).values() if _of(module, value)]
+    for space in (*CALLED, *own, *classes):
+        # A class stands in one module, and its name alone would not tell it from another's.
+        place = f"{space.__module__}.{space.__qualname__}" if _is_class(space) else space.__name__
+        for name, value in list(vars(space).items()):
+            if isinstance(value, FUNCTIONS):
+                yield f"{place}.{name}", (value, getattr(value, "__code__", None))
+
+
+def _of(module: types.ModuleType, value: object) -> bool:
+    return _is_class(value) and value.__module__ == module.__name__
+
+
+def _is_class(value: object) -> TypeGuard[type]:
+    return isinstance(value, type)
+
+
+NAMED: Mapping[str, Callable[[], Iterable[tuple[str, object]]]] = {
+    "the environment variable": os.environ.items,
+    "the handler of": lambda: ((s.name, signal.getsignal(s)) for s in signal.Signals),
+    "torch's": _hooks,
+    "the function": _functions,
+}
+"""Reads what there is several of, by kind: pairs of a name and a value."""

@@ -1,0 +1,33 @@
+"""The situations of a training loop that an Implementation may not be fit for."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+SITUATIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "arguments": "all values of the arguments that the loss takes",
+        "checkpointing": "torch.utils.checkpoint around the loss",
+        "ddp": "DistributedDataParallel, the loss within the model",
+        "fsdp": "fully_shard of a model with the loss in it",
+        "compile": "torch.compile(fullgraph=True) of a model with the loss in it",
+        "export": "torch.export of the loss",
+        "optimizers": "every optimizer of torch, weight decay, and gradient clipping",
+    }
+)
+"""The name of a situation: what is tried there."""
+
+
+def check_limits(title: str, limits: Mapping[str, str]) -> None:
+    """Refuse a limit in a situation that nobody looks for.
+
+    Args:
+        title: the loss and the variant, to begin the message with.
+        limits: why the implementation is not fit, by situation.
+
+    Raises:
+        ValueError: if a situation is unknown.
+    """
+    for situation in limits:
+        if situation not in SITUATIONS:
+            known = ", ".join(SITUATIONS)
+            raise ValueError(f"{title}: unknown limit {situation!r}; the situations are: {known}")

@@ -1,0 +1,236 @@
+"""Contenders from outside: files, modules and installed packages that register their own.
+
+``lossbench.register_from("my_losses.py")`` imports a file, or a module by its dotted name, whose
+``@lossbench.register`` enters implementations beside lossbench's own. Installed packages declare
+their modules as entry points of ``GROUPS``; these are imported by the harness alone, and never by
+``lossbench.build``: production imports what it names.
+"""
+
+import hashlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
+from importlib.util import module_from_spec
+from pathlib import Path
+
+from lossbench.impls.registry import all_or_nothing, implementations, losses
+
+# Losses first: an implementation may be of one that another package brings.
+GROUPS = ("lossbench.losses", "lossbench.implementations")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where contenders from outside came from. Two origins are equal if their code is the same.
+
+    Attributes:
+        source: the absolute path of the file, or the dotted name of the module.
+        sha256: the hash of the file's, or the module's, source; empty for a module without one.
+        distribution: the name and version of the installed distribution that has the module.
+    """
+
+    source: str = field(compare=False)
+    sha256: str
+    distribution: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file, and not a module that Python finds by its name."""
+        return os.path.isabs(self.source)
+
+    def __str__(self) -> str:
+        """Return it in words, the hash in short."""
+        parts = [self.source, self.distribution, self.sha256 and f"sha256 {self.sha256[:12]}"]
+        return ", ".join(filter(None, parts))
+
+
+_loaded = dict[str, Origin]()
+_origins = dict[tuple[str, str], Origin]()
+# The modules that came with these, as those of a package whose top imports them all.
+_imported_along = set[str]()
+
+
+def register_from(source: str | os.PathLike[str]) -> Origin:
+    """Import a file, or a module by its dotted name, that registers implementations.
+
+    A file is imported once, however often it is named, under a name of its own, so that two files
+    of one name do not clash. It may import the modules beside it; a module may lie in the current
+    folder. What is printed while it is imported goes to the standard error.
+
+    Args:
+        source: the path of a file, or the dotted name of a module.
+
+    Returns:
+        what the implementations came from.
+
+    Raises:
+        ValueError: if it is not there, raises while it is imported, or registers nothing.
+    """
+    text = os.fspath(source)
+    path = Path(text).expanduser()
+    # By its name first, since a file that is missing is not to be looked for as a module.
+    if path.suffix == ".py" or path.name != text or path.is_file():
+        return _register_file(path)
+    # As with `python -m`: the command `lossbench` does not look there by itself.
+    _look_also_in(Path())
+    return _register_module(text)
+
+
+def register_installed() -> list[str]:
+    """Import what installed packages declare in ``GROUPS``.
+
+    Returns:
+        a line on each entry point that cannot be used; it has registered nothing.
+    """
+    problems = []
+    for group in GROUPS:
+        for point in sorted(entry_points(group=group), key=lambda point: point.name):
+            try:
+                _register_module(_module_of(point))
+            except ValueError as error:
+                problems.append(f"the entry point {_line(point.name)} of {group}: {error}")
+    return problems
+
+
+def register_again(origins: Iterable[Origin]) -> None:
+    """Import, in another process or another run, what was imported before.
+
+    Raises:
+        ValueError: if it cannot be imported, or its code has changed since.
+    """
+    for origin in origins:
+        found = _loaded.get(origin.source) or register_from(origin.source)
+        if found != origin:
+            raise ValueError(f"{_line(origin.source)} has changed: expected {origin}; got {found}")
+
+
+def loaded() -> tuple[Origin, ...]:
+    """Return what was imported from outside, in order."""
+    return tuple(_loaded.values())
+
+
+def origin_of(loss: str, variant: str) -> Origin | None:
+    """Return where an implementation came from, ``None`` if it is lossbench's own or unknown."""
+    return _origins.get((loss, variant))
+
+
+def _register_file(path: Path) -> Origin:
+    if path.is_dir():
+        raise ValueError(f"{_line(str(path))}: expected a Python file or a module, got a folder")
+    try:
+        path = path.resolve(strict=True)
+        code = path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{_line(str(path))}: {error.strerror}; expected a Python file or a module"
+        ) from None
+    origin = Origin(str(path), hashlib.sha256(code).hexdigest())
+    if _loaded.get(origin.source, origin) != origin:
+        raise ValueError(f"{_line(str(path))} has changed since it was imported; start Python anew")
+
+    def load() -> Origin:
+        _import_file(path, code)
+        return origin
+
+    return _enter(origin.source, load)
+
+
+def _register_module(name: str) -> Origin:
+    def load() -> Origin:
+        file = Path(import_module(name).__file__ or "")
+        digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+        return Origin(name, digest, _distribution_of(name))
+
+    return _enter(name, load)
+
+
+def _enter(source: str, load: Callable[[], Origin]) -> Origin:
+    """Import a source, unless that was done, and keep what it has registered."""
+    if source in _loaded:
+        return _loaded[source]
+    before, modules = _registered(), set(sys.modules)
+    with all_or_nothing():
+        try:
+            with redirect_stdout(sys.stderr):
+                origin = load()
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"{_line(source)}: {_told(error, source)}") from error
+        new = _registered() - before
+        if not new and source not in _imported_along:
+            raise ValueError(
+                f"{_line(source)} registers nothing; expected a class or function under "
+                "@lossbench.register(loss, variant)"
+            )
+    _imported_along.update(set(sys.modules) - modules)
+    _loaded[source] = origin
+    _origins.update(dict.fromkeys(new, origin))
+    return origin
+
+
+def _import_file(path: Path, code: bytes) -> None:
+    """Import a file from its bytes, which are those that were hashed."""
+    _look_also_in(path.parent)
+    # The same in every process, so that what is pickled in one is found in another.
+    place = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    name = f"outside_{re.sub(r'[^A-Za-z0-9]', '_', path.stem)}_{place}"
+    loader = SourceFileLoader(name, str(path))
+    spec = ModuleSpec(name, loader, origin=str(path))
+    spec.has_location = True
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        exec(loader.source_to_code(code, str(path)), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
+def _look_also_in(folder: Path) -> None:
+    """Have modules found in a folder too: last, so that none there hides an installed one."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _registered() -> set[tuple[str, str]]:
+    return {(loss.name, each.variant) for loss in losses() for each in implementations(loss.name)}
+
+
+def _distribution_of(module: str) -> str:
+    """Return the name and version of the distribution that a module is of, or nothing."""
+    for group in GROUPS:
+        for point in entry_points(group=group):
+            if _module_of(point) == module and point.dist is not None:
+                return f"{point.dist.name} {point.dist.version}"
+    names = packages_distributions().get(module.partition(".")[0], [])
+    return f"{names[0]} {version(names[0])}" if names else ""
+
+
+def _module_of(point: EntryPoint) -> str:
+    """Return the module that an entry point names; its own property raises for a malformed one."""
+    return re.split(r"[:\[]", point.value)[0].strip()
+
+
+def _told(error: BaseException, source: str) -> str:
+    """Return an error in a line, with the line of a file where it was raised."""
+    if isinstance(error, ModuleNotFoundError) and f"{source}.".startswith(f"{error.name}."):
+        return "no such file or module"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == source]
+    # An error may be one that cannot be printed; this says so, and does not raise.
+    text = str(traceback.TracebackException.from_exception(error))
+    if isinstance(error, SyntaxError) and error.filename == source:
+        lines, text = [error.lineno], error.msg
+    where = f"line {lines[-1]}: " if lines else ""
+    return _line(f"{where}{type(error).__name__}{text and ': '}{text}")
+
+
+def _line(text: str) -> str:
+    """Return text in one line, what cannot be printed in it as an escape."""
+    flat = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in flat)

@@ -1,0 +1,147 @@
+"""State that a forward pass moves, where checkpointing runs that pass a second time.
+
+torch.utils.checkpoint runs a forward pass again within the backward pass. It must see the state
+that the first run saw, which has moved since, and must not move it once more.
+"""
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossbench.impls.loss import Loss, Moved
+from lossbench.impls.processes import count_processes
+
+KEY = "lossbench.moved_state"
+
+
+class Call:
+    """A forward pass that moved state.
+
+    Attributes:
+        inputs: what it was given, in the order that it was given in.
+        before: the state that it saw: all of a buffer, the labels' rows of a table of centres.
+    """
+
+    __slots__ = ("__weakref__", "before", "inputs")
+
+    def __init__(self, inputs: tuple[Tensor, ...], before: Tensor) -> None:
+        self.inputs, self.before = inputs, before
+
+
+class MovedState:
+    """Hooks around the forward pass of a module that moves state, of any variant.
+
+    Each call's state is kept as long as the graph of its loss, for the second run to see. Without
+    a graph, as within reentrant checkpointing, that of the last call is kept.
+
+    Args:
+        loss: the Loss that the module computes.
+        moved: the state, of the Loss.
+        limits: what the implementation is not fit for, by situation.
+    """
+
+    def __init__(self, loss: Loss, moved: Moved, limits: Mapping[str, str]) -> None:
+        self.loss, self.moved, self.limits = loss, moved, dict(limits)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._calls: list[weakref.ref[Call]] = []
+        self._last: Call | None = None
+        self._entered: Call | None = None
+        self._after: Tensor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy of the module takes along: no calls, whose graphs stay here."""
+        return {"loss": self.loss, "moved": self.moved, "limits": self.limits}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Start without calls."""
+        self.__dict__.update(state)
+        self._forget()
+
+    def attach(self, module: nn.Module) -> None:
+        """Register the hooks with a module."""
+        module.register_forward_pre_hook(self.enter, with_kwargs=True)
+        # Also where the second run ends early, which it does by an exception.
+        module.register_forward_hook(self.leave, always_call=True)
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note the state before a call; in a second run, put back the state of the first.
+
+        Raises:
+            RuntimeError: where the state of the first run is not known, or the implementation is
+                not fit for several processes or to be compiled.
+        """
+        if not (module.training or self.moved.in_evaluation):
+            return
+        if torch.compiler.is_compiling():
+            self._refuse_limit("compile")
+            return
+        if count_processes() > 1:
+            self._refuse_limit("ddp")
+        given = (*args, *kwargs.values())
+        inputs = tuple(v.detach() if v.is_floating_point() else v for v in given)
+        state = getattr(module, self.moved.name).detach()
+        rows = _rows(state, inputs)
+        if _in_backward():
+            before = self._call_of(inputs).before
+            self._after = state.clone()
+            state[... if rows is None else rows] = before
+        else:
+            before = state.clone() if rows is None else state.index_select(0, rows)
+            self._entered = Call(inputs, before)
+
+    def _refuse_limit(self, situation: str) -> None:
+        if situation in self.limits:
+            raise RuntimeError(f"{self.loss.name}: {situation} is {self.limits[situation]}")
+
+    def leave(self, module: nn.Module, _args: tuple[Any, ...], out: Any) -> None:
+        """Keep the state before the call; after a second run, put back what it had moved to."""
+        if self._after is not None:
+            getattr(module, self.moved.name).detach().copy_(self._after)
+            self._after = None
+        call, self._entered = self._entered, None
+        if call is None or out is None:
+            return
+        if out[0].grad_fn is None:
+            self._last = call
+        else:
+            out[0].grad_fn.metadata[KEY] = call
+            self._calls.append(weakref.ref(call, self._calls.remove))
+            self._last = None
+
+    def _call_of(self, inputs: tuple[Tensor, ...]) -> Call:
+        """Return the call that had these inputs, or the nearest where they are computed anew."""
+        known = [call for call in (self._last, *(ref() for ref in self._calls)) if call is not None]
+        alike = [call for call in known if _distance(call.inputs, inputs) < torch.inf]
+        if not alike:
+            raise RuntimeError(
+                f"{self.loss.name}: its {self.moved.name} moved since the forward pass that is "
+                "computed again here; checkpoint with use_reentrant=False"
+            )
+        return min(alike, key=lambda call: _distance(call.inputs, inputs))
+
+
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
+
+
+def _rows(state: Tensor, inputs: tuple[Tensor, ...]) -> Tensor | None:
+    """Return the rows of a table that a call reads, those of its labels; ``None`` for all else."""
+    if state.dim() < 2:
+        return None
+    return next(value for value in inputs if not value.is_floating_point()).long()
+
+
+def _distance(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> float:
+    """Return how far the floating inputs are apart; infinity where labels or shapes differ."""
+    total = 0.0
+    for one, other in zip(a, b, strict=True):
+        if one.shape != other.shape or not (one.is_floating_point() or torch.equal(one, other)):
+            return torch.inf
+        if one.is_floating_point():
+            total += float((one - other).abs().sum())
+    return total
