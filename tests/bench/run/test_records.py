@@ -125,7 +125,7 @@ def test_a_damaged_line_is_named(tmp_path, line, message):
 
 
 def changed(folder, old, new):
-    """Write a Record, change its line by hand, and read it."""
+    """Write a Record, replace a text in its line, and read it."""
     with record_file(folder) as file:
         file.append(record(environment=dataclasses.replace(ENVIRONMENT, commit="abc")))
     path = folder / RECORDS
@@ -192,7 +192,7 @@ def test_a_second_writer_is_refused(tmp_path):
 
 
 def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path):
-    """A limit on the size of files stands in for a full disk: the write fails half-way."""
+    """A limit on the size of files acts like a full disk: the write fails half-way."""
     script = """
 import resource, sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The main job, end to end: in a real worker, resumed, and told of what it cannot do."""
+"""Runs from start to end, in a real worker: measured, resumed, and refused."""
 
 import pytest
 
