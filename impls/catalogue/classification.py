@@ -121,7 +121,7 @@ CROSS_ENTROPIES = (
         output=LossAndLogits,
         cost=COSINES,
         departures=(
-            "the guard for θ > π - m is commented out, so the loss falls again for such angles",
+            "the document comments out its guard for θ > π - m; beyond this angle the loss falls",
             "1 - cos² is clamped to at least 1e-7, so the sine is never below 3.2e-4",
             ZERO_ROWS,
             ONE_HOT_BYTES,
@@ -134,7 +134,7 @@ CROSS_ENTROPIES = (
         summary="additive angular margin with a target logit that falls up to an angle of π",
         formula="-mean_i log softmax(s cos θ_j, the target's s cos(θ + m) where "
         "cos θ > cos(π - m), else s (cos θ - m sin(π - m)))[y_i]",
-        document="001 `ArcMarginProduct` with its commented-out guard",
+        document="001 `ArcMarginProduct` with the guard that it comments out",
         paper="Deng et al. 2019, ArcFace, arXiv 1801.07698, Eq. 3",
         reference=ArcFaceGuarded,
         inputs="labelled",
