@@ -1,6 +1,6 @@
-"""Documents 000, 001 and 002: losses that draw each sample to the centre of its class.
+"""Losses of documents 000, 001 and 002, which pull each sample towards the centre of its class.
 
-All keep their class centres as rows, ``centers [C, D]``.
+All have their class centres as rows, ``centers [C, D]``.
 """
 
 import torch
@@ -12,15 +12,15 @@ from lossbench.reference.softmax import cross_entropy
 
 
 class SoftmaxCenterUnsquared(nn.Module):
-    """Softmax plus one un-squared distance to the centres (document 001, ``centerloss``).
+    """Softmax plus one distance, not squared, to the centres (document 001, ``centerloss``).
 
     ``loss = CE(xW, y) + λ / (2B) · √(Σ_i ‖x_i - c_{y_i}‖²)``. Wen et al. 2016 square each sample's
-    distance; here the root is taken over the whole batch.
+    distance; here one root is taken over the whole batch.
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
-        center_weight: λ; 0.2 in the document.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
+        center_weight: weight λ of the centre term; 0.2 in the document.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, center_weight: float = 0.2) -> None:
@@ -41,16 +41,16 @@ class SoftmaxCenterUnsquared(nn.Module):
 
 
 class CenterAllPairs(nn.Module):
-    """Every sample to the centre of every label in the batch (document 002, answer 1).
+    """Distances of all samples to the centres of all labels in the batch (document 002, answer 1).
 
-    ``loss = 1 / (2B) · Σ_i Σ_j √(‖x_i - c_{y_j}‖² + 1e-8)``, after which every centre moves:
-    ``c ← μ c + (1 - μ) mean(x_i of the class)``, the mean of an absent class being 0. The centres
-    are parameters all the same, and so are moved by the optimizer too.
+    ``loss = 1 / (2B) · Σ_i Σ_j √(‖x_i - c_{y_j}‖² + 1e-8)``. After it every centre moves:
+    ``c ← μ c + (1 - μ) mean(x_i of the class)``; the mean of an absent class is 0. The centres are
+    parameters with a gradient, so the optimizer moves them too.
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
-        momentum: μ; 0.9 in the document.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
+        momentum: share μ of a centre that is kept at each call; 0.9 in the document.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, momentum: float = 0.9) -> None:
@@ -83,8 +83,8 @@ class CenterMse(nn.Module):
     ``loss = 1 / (B D) · Σ_i ‖x_i - c_{y_i}‖²``
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
@@ -97,16 +97,16 @@ class CenterMse(nn.Module):
 
 
 class Island(nn.Module):
-    """Centre loss plus the cosines between centres (document 000; arXiv 1710.03144).
+    """Centre loss plus the cosines between all pairs of centres (document 000; arXiv 1710.03144).
 
-    ``loss = 1 / (2N) · Σ_i ‖x_i - c_{y_i}‖² + α Σ_{j<k} (cos(c_j, c_k) + 1)``, where N is the batch
-    size given to the constructor, whatever the size of the batch that comes.
+    ``loss = 1 / (2N) · Σ_i ‖x_i - c_{y_i}‖² + α Σ_{j<k} (cos(c_j, c_k) + 1)``. N is the batch size
+    given to the constructor, even if a batch has another size.
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
-        island_weight: α, from 0 to 1.
-        batch_size: N.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
+        island_weight: weight α of the cosines, from 0 to 1.
+        batch_size: batch size N.
     """
 
     def __init__(

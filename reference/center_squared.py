@@ -1,6 +1,6 @@
-"""Wen et al. 2016: the centre loss as its paper has it, each sample's distance squared.
+"""The centre losses of their paper, Wen et al. 2016, in which each sample's distance is squared.
 
-Both losses are sums over the batch, and keep their class centres as rows, ``centers [C, D]``.
+Both losses are sums over the batch, and have their class centres as rows, ``centers [C, D]``.
 """
 
 import torch
@@ -14,8 +14,8 @@ from lossbench.reference.softmax import cross_entropy
 def move_centers_(centers: Tensor, embeddings: Tensor, labels: Tensor, rate: float) -> None:
     """Move ``centers [C, D]`` towards ``embeddings [B, D]``, in place (Wen et al. 2016, Eq. 4).
 
-    ``c_j ← c_j - α Σ_{y_i = j} (c_j - x_i) / (1 + n_j)``, n_j the samples of the class in the
-    batch: a class that is absent does not move.
+    ``c_j ← c_j - α Σ_{y_i = j} (c_j - x_i) / (1 + n_j)``, where n_j is the number of samples of the
+    class in the batch. The centre of an absent class does not move.
     """
     pull = torch.zeros_like(centers).index_add_(0, labels, centers[labels] - embeddings)
     counts = labels.bincount(minlength=len(centers)).to(centers.dtype)
@@ -23,12 +23,12 @@ def move_centers_(centers: Tensor, embeddings: Tensor, labels: Tensor, rate: flo
 
 
 class MovingCenters(nn.Module):
-    """Class centres that follow their gradient or, with a rate, move by the paper's own update.
+    """Class centres that have a gradient or, with a rate above 0, move by the paper's update.
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
-        center_rate: α of the update; at 0 the centres follow their gradient.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
+        center_rate: rate α of the update; at 0 the centres have a gradient instead.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, center_rate: float) -> None:
@@ -41,7 +41,7 @@ class MovingCenters(nn.Module):
     def center_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return ``½ Σ_i ‖x_i - c_{y_i}‖²``, 0-d; then the centres may move."""
         moves = self.center_rate > 0
-        # Detached as well, for callers who unfreeze every parameter of a model at once.
+        # Callers may unfreeze all parameters of a model at once, so the centres are detached too.
         centers = self.centers.detach() if moves else self.centers
         loss = (embeddings - centers.index_select(0, labels)).pow(2).sum() / 2
         if moves and self.training:
@@ -52,13 +52,13 @@ class MovingCenters(nn.Module):
 class Center(MovingCenters):
     """Half the squared distances to the class centres (Wen et al. 2016, Eq. 2).
 
-    ``loss = ½ Σ_i ‖x_i - c_{y_i}‖²``. With a ``center_rate`` the centres have no gradient: in
-    training they move after each call by ``move_centers_``, in evaluation they stay.
+    ``loss = ½ Σ_i ‖x_i - c_{y_i}‖²``. With a ``center_rate`` above 0 the centres have no gradient.
+    In training they then move after each call by ``move_centers_``; in evaluation they do not.
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
-        center_rate: α of the centres' own update; at 0 they follow their gradient.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
+        center_rate: rate α of the update; at 0 the centres have a gradient instead.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, center_rate: float = 0) -> None:
@@ -73,13 +73,13 @@ class SoftmaxCenter(MovingCenters):
     """Softmax and centre loss together (Wen et al. 2016, Eq. 5).
 
     ``loss = -Σ_i log softmax(x_i W)[y_i] + λ/2 Σ_i ‖x_i - c_{y_i}‖²``, both of them sums. The
-    centres move as in ``Center``, whatever λ is.
+    centres move as in ``Center``; λ does not change their update.
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
-        center_weight: λ.
-        center_rate: α of the centres' own update; at 0 they follow their gradient.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
+        center_weight: weight λ of the centre term.
+        center_rate: rate α of the update; at 0 the centres have a gradient instead.
     """
 
     def __init__(

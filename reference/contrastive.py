@@ -1,4 +1,4 @@
-"""Document 004, and its paper: the contrastive loss of a pair of batches."""
+"""Contrastive losses of document 004 and of its paper, over pairs of samples."""
 
 import torch
 from torch import Tensor, nn
@@ -7,13 +7,13 @@ from lossbench.reference.outputs import LossOnly
 
 
 class ContrastiveWholeBatch(nn.Module):
-    """One distance for the whole batch, under every pair's label (document 004).
+    """Contrastive loss with one distance for the whole batch (document 004).
 
     ``loss = mean_i ½ (y_i d² + (1 - y_i) max(0, m - d)²)`` with ``d = ‖x0 - x1‖`` over all elements
-    of the batch. Hadsell et al. 2006 take one distance a pair, and 0 for a similar pair.
+    of the batch. Hadsell et al. 2006 take one distance per pair, and label a similar pair 0.
 
     Args:
-        margin: m; 1.2 in the document.
+        margin: margin m; 1.2 in the document.
     """
 
     def __init__(self, margin: float = 1.2) -> None:
@@ -24,9 +24,9 @@ class ContrastiveWholeBatch(nn.Module):
         """Return the loss.
 
         Args:
-            x0: the first of each pair, ``[B, D]``.
-            x1: the second of each pair, ``[B, D]``.
-            same: 1 where a pair is of one class, else 0; ``[B]``, or ``[1]`` for the whole batch.
+            x0: first samples of the pairs, ``[B, D]``.
+            x1: second samples of the pairs, ``[B, D]``.
+            same: 1 for a similar pair, else 0; ``[B]``, or ``[1]`` for the whole batch.
         """
         same = same.to(x0.dtype)
         distance = torch.sqrt(torch.sum(torch.pow(x0 - x1, 2)))
@@ -36,14 +36,14 @@ class ContrastiveWholeBatch(nn.Module):
 
 
 class Contrastive(nn.Module):
-    """Similar pairs together, the others a margin apart (Hadsell et al. 2006).
+    """Contrastive loss: pulls similar pairs together, pushes others a margin apart.
 
-    ``loss = mean_i ½ (y_i d_i² + (1 - y_i) max(0, m - d_i)²)`` with ``d_i = ‖x0_i - x1_i‖``. The
-    paper writes 0 for a similar pair, and sums over pairs. At ``d_i = 0`` the distance has no
-    gradient; 0 is taken for it, so that equal embeddings of dissimilar pairs do not move.
+    ``loss = mean_i ½ (y_i d_i² + (1 - y_i) max(0, m - d_i)²)`` with ``d_i = ‖x0_i - x1_i‖``.
+    Hadsell et al. 2006 label a similar pair 0, and sum over pairs. At ``d_i = 0`` the distance has
+    no gradient; it is set to 0, so equal embeddings of a dissimilar pair do not move.
 
     Args:
-        margin: m.
+        margin: margin m.
     """
 
     def __init__(self, margin: float = 1.2) -> None:
@@ -54,12 +54,12 @@ class Contrastive(nn.Module):
         """Return the loss.
 
         Args:
-            x0: the first of each pair, ``[B, D]``.
-            x1: the second of each pair, ``[B, D]``.
-            same: 1 where a pair is similar, else 0; ``[B]``, or ``[1]`` for the whole batch.
+            x0: first samples of the pairs, ``[B, D]``.
+            x1: second samples of the pairs, ``[B, D]``.
+            same: 1 for a similar pair, else 0; ``[B]``, or ``[1]`` for the whole batch.
         """
         same = same.to(x0.dtype)
-        # Not the root of a sum, whose gradient at 0 is NaN: this norm's is 0.
+        # The gradient of a root of a sum is NaN at 0; that of ``vector_norm`` is 0.
         distance = torch.linalg.vector_norm(x0 - x1, dim=1)
         shortfall = torch.clamp(self.margin - distance, min=0.0)
         loss = same * torch.pow(distance, 2) + (1 - same) * torch.pow(shortfall, 2)

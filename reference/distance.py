@@ -1,4 +1,4 @@
-"""Documents 003 and 004: the distances that their losses are built from."""
+"""Distances of documents 003 and 004, from which losses are built."""
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class PairwiseDistance(nn.Module):
 class PairwiseSquaredDistance(nn.Module):
     """Squared Euclidean distances, unclamped (003 ``pdist_np``, there in NumPy).
 
-    ``d²_ij = -2 a_i·b_j + ‖a_i‖² + ‖b_j‖²``, which rounding may leave below 0.
+    ``d²_ij = -2 a_i·b_j + ‖a_i‖² + ‖b_j‖²``; rounding can make it negative.
     """
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
@@ -49,5 +49,5 @@ class VectorDistance(nn.Module):
     """
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
-        """Return the one distance, 0-d, of ``a`` and ``b`` of one shape."""
+        """Return the distance, 0-d, of two arrays ``a`` and ``b`` of the same shape."""
         return Distances(torch.sqrt(torch.sum(torch.pow(a - b, 2))))

@@ -1,4 +1,4 @@
-"""Document 001: SphereFace and ArcFace, which make the target class harder by an angular margin."""
+"""Losses of document 001 with an angular margin, which makes the target class harder."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lossbench.reference.outputs import LossAndLogits
 from lossbench.reference.softmax import cross_entropy, unit_columns_
 
-# cos(mθ) as a polynomial of cos θ, by m: the Chebyshev polynomials of the first kind.
+# cos(mθ) as a polynomial of cos θ, indexed by m: the Chebyshev polynomials of the first kind.
 COSINE_OF_MULTIPLE = (
     lambda c: c**0,
     lambda c: c**1,
@@ -24,18 +24,18 @@ TRUNCATED_PI = 3.1415926
 class SphereFace(nn.Module):
     """A-softmax with an annealed margin (document 001, ``SphereFace``; arXiv 1704.08063, Eq. 7).
 
-    The logits are ``‖x_i‖ cos θ_ij``, but for the target's ``‖x_i‖ (λ cos θ + ψ(θ)) / (1 + λ)``
-    with ``ψ(θ) = (-1)^k cos(mθ) - 2k``, ``k = ⌊mθ / π⌋``, ``λ = max(λ_min, λ_max / (1 + 0.2 it))``.
-    Over them ``loss = -mean_i (1 - p_i)^γ log p_i``, in which the focal factor has no gradient.
-    ``it`` counts the calls, this one included, in training and in evaluation alike.
+    The logits are ``‖x_i‖ cos θ_ij``. The target's is ``‖x_i‖ (λ cos θ + ψ(θ)) / (1 + λ)`` with
+    ``ψ(θ) = (-1)^k cos(mθ) - 2k``, ``k = ⌊mθ / π⌋``, ``λ = max(λ_min, λ_max / (1 + 0.2 it))``.
+    From these, ``loss = -mean_i (1 - p_i)^γ log p_i``; the focal factor ``(1 - p_i)^γ`` has no
+    gradient. ``it`` counts the calls, including this one, both in training and in evaluation.
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
-        margin: m, a whole number from 0 to 5.
-        lambda_min: where the annealing ends.
-        lambda_max: where the annealing starts.
-        gamma: γ of the focal factor; at the document's 0 it is 1.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
+        margin: margin m, a whole number from 0 to 5.
+        lambda_min: smallest λ, at which the annealing ends.
+        lambda_max: λ from which the annealing starts.
+        gamma: exponent γ of the focal factor; 0 in the document, where the factor is 1.
     """
 
     iteration: Tensor
@@ -67,7 +67,7 @@ class SphereFace(nn.Module):
         k = (self.margin * theta / TRUNCATED_PI).floor()
         phi = (-1) ** k * COSINE_OF_MULTIPLE[self.margin](cosine) - 2 * k
 
-        # Not F.norm: the document's power of a sum has a NaN gradient at a zero row.
+        # At a zero row the document's power of a sum has a NaN gradient; a norm's would be 0.
         length = embeddings.pow(2).sum(1).pow(0.5).view(-1, 1)
         plain, hard = cosine * length, phi * length
 
@@ -87,15 +87,15 @@ class SphereFace(nn.Module):
 class ArcFace(nn.Module):
     """Additive angular margin (document 001, ``ArcMarginProduct``; arXiv 1801.07698, Eq. 3).
 
-    The logits are ``s cos θ_ij``, the target's ``s cos(θ + m)``, computed as
-    ``s (cos θ cos m - √max(1 - cos²θ, 1e-7) sin m)``; the loss is their cross-entropy. The guard
-    that would keep the target's logit falling for ``θ > π - m`` is commented out in the document.
+    The logits are ``s cos θ_ij``. The target's is ``s cos(θ + m)``, computed as
+    ``s (cos θ cos m - √max(1 - cos²θ, 1e-7) sin m)``. The loss is their cross-entropy. With a guard
+    the target's logit would fall for ``θ > π - m`` too; the document comments its guard out.
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
-        scale: s; 32 in the document.
-        margin: m in radians.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
+        scale: scale s; 32 in the document.
+        margin: margin m in radians.
     """
 
     def __init__(
@@ -119,23 +119,23 @@ class ArcFace(nn.Module):
         return LossAndLogits(cross_entropy(logits, labels), logits)
 
     def target_cosine(self, cosine: Tensor) -> Tensor:
-        """Return ``cos(θ + m)``, element by element, of ``cos θ``."""
+        """Return ``cos(θ + m)`` for every ``cos θ``."""
         sine = torch.sqrt(torch.max(1.0 - cosine.pow(2), torch.full_like(cosine, 1e-7)))
         return cosine * self.cos_m - sine * self.sin_m
 
 
 class ArcFaceGuarded(ArcFace):
-    """ArcFace whose target logit falls all the way to θ = π (001, its guard not commented out).
+    """ArcFace with the guard that 001 comments out: the target's logit falls up to θ = π.
 
-    The target's logit is ``s cos(θ + m)`` where ``cos θ > cos(π - m)``, and beyond it
-    ``s (cos θ - m sin(π - m))``, which goes on falling where ``cos(θ + m)`` would rise again. The
-    two do not meet: the logit steps there, down for margins to 2.33 and up beyond.
+    The target's logit is ``s cos(θ + m)`` if ``cos θ > cos(π - m)``. Otherwise it is
+    ``s (cos θ - m sin(π - m))``, which falls further, while ``cos(θ + m)`` would rise again. The
+    two branches do not meet: the logit jumps, down for margins up to 2.33 and up for larger ones.
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
-        scale: s.
-        margin: m in radians, from 0 to π.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
+        scale: scale s.
+        margin: margin m in radians, from 0 to π.
     """
 
     def __init__(
@@ -146,6 +146,6 @@ class ArcFaceGuarded(ArcFace):
         self.drop = margin * math.sin(math.pi - margin)
 
     def target_cosine(self, cosine: Tensor) -> Tensor:
-        """Return ``cos(θ + m)`` or its continuation, element by element, of ``cos θ``."""
+        """Return ``cos(θ + m)``, or its continuation, for every ``cos θ``."""
         within = cosine > self.lowest_cosine
         return torch.where(within, super().target_cosine(cosine), cosine - self.drop)

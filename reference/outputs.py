@@ -1,4 +1,4 @@
-"""What a loss returns: one named tuple a family, its first field the one that is differentiated."""
+"""The named tuples that losses return; the first field is the one to differentiate."""
 
 from typing import NamedTuple
 
@@ -6,21 +6,21 @@ from torch import Tensor
 
 
 class LossOnly(NamedTuple):
-    """A loss that is a number and nothing else.
+    """The output of a loss that returns only a number.
 
     Attributes:
-        loss: the mean or sum that the document defines, 0-d.
+        loss: mean or sum that the definition asks for, 0-d.
     """
 
     loss: Tensor
 
 
 class LossAndLogits(NamedTuple):
-    """A classification loss and the scores that it was computed from.
+    """The output of a classification loss.
 
     Attributes:
-        loss: 0-d.
-        logits: ``[B, C]``, or ``None`` where an implementation never forms them.
+        loss: loss, 0-d.
+        logits: scores, ``[B, C]``; ``None`` if an implementation never forms them.
     """
 
     loss: Tensor
@@ -28,12 +28,12 @@ class LossAndLogits(NamedTuple):
 
 
 class LossAndCorrect(NamedTuple):
-    """A triplet loss and how many anchors were already in order.
+    """The output of a triplet loss.
 
     Attributes:
-        loss: 0-d.
-        correct: the number of anchors at least as far from their negative as from their positive,
-            0-d int64; ``None`` where an implementation does not count.
+        loss: loss, 0-d.
+        correct: number of anchors at least as far from their negative as from their positive, 0-d
+            int64; ``None`` if an implementation does not count them.
     """
 
     loss: Tensor
@@ -41,10 +41,10 @@ class LossAndCorrect(NamedTuple):
 
 
 class Distances(NamedTuple):
-    """A building block's output.
+    """The output of a distance.
 
     Attributes:
-        distances: ``[M, N]``, or 0-d for the distance of two whole arrays.
+        distances: distances, ``[M, N]``, or 0-d for two whole arrays.
     """
 
     distances: Tensor

@@ -1,6 +1,6 @@
-"""Document 001: softmax, modified softmax and NormFace, which differ in what they normalise.
+"""Softmax, modified softmax and NormFace of document 001, which differ in their normalisation.
 
-All three keep their class weights as columns, ``weight [D, C]``, and use no bias.
+All three have their class weights as columns, ``weight [D, C]``, and no bias.
 """
 
 import torch
@@ -13,20 +13,20 @@ from lossbench.reference.outputs import LossAndLogits
 def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
     """Return the cross-entropy of ``logits [B, C]`` for ``labels [B]``.
 
-    torch's leaves out labels of -100; here a label that is no class is an error, whatever it is.
+    torch's own function ignores labels of -100. Here every label that is no class is an error.
 
     Raises:
-        IndexError: where a label is no class.
+        IndexError: if a label is no class.
     """
     no_label = torch.iinfo(torch.int32).min
     return F.cross_entropy(logits, labels.long(), reduction=reduction, ignore_index=no_label)
 
 
 def unit_columns_(weight: Tensor) -> Tensor:
-    """Scale the columns of ``weight [D, C]`` to length 1, in place, as the document does it.
+    """Scale the columns of ``weight [D, C]`` to length 1, in place, as the document does.
 
-    ``renorm_`` only shortens, so the document first shortens every column to 1e-5 and then
-    stretches it back: a column that was shorter than 1e-5 stays short.
+    ``renorm_`` can only shorten. So the document shortens every column to 1e-5 and multiplies it by
+    1e5; a column that was shorter than 1e-5 stays shorter than 1.
     """
     return weight.data.renorm_(2, 1, 1e-5).mul_(1e5)
 
@@ -37,8 +37,8 @@ class Softmax(nn.Module):
     ``loss = -mean_i log softmax(x_i W)[y_i]``
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
@@ -55,13 +55,13 @@ class Softmax(nn.Module):
 class ModifiedSoftmax(nn.Module):
     """Softmax with class weights of length 1 (document 001, ``Modified``; arXiv 1704.08063).
 
-    ``loss = -mean_i log softmax(x_i Ŵ)[y_i]``, ``ŵ_j = w_j / (‖w_j‖ + 1e-7)`` for ``‖w_j‖ > 1e-5``
-    and ``1e5 w_j`` below: ``renorm`` limits a length, it does not set it. The document prints the
-    logits only; the cross-entropy over them is its caller's.
+    ``loss = -mean_i log softmax(x_i Ŵ)[y_i]``, ``ŵ_j = w_j / (‖w_j‖ + 1e-7)`` for ``‖w_j‖ > 1e-5``.
+    A shorter column becomes ``1e5 w_j``, since ``renorm`` can only shorten. The document prints the
+    logits only; the cross-entropy over them is added here.
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
@@ -81,9 +81,9 @@ class NormFace(nn.Module):
     ``loss = -mean_i log softmax(s · cos(x_i, w_j))[y_i]``
 
     Args:
-        num_classes: C.
-        embedding_dim: D.
-        scale: s; 16 in the document.
+        num_classes: number of classes C.
+        embedding_dim: embedding dimension D.
+        scale: scale s; 16 in the document.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float = 16) -> None:
@@ -93,6 +93,6 @@ class NormFace(nn.Module):
         unit_columns_(self.weight.data.uniform_(-1, 1))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss of ``embeddings [B, D]``, ``labels [B]``, and the unscaled cosines."""
+        """Return the loss of ``embeddings [B, D]``, ``labels [B]``, and the cosines, unscaled."""
         cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))
         return LossAndLogits(cross_entropy(self.scale * cosine, labels), cosine)

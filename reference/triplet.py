@@ -1,4 +1,4 @@
-"""Document 003, and AGW: triplet losses over all pairs of a batch."""
+"""Triplet losses of document 003 and of the AGW paper, over all pairs of a batch."""
 
 import torch
 import torch.nn.functional as F
@@ -9,14 +9,14 @@ from lossbench.reference.outputs import LossAndCorrect
 
 
 class TripletBatchHard(nn.Module):
-    """Each anchor's furthest positive against its closest negative (003, ``OriTripletLoss``).
+    """Triplet loss of each anchor's furthest positive and closest negative (``OriTripletLoss``).
 
     ``loss = mean_i max(0, m + max_{y_p = y_i} d_ip - min_{y_n ≠ y_i} d_in)``, arXiv 1703.07737,
-    Eq. 5, on ``d_ij = √max(‖x_i - x_j‖², 1e-12)``. The anchor counts among its own positives, so
-    that a class with one sample still gives an anchor.
+    Eq. 5, with ``d_ij = √max(‖x_i - x_j‖², 1e-12)``. An anchor is one of its own positives, so the
+    only sample of a class is an anchor too.
 
     Args:
-        margin: m; 0.3 in the document.
+        margin: margin m; 0.3 in the document.
     """
 
     def __init__(self, margin: float = 0.3) -> None:
@@ -27,7 +27,7 @@ class TripletBatchHard(nn.Module):
         """Return the loss and the correct anchors of ``embeddings [B, D]``, ``labels [B]``.
 
         Raises:
-            RuntimeError: where an anchor has no negative, the batch being of one class.
+            RuntimeError: if an anchor has no negative, since the batch has only one class.
         """
         n = embeddings.size(0)
         distances = pairwise_distance(embeddings, embeddings)
@@ -42,10 +42,10 @@ class TripletBatchHard(nn.Module):
 
 
 def softmax_weights(distances: Tensor, mask: Tensor) -> Tensor:
-    """Return the softmax of ``distances [M, N]`` along its rows, over the ones of ``mask [M, N]``.
+    """Return the softmax of each row of ``distances [M, N]``, over the ones of ``mask [M, N]``.
 
-    The maximum is taken over ``distances · mask``, in which a masked entry is 0 and not -∞: rows of
-    negative distances are never shifted.
+    A masked entry of ``distances · mask`` is 0, not -∞. So the maximum of a row of negative
+    distances is 0, and nothing is subtracted before the exponential.
     """
     highest = torch.max(distances * mask, dim=1, keepdim=True)[0]
     diff = distances - highest
@@ -60,15 +60,15 @@ def normalize(x: Tensor, axis: int = -1) -> Tensor:
 
 
 class TripletWeightedUnshifted(nn.Module):
-    """Softmax-weighted positives against softmax-weighted negatives (003, ``TripletLoss_WRT``).
+    """Triplet loss of softmax-weighted positives and negatives (003, ``TripletLoss_WRT``).
 
-    ``loss = mean_i log(1 + exp(Σ_p w⁺_ip d_ip - Σ_n w⁻_in d_in))``, w⁺ the softmax of ``d`` over
-    the positives, w⁻ that of ``-d`` over the negatives (AGW, arXiv 2001.04193). The gradient flows
-    through the weights. Those of the negatives are not shifted before the exponential and their
-    sum has 1e-6 added, so that they vanish where distances are beyond about 14.
+    ``loss = mean_i log(1 + exp(Σ_p w⁺_ip d_ip - Σ_n w⁻_in d_in))``, where w⁺ is the softmax of
+    ``d`` over the positives and w⁻ the softmax of ``-d`` over the negatives (AGW, arXiv
+    2001.04193). The gradient flows through the weights. The softmax over negatives subtracts no
+    maximum and adds 1e-6 to the sum, so the weights vanish at distances above about 14.
 
     Args:
-        normalize: scale each embedding to length 1 first.
+        normalize: whether to scale each embedding to length 1 first.
     """
 
     def __init__(self, normalize: bool = False) -> None:
@@ -92,15 +92,15 @@ class TripletWeightedUnshifted(nn.Module):
 
 
 class TripletWeighted(nn.Module):
-    """Softmax-weighted positives against softmax-weighted negatives (AGW, arXiv 2001.04193).
+    """Triplet loss of softmax-weighted positives and negatives (AGW, arXiv 2001.04193).
 
-    ``loss = mean_i log(1 + exp(Σ_p w⁺_ip d_ip - Σ_n w⁻_in d_in))``, w⁺ the softmax of ``d`` over
-    the positives, w⁻ that of ``-d`` over the negatives, both exact at any distance. The gradient
-    flows through the weights. As in document 003 an anchor is among its own positives, and
-    ``d_ij = √max(‖x_i - x_j‖², 1e-12)``.
+    ``loss = mean_i log(1 + exp(Σ_p w⁺_ip d_ip - Σ_n w⁻_in d_in))``, where w⁺ is the softmax of
+    ``d`` over the positives and w⁻ the softmax of ``-d`` over the negatives, both exact at any
+    distance. The gradient flows through the weights. As in document 003, an anchor is one of its
+    own positives, and ``d_ij = √max(‖x_i - x_j‖², 1e-12)``.
 
     Args:
-        normalize: scale each embedding to length 1 first.
+        normalize: whether to scale each embedding to length 1 first.
     """
 
     def __init__(self, normalize: bool = False) -> None:
@@ -110,7 +110,7 @@ class TripletWeighted(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
         """Return the loss and the correct anchors of ``embeddings [B, D]``, ``labels [B]``.
 
-        Without a negative for every anchor the loss is NaN.
+        If an anchor has no negative, the loss is NaN.
         """
         if self.normalize:
             embeddings = normalize(embeddings)
@@ -120,6 +120,6 @@ class TripletWeighted(nn.Module):
         negative_weights = (-distances).masked_fill(same, -torch.inf).softmax(dim=1)
         furthest = (positive_weights * distances).sum(dim=1)
         closest = (negative_weights * distances).sum(dim=1)
-        # log(1 + e^x) as -log sigmoid(-x), which neither overflows nor loses small terms.
+        # log(1 + e^x) would overflow; -log sigmoid(-x) does not, and keeps small terms.
         loss = -F.logsigmoid(closest - furthest).mean()
         return LossAndCorrect(loss, torch.ge(closest, furthest).sum())

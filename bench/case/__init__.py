@@ -1,1 +1,1 @@
-"""What is asked: a Case, the data and state that make it real, and the calls that are measured."""
+"""Define what to measure: a Case, its inputs and initial state, and the calls to measure."""

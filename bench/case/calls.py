@@ -1,4 +1,4 @@
-"""One module made ready to be called again and again."""
+"""Prepare a module for repeated calls on the same inputs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from lossbench.bench.case.workload import Workload, trainable
 
 @dataclass(frozen=True)
 class Calls:
-    """What is called of a module, always on the same inputs.
+    """The calls of a module that are measured, always on the same inputs.
 
     Attributes:
-        forward: a forward with its graph.
-        step: forward and backward, to every input and parameter.
-        reset: puts back what a step changes of the module's state, and copies nothing else.
+        forward: function that runs a forward and keeps its graph.
+        step: function that runs a forward and a backward, to every input and parameter.
+        reset: function that restores the state that a step changes, and copies nothing else.
     """
 
     forward: Callable[[], object]
@@ -25,13 +25,15 @@ class Calls:
 
 
 def prepare_calls(workload: Workload, module: nn.Module, inputs: Mapping[str, Tensor]) -> Calls:
-    """Return the calls of a module in the initial state, having taken one step to see what moves.
+    """Return the calls of a module in the initial state.
+
+    It runs one step first, to find out which state a step changes.
 
     Args:
-        workload: of the Case.
-        module: an implementation of the Case's Loss.
-        inputs: leaves, which several modules may share, so that none has the luck of a better
-            place in memory.
+        workload: workload of the Case.
+        module: module of an implementation of the Case's Loss.
+        inputs: leaf tensors; if several modules share them, no module profits from a better place
+            of its inputs in memory.
     """
     targets = list(trainable(module, inputs).values())
 
@@ -47,7 +49,7 @@ def prepare_calls(workload: Workload, module: nn.Module, inputs: Mapping[str, Te
 
     @torch.no_grad()
     def reset() -> None:
-        # Looked up at each call, since a module may rebind what it changes.
+        # A module may rebind the tensors that it changes, so each call looks them up again.
         for name in moved:
             module.state_dict()[name].copy_(workload.state[name])
 

@@ -1,4 +1,4 @@
-"""What is asked: a Loss at one size on one device."""
+"""Define a Case, the unit of measurement: a Loss at one size on one device."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -24,23 +24,22 @@ class Case:
     """A Loss at one size on one device.
 
     Attributes:
-        loss: its name.
-        batch: B, samples; M and N of a distance block.
-        dim: D.
-        classes: C, of the parameters where the Loss has them, and of the labels.
-        dtype: of inputs and parameters; under autocast, what it lowers the forward to.
+        loss: name of the Loss.
+        batch: number of samples B; for a distance block both numbers of rows, M and N.
+        dim: embedding dimension D.
+        classes: number of classes C, of the labels and of the parameters if the Loss has any.
+        dtype: name of the dtype of inputs and parameters; under autocast, the dtype of the forward.
         device: ``cpu`` or ``cuda``.
-        data: how the inputs are made.
-        seed: of the inputs and the initial state.
+        data: kind of the inputs, a name in ``DATA_KINDS``.
+        seed: random seed of the inputs and the initial state.
         autocast: whether inputs and parameters are float32, and the forward runs under
             ``torch.autocast`` to the dtype.
 
-    Reading asks nothing of the registry, so that what was measured of a Loss stays readable when
-    the Loss is gone; ``checked`` does, before anything is measured.
+    Reading a Case does not need the registry, so records of a Loss stay readable when the Loss is
+    gone. ``checked`` checks a Case against the registry before it is measured.
 
     Raises:
-        UsageError: where no inputs of that size can be made, or autocast does not lower to the
-            dtype.
+        UsageError: if inputs of this size cannot be made, or autocast does not support the dtype.
     """
 
     loss: str
@@ -54,22 +53,22 @@ class Case:
     autocast: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be."""
+        """Check the sizes and the dtype."""
         for name in ("batch", "dim", "classes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.autocast and self.dtype not in AUTOCAST_DTYPES:
             raise UsageError(
-                f"autocast lowers to {' or '.join(AUTOCAST_DTYPES)}, got dtype {self.dtype}"
+                f"autocast takes dtype {' or '.join(AUTOCAST_DTYPES)}, got {self.dtype}"
             )
         if self.data == "digits":
             self._check_digits()
 
     def checked(self) -> Self:
-        """Return it, where the registry has its Loss and that takes such sizes.
+        """Return the Case itself, after checking it against the registry.
 
         Raises:
-            UsageError: where there is no such Loss, or it takes no such sizes.
+            UsageError: if the registry has no such Loss, or the Loss does not accept the sizes.
         """
         try:
             loss = impls.loss(self.loss)
@@ -91,21 +90,21 @@ class Case:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """The dtype as torch names it."""
+        """The dtype as an object of torch."""
         return DTYPES[self.dtype]
 
     @property
     def held_dtype(self) -> torch.dtype:
-        """The dtype that inputs and parameters are held in: under autocast float32."""
+        """The dtype of inputs and parameters: float32 under autocast, otherwise the Case's."""
         return torch.float32 if self.autocast else self.torch_dtype
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments its implementations are built with: the document's, at this size."""
+        """The sizes among the Loss's arguments; all other arguments keep their defaults."""
         sizes = {"num_classes": self.classes, "embedding_dim": self.dim, "batch_size": self.batch}
         return {name: sizes[name] for name in impls.loss(self.loss).arguments if name in sizes}
 
     def __str__(self) -> str:
-        """Return the sizes in words, ``64x128, C=10, bfloat16 autocast, cpu, gaussian``."""
+        """Return the sizes as text: ``64x128, C=10, bfloat16 autocast, cpu, gaussian``."""
         dtype = "" if self.dtype == "float32" else f"{self.dtype}{' autocast' * self.autocast}, "
         return f"{self.batch}x{self.dim}, C={self.classes}, {dtype}{self.device}, {self.data}"

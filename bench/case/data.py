@@ -1,4 +1,4 @@
-"""How the inputs of a Case are made: seeded, on the CPU, and only then moved to the device."""
+"""Make the inputs of a Case from its seed, on the CPU, and move them to its device."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,9 +21,9 @@ def make_inputs(case: Case, draw: int = 0) -> dict[str, Tensor]:
     """Return the inputs of a Case by name, in its dtype, on its device, without gradients.
 
     Args:
-        case: what is asked.
-        draw: which of its batches. Draw 2 is of another kind of data. In odd draws of pairs the two
-            sides lie close together, so that a hinge that is slack in the even ones is taut.
+        case: case to make the inputs of.
+        draw: number of the batch. Draw 2 has another kind of data. In odd draws the two samples of
+            a pair are close together, so a hinge that is inactive in even draws is active.
     """
     case = replace(case, data=data_of(case, draw))
     generator = torch.Generator().manual_seed(1000 * case.seed + draw)
@@ -35,7 +35,7 @@ def make_inputs(case: Case, draw: int = 0) -> dict[str, Tensor]:
 
 
 def data_of(case: Case, draw: int) -> str:
-    """Return the kind of data of a draw: the Case's own, but in draw 2 another."""
+    """Return the kind of data of a draw: the Case's own, but another kind in draw 2."""
     if draw != OTHER_DRAW:
         return case.data
     return "gaussian" if case.data == "clustered" else "clustered"
@@ -51,7 +51,7 @@ def _pairs(case: Case, generator: torch.Generator, draw: int) -> dict[str, Tenso
     x1, second = BATCHES[case.data](case, generator)
     if draw % 2:
         x1 = x0 + (x1 - x0) / (x1 - x0).norm()
-    # Half of the pairs are turned to one class: random classes alone would seldom meet.
+    # Two random classes are seldom equal, so half of the pairs are called similar.
     same = torch.where(torch.arange(case.batch) % 2 == 0, 1, first == second)
     return {"x0": x0, "x1": x1, "same": same.to(x0.dtype)}
 
@@ -68,13 +68,13 @@ def _balanced_labels(case: Case, generator: torch.Generator, per_class: int) -> 
 
 
 def _gaussian(case: Case, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Standard normal features, and labels that tell nothing of them."""
+    """Return standard normal features, and labels that are independent of them."""
     features = torch.randn(case.batch, case.dim, generator=generator, dtype=torch.float64)
     return features, _balanced_labels(case, generator, SAMPLES_PER_CLASS)
 
 
 def _clustered(case: Case, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Tight clusters, one a class, as late in training."""
+    """Return features in tight clusters, one per class, as late in training, and their labels."""
     labels = _balanced_labels(case, generator, SAMPLES_PER_CLASS)
     present, index = torch.unique(labels, return_inverse=True)
     shape = (len(present), case.dim)
@@ -93,7 +93,10 @@ def _all_digits() -> tuple[Tensor, Tensor]:
 
 
 def _digits(case: Case, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Handwritten digits, no image twice: standardised over all pixels, as many of each class."""
+    """Return images of handwritten digits and their labels.
+
+    Pixels are standardised together. No image appears twice, and the classes are balanced.
+    """
     pixels, targets = _all_digits()
     per_class = -(-case.batch // case.classes)
     wanted = _balanced_labels(case, generator, per_class)

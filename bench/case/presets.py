@@ -1,4 +1,4 @@
-"""The grids of sizes, and the named sets of them: ``--preset quick``, ``full``, ..."""
+"""Grids of sizes, and the presets: named sets of grids for ``--preset quick``, ``full``, ..."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ class Sizes:
     """A grid of sizes: every combination of its values is a Case.
 
     Attributes:
-        losses: names; empty means every Loss.
+        losses: names of the losses; empty for every Loss.
         batch: values of B.
         dim: values of D.
         classes: values of C.
         dtype: names of dtypes.
         data: kinds of data.
-        compiled: whether ``+compile`` variants are measured too, at some seconds each.
+        compiled: whether to measure ``+compile`` variants too, which takes some seconds each.
         autocast: whether the forward runs under autocast to the dtypes.
     """
 
@@ -33,7 +33,7 @@ class Sizes:
     autocast: bool = False
 
     def cases(self, device: str) -> Iterator[Case]:
-        """Yield the Cases of one device, Loss by Loss."""
+        """Yield the Cases on one device, Loss by Loss."""
         names = self.losses or tuple(loss.name for loss in impls.losses())
         axes = (self.dtype, self.data, self.dim, self.classes, self.batch)
         for name, combination in itertools.product(names, itertools.product(*axes)):
@@ -44,13 +44,14 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Preset:
-    """A named set of grids, and how long to measure.
+    """A named set of grids, with settings for the measurement of times.
 
     Attributes:
-        summary: what it is for, in a line.
-        grids: its sizes.
-        budget_seconds: how long the times of one Case may be sampled.
-        processes: how many fresh processes sample each Case; 1 stands for the one that judged.
+        summary: purpose of the preset, in one line.
+        grids: grids of sizes.
+        budget_seconds: time to sample one phase of one Case, over all processes.
+        processes: number of fresh processes that sample each Case; with 1, the process that
+            compared the variants samples too.
     """
 
     summary: str
@@ -74,12 +75,12 @@ PRESETS = {
         budget_seconds=0.4,
     ),
     "ci": Preset(
-        "every loss at one small size, to see that all of it runs",
+        "every loss at one small size, to check that everything runs",
         (Sizes(batch=(32,), dim=(16,)),),
         budget_seconds=0.1,
     ),
     "large": Preset(
-        "the sizes at which the variants differ most, compiled ones too",
+        "the sizes at which the variants differ most, with compiled variants",
         (
             Sizes(("triplet_batch_hard",), (1024,), (512,), (256,), compiled=True),
             Sizes(("triplet_weighted_unshifted",), (1024,), (128,), (256,), compiled=True),
@@ -93,7 +94,7 @@ PRESETS = {
         budget_seconds=10.0,
     ),
     "full": Preset(
-        "every loss over batch and dim, a loss of each family over dtype and data",
+        "every loss over batch and dim, one loss of each family over dtype and data",
         (
             Sizes(batch=(256,), classes=(1000,), compiled=True),
             Sizes(batch=(64, 1024), classes=(1000,)),

@@ -1,4 +1,4 @@
-"""A Case made real: its inputs, its initial state, and one call or step of an implementation."""
+"""Make the tensors of a Case, and run one forward or one step of an implementation on them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,18 +12,18 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.case.data import DIFFERENTIABLE, DRAWS, make_inputs
 from lossbench.impls.registry import REFERENCE
 
-# The axis along the embedding, of inputs and parameters by name.
+# The axis of the embedding dimension, by the name of an input or a parameter.
 FEATURE_AXES = {**dict.fromkeys(DIFFERENTIABLE, 1), "weight": 0, "centers": 1}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one step gave, by name.
+    """The results of one step, by name.
 
     Attributes:
-        outputs: the fields of the named tuple that were computed.
-        gradients: of every differentiable input and parameter.
-        state: parameters and buffers afterwards.
+        outputs: fields of the returned named tuple that were computed.
+        gradients: gradients of every differentiable input and parameter.
+        state: parameters and buffers after the step.
     """
 
     outputs: Mapping[str, Tensor]
@@ -36,11 +36,12 @@ class Workload:
     """The inputs, the initial state and the upstream gradient of a Case.
 
     Attributes:
-        case: what was asked.
-        inputs: one set a draw; a second batch tells a cached result from a computed one, and a
-            third, of another kind of data, an error that one kind alone brings out.
-        state: the initial state of the reference, rounded to the dtype that it is held in.
-        cotangents: the upstream gradient of each draw; ``None`` stands for a loss's 1.0.
+        case: case of the workload.
+        inputs: inputs of each draw. The second draw detects a result that is cached instead of
+            computed. The third draw has another kind of data, and detects errors that only one
+            kind causes.
+        state: initial state of the reference, rounded to the dtype of the parameters.
+        cotangents: upstream gradient of each draw; ``None`` stands for 1.0, the one of a loss.
     """
 
     case: Case
@@ -53,7 +54,7 @@ class Workload:
         """Make the workload of a Case on its device.
 
         Raises:
-            UsageError: where the registry has no such Loss, or it takes no such sizes.
+            UsageError: if the registry has no such Loss, or the Loss does not accept the sizes.
         """
         case.checked()
         inputs = tuple(make_inputs(case, draw) for draw in range(DRAWS))
@@ -64,7 +65,7 @@ class Workload:
         return cls(case, inputs, initial.state_dict(), cotangents)
 
     def exact(self) -> "Workload":
-        """Return the same workload in float64 on the CPU, of the numbers as they were rounded."""
+        """Return the same workload in float64 on the CPU, with the numbers already rounded."""
         exact = replace(self.case, dtype="float64", device="cpu", autocast=False)
         return self.rounded(exact)
 
@@ -83,7 +84,7 @@ class Workload:
         )
 
     def mirrored(self) -> "Workload":
-        """Return it with the features in reverse: the loss is the same, but for its rounding."""
+        """Return the workload with features in reverse order; only the rounding may differ."""
         *inputs, state = (
             {name: mirrored(name, tensor) for name, tensor in named.items()}
             for named in (*self.inputs, self.state)
@@ -91,7 +92,7 @@ class Workload:
         return replace(self, inputs=tuple(inputs), state=state)
 
     def module(self, implementation: impls.Implementation, *, validate: bool = False) -> nn.Module:
-        """Return an implementation in the case's dtype and device, in the initial state."""
+        """Return a module of an implementation, in the case's dtype and initial state."""
         module = implementation.build(validate=validate, **self.case.arguments)
         module.to(device=self.case.device, dtype=self.case.held_dtype)
         self.reset(module)
@@ -102,28 +103,28 @@ class Workload:
         module.load_state_dict(dict(self.state))
 
     def leaves(self, draw: int = 0) -> dict[str, Tensor]:
-        """Return fresh inputs, those with gradients as leaves that require one."""
+        """Return copies of the inputs of a draw; the differentiable ones require a gradient."""
         return {
             name: tensor.clone().requires_grad_(name in DIFFERENTIABLE)
             for name, tensor in self.inputs[draw].items()
         }
 
     def outputs(self, module: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
-        """Return what a module gives, under autocast where the case asks for it."""
+        """Return the outputs of a module, computed under autocast if the case says so."""
         if not self.case.autocast:
             return module(**inputs)
         with torch.autocast(self.case.device, self.case.torch_dtype):
             return module(**inputs)
 
     def gradients(self, out: Any, wanted: list[Tensor], draw: int = 0) -> tuple[Tensor | None, ...]:
-        """Return the gradients of the first field of an output, as training takes them."""
+        """Return the gradients of the first output, which is the loss, as in training."""
         return torch.autograd.grad(out[0], wanted, self.cotangents[draw], allow_unused=True)
 
     def step(self, module: nn.Module, draw: int = 0) -> Outcome:
-        """Return what one forward and backward of a module give.
+        """Return the results of one forward and backward of a module.
 
         Raises:
-            ValueError: where it changed an input.
+            ValueError: if the module changed an input.
         """
         inputs = self.leaves(draw)
         targets = trainable(module, inputs)
@@ -147,7 +148,7 @@ class Workload:
 
 
 def trainable(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what a step takes gradients to: the inputs and parameters that require one."""
+    """Return the inputs and the parameters that require a gradient, by name."""
     named = {**inputs, **dict(module.named_parameters())}
     return {name: tensor for name, tensor in named.items() if tensor.requires_grad}
 
@@ -164,12 +165,12 @@ def _cotangent(case: Case, batch: Mapping[str, Tensor], draw: int) -> Tensor | N
 
 
 def mirrored(name: str, tensor: Tensor) -> Tensor:
-    """Return an input, a parameter, or the gradient of one, with the features in reverse order."""
+    """Return an input, a parameter or its gradient, with the features in reverse order."""
     return tensor.flip(FEATURE_AXES[name]) if name in FEATURE_AXES else tensor
 
 
 def dense(gradient: Tensor | None, target: Tensor) -> Tensor:
-    """Return the gradient of a target as an ordinary tensor; one that is not reached has 0."""
+    """Return the gradient of a target as a dense tensor; it is 0 if there is none."""
     if gradient is None:
         return torch.zeros_like(target)
     return gradient.to_dense() if gradient.is_sparse else gradient

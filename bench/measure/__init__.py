@@ -1,1 +1,1 @@
-"""What is measured of an implementation before its times: agreement, memory, counts, limits."""
+"""Measure everything about an implementation except times: agreement, memory, counts, limits."""

@@ -1,15 +1,15 @@
-"""Agreement: how far an implementation is from the reference in float64, and how far it may be.
+"""Compare an implementation with the reference in float64, and set its error budget.
 
-The budget comes from data. In the Case's own dtype the reference itself errs by some amount; an
-implementation passes where it errs by no more than ``FACTOR`` times that, plus a rounding band: one
-unit of the dtype, for the rounding of the result, and ``BAND`` units of the dtype that sums are
-accumulated in, for another order of summation. The reference's error is the larger of two, the
-second with the features in reverse order, since a single number such as the loss is off by nearly
-nothing now and then. Where it tells nothing, in float64, in which the first is 0, or where the
-reference overflows, it is at least that of float32, scaled by the epsilons.
+The budget comes from data. The reference itself has an error in the Case's dtype. An implementation
+passes if its error is at most ``FACTOR`` times this error plus a rounding band: one unit of the
+dtype, for the rounding of the result, and ``BAND`` units of the accumulator's dtype, for another
+order of summation. A single number such as the loss can be exact by luck, so the reference is run
+twice, the second time with the features in reverse order, and the larger error counts. The error is
+also meaningless in float64, which is the oracle's own dtype, and if the reference overflows. There
+it is at least the error of float32, scaled by the ratio of the epsilons.
 
-Each draw has a budget of its own, so that a fault on one kind of data does not pass by what another
-kind is granted.
+Each draw has a budget of its own, so an error on one kind of data cannot use the larger budget of
+another kind.
 """
 
 import math
@@ -36,20 +36,19 @@ BAND = 2.0
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
 class Agreement:
-    """One quantity of an implementation beside the float64 oracle.
+    """The error of one quantity of an implementation against the float64 oracle.
 
-    All figures are of one draw: the one that is nearest to its budget, or furthest beyond it.
+    All figures are of one draw: the one with the largest error relative to its budget.
 
     Attributes:
         quantity: ``out.loss``, ``grad.weight``, ``after.centers``, ...
-        error: ``‖v - v64‖ / ‖v64‖``.
-        reference_error: the same of the reference, in the same dtype.
-        budget: the largest error that passes.
-        ulps: the largest ``|v - v64|`` of an element, in units in the last place of the Case's
-            dtype, under autocast too.
-        reference_ulps: the same of the reference.
-        draw: the number of the draw; ``None`` in records of schema 1, which did not keep it, nor
-            the ulps, which are NaN there.
+        error: relative error ``‖v - v64‖ / ‖v64‖``.
+        reference_error: relative error of the reference in the same dtype.
+        budget: largest relative error that passes.
+        ulps: largest ``|v - v64|`` of an element, in units in the last place of the Case's dtype,
+            under autocast too; NaN in records of schema 1.
+        reference_ulps: largest such difference of the reference.
+        draw: number of the draw; ``None`` in records of schema 1.
     """
 
     quantity: str
@@ -67,10 +66,10 @@ class Agreement:
 
     @property
     def budget_share(self) -> float:
-        """The share of the budget that the error takes: above 1 where it is refused.
+        """The error over the budget; above 1 the implementation is refused.
 
-        0 where the budget is infinite, since the reference itself overflows there and any error,
-        an infinite one too, passes.
+        It is 0 if the budget is infinite. The reference itself overflows then, so any error
+        passes, even an infinite one.
         """
         return self.error / self.budget if math.isfinite(self.budget) else 0.0
 
@@ -80,7 +79,7 @@ class Agreement:
 
 
 def quantities(outcome: Outcome) -> dict[str, Tensor]:
-    """Return everything that is compared of an outcome, by name."""
+    """Return all compared tensors of an outcome, by the name of the quantity."""
     groups = {"out": outcome.outputs, "grad": outcome.gradients, "after": outcome.state}
     return {
         f"{group}.{name}": tensor
@@ -91,23 +90,23 @@ def quantities(outcome: Outcome) -> dict[str, Tensor]:
 
 @lru_cache(maxsize=2)
 def workload_of(case: Case) -> Workload:
-    """Return the workload of a Case, made once a process for all of its variants."""
+    """Return the workload of a Case, made once per process for all variants."""
     return Workload.of(case)
 
 
 Reference = Callable[..., nn.Module] | None
-"""Whose word is taken: the class of another catalogue's reference, or ``None`` for this one's."""
+"""The reference class to compare with, of another catalogue; ``None`` for the registry's own."""
 
 
 @lru_cache(maxsize=2)
 def oracle(case: Case, reference: Reference = None) -> tuple[dict[str, Tensor], ...]:
-    """Return what the reference gives in float64 on the CPU, a draw each."""
+    """Return the quantities of the reference in float64 on the CPU, one mapping per draw."""
     return steps(workload_of(case).exact(), _implementation(case, reference))
 
 
 @lru_cache(maxsize=2)
 def reference_errors(case: Case, reference: Reference = None) -> tuple[Mapping[str, Errors], ...]:
-    """Return the reference's own errors in the Case's dtype, by quantity, a draw each."""
+    """Return the reference's own errors in the Case's dtype by quantity, one mapping per draw."""
     mirrored_steps = _mirrored_steps(case, _implementation(case, reference))
     errors = _larger(_plain_errors(case, reference), _errors(case, mirrored_steps, reference))
     if case.dtype == "float64":
@@ -122,14 +121,14 @@ def reference_errors(case: Case, reference: Reference = None) -> tuple[Mapping[s
 
 @lru_cache(maxsize=2)
 def _plain_errors(case: Case, reference: Reference) -> tuple[dict[str, Errors], ...]:
-    """Return the errors of the reference itself, a draw each; its steps may take seconds."""
+    """Return the reference's errors per draw; cached, since its steps may take seconds."""
     return _errors(case, steps(workload_of(case), _implementation(case, reference)), reference)
 
 
 def _implementation(case: Case, reference: Reference) -> impls.Implementation:
     if reference is None:
         return impls.implementation(case.loss, REFERENCE)
-    # Not a class to the type checker, which takes no class of modules to be hashable.
+    # The type checker thinks that classes of modules are not hashable, so it needs a cast.
     entry = replace(impls.loss(case.loss), reference=cast(type[nn.Module], reference))
     return impls.Implementation(entry, REFERENCE, reference)
 
@@ -137,7 +136,7 @@ def _implementation(case: Case, reference: Reference) -> impls.Implementation:
 def _mirrored_steps(
     case: Case, implementation: impls.Implementation
 ) -> tuple[dict[str, Tensor], ...]:
-    """Return what the features in reverse order give, put back in order."""
+    """Return the quantities computed with features in reverse order, put back in order."""
     return tuple(
         {name: mirrored(name.split(".")[1], tensor) for name, tensor in values.items()}
         for values in steps(workload_of(case).mirrored(), implementation)
@@ -158,7 +157,7 @@ def _tells(errors: Mapping[str, Errors]) -> bool:
 
 
 def _scaled_from_float32(case: Case, reference: Reference) -> tuple[Mapping[str, Errors], ...]:
-    """Return the reference's errors in float32 times the ratio of the epsilons, as many ulps."""
+    """Return the float32 errors of the reference times the ratio of epsilons, with equal ulps."""
     scale = torch.finfo(case.torch_dtype).eps / torch.finfo(torch.float32).eps
     return tuple(
         {name: Errors(scale * error.relative, error.ulps) for name, error in errors.items()}
@@ -169,7 +168,7 @@ def _scaled_from_float32(case: Case, reference: Reference) -> tuple[Mapping[str,
 def steps(
     workload: Workload, implementation: impls.Implementation
 ) -> tuple[dict[str, Tensor], ...]:
-    """Return what one module gives on every draw, each from the initial state."""
+    """Return the quantities of one module on every draw, each from the initial state."""
     module = workload.module(implementation, validate=True)
     results = []
     for draw in range(len(workload.inputs)):
@@ -182,10 +181,10 @@ def steps(
 def _errors(
     case: Case, values: tuple[dict[str, Tensor], ...], reference: Reference
 ) -> tuple[dict[str, Errors], ...]:
-    """Return the errors of every quantity that was computed, a draw each.
+    """Return the errors of every computed quantity, one mapping per draw.
 
     Raises:
-        ValueError: where there is no loss, or a quantity that the Loss does not have.
+        ValueError: if the loss, a gradient or a state is missing, or the Loss has no such quantity.
     """
     exact = oracle(case, reference)
     missing = {name for name in exact[0] if not name.startswith("out.")} - set(values[0])
@@ -199,7 +198,7 @@ def _errors(
 
 
 def rounding_band(dtype: torch.dtype) -> float:
-    """Return the relative error that correct rounding alone may leave in a dtype."""
+    """Return the relative error that rounding alone may cause in a dtype."""
     accumulated = torch.finfo(torch.promote_types(dtype, torch.float32)).eps
     return torch.finfo(dtype).eps + BAND * accumulated
 
@@ -207,10 +206,10 @@ def rounding_band(dtype: torch.dtype) -> float:
 def measure_agreement(
     case: Case, implementation: impls.Implementation, reference: Reference = None
 ) -> tuple[Agreement, ...]:
-    """Return how an implementation agrees with the oracle, a quantity each.
+    """Return the errors of an implementation against the oracle, one entry per quantity.
 
     Raises:
-        ValueError: where it computes no loss, or a quantity that the Loss does not have.
+        ValueError: if the loss, a gradient or a state is missing, or the Loss has no such quantity.
     """
     own = reference_errors(case, reference)
     if implementation.builder is _implementation(case, reference).builder:

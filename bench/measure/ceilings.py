@@ -1,4 +1,4 @@
-"""What this machine can do at best, and the time that a Case takes at the least."""
+"""Measure the best rates of this machine, and compute the least time of a Case from them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +17,9 @@ from lossbench.impls.cost import Phase, Sizes
 
 Bound = Literal["arithmetic", "bytes", "overhead"]
 
-# A quarter of a gibibyte on either side of a copy is more than the caches of most machines hold.
+# Each side of the copy is larger than the caches of most machines.
 COPY_BYTES = 2**28
-# Matrices grow until a product takes this long, so that neither a slow dtype nor a fast GPU is
-# measured at a size that does not suit it.
+# Matrices grow until a product takes this long, so that the size suits a slow dtype and a fast GPU.
 PRODUCT_SECONDS = 1e-2
 SMALLEST_PRODUCT, LARGEST_PRODUCT = 256, 8192
 FEWEST_BLOCKS, SAMPLE_SECONDS = 5, 0.1
@@ -28,13 +27,13 @@ FEWEST_BLOCKS, SAMPLE_SECONDS = 5, 0.1
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The best that was seen of a machine: by its libraries, at the threads of the process.
+    """The best measured rates of a machine, with torch's libraries and the process's threads.
 
     Attributes:
-        flops_per_second: of a square matrix product, by the name of the dtype; a multiply-add is
-            two.
-        bytes_per_second: of a large copy, bytes read plus bytes written.
-        call_seconds: of one small operator in a module, by phase: forward, or a step of it.
+        flops_per_second: rate of a square matrix product, by the name of the dtype; a multiply-add
+            is two operations.
+        bytes_per_second: bandwidth of a large copy, bytes read plus bytes written.
+        call_seconds: time of a module with one small operator, by phase.
     """
 
     flops_per_second: dict[str, float]
@@ -44,11 +43,12 @@ class Ceilings:
 
 @dataclass(frozen=True)
 class Limit:
-    """The least time of a Case in a phase, and what bounds it.
+    """The least time of a Case in a phase, and its cause.
 
     Attributes:
-        seconds: divided by a measured time, the fraction of the attainable.
-        bound: ``arithmetic``, the ``bytes`` moved, or the fixed ``overhead`` of a call.
+        seconds: least time; divided by a measured time it gives the figure ``of limit``.
+        bound: cause of the least time: ``arithmetic``, the ``bytes`` moved, or the fixed
+            ``overhead`` of a call.
     """
 
     seconds: float
@@ -56,14 +56,14 @@ class Limit:
 
 
 def measure_ceilings(device: str, dtypes: tuple[str, ...]) -> Ceilings:
-    """Return the ceilings of a device, at about a second and half a gibibyte.
+    """Return the ceilings of a device; it takes about a second and half a gibibyte.
 
-    They are the best of several blocks, and not a median: what disturbs a measurement only ever
-    slows it down.
+    A disturbance can only slow a measurement down, so the fastest of several blocks counts, not
+    their median.
 
     Args:
         device: ``cpu`` or ``cuda``.
-        dtypes: the dtypes to multiply matrices in, by their names in ``DTYPES``.
+        dtypes: names of the dtypes to multiply matrices in, of ``DTYPES``.
     """
     return Ceilings(
         {dtype: _flops_per_second(device, DTYPES[dtype]) for dtype in dtypes},
@@ -75,25 +75,25 @@ def measure_ceilings(device: str, dtypes: tuple[str, ...]) -> Ceilings:
 def limit(case: Case, phase: Phase, ceilings: Ceilings) -> Limit:
     """Return the least time of any implementation of a Case.
 
-    It is the longest of three: of the Loss's fewest operations at the rate of a matrix product, of
-    its least traffic at the bandwidth of a copy, and of the fixed cost of a call. It is a model. A
-    measured time may be below it where
+    It is the longest of three times: the Loss's fewest operations at the rate of a matrix product,
+    its least memory traffic at the bandwidth of a copy, and the fixed cost of a call. This is a
+    model. A measured time may be shorter if
 
     * inputs and parameters stay in the caches from one call to the next, as at all small sizes;
-    * more is read than written, which is faster than a copy on many machines;
-    * a gradient is made in the forward pass, or is sparse;
-    * a dtype whose products are slow here is widened to one whose products are fast;
+    * more bytes are read than written, which is faster than a copy on many machines;
+    * a gradient is computed in the forward, or is sparse;
+    * products in the dtype are slow here, and are computed in a wider dtype that is faster;
     * the machine was busy while its ceilings were measured.
 
     Raises:
-        ValueError: where the ceilings have no rate of the case's dtype.
+        ValueError: if the ceilings have no rate for the case's dtype.
     """
     if case.dtype not in ceilings.flops_per_second:
         measured = ", ".join(ceilings.flops_per_second)
         raise ValueError(f"expected the ceiling of {case.dtype}, got those of {measured}")
     cost, sizes = impls.loss(case.loss).cost, sizes_of(case)
     flops = cost.flops(phase, sizes)
-    # Under autocast tensors are held in a wider dtype than the one that products are taken in.
+    # Under autocast tensors have a wider dtype than the products, and take more bytes.
     traffic = cost.traffic_bytes(phase, sizes, case.held_dtype.itemsize)
     seconds: dict[Bound, float] = {
         "arithmetic": flops / ceilings.flops_per_second[case.dtype],
@@ -105,9 +105,9 @@ def limit(case: Case, phase: Phase, ceilings: Ceilings) -> Limit:
 
 
 def sizes_of(case: Case) -> Sizes:
-    """Return what the symbols of a cost stand for in a Case."""
-    # On the CPU, so that what was measured on a GPU can be read without one. Which classes are
-    # drawn depends on the seed, but not how many.
+    """Return the values of a cost's symbols in a Case."""
+    # Labels are made on the CPU, so that records of a GPU can be read without one. The seed changes
+    # which classes are drawn, but not their number.
     return _sizes_of(replace(case, device="cpu", seed=0))
 
 
@@ -119,7 +119,7 @@ def _sizes_of(case: Case) -> Sizes:
 
 
 def _flops_per_second(device: str, dtype: torch.dtype) -> float:
-    """Return the rate of the fastest square matrix product of all sizes tried."""
+    """Return the rate of the fastest square matrix product, over growing sizes."""
     best, size = 0.0, SMALLEST_PRODUCT
     while size <= LARGEST_PRODUCT:
         seconds = _product_seconds(device, dtype, size)
@@ -131,8 +131,8 @@ def _flops_per_second(device: str, dtype: torch.dtype) -> float:
 
 
 def _product_seconds(device: str, dtype: torch.dtype, size: int) -> float:
-    # Random, since a GPU runs faster on constants; by a generator of its own, since others seed
-    # the global one.
+    # A GPU runs faster on constants, so the values are random. Other code seeds the global
+    # generator, so they come from a generator of their own.
     generator = torch.Generator(device).manual_seed(0)
     a, b, out = torch.randn(3, size, size, dtype=dtype, device=device, generator=generator)
     calls: list[Callable[[], object]] = [lambda: torch.mm(a, b, out=out)]
@@ -142,16 +142,16 @@ def _product_seconds(device: str, dtype: torch.dtype, size: int) -> float:
 
 
 def _has_onednn(device: str, dtype: torch.dtype) -> bool:
-    """Return whether float32 products can go to oneDNN on the CPU, where ``mm`` takes MKL."""
+    """Return whether oneDNN can compute float32 products on the CPU, where ``mm`` uses MKL."""
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return available and device == "cpu" and dtype == torch.float32
 
 
 def _onednn_product(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``a @ b``, ``[M, N]``, by oneDNN, which is twice as fast as MKL on AMD's processors.
+    """Return ``a @ b``, ``[M, N]``, by oneDNN, which is twice as fast as MKL on AMD's CPUs.
 
-    torch has no public name for it. Contenders call the same operator by code of their own, so that
-    a fault in theirs does not change what they are measured against.
+    torch has no public function for it. Contenders call the same operator by code of their own, so
+    a fault in their code does not change the ceilings.
     """
     result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], "")
     return result
@@ -173,7 +173,7 @@ def _call_seconds(device: str) -> dict[Phase, float]:
 
 
 def _fastest(call: Callable[[], object], device: str) -> float:
-    """Return the time of one call in the fastest of several blocks."""
+    """Return the seconds per call in the fastest of several blocks."""
     timer = clock(call, device)
     calls = calls_a_block(timer)
     seconds = list[float]()

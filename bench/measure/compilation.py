@@ -1,4 +1,4 @@
-"""What compiling an implementation costs, and whether its code serves other batch sizes."""
+"""Measure the cost of compiling an implementation, and its recompilations for other batch sizes."""
 
 import time
 from dataclasses import dataclass, replace
@@ -16,16 +16,16 @@ from lossbench.bench.measure.agreement import workload_of
 
 @dataclass(frozen=True)
 class Compilation:
-    """What torch.compile did for an implementation.
+    """The work of torch.compile for an implementation.
 
     Attributes:
-        compile_seconds: the first step's time above that of the next, in a process that has
-            compiled before.
-        graphs: how many graphs the first step was compiled into.
-        graph_breaks: how often the graph broke in it.
-        cached: whether code of an earlier run was found on the disk.
-        sweep: the batch sizes tried afterwards, in order: a short last batch, half and twice.
-        recompiles: how many graphs these added.
+        compile_seconds: time of the first step minus that of the second, in a process in which the
+            compiler has already started.
+        graphs: number of graphs that the first step was compiled into.
+        graph_breaks: number of graph breaks in the first step.
+        cached: whether the disk cache had code of an earlier run.
+        sweep: batch sizes of the steps that follow: one less, half, and twice the size.
+        recompiles: number of graphs that these steps added.
     """
 
     compile_seconds: float
@@ -38,12 +38,12 @@ class Compilation:
 
 @dataclass(frozen=True)
 class WarmCompilation:
-    """What torch.compile does for an implementation in a process that finds its code on the disk.
+    """The cost of torch.compile in a process that finds the code in the disk cache.
 
     Attributes:
-        compile_seconds: the first step's time above that of the next.
-        start_seconds: what the compiler's own start had cost the process before.
-        cached: whether all code was found there.
+        compile_seconds: time of the first step minus that of the second.
+        start_seconds: time that the compiler itself took to start in this process.
+        cached: whether the disk cache had all code.
     """
 
     compile_seconds: float
@@ -52,7 +52,7 @@ class WarmCompilation:
 
 
 def measure_compilation(case: Case, implementation: impls.Implementation) -> Compilation:
-    """Return what compiling an implementation costs in a Case, and over other batch sizes."""
+    """Return the cost of compiling an implementation for a Case, and for other batch sizes."""
     from torch._dynamo.utils import counters
 
     start_compiler()
@@ -78,7 +78,7 @@ def measure_compilation(case: Case, implementation: impls.Implementation) -> Com
 
 @cache
 def start_compiler() -> float:
-    """Compile a trifle, and return how long that takes a process: it imports and probes."""
+    """Compile a tiny function, and return the seconds: the compiler imports and probes first."""
     with GUARD.own_changes():
         start = time.perf_counter()
         twice = torch.compile(lambda x: 2 * x)
@@ -87,7 +87,7 @@ def start_compiler() -> float:
 
 
 def measure_warm_compilation(workload: Workload, module: torch.nn.Module) -> WarmCompilation:
-    """Return what compiling a module costs where an earlier process has kept the code."""
+    """Return the cost of compiling a module after another process has cached the code."""
     from torch._dynamo.utils import counters
 
     started = start_compiler()
@@ -110,6 +110,6 @@ def _other_batches(case: Case) -> list[Case]:
         try:
             others.append(replace(case, batch=batch))
         except UsageError:
-            # A loss that needs negatives has no smaller batch than 2, digits no larger than all.
+            # Some losses need a batch of 2 or more, and there are only so many digits.
             continue
     return others

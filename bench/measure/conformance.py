@@ -1,12 +1,13 @@
-"""Conformance: what implementations do with inputs that no one means to give them.
+"""Test what implementations do with degenerate inputs, compared with the reference.
 
 Each degenerate input goes to the reference and to the implementation, in the same dtype, and to the
-reference in float64. An implementation is ``worse`` where it has no finite value and the reference
-has one, or where it is further off than the budget of an ordinary input allows; it is ``better``
-where it has a finite value and the reference has none, or is off by far less; else the ``same``.
-The reference's own rounding is that of two orders of its sums, lest one be exact by luck.
-Where neither has a finite loss the step is lost, and their gradients are not compared.
-With NaN in, NaN must come out: a finite value would hide it.
+reference in float64. An implementation is ``worse`` if it has no finite value and the reference has
+one, or if its error is above the budget of an ordinary input. It is ``better`` if it has a finite
+value and the reference has none, or if its error is so small that the reference's error is above
+``FACTOR`` times it plus the rounding band. Otherwise it is the ``same``. One order of summation can
+be exact by luck, so the reference's error comes from two orders. If neither has a finite loss, the
+step is useless, and the gradients are not compared. An input with NaN must give NaN, since a finite
+value would hide it.
 """
 
 from collections.abc import Mapping
@@ -26,20 +27,21 @@ from lossbench.bench.measure.deviation import relative_error
 from lossbench.impls.registry import REFERENCE
 
 Grade = Literal["same", "better", "worse"]
-# What a step gave by name, or the error that it raised.
+# The quantities of a step by name, or the error that it raised.
 Result = Mapping[str, Tensor] | str
 
 
 @dataclass(frozen=True)
 class Conformance:
-    """What an implementation does with one degenerate input, beside the reference.
+    """The behaviour of an implementation and of the reference with one degenerate input.
 
     Attributes:
-        input: which, by its name in ``DEGENERATE``.
-        reference: what the reference gives: ``finite``, the quantities that are not, or the error.
-        given: what the implementation gives.
-        grade: the implementation's, against the reference.
-        reason: what makes the grade, where it is not ``same``.
+        input: name of the input in ``DEGENERATE``.
+        reference: result of the reference: ``finite``, the quantities that are not finite, or the
+            error that it raised.
+        given: result of the implementation, in the same words.
+        grade: grade of the implementation, compared with the reference.
+        reason: quantities or behaviour that caused the grade; empty for ``same``.
     """
 
     input: str
@@ -51,9 +53,9 @@ class Conformance:
 
 @cache
 def measure_conformance(loss: str, variant: str, device: str) -> tuple[Conformance, ...]:
-    """Return what an implementation does with every degenerate input whose dtype it takes.
+    """Return the behaviour of an implementation with every degenerate input of a supported dtype.
 
-    One that departs by its own word is not graded: its values are not meant to be the same.
+    An implementation that is declared not equal to the loss gets no grades.
     """
     implementation = impls.implementation(loss, variant)
     if implementation.departs:
@@ -68,7 +70,7 @@ def measure_conformance(loss: str, variant: str, device: str) -> tuple[Conforman
 def _conformance(name: str, case: Case, variant: str) -> Conformance:
     exact, reference, turned = _truth(name, case)
     if impls.implementation(case.loss, variant).compiled:
-        # Each input has a module of its own, of which torch puts up with no more than eight.
+        # Each input has a module of its own, and torch compiles the code for at most eight modules.
         torch.compiler.reset()
     given = _attempt(_spoiled(name, case), variant)
     grade, reason = graded(
@@ -79,7 +81,7 @@ def _conformance(name: str, case: Case, variant: str) -> Conformance:
 
 @cache
 def _truth(name: str, case: Case) -> tuple[Result, Result, Result]:
-    """Return what the reference gives: in float64, in the Case's dtype, and that mirrored."""
+    """Return the reference's results in float64, in the Case's dtype, and in reverse order."""
     workload = _spoiled(name, case)
     exact, reference, turned = (
         _attempt(each, REFERENCE) for each in (workload.exact(), workload, workload.mirrored())
@@ -104,7 +106,7 @@ def _attempt(workload: Workload, variant: str) -> Result:
     module = workload.module(impls.implementation(workload.case.loss, variant), validate=True)
     try:
         return quantities(workload.step(module))
-    except Exception as error:  # noqa: BLE001 - whatever it raises is what is to be found out
+    except Exception as error:  # noqa: BLE001 - the test is which error it raises, if any
         return f"raises {type(error).__name__}"
 
 
@@ -124,7 +126,16 @@ def graded(
     turned: Result,
     hides: bool,
 ) -> tuple[Grade, str]:
-    """Return the grade of what was given, and what makes it."""
+    """Return the grade of an implementation's result, and the reason.
+
+    Args:
+        given: result of the implementation.
+        reference: result of the reference in the same dtype.
+        exact: result of the reference in float64.
+        dtype: dtype of ``given`` and ``reference``.
+        turned: result of the reference with the features in reverse order.
+        hides: whether the input has NaN, which a finite result would hide.
+    """
     if not (_usable(given) and _usable(reference)):
         if _usable(given) == _usable(reference):
             return "same", ""
@@ -147,7 +158,7 @@ def graded(
 
 
 def _usable(result: Result) -> bool:
-    """Return whether there is a finite loss, without which the gradients do not matter."""
+    """Return whether the loss is finite; otherwise the gradients do not matter."""
     return not isinstance(result, str) and bool(next(iter(result.values())).isfinite().all())
 
 

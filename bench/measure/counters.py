@@ -1,4 +1,4 @@
-"""Counts that a machine's noise does not reach: operators, waits for the device, instructions."""
+"""Count what noise does not change: operators, waits for the device and instructions."""
 
 import shutil
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from lossbench.bench.measure.agreement import workload_of
 from lossbench.bench.paths import IMPORT_FOLDER
 from lossbench.impls.outside import loaded
 
-# The processor must see their results before it goes on: on CUDA each waits for the device.
+# The CPU needs the results of these operators before it continues, so on CUDA each of them waits.
 WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::_unique2")
 
 
 @dataclass(frozen=True)
 class Counters:
-    """What one step dispatches.
+    """The counts of one step.
 
     Attributes:
-        operators: calls of torch's operators, those that others are made of included.
-        synchronisations: calls for which a GPU's queue must run empty: a value read back, or a
-            result whose size depends on values.
+        operators: number of calls of torch's operators, including calls by other operators.
+        synchronisations: number of calls that wait for the GPU: to read a value back, or to make a
+            result with a size that depends on values.
     """
 
     operators: int
@@ -34,7 +34,7 @@ class Counters:
 
 
 def measure_counters(case: Case, implementation: impls.Implementation) -> Counters:
-    """Return the counts of one step of an implementation, after a step to warm it up."""
+    """Return the counts of one step of an implementation, after a step to warm up."""
     step = step_of(case, implementation)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         step()
@@ -46,19 +46,19 @@ def measure_counters(case: Case, implementation: impls.Implementation) -> Counte
 
 
 def step_of(case: Case, implementation: impls.Implementation) -> Callable[[], object]:
-    """Return one step of an implementation, already taken once."""
+    """Return a function that runs one step of an implementation; it has already run once."""
     workload = workload_of(case)
     return prepare_calls(workload, workload.module(implementation), workload.leaves()).step
 
 
 def count_instructions(case: Case, variant: str) -> int:
-    """Return the processor's instructions of one step, counted by valgrind's callgrind.
+    """Return the CPU instructions of one step, counted by valgrind's callgrind.
 
-    It runs the step in a process of its own, on one thread, for a minute or two. Two counts of one
-    build agree to some 0.05%.
+    The step runs in a process of its own, on one thread, which takes a minute or two. Two counts
+    of one build agree to about 0.05%.
 
     Raises:
-        UsageError: where valgrind is not installed.
+        UsageError: if valgrind is not installed.
     """
     if shutil.which("valgrind") is None:
         raise UsageError("instructions are counted by valgrind, which is not installed here")

@@ -1,4 +1,4 @@
-"""Degenerate inputs: ways to spoil an ordinary one, each of which breaks some implementation."""
+"""Degenerate inputs: changes of an ordinary input that some implementations fail on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ NAN = "NaN"
 
 @dataclass(frozen=True)
 class Degenerate:
-    """One way to spoil an ordinary input.
+    """One change of an ordinary input.
 
     Attributes:
-        summary: what is done.
-        spoil: changes copies of the inputs and of the state in place, or replaces them.
-        dtype: in which it is tried.
+        summary: description of the changed input.
+        spoil: function that changes copies of the inputs and of the state, in place or by
+            replacing them.
+        dtype: name of the dtype to test in.
     """
 
     summary: str
@@ -28,7 +29,7 @@ class Degenerate:
 
 
 def _each(change: Callable[[Tensor], Tensor]) -> Callable[..., None]:
-    """Return a spoiler that changes every differentiable input."""
+    """Return a function that changes every differentiable input."""
 
     def spoil(inputs: dict[str, Tensor], _state: dict[str, Tensor]) -> None:
         for name in inputs.keys() & set(DIFFERENTIABLE):
@@ -42,7 +43,7 @@ def _scaled(factor: float) -> Callable[..., None]:
 
 
 def _duplicates(inputs: dict[str, Tensor], _state: dict[str, Tensor]) -> None:
-    """Make all samples of a class equal, and both sides of pairs and of distances."""
+    """Make all samples of a class equal, and both sides of a pair or of a distance block."""
     first = next(iter(inputs.values()))
     if "labels" in inputs:
         inputs["embeddings"] = first[inputs["labels"]]
@@ -83,7 +84,7 @@ def _zero_class(_inputs: dict[str, Tensor], state: dict[str, Tensor]) -> None:
 
 
 def _along_the_weight(sign: int) -> Callable[..., None]:
-    """Return a spoiler that puts each embedding on its own class's weight or centre."""
+    """Return a function that sets each embedding to ``sign`` times its class's weight or centre."""
 
     def spoil(inputs: dict[str, Tensor], state: dict[str, Tensor]) -> None:
         if "weight" in state:
@@ -104,14 +105,14 @@ DEGENERATE: Mapping[str, Degenerate] = {
     "zero row": Degenerate("one sample is 0", _each(_zero_row)),
     "all zero": Degenerate("every sample is 0", _scaled(0)),
     "zero class": Degenerate("one class's weight or centre is 0", _zero_class),
-    "one class": Degenerate("all of one class, all pairs similar", _one_class),
-    "singletons": Degenerate("one sample a class, no pair similar", _singletons),
-    "cosine 1": Degenerate("each sample on its class's weight or centre", _along_the_weight(1)),
-    "cosine -1": Degenerate("each sample opposite to it", _along_the_weight(-1)),
-    "x 1e3": Degenerate("large", _scaled(1e3)),
-    "x 1e20": Degenerate("huge", _scaled(1e20)),
-    "x 1e-20": Degenerate("tiny", _scaled(1e-20)),
-    "float16 x 60": Degenerate("near half precision's overflow", _scaled(60), "float16"),
+    "one class": Degenerate("all samples in one class, all pairs similar", _one_class),
+    "singletons": Degenerate("one sample per class, no pair similar", _singletons),
+    "cosine 1": Degenerate("each sample is its class's weight or centre", _along_the_weight(1)),
+    "cosine -1": Degenerate("each sample is the negative of it", _along_the_weight(-1)),
+    "x 1e3": Degenerate("large samples", _scaled(1e3)),
+    "x 1e20": Degenerate("huge samples", _scaled(1e20)),
+    "x 1e-20": Degenerate("tiny samples", _scaled(1e-20)),
+    "float16 x 60": Degenerate("samples near the overflow of float16", _scaled(60), "float16"),
     NAN: Degenerate("one sample is NaN", _each(_nan)),
-    "empty": Degenerate("a batch of 0", _empty),
+    "empty": Degenerate("a batch of 0 samples", _empty),
 }

@@ -1,6 +1,6 @@
-"""The one judge of an implementation in a Case, and the times of several in turn.
+"""Check whether an implementation may be timed in a Case, and time several implementations.
 
-The run, the gate, asv and ``count`` ask ``judge`` whether an implementation may be timed.
+The run, the gate, asv and ``count`` all call ``judge``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,18 +34,18 @@ Standing = Literal["passed", "refused", "departs", "unsupported"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is known of an implementation in a Case before it is timed.
+    """The measurements of an implementation in a Case before it is timed.
 
     Attributes:
-        status: ``passed`` the comparison with the reference, or was ``refused`` by it; ``departs``
-            where it is declared not equal to the loss; ``unsupported`` where it cannot run here.
-        reason: the cause of any status but ``passed``, in a line.
-        agreement: the errors against the float64 reference, a quantity each.
-        memory: the bytes of a step; ``None`` where it was refused or cannot run.
-        counters: what a step dispatches; ``None`` where ``memory`` is.
-        compilation: the cost of compiling it, where it is compiled and this was asked for.
-        conformance: what it does with degenerate inputs, where this was asked for; empty where it
-            is compiled, since each of their shapes would be compiled anew.
+        status: ``passed`` or ``refused`` after the comparison with the reference; ``departs`` if
+            it is declared not equal to the loss; ``unsupported`` if it cannot run here.
+        reason: cause of any status except ``passed``, in one line.
+        agreement: errors against the float64 reference, one entry per quantity.
+        memory: bytes of a step; ``None`` if it was refused or cannot run.
+        counters: counts of the operators of a step; ``None`` if ``memory`` is ``None``.
+        compilation: cost of compiling, if it is compiled and this was asked for.
+        conformance: behaviour with degenerate inputs, if this was asked for; empty if it is
+            compiled, since each of their shapes would be compiled again.
     """
 
     status: Standing
@@ -62,9 +62,9 @@ class Times:
     """The times of a variant.
 
     Attributes:
-        forward: of a forward with its graph.
-        step: of forward and backward, to every input and parameter.
-        warm_compilation: what compiling it cost the process, where it is compiled.
+        forward: times of a forward that keeps its graph.
+        step: times of forward and backward, to every input and parameter.
+        warm_compilation: cost of compiling in this process; ``None`` if it is not compiled.
     """
 
     forward: Timing
@@ -73,7 +73,7 @@ class Times:
 
     @classmethod
     def joined(cls, processes: Sequence["Times"]) -> Self:
-        """Return the times that several processes took; the compilation is the last one's."""
+        """Return the times of several processes together, with the compilation of the last one."""
         return cls(
             Timing.joined(times.forward for times in processes),
             Timing.joined(times.step for times in processes),
@@ -88,19 +88,19 @@ def judge(
     *,
     compare: bool = True,
 ) -> Judgement:
-    """Compare an implementation with the float64 reference, and weigh it unless it is refused.
+    """Compare an implementation with the float64 reference; count its bytes unless it is refused.
 
     Args:
-        case: what is asked.
-        implementation: the implementation, of this tree or of another.
-        reference: the reference class to compare with; by default that of the registry.
-        compare: whether to compare at all; without, whatever runs and does not depart passes.
+        case: case to check it in.
+        implementation: implementation to check, of this tree or of another.
+        reference: reference class to compare with; by default the registry's.
+        compare: whether to compare; if not, everything passes that runs and does not depart.
     """
     unsupported = implementation.unsupported(case.device, case.held_dtype)
     if unsupported is not None:
         return Judgement("unsupported", unsupported)
     agreement = measure_agreement(case, implementation, reference) if compare else ()
-    # The first commits, which asv and the gate measure too, knew of no departures.
+    # asv and the gate also measure the first commits, which had no attribute ``departs``.
     departs = getattr(implementation, "departs", "")
     wrong = "; ".join(str(part) for part in agreement if not part.passed)
     if wrong and not departs:
@@ -115,12 +115,12 @@ def judge(
 
 
 def judge_variant(case: Case, variant: str) -> Judgement:
-    """Judge a registered variant, and find what compiling costs it and how it treats bad inputs."""
+    """Check a registered variant, with its cost of compiling or its conformance."""
     implementation = impls.implementation(case.loss, variant)
     if implementation.unsupported(case.device, case.held_dtype):
         return judge(case, implementation)
     if implementation.compiled:
-        # First, since whatever ran before would have compiled it.
+        # Any step would compile the module, so the cost of compiling is measured first.
         compilation = measure_compilation(case, implementation)
         return replace(judge(case, implementation), compilation=compilation)
     judgement = judge(case, implementation)
@@ -128,8 +128,8 @@ def judge_variant(case: Case, variant: str) -> Judgement:
 
 
 def measure_times(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dict[str, Times]:
-    """Return the times of variants of a Case, interleaved, forward and step alike."""
-    # Code made for other cases would count towards the recompilations that torch puts up with.
+    """Return the times of variants of a Case, interleaved, of both forward and step."""
+    # torch limits recompilations, and code that was compiled for other cases would count.
     torch.compiler.reset()
     workload = workload_of(case)
     entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
@@ -146,7 +146,7 @@ def measure_times(case: Case, variants: tuple[str, ...], sampling: Sampling) -> 
 def sample_modules(
     workload: Workload, modules: Mapping[str, nn.Module], sampling: Sampling
 ) -> tuple[dict[str, Timing], dict[str, Timing]]:
-    """Return the times of modules by name, interleaved: of the forward, and of the step."""
+    """Return the interleaved times of modules by name: first of the forward, then of the step."""
     inputs, device = workload.leaves(), workload.case.device
     calls = {name: prepare_calls(workload, module, inputs) for name, module in modules.items()}
     resets = {name: call.reset for name, call in calls.items()}

@@ -1,8 +1,8 @@
-"""Memory counted from the allocator's own events: exact, and the same at every run.
+"""Count memory from the events of the allocator: exact, and the same in every run.
 
-On the CPU the profiler reports each allocation and release of the tensor allocator, compiled code's
-included; on CUDA the caching allocator keeps the figures. What a library takes for itself beside
-them (a matrix product's packing buffers, cuBLAS's workspace) is not seen.
+On the CPU the profiler reports each allocation and release of the tensor allocator, compiled code
+included. On CUDA the caching allocator counts. Memory that a library allocates by itself (packing
+buffers of a matrix product, the workspace of cuBLAS) is not counted.
 """
 
 import gc
@@ -19,25 +19,26 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import trainable
 from lossbench.bench.measure.agreement import workload_of
 
-# Below this level the profiler prints two lines at every use. It is read at the first one.
+# The profiler prints two lines at every use, unless the level is this high. It reads the level at
+# its first use.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-# Marks the calls among a profile's events.
+# Marks the measured calls among the events of a profile.
 CALL = "lossbench call"
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes above the inputs and the parameters.
+    """The memory of a step, without inputs and parameters.
 
     Attributes:
-        forward_peak_bytes: the most at any moment of a forward, its outputs included.
-        backward_peak_bytes: the most at any moment of a backward, what was saved for it and the
-            gradients included.
-        saved_bytes: what the graph keeps between forward and backward, the 0-d loss included; the
-            other outputs count where the graph keeps them.
-        allocations: how many buffers a step takes.
-        reserved_bytes: on CUDA, the most that the caching allocator took from the device for a
-            step; it takes whole blocks. 0 on the CPU.
+        forward_peak_bytes: largest memory at any moment of a forward, outputs included.
+        backward_peak_bytes: largest memory at any moment of a backward, including saved tensors
+            and gradients.
+        saved_bytes: memory that the graph keeps between forward and backward, including the 0-d
+            loss; other outputs count only if the graph keeps them.
+        allocations: number of buffers that a step allocates.
+        reserved_bytes: largest memory that CUDA's caching allocator took from the device for a
+            step, in whole blocks; 0 on the CPU.
     """
 
     forward_peak_bytes: int
@@ -48,19 +49,19 @@ class Memory:
 
     @property
     def step_peak_bytes(self) -> int:
-        """The most at any moment of forward and backward."""
+        """The largest memory at any moment of forward and backward."""
         return max(self.forward_peak_bytes, self.backward_peak_bytes)
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one call did to the allocator.
+    """The allocations of one call in a row of calls; bytes are counted from before the first call.
 
     Attributes:
-        peak_bytes: the most it held at once, above what there was before the first of its row.
-        live_bytes: what was still held when it returned, its result included, likewise.
-        allocations: how many buffers it took.
-        reserved_bytes: the most that CUDA's caching allocator took from the device, likewise.
+        peak_bytes: largest memory at any moment of the call.
+        live_bytes: memory that was still allocated when the call returned, its result included.
+        allocations: number of buffers that the call allocated.
+        reserved_bytes: largest memory that CUDA's caching allocator took from the device.
     """
 
     peak_bytes: int
@@ -70,7 +71,7 @@ class Footprint:
 
 
 def measure_memory(case: Case, implementation: impls.Implementation) -> Memory:
-    """Return the memory of one step of an implementation, after a step to warm it up."""
+    """Return the memory of one step of an implementation, after a step to warm up."""
     workload = workload_of(case)
     module = workload.module(implementation)
     leaves = workload.leaves()
@@ -95,13 +96,13 @@ def measure_memory(case: Case, implementation: impls.Implementation) -> Memory:
 
 
 def footprint(call: Callable[[], Any], device: str) -> Footprint:
-    """Return what a call does to the allocator of a device, ``cpu`` or ``cuda``."""
+    """Return the allocations of a call on a device, ``cpu`` or ``cuda``."""
     return footprints((lambda _: call(),), device)[0]
 
 
 def footprints(calls: Sequence[Callable[[Any], Any]], device: str) -> list[Footprint]:
-    """Return what each of a row of calls does, each given the result of the one before it."""
-    # Garbage of earlier calls that is collected meanwhile would count as released by this one.
+    """Return the allocations of each call in a row; each call gets the result of the one before."""
+    # The garbage collector could free memory of earlier calls, which would count as freed here.
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -113,12 +114,13 @@ def footprints(calls: Sequence[Callable[[Any], Any]], device: str) -> list[Footp
 
 def _cpu_footprints(calls: Sequence[Callable[[Any], Any]]) -> list[Footprint]:
     results: list[Any] = [None]
-    # One profile for all: what was allocated before one is not seen to be released in it.
+    # A profile does not see the release of memory that was allocated before it began, so one
+    # profile spans all calls.
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         for call in calls:
             with record_function(CALL):
                 results.append(call(results[-1]))
-    # Only the raw events keep the order and the sign; the averaged table adds them up.
+    # The averaged table adds events up; only the raw events have their order and their sign.
     events = sorted(profiler.profiler.kineto_results.events(), key=lambda event: event.start_ns())
     found: list[Footprint] = []
     held = 0

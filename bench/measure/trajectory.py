@@ -1,8 +1,8 @@
-"""Trajectories: how far small errors of single steps carry an implementation in training.
+"""Measure how small errors of single steps add up in training.
 
-The embeddings and the parameters are trained by plain SGD from one state, by the reference in
-float64, the reference in float32 and the variant in float32. What a gradient a little off does over
-many steps, and an honest rounding error does not, is seen here; nothing is refused for it.
+The reference in float64, the reference in float32 and the variant in float32 train the embeddings
+and the parameters by plain SGD from the same state. A small systematic error of a gradient adds up
+over many steps, and a rounding error does not. The result is shown; no variant is refused for it.
 """
 
 import math
@@ -25,25 +25,26 @@ from lossbench.impls.registry import REFERENCE
 
 STEPS = 50
 BATCH, DIM, CLASSES = 64, 32, 10
-# Of the length of a tensor, in the first step: the loss moves by much in 50, and none diverges.
+# The first step moves a tensor by this share of its length. In 50 steps the loss then changes
+# much, and no loss diverges.
 FIRST_MOVE = 0.01
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
 class Trajectory:
-    """Where an implementation in float32 comes to, beside the reference in float32.
+    """The errors of an implementation and of the reference, both in float32, after many steps.
 
-    Both are held against the reference in float64. A gap of the loss is relative to the largest
-    loss on the way.
+    Both are compared with the reference in float64. A loss gap is the difference of a loss over
+    the largest loss of all steps.
 
     Attributes:
-        steps: how many were taken.
-        drift: of the trained tensors and the state after the last step, the largest relative error.
-        reference_drift: the same of the reference.
-        loss_gap: the largest over the steps.
-        reference_loss_gap: the same of the reference.
-        parted: the first step, from 0, at which the gap is more than ``FACTOR`` times the
-            reference's largest and the rounding band; ``None`` where there is none.
+        steps: number of steps.
+        drift: largest relative error of the trained tensors and the state after the last step.
+        reference_drift: drift of the reference.
+        loss_gap: largest loss gap of all steps.
+        reference_loss_gap: largest loss gap of the reference.
+        parted: first step, from 0, with a loss gap above ``FACTOR`` times the reference's largest
+            plus the rounding band; ``None`` if there is none.
     """
 
     steps: int
@@ -56,11 +57,11 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Path:
-    """One way down.
+    """The results of one training.
 
     Attributes:
-        losses: at every step, ``[STEPS]``.
-        ends: the trained inputs of every draw, and the state, after the last step.
+        losses: loss at every step, ``[STEPS]``.
+        ends: trained inputs of every draw, and the state, after the last step.
     """
 
     losses: Tensor
@@ -69,13 +70,13 @@ class Path:
 
 @dataclass(frozen=True)
 class Descent:
-    """What the implementations of a Loss are led along.
+    """The inputs, the learning rates and the reference's results for all variants of a Loss.
 
     Attributes:
-        workload: in float32.
-        rates: the learning rate of every trained tensor, by name.
-        exact: the path of the reference in float64.
-        reference: its path in float32.
+        workload: workload in float32.
+        rates: learning rate of every trained tensor, by name.
+        exact: path of the reference in float64.
+        reference: path of the reference in float32.
     """
 
     workload: Workload
@@ -85,7 +86,7 @@ class Descent:
 
 
 def measure_trajectory(loss: str, variant: str, device: str) -> Trajectory:
-    """Return where an implementation comes to in 50 steps of SGD, in float32 at a small size."""
+    """Return the errors of an implementation over 50 SGD steps, in float32 at a small size."""
     course = descent_of(loss, device)
     path = descend(course.workload, impls.implementation(loss, variant), course.rates)
     return compare_paths(path, course.reference, course.exact)
@@ -93,7 +94,7 @@ def measure_trajectory(loss: str, variant: str, device: str) -> Trajectory:
 
 @lru_cache(maxsize=1)
 def descent_of(loss: str, device: str) -> Descent:
-    """Return what all implementations of a Loss have in common, made once a process for them."""
+    """Return the descent of a Loss, made once per process for all variants."""
     workload = Workload.of(Case(loss, BATCH, DIM, CLASSES, device=device))
     reference = impls.implementation(loss, REFERENCE)
     rates = _rates(workload.exact(), reference)
@@ -102,7 +103,7 @@ def descent_of(loss: str, device: str) -> Descent:
 
 
 def compare_paths(path: Path, reference: Path, exact: Path) -> Trajectory:
-    """Return how a path and the reference's in float32 part from the exact one."""
+    """Return the errors of a path, and of the reference's in float32, against the exact path."""
     gaps, own = (loss_gaps(p.losses, exact.losses) for p in (path, reference))
     allowed = FACTOR * own.max() + rounding_band(torch.float32)
     parted = (gaps > allowed).nonzero()
@@ -121,7 +122,7 @@ def _drift(path: Path, exact: Path) -> float:
 
 
 def loss_gaps(losses: Tensor, exact: Tensor) -> Tensor:
-    """Return how far the losses are off at every step, ``[STEPS]``: inf where one is not finite."""
+    """Return the loss gap at every step, ``[STEPS]``; it is inf if a loss is not finite."""
     gaps = (losses - exact).abs() / exact.abs().max()
     return gaps.nan_to_num(nan=torch.inf)
 
@@ -137,7 +138,7 @@ def _rates(workload: Workload, implementation: impls.Implementation) -> dict[str
             slope = torch.linalg.vector_norm(gradient)
             rate = FIRST_MOVE * float(length / slope) if slope > 0 else math.inf
             key = _key(name, inputs, draw)
-            # A parameter has a gradient in every draw, and the steepest sets its rate.
+            # A parameter has a gradient in every draw; the largest one sets its rate.
             rates[key] = min(rate, rates.get(key, math.inf))
     return {key: rate if math.isfinite(rate) else 0.0 for key, rate in rates.items()}
 
@@ -145,7 +146,7 @@ def _rates(workload: Workload, implementation: impls.Implementation) -> dict[str
 def descend(
     workload: Workload, implementation: impls.Implementation, rates: Mapping[str, float]
 ) -> Path:
-    """Return the path of an implementation: the draws in turn, each with embeddings to train."""
+    """Return the path of an implementation: draws take turns, each with its own trained inputs."""
     module = workload.module(implementation)
     batches = [workload.leaves(draw) for draw in range(DRAWS)]
     losses = []
@@ -168,11 +169,11 @@ def descend(
 
 
 def _key(name: str, inputs: Mapping[str, Tensor], draw: int) -> str:
-    """Return the name of a tensor among those of all draws: ``embeddings[1]``, ``weight``."""
+    """Return a name that is unique over all draws: ``embeddings[1]``, ``weight``."""
     return f"{name}[{draw}]" if name in inputs else name
 
 
 def _loss(value: Tensor, cotangent: Tensor | None) -> float:
-    """Return the number that a step lowers: of a distance block, its product with the cotangent."""
+    """Return the loss; for a distance block, its inner product with the upstream gradient."""
     value = value.detach().double()
     return float(value if cotangent is None else (value * cotangent.double()).sum())

@@ -1,4 +1,4 @@
-"""What compiling is worth: after how many steps it has paid for itself."""
+"""Compute after how many steps compiling has paid for itself."""
 
 import math
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from lossbench.bench.run.records import Record
 
 
 def best_eager(records: Iterable[Record]) -> Record | None:
-    """Return the fastest of a Case's Records that is not compiled, or ``None``."""
+    """Return the fastest Record that is not compiled, or ``None``; all are of one Case."""
     eager = [record for record in records if record.step and not record.compiled]
     return min(eager, key=_step_seconds, default=None)
 
@@ -15,13 +15,13 @@ def best_eager(records: Iterable[Record]) -> Record | None:
 def break_even_steps(
     compile_seconds: float, compiled_step_seconds: float, eager_step_seconds: float
 ) -> float:
-    """Return after how many whole steps a compiled variant has taken less time than an eager one.
+    """Return the number of steps after which compiling has paid for itself.
 
-    ``compile_seconds / (eager step - compiled step)``, rounded up; infinite where the compiled step
-    is not the shorter one.
+    It is ``compile_seconds / (eager step - compiled step)``, rounded up, or infinity if the
+    compiled step is not shorter.
     """
     saved = eager_step_seconds - compiled_step_seconds
-    # Division leaves rounding in the last digits, which is no step.
+    # The division rounds in the last digits, and rounding up must not make a step of that.
     return math.ceil(compile_seconds / saved * (1 - 1e-12)) if saved > 0 else math.inf
 
 

@@ -1,7 +1,7 @@
-"""Readers of former schemas: each turns the JSON of a Record into that of the next schema.
+"""Read Records of former schemas: each reader turns JSON of one schema into that of the next.
 
-A schema step adds a function here, which fills in what the former schema did not say and drops no
-figure. A new field of Record with a default needs no step.
+To change the schema, add a function here. It fills in what the former schema did not have, and
+drops no figure. A new field of Record with a default needs no new schema.
 
 ==  ================================================================================
 1   times of one process, the load in the environment, errors without ulps and draw
@@ -16,11 +16,11 @@ SCHEMA = 2
 
 
 def upgrade(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON of a Record of a former schema as that of the present one.
+    """Return the JSON of a Record of a former schema, converted to the current schema.
 
     Raises:
-        KeyError: where there is no reader of its schema, or it lacks a field of its schema.
-        TypeError: where a field is of another type.
+        KeyError: if the schema has no reader, or a field of the schema is missing.
+        TypeError: if a field has another type.
     """
     while document["schema"] != SCHEMA:
         document = READERS[document["schema"]](document)
@@ -33,7 +33,7 @@ def _from_1(document: dict[str, Any]) -> dict[str, Any]:
     memory = document["memory"]
     return {
         **document,
-        # Which processors were used was not recorded.
+        # Schema 1 did not record which CPUs were used.
         "environment": {**environment, "affinity": [], "conditions": conditions},
         "agreement": [
             {**part, "ulps": "NaN", "reference_ulps": "NaN", "draw": None}
@@ -47,7 +47,7 @@ def _from_1(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _memory_from_1(memory: dict[str, Any]) -> dict[str, Any]:
-    # The peak of a step is the larger one of forward and backward, and was recorded as such.
+    # Schema 1 recorded the peak of a step, which is the larger one of forward and backward.
     kept = {name: value for name, value in memory.items() if name != "step_peak_bytes"}
     return {**kept, "backward_peak_bytes": memory["step_peak_bytes"]}
 

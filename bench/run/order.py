@@ -1,7 +1,7 @@
-"""Which of two Records comes first, by a registry that may have changed since they were made.
+"""Sort Records, although the registry may have changed since they were made.
 
-Losses come in the order of the catalogue, the reference before other variants and compiled ones
-after them. What is no longer registered comes last.
+Losses have the order of the catalogue. The reference comes before other variants, and compiled
+variants come after them. Losses and variants that are no longer registered come last.
 """
 
 import math
@@ -20,7 +20,7 @@ UNREGISTERED = "no longer registered"
 
 
 def is_registered(loss: str, variant: str = REFERENCE) -> bool:
-    """Return whether there is such a Loss, and whether it has such a variant."""
+    """Return whether the registry has a Loss of this name with this variant."""
     known = loss in (entry.name for entry in impls.losses())
     return known and variant in (entry.variant for entry in impls.implementations(loss))
 
@@ -39,14 +39,14 @@ def place_of_variant(variant: str, loss: str) -> tuple[Any, ...]:
 
 
 def place_of_record(record: "Record") -> tuple[Any, ...]:
-    """Return the sort key of a Record: its Case, then the fastest first, what has no times last."""
+    """Return the sort key of a Record: first the Case, then the time; no times come last."""
     gone = not is_registered(record.case.loss, record.variant)
     seconds = record.step.median_seconds if record.step else math.inf
     return place_of_case(record.case), gone, seconds, _place_by_name(record.variant)
 
 
 def variant_order(also: Iterable[str] = ()) -> list[str]:
-    """Return the names of all variants of the registry in order, then others in order."""
+    """Return the names of all registered variants in order, then other names in order."""
     registered = {
         implementation.variant
         for loss in impls.losses()

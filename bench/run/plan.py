@@ -1,4 +1,4 @@
-"""The plan of a run: which variants of which Cases, chosen by options, kept beside the Records."""
+"""Choose the Cases and variants of a run from its options, and save them in the run's folder."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,20 +25,20 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run was asked to do, kept beside its Records so that it can be resumed.
+    """The settings of a run, saved beside its Records so that it can be resumed.
 
     Attributes:
-        tasks: the Cases, in order, each with the variants to measure in it.
-        budget_seconds: how long the times of one phase of one Case may be sampled, over all
-            processes.
-        timeout_seconds: after how long without an answer a variant is given up.
-        threads: that torch computes with.
-        machine: the name that this machine goes by.
-        affinity: the processors that it may use, by number; empty for all.
-        processes: how many fresh processes sample each Case; 1 stands for the one that judged.
-        memory_bytes: how much a worker may allocate; by default most of what is available.
-        half_width: the relative half-width of a speed-up's interval that ends a process's samples.
-        outside: the files and modules from outside that registered some of the variants.
+        tasks: Cases in order, each with the variants to measure in it.
+        budget_seconds: time to sample one phase of one Case, over all processes.
+        timeout_seconds: time without an answer after which a variant is given up.
+        threads: number of threads that torch computes with.
+        machine: name of this machine.
+        affinity: numbers of the CPUs that the run may use; empty for all.
+        processes: number of fresh processes that sample each Case; with 1, the process that
+            compared the variants samples too.
+        memory_bytes: largest memory that a worker may allocate; by default most of the available.
+        half_width: relative half-width of a speed-up's interval at which a process stops sampling.
+        outside: files and modules from outside lossbench that registered some of the variants.
     """
 
     tasks: tuple[tuple[Case, tuple[str, ...]], ...]
@@ -63,13 +63,13 @@ class RunPlanFile(RootModel[RunPlan]):
 
 
 def start_run(folder: Path, plan: RunPlan) -> None:
-    """Make the folder of a new run, whose plan names what its variants come from.
+    """Make the folder of a new run; its plan names the origin of variants from outside lossbench.
 
     Raises:
-        UsageError: where it holds a run already, or cannot be made.
+        UsageError: if the folder has a run already, or cannot be made.
     """
     if (folder / PLAN).exists():
-        raise UsageError(f"{folder} holds a run already; --resume {folder} goes on with it")
+        raise UsageError(f"{folder} has a run already; --resume {folder} continues it")
     found = {origin_of(case.loss, variant): None for case, variant in plan.cells}
     plan = replace(plan, outside=tuple(filter(None, found)))
     try:
@@ -83,18 +83,18 @@ def read_plan(folder: Path) -> RunPlan:
     """Return the RunPlan of a run's folder.
 
     Raises:
-        UsageError: where there is none that can be read.
+        UsageError: if the folder has no plan, or the plan cannot be read.
     """
     try:
         return RunPlanFile.model_validate_json((folder / PLAN).read_bytes()).root
     except OSError:
-        raise UsageError(f"{folder} holds no run: there is no {PLAN}") from None
+        raise UsageError(f"{folder} has no run: there is no {PLAN}") from None
     except ValidationError:
         raise UsageError(f"{folder / PLAN} is damaged; start a new run") from None
 
 
 def register_planned(plan: RunPlan) -> None:
-    """Register the contenders from outside that a plan names.
+    """Register the contenders from outside lossbench that a plan names.
 
     Raises:
         UsageError: if one cannot be imported, or its code has changed since the run began.
@@ -106,9 +106,9 @@ def register_planned(plan: RunPlan) -> None:
 
 
 def drop_unregistered(plan: RunPlan) -> tuple[RunPlan, list[str]]:
-    """Return the part of a plan that can still be measured, and a line on each variant that cannot.
+    """Return the part of a plan that can still be measured, and one line per variant that cannot.
 
-    What was planned may have been removed from the registry before the run is resumed.
+    A variant may have been removed from the registry before the run is resumed.
     """
     gone = Counter(
         f"{case.loss} {variant}"
@@ -134,15 +134,16 @@ def choose_tasks(
     """Return the Cases to measure, each with its variants.
 
     Args:
-        preset: whose grids; ``None`` for one default size.
-        losses: names that narrow them; empty for all.
-        variants: names that narrow them, the reference staying; empty for all of the device.
+        preset: name of the preset with the grids; ``None`` for one default size.
+        losses: names of the losses to measure; empty for all.
+        variants: names of the variants to measure, in addition to the reference; empty for all
+            that run on the device.
         device: ``cpu`` or ``cuda``.
-        given: axes of the grids to put in place.
-        compiled: whether ``+compile`` variants are measured; ``None`` where the preset says.
+        given: values for axes of the grids, which replace the preset's, by the name of the axis.
+        compiled: whether to measure ``+compile`` variants; ``None`` to do as the preset says.
 
     Raises:
-        UsageError: where a size cannot be, or none of the losses has a variant that is named.
+        UsageError: if a size is impossible, or no chosen loss has one of the named variants.
     """
     tasks: dict[Case, tuple[str, ...]] = {}
     for grid in PRESETS[preset].grids if preset else (Sizes(),):
@@ -151,7 +152,7 @@ def choose_tasks(
             continue
         changes: dict[str, Any] = {**given, "losses": kept or grid.losses}
         if "dtype" in given:
-            # A dtype that is asked for is meant itself, also where the grid has autocast to others.
+            # Tensors must have a given dtype, so the grid's autocast is off unless given too.
             changes.setdefault("autocast", False)
         if compiled is not None:
             changes["compiled"] = compiled
@@ -178,10 +179,10 @@ def choose_variants(case: Case, variants: tuple[str, ...], *, compiled: bool) ->
 
 
 def check_variants(losses: Sequence[str], variants: Iterable[str]) -> None:
-    """Refuse the name of a variant that none of the losses has.
+    """Check that every named variant is a variant of one of the losses.
 
     Raises:
-        UsageError: where there is one; the message lists the variants that they have.
+        UsageError: if one is not; the message lists the variants of the losses.
     """
     known = dict.fromkeys(each.variant for loss in losses for each in impls.implementations(loss))
     for name in variants:
@@ -190,15 +191,15 @@ def check_variants(losses: Sequence[str], variants: Iterable[str]) -> None:
 
 
 def choose_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda``, ``auto`` being the best there is.
+    """Return ``cpu`` or ``cuda``; ``auto`` takes CUDA if there is a device.
 
     Raises:
-        UsageError: where CUDA is asked for and is not there.
+        UsageError: if CUDA is asked for and there is no device.
     """
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise UsageError(
-            f"no CUDA device: torch {torch.__version__} finds none here; --device cpu runs"
+            f"no CUDA device: torch {torch.__version__} finds none here; use --device cpu"
         )
     if device == "auto":
         return "cuda" if available else "cpu"

@@ -1,7 +1,7 @@
-"""Records: what was seen of one Implementation in one Case, and the file that keeps them.
+"""Define a Record, the measurements of one Implementation in one Case, and its file.
 
-A run is a folder with ``plan.json`` (what was asked) and ``records.jsonl``, to which each Record is
-appended, flushed and synced as it is made.
+A run is a folder with ``plan.json``, the settings of the run, and ``records.jsonl``. Each Record is
+appended to ``records.jsonl`` and synced to the disk at once.
 """
 
 import json
@@ -39,32 +39,34 @@ Status = Literal[
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings", extra="forbid"))
 class Record:
-    """What was seen of one Implementation in one Case.
+    """The measurements of one Implementation in one Case.
 
     Attributes:
-        case: what was asked.
-        variant: which Implementation of the Case's Loss.
-        status: ``passed`` the comparison with the oracle, was ``refused`` by it, or why there was
-            none: the variant ``departs`` by its own word, is ``unsupported`` here, ``failed`` with
-            an error, ``crashed`` the worker, ran out of memory or of time.
-        environment: where and with what.
-        reason: of any status but ``passed``, in a line.
-        agreement: a quantity each.
+        case: case of the measurement.
+        variant: name of the variant of the Case's Loss.
+        status: ``passed`` or ``refused`` after the comparison with the oracle; ``departs`` if the
+            variant is declared not equal to the loss; ``unsupported`` if it cannot run here;
+            ``failed`` if it raised an error; ``crashed`` if its worker died; ``oom`` or
+            ``timeout`` if it ran out of memory or time.
+        environment: machine and software of the measurement.
+        reason: cause of any status except ``passed``, in one line.
+        agreement: errors against the oracle, one entry per quantity.
         memory: bytes of a step.
-        counters: what a step dispatches.
-        forward: times of a forward with its graph.
+        counters: counts of the operators of a step.
+        forward: times of a forward that keeps its graph.
         step: times of forward and backward, to every input and parameter.
-        compilation: what compiling a ``+compile`` variant cost.
-        warm_compilation: what it costs a process that finds the code on the disk.
-        ceilings: what this machine can do at most, as measured in the same run.
-        conformance: what the variant does with degenerate inputs, at a size of their own.
-        made: when, ISO 8601 in UTC.
-        origin: the file or module from outside that registered the variant; ``None`` for
+        compilation: cost of compiling a ``+compile`` variant.
+        warm_compilation: cost of compiling in a process that finds the code in the disk cache.
+        ceilings: best rates of this machine, measured in the same run.
+        conformance: behaviour of the variant with degenerate inputs, which have a size of their
+            own.
+        made: time of the measurement, ISO 8601 in UTC.
+        origin: file or module from outside lossbench that registered the variant; ``None`` for
             lossbench's own.
-        schema: the version of this layout; ``bench.run.former`` has their history.
+        schema: version of this layout; ``bench.run.former`` has the history of versions.
 
     Raises:
-        ValueError: where it has times without having passed, or has passed without agreement.
+        ValueError: if the Record has times without ``passed``, or ``passed`` without agreement.
     """
 
     case: Case
@@ -86,32 +88,32 @@ class Record:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        """Hold to the rule that only what agrees is timed."""
+        """Check that only a variant that agrees has times."""
         agreed = bool(self.agreement) and all(part.passed for part in self.agreement)
         if self.status == "passed" and not agreed:
-            raise ValueError("a record that passed must hold an agreement within its budget")
+            raise ValueError("a record that passed must have an agreement within its budget")
         if self.status != "passed" and (self.forward or self.step):
-            raise ValueError(f"a record that is {self.status} must hold no times")
+            raise ValueError(f"a record that is {self.status} must have no times")
 
     @property
     def cell(self) -> tuple[Case, str]:
-        """What it is a record of."""
+        """The Case and the variant, which identify the Record in its run."""
         return self.case, self.variant
 
     @property
     def compiled(self) -> bool:
-        """Whether torch.compile made its code."""
+        """Whether the variant is compiled by torch.compile."""
         return is_compiled(self.variant)
 
     @property
     def registered(self) -> bool:
-        """Whether the registry still has its Loss and its variant."""
+        """Whether the registry still has the Loss and the variant."""
         return is_registered(self.case.loss, self.variant)
 
     def limit(self, phase: Phase) -> Limit | None:
-        """Return the least time of its Case; ``None`` without ceilings, or where the Loss is gone.
+        """Return the least time of the Case, or ``None`` if it is unknown.
 
-        How many operations a Loss takes at the least is a fact of the catalogue.
+        It is unknown without ceilings, and if the catalogue no longer has the Loss and its cost.
         """
         if self.ceilings is None or not is_registered(self.case.loss):
             return None
@@ -119,7 +121,7 @@ class Record:
 
     @property
     def worst(self) -> Agreement | None:
-        """The quantity that is nearest to its budget, or furthest beyond it."""
+        """The quantity that takes the largest share of its error budget."""
         return max(self.agreement, key=lambda part: part.budget_share, default=None)
 
 
@@ -130,19 +132,19 @@ class RecordLine(RootModel[Record]):
 def read_records(folder: Path) -> list[Record]:
     """Return the Records of a run's folder.
 
-    A last line without an end, which a killed run leaves, was never recorded and is passed over.
+    A killed run can leave a last line without an end. It is no Record, and is skipped.
 
     Raises:
-        UsageError: where the file cannot be read, or another line is no Record of this schema.
+        UsageError: if the file cannot be read, or any other line is no Record of a known schema.
     """
     return list(each_record(folder))
 
 
 def each_record(folder: Path) -> Iterator[Record]:
-    """Yield what ``read_records`` returns, one after the other.
+    """Yield the Records that ``read_records`` returns, one after the other.
 
     Raises:
-        UsageError: likewise.
+        UsageError: if the file cannot be read, or a line is no Record of a known schema.
     """
     path = folder / RECORDS
     try:
@@ -164,12 +166,15 @@ def _parse(place: str, line: bytes) -> Record:
 
 
 def _parse_former(place: str, line: bytes, error: ValidationError | None = None) -> Record:
-    """Return a Record of a former schema, or say in a line what cannot be read.
+    """Return a Record of a former schema, or raise an error that says what cannot be read.
 
     Args:
-        place: the file and the number of the line.
-        line: the JSON of a Record.
-        error: what the present schema finds wrong with it.
+        place: file and number of the line.
+        line: JSON of a Record.
+        error: error of the current schema, if it could not read the line.
+
+    Raises:
+        UsageError: if the line is no Record of a former schema.
     """
     document = _document(place, line)
     schema = document.get("schema")
@@ -201,8 +206,8 @@ def _document(place: str, line: bytes) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise UsageError(
-            f"{place}: damaged, expected a record as JSON; moved to another file, it leaves the "
-            "other lines readable"
+            f"{place}: damaged, expected a record as JSON; move it to another file, and the "
+            "other lines can be read"
         )
     return document
 
@@ -213,39 +218,39 @@ def _fault(error: ValidationError) -> str:
 
 
 def _other_version(document: Mapping[str, Any]) -> str:
-    """Return what reads a record that this version does not."""
+    """Return a hint on the commit that can read a record, for an error message."""
     environment = document.get("environment")
     commit = environment.get("commit") if isinstance(environment, dict) else None
-    return f"commit {commit} wrote it, and reads it" if commit else "no commit is named that does"
+    return f"commit {commit} wrote it, and can read it" if commit else "it names no commit"
 
 
 class RecordFile:
-    """An open record file, to which whole lines are appended."""
+    """An open record file that appends whole lines."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or make the file; cut off a half-written last line."""
+        """Open or create the file, and cut off a half-written last line."""
         self.path = folder / RECORDS
         self._file = self.path.open("ab", buffering=0)
         text = self.path.read_bytes()
         self._file.truncate(text.rfind(b"\n") + 1)
 
     def append(self, record: Record) -> None:
-        """Append a Record and wait until the disk has it.
+        """Append a Record and wait until it is on the disk.
 
         Raises:
-            UsageError: where the disk takes no more; what was recorded before stays whole.
+            UsageError: if the disk is full or cannot be written; the Records before stay complete.
         """
         line = RecordLine(record).model_dump_json().encode() + b"\n"
         end = self._file.seek(0, os.SEEK_END)
         try:
-            # An unbuffered file may take a part of the line only.
+            # An unbuffered file may write only a part of the line at once.
             while line:
                 line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             self._file.truncate(end)
             raise UsageError(
-                f"{self.path}: {error.strerror}; the records before this one are whole. "
+                f"{self.path}: {error.strerror}; the records before this one are complete. "
                 "Make room and resume"
             ) from error
 
@@ -256,10 +261,10 @@ class RecordFile:
 
 @contextmanager
 def record_file(folder: Path) -> Iterator[RecordFile]:
-    """Open a run's record file for this process alone.
+    """Open a run's record file, and lock it for this process.
 
     Raises:
-        UsageError: where another process writes to it.
+        UsageError: if another process writes to it.
     """
     from filelock import FileLock, Timeout
 

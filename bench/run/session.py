@@ -1,4 +1,4 @@
-"""The run: every variant of every Case judged, weighed and timed, and recorded at once."""
+"""Run a plan: compare, count and time every variant of every Case, and record each at once."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -24,20 +24,20 @@ from lossbench.impls.registry import REFERENCE
 
 
 class RunWatcher(Protocol):
-    """Who is told how a run goes on."""
+    """Receives the progress of a run."""
 
     def working(self, case: Case, task: str) -> None:
-        """A task on a Case begins."""
+        """Show that a task on a Case begins."""
 
     def recorded(self, record: Record) -> None:
-        """A Record is on the disk."""
+        """Show a Record that is on the disk."""
 
 
 def run(folder: Path, plan: RunPlan, watcher: RunWatcher) -> None:
-    """Measure what a RunPlan asks for and is not yet recorded in its folder.
+    """Measure the variants of a RunPlan that its folder has no Record of.
 
     Raises:
-        UsageError: where the record file cannot be read or written.
+        UsageError: if the record file cannot be read or written.
     """
     sweep_scratch_folders()
     with record_file(folder) as file:
@@ -52,23 +52,23 @@ def run(folder: Path, plan: RunPlan, watcher: RunWatcher) -> None:
 
 
 class Session:
-    """Measures Cases by asking workers, and ends them when it is left."""
+    """Measures Cases in worker processes, and ends them on exit."""
 
     def __init__(self, plan: RunPlan, watcher: RunWatcher) -> None:
-        """Measure as a plan says, and tell a watcher."""
+        """Prepare to measure with the settings of a plan, and report to a watcher."""
         self.plan = plan
         self.watcher = watcher
         self.environment = current_environment(plan.machine, plan.threads, plan.affinity)
-        # One for all workers: what the judge has compiled, those that sample find on the disk.
+        # All workers share it, so those that sample find the code that the judge compiled.
         self._compiled = ScratchFolder()
         self.judge = self._worker()
         self._ceilings: dict[tuple[str, str], Ceilings] = {}
 
     def __enter__(self) -> Self:
-        """Return itself, once a worker has started: where none does, no cell can be measured.
+        """Start the worker, and return the session.
 
         Raises:
-            UsageError: where none does.
+            UsageError: if the worker does not start.
         """
         try:
             self.judge.ask(self.plan.timeout_seconds, torch.get_num_threads)
@@ -94,16 +94,16 @@ class Session:
         )
 
     def measure(self, case: Case, variants: list[str], *, baseline: bool) -> Iterator[Record]:
-        """Yield a Record of each variant of a Case: first of those that cannot be timed.
+        """Yield a Record of each variant of a Case, first of the variants that cannot be timed.
 
         Args:
-            case: what is asked.
-            variants: which to measure.
-            baseline: whether the reference, though not to be measured again, can be timed.
+            case: case to measure in.
+            variants: names of the variants to measure.
+            baseline: whether the reference can be timed, although it is not among the variants.
         """
         judged: dict[str, Judgement] = {}
         for variant in variants:
-            self.watcher.working(case, f"judging {variant}")
+            self.watcher.working(case, f"checking {variant}")
             found = self._judge(case, variant)
             if isinstance(found, Record):
                 yield found
@@ -117,7 +117,7 @@ class Session:
             yield self._timed(case, variant, judged[variant], times)
 
     def _judge(self, case: Case, variant: str) -> Judgement | Record:
-        """Return the judgement of a variant to be timed, or the Record of one that is not."""
+        """Return the judgement of a variant if it can be timed, or else its final Record."""
         try:
             judgement = self.judge.ask(self.plan.timeout_seconds, judge_variant, case, variant)
         except Lost as lost:
@@ -137,10 +137,10 @@ class Session:
         )
 
     def _time(self, case: Case, variants: list[str], *, baseline: bool) -> dict[str, Times | Lost]:
-        """Return the times of variants, or why there are none.
+        """Return the times of variants, or the reason why there are none.
 
-        One that brings the worker down takes the others' times along, so these are then taken anew,
-        each variant alone with the reference.
+        A variant that crashes the worker loses the times of all others too. The variants are then
+        timed again, each of them alone with the reference.
         """
         together = tuple(dict.fromkeys([REFERENCE, *variants] if baseline else variants))
         try:
@@ -156,10 +156,10 @@ class Session:
         return alone
 
     def _sample(self, case: Case, variants: tuple[str, ...]) -> dict[str, Times]:
-        """Return the times of variants, over as many processes as the plan says.
+        """Return the times of variants, sampled in the plan's number of processes.
 
         Raises:
-            Lost: where one of the processes gives none.
+            Lost: if one of the processes fails.
         """
         budget = self.plan.budget_seconds / self.plan.processes
         timeout = sampling_seconds(self.plan.timeout_seconds, budget)
@@ -175,7 +175,7 @@ class Session:
         return {name: Times.joined([times[name] for times in found]) for name in variants}
 
     def _ceilings_of(self, case: Case) -> Ceilings | None:
-        """Return the machine's ceilings in a Case's dtype, measured when first asked for."""
+        """Return the machine's ceilings for a Case's device and dtype, measured only once."""
         kind = (case.device, case.dtype)
         if kind not in self._ceilings:
             try:
@@ -195,6 +195,6 @@ class Session:
 
 
 def _seen(found: Judgement | Times) -> dict[str, Any]:
-    """Return what was measured, by the names of a Record's fields."""
+    """Return the measurements, by the names of the Record's fields."""
     names = {field.name for field in fields(found)} - {"status", "reason"}
     return {name: getattr(found, name) for name in names}

@@ -1,7 +1,8 @@
-"""The catalogue: every Loss, in the order of the documents, and where each departs from its paper.
+"""The catalogue: every Loss, in the order of the documents, with its departures from its paper.
 
-A paper's own form stands after the document's that departs from it, under the plain name. This is
-the only package in ``impls`` that names the references; contenders take the output types from here.
+If the form in a document departs from its paper, the form of the paper follows it, under the plain
+name. This is the only package in ``impls`` that imports the references; contenders import the
+output types from here.
 """
 
 from lossbench.impls.catalogue.centers import CENTERS

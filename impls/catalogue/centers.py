@@ -1,4 +1,4 @@
-"""Documents 000, 001 and 002: losses that draw each sample to the centre of its class."""
+"""Losses of documents 000, 001 and 002, which pull each sample towards the centre of its class."""
 
 from lossbench.impls.catalogue.notes import INT_LABELS, moving_limits
 from lossbench.impls.cost import Cost
@@ -7,13 +7,14 @@ from lossbench.reference.center import CenterAllPairs, CenterMse, Island, Softma
 from lossbench.reference.center_squared import Center, SoftmaxCenter
 from lossbench.reference.outputs import LossAndLogits, LossOnly
 
-SUM_OVER_BATCH = "a sum over the batch: in float16 it overflows past 65,504"
+SUM_OVER_BATCH = "the loss is a sum over the batch, so in float16 it overflows above 65,504"
 CENTRES_MOVE = (
-    "with a center_rate the centres have no gradient and move by counts (the paper's Eq. 4), in "
-    "training only; without, as by default, they follow their gradient"
+    "with a center_rate above 0 the centres have no gradient, and training updates them by the "
+    "paper's Eq. 4; at the default of 0 they have a gradient"
 )
 
-# A difference and its square; then its multiple for the sample, and their sum for the centre.
+# The forward computes a difference and its square. The backward scales the difference for the
+# sample, and adds it up for the centre.
 OWN_CENTERS = Cost(
     forward_flops="3*B*D",
     step_flops="5*B*D",
@@ -30,7 +31,7 @@ SOFTMAX_AND_CENTERS = Cost(
 CENTERS = (
     Loss(
         name="softmax_center_unsquared",
-        summary="softmax plus one un-squared distance of the batch to its centres",
+        summary="softmax plus one distance, not squared, of the whole batch to its centres",
         formula="CE(xW, y) + λ / (2B) √(Σ_i ‖x_i - c_{y_i}‖²)",
         document="001 `centerloss`",
         paper="Wen et al. 2016, A Discriminative Feature Learning Approach, Eq. 2",
@@ -39,9 +40,9 @@ CENTERS = (
         output=LossAndLogits,
         cost=SOFTMAX_AND_CENTERS,
         departures=(
-            "the paper squares each sample's distance; here one root is taken over the batch",
-            "the paper moves centres by their counts; here they follow their gradient",
-            "where every sample lies on its centre the centres' term has gradient 0",
+            "the paper squares each sample's distance; here one root is taken over the whole batch",
+            "the paper updates the centres by its Eq. 4; here they have a gradient",
+            "if every sample lies on its centre, the gradient of the centre term is 0",
             INT_LABELS,
         ),
     ),
@@ -57,19 +58,21 @@ CENTERS = (
         cost=SOFTMAX_AND_CENTERS,
         moved=Moved("centers", "center_rate"),
         reference_limits=moving_limits("with a center_rate"),
-        departures=("no bias, as in 001", CENTRES_MOVE, SUM_OVER_BATCH),
+        departures=("the linear layer has no bias, as in 001", CENTRES_MOVE, SUM_OVER_BATCH),
     ),
     Loss(
         name="center_all_pairs",
-        summary="every sample to the centre of every label in the batch, and an average of centres",
+        summary="distances of all samples to the centres of all labels in the batch, and a running "
+        "average of the centres",
         formula="1 / (2B) Σ_i Σ_j √(‖x_i - c_{y_j}‖² + 1e-8); c ← μ c + (1 - μ) class mean",
         document="002, answer 1",
         paper="Wen et al. 2016, A Discriminative Feature Learning Approach, Eq. 2",
         reference=CenterAllPairs,
         inputs="labelled",
         output=LossOnly,
-        # One product of samples and distinct centres, and the squares of both; a sum a class and a
-        # multiple of every centre to move them. Backward a product for each side.
+        # The forward is one product of samples and distinct centres, and the squares of both.
+        # Moving the centres takes one sum per class and a multiple of every centre. The backward
+        # is one product for each side.
         cost=Cost(
             forward_flops="2*B*U*D + 3*B*D + 3*U*D + C*D",
             step_flops="6*B*U*D + 5*B*D + 5*U*D + C*D",
@@ -79,11 +82,12 @@ CENTERS = (
         moved=Moved("centers", in_evaluation=True),
         reference_limits=moving_limits(),
         departures=(
-            "the paper takes each sample to its own centre, squared; here all pairs, un-squared",
+            "the paper squares the distance of each sample to its own centre; here the distances "
+            "of all pairs are added up, not squared",
             "centres of absent classes decay by μ at each call",
-            "centres move in evaluation too, as in the document, whose forward always moves them",
+            "centres move in evaluation too, as in the document: its forward always moves them",
             "centres move twice: by the average, and by the optimizer through their gradient",
-            "repaired: the printed sum by class cannot run, or sums wrongly; here it is index_add_",
+            "repaired: the printed sum per class cannot run, or is wrong; here it is index_add_",
         ),
     ),
     Loss(
@@ -110,19 +114,20 @@ CENTERS = (
         inputs="labelled",
         output=LossOnly,
         cost=OWN_CENTERS,
-        departures=("2 / (B D) times the paper's value",),
+        departures=("the value is 2 / (B D) times the paper's",),
     ),
     Loss(
         name="island",
-        summary="centre loss plus the cosines between centres",
+        summary="centre loss plus the cosines between all pairs of centres",
         formula="1 / (2N) Σ_i ‖x_i - c_{y_i}‖² + α Σ_{j<k} (cos(c_j, c_k) + 1)",
         document="000 `IslandLoss`",
         paper="Cai et al. 2018, Island Loss, arXiv 1710.03144",
         reference=Island,
         inputs="labelled",
         output=LossOnly,
-        # The pairs from the length of the sum of unit centres: lengths, and a weighted sum. Their
-        # gradient lies in the plane of a centre and that sum: a product, and two multiples.
+        # The length of the sum of unit centres gives the sum over all pairs, so the forward needs
+        # the lengths of the centres and a weighted sum. The gradient of a centre lies in the plane
+        # of the centre and that sum, so the backward needs a product and two multiples.
         cost=Cost(
             forward_flops="3*B*D + 4*C*D",
             step_flops="5*B*D + 9*C*D",
@@ -130,12 +135,13 @@ CENTERS = (
             step_elements="3*B*D + 3*C*D",
         ),
         departures=(
-            "divides by the constructor's batch size N, whatever batch comes",
-            "the paper sums ordered pairs of centres (twice this), does not average the centre "
-            "term and moves centres by a rule of its own",
+            "the centre term is divided by the constructor's batch size N, whatever batch is given",
+            "the paper sums over ordered pairs of centres (twice this value), does not average the "
+            "centre term, and updates the centres by a rule of its own",
             "a zero centre gives NaN",
-            "the document's `scale` is never used, and is left out",
-            "repaired: the initialiser's package is not printed; centres start standard normal",
+            "the document never uses its argument `scale`; it is left out here",
+            "repaired: the document does not print the package of its initialiser; centres start "
+            "from a standard normal distribution",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Document 001: cross-entropies over the products of embeddings and class weights."""
+"""Losses of document 001: cross-entropies over the products of embeddings and class weights."""
 
 import math
 from dataclasses import replace
@@ -10,14 +10,14 @@ from lossbench.reference.margin import ArcFace, ArcFaceGuarded, SphereFace
 from lossbench.reference.outputs import LossAndLogits
 from lossbench.reference.softmax import ModifiedSoftmax, NormFace, Softmax
 
-ONE_HOT_BYTES = "repaired: the document indexes with byte masks and calls .cuda()"
+ONE_HOT_BYTES = "repaired: the document indexes with byte masks and calls .cuda(); here it does not"
 SHORT_COLUMNS = (
-    "weights are initialised by a max-norm: a column that is shorter than 1e-5 stays short"
+    "initial weights are normalised by a max-norm, so a column shorter than 1e-5 stays short"
 )
-ZERO_ROWS = "a zero embedding gives gradients near 1e12, from the normalisation's epsilon"
+ZERO_ROWS = "a zero embedding gives gradients near 1e12, since it is divided by an epsilon of 1e-12"
 
-# One product forward and two backward. Lengths are divided out of the scores, and projected out of
-# the gradients; a margin is the business of the targets' scores alone.
+# The forward takes one product, the backward two. Scores are divided by the lengths, and gradients
+# are projected. A margin changes only the scores of the targets, so its cost is left out.
 PRODUCT = Cost(
     forward_flops="2*B*D*C",
     step_flops="6*B*D*C",
@@ -58,9 +58,9 @@ CROSS_ENTROPIES = (
         output=LossAndLogits,
         cost=UNIT_COLUMNS,
         departures=(
-            "the document prints the logits; the cross-entropy over them is its caller's",
-            "the renorm is a max-norm: columns with ‖w‖ < 1e-5 stay short, at 1e5 ‖w‖",
-            "in float16 the factor 1e5 overflows and the weights' gradient is NaN",
+            "the document prints only the logits; the cross-entropy over them is added here",
+            "renorm is a max-norm, so a column with ‖w‖ < 1e-5 gets the length 1e5 ‖w‖, not 1",
+            "in float16 the factor 1e5 overflows, and the gradient of the weights is NaN",
             SHORT_COLUMNS,
             INT_LABELS,
         ),
@@ -76,8 +76,8 @@ CROSS_ENTROPIES = (
         output=LossAndLogits,
         cost=COSINES,
         departures=(
-            "the scale is fixed, where the paper learns it",
-            "its logits are the cosines before scaling",
+            "the scale is a constant; the paper learns it",
+            "the returned logits are the cosines before scaling",
             ZERO_ROWS,
             SHORT_COLUMNS,
             INT_LABELS,
@@ -85,7 +85,7 @@ CROSS_ENTROPIES = (
     ),
     Loss(
         name="sphereface",
-        summary="A-softmax: a multiplicative angular margin, annealed",
+        summary="multiplicative angular margin, annealed (A-softmax)",
         formula="-mean_i (1 - p_i)^γ log p_i over ‖x‖ cos θ, the target's "
         "‖x‖ (λ cos θ + ψ(θ)) / (1 + λ), ψ = (-1)^k cos(mθ) - 2k, "
         "λ = max(λ_min, λ_max / (1 + 0.2 it))",
@@ -99,12 +99,12 @@ CROSS_ENTROPIES = (
         moved=Moved("iteration", in_evaluation=True),
         reference_limits={"export": "refused: it reads its counter by .item()"},
         departures=(
-            "the call counter advances in evaluation too",
-            "the document's counter is in no state_dict; here it is the buffer `iteration`",
+            "the counter of calls increases in evaluation too",
+            "the document's counter is not in the state_dict; here it is the buffer `iteration`",
             "λ reaches its minimum of 3 only at call 49,995",
-            "π is 3.1415926, so that k = m at an angle of exactly π",
+            "π is rounded down to 3.1415926, so k = m at an angle of exactly π",
             "a zero embedding gives a NaN gradient",
-            "repaired: the one-hot has the batch's number of classes, where the document fixes 10",
+            "repaired: the one-hot has as many columns as there are classes; the document has 10",
             ONE_HOT_BYTES,
             SHORT_COLUMNS,
             INT_LABELS,
@@ -121,8 +121,8 @@ CROSS_ENTROPIES = (
         output=LossAndLogits,
         cost=COSINES,
         departures=(
-            "the guard for θ > π - m is commented out: the loss falls again beyond it",
-            "1 - cos² is held at 1e-7 or more, so that the sine is never below 3.2e-4",
+            "the document comments out its guard for θ > π - m; beyond this angle the loss falls",
+            "1 - cos² is clamped to at least 1e-7, so the sine is never below 3.2e-4",
             ZERO_ROWS,
             ONE_HOT_BYTES,
             SHORT_COLUMNS,
@@ -131,10 +131,10 @@ CROSS_ENTROPIES = (
     ),
     Loss(
         name="arcface_guarded",
-        summary="additive angular margin, falling all the way to an angle of π",
+        summary="additive angular margin with a target logit that falls up to an angle of π",
         formula="-mean_i log softmax(s cos θ_j, the target's s cos(θ + m) where "
         "cos θ > cos(π - m), else s (cos θ - m sin(π - m)))[y_i]",
-        document="001 `ArcMarginProduct` with its commented-out guard",
+        document="001 `ArcMarginProduct` with the guard that it comments out",
         paper="Deng et al. 2019, ArcFace, arXiv 1801.07698, Eq. 3",
         reference=ArcFaceGuarded,
         inputs="labelled",
@@ -142,11 +142,11 @@ CROSS_ENTROPIES = (
         cost=COSINES,
         bounds={"margin": (0, math.pi)},
         departures=(
-            "the guard is no part of the paper's equation; libraries add it",
-            "the two branches do not meet at θ = π - m: the target's logit steps there, down for "
-            "margins to 2.33 and up beyond",
-            "π is exact, where the document's guard has 3.1415926",
-            "1 - cos² is held at 1e-7 or more, so that the sine is never below 3.2e-4",
+            "the guard is not in the paper's equation; libraries add it",
+            "the two branches do not meet: at θ = π - m the target logit jumps, down for margins "
+            "up to 2.33 and up for larger ones",
+            "π is exact; the document's guard has 3.1415926",
+            "1 - cos² is clamped to at least 1e-7, so the sine is never below 3.2e-4",
             ZERO_ROWS,
             SHORT_COLUMNS,
             INT_LABELS,

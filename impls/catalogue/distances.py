@@ -1,4 +1,4 @@
-"""Documents 003 and 004: the distances that losses are built from."""
+"""Distances of documents 003 and 004, from which losses are built."""
 
 from lossbench.impls.catalogue.notes import IN_PLACE_PRODUCT, ROUNDED_SQUARES
 from lossbench.impls.cost import Cost
@@ -6,8 +6,8 @@ from lossbench.impls.loss import Loss
 from lossbench.reference.distance import PairwiseDistance, PairwiseSquaredDistance, VectorDistance
 from lossbench.reference.outputs import Distances
 
-# One product and the squares of both sides; backward a product for each side. The upstream
-# gradient is as large as the output.
+# The forward is one product and the squares of both sides; the backward is one product for each
+# side. The upstream gradient is as large as the output.
 ALL_PAIRS = Cost(
     forward_flops="2*B*B*D + 4*B*D",
     step_flops="6*B*B*D + 8*B*D",
@@ -39,8 +39,8 @@ DISTANCES = (
         cost=ALL_PAIRS,
         kind="distance",
         departures=(
-            "not clamped: rounding leaves values down to -4e-4 in float32",
-            "the document's is NumPy and has no gradient; here it is torch",
+            "the values are not clamped; in float32 rounding gives values down to -4e-4",
+            "the document's code is NumPy and has no gradient; here it is torch",
         ),
     ),
     Loss(
@@ -58,6 +58,6 @@ DISTANCES = (
             step_elements="6*B*D",
         ),
         kind="distance",
-        departures=("a == b gives a NaN gradient",),
+        departures=("if a == b, the gradient is NaN",),
     ),
 )

@@ -1,4 +1,4 @@
-"""Documents 003 and 004, and their papers: losses of the pairs and triplets of a batch."""
+"""Losses of documents 003 and 004 and of their papers, over the pairs and triplets of a batch."""
 
 from lossbench.impls.catalogue.notes import IN_PLACE_PRODUCT, ROUNDED_SQUARES
 from lossbench.impls.cost import Cost
@@ -8,18 +8,19 @@ from lossbench.reference.outputs import LossAndCorrect, LossOnly
 from lossbench.reference.triplet import TripletBatchHard, TripletWeighted, TripletWeightedUnshifted
 
 ITSELF_POSITIVE = (
-    "an anchor is among its own positives: a class with one sample still gives an anchor"
+    "every anchor is one of its own positives, so the only sample of a class is an anchor too"
 )
 
-# Half of a symmetric product, whose diagonal has the squares; backward a whole one, of the
-# symmetric derivatives by the squares with the embeddings.
+# The forward is half of a symmetric product, with the squares on its diagonal. The backward is a
+# whole product, of the symmetric derivatives by the squared distances with the embeddings.
 WEIGHTED = Cost(
     forward_flops="B*(B + 1)*D",
     step_flops="B*(B + 1)*D + 2*B*B*D",
     forward_elements="B*D",
     step_elements="3*B*D",
 )
-# A difference and its square; then its multiple for one side, with the sign changed for the other.
+# The forward is a difference and its square. The backward scales the difference for one side, and
+# changes its sign for the other.
 DIFFERENCES = Cost(
     forward_flops="3*B*D",
     step_flops="5*B*D",
@@ -27,20 +28,21 @@ DIFFERENCES = Cost(
     step_elements="6*B*D",
 )
 
-ONE_CLASS = "a batch of one class, as one sample is, is refused: its anchors have no negative"
+ONE_CLASS = "a batch of only one class (or one sample) is refused: its anchors have no negative"
 
 METRIC = (
     Loss(
         name="triplet_batch_hard",
-        summary="each anchor's furthest positive against its closest negative",
+        summary="triplet loss of each anchor's furthest positive and closest negative",
         formula="mean_i max(0, m + max_p d_ip - min_n d_in)",
         document="003 `OriTripletLoss`",
         paper="Hermans et al. 2017, In Defense of the Triplet Loss, arXiv 1703.07737, Eq. 5",
         reference=TripletBatchHard,
         inputs="labelled",
         output=LossAndCorrect,
-        # The distances as above; backward two differences an anchor, their multiples, and one sum a
-        # row of its own two and of those it is a partner in.
+        # The distances cost the same as above. The backward takes two differences per anchor and
+        # their multiples. Each row then adds up its own two multiples, and those of other anchors
+        # that it is the positive or the negative of.
         cost=Cost(
             forward_flops="B*(B + 1)*D",
             step_flops="B*(B + 1)*D + 7*B*D",
@@ -51,15 +53,16 @@ METRIC = (
         departures=(
             ITSELF_POSITIVE,
             ONE_CLASS,
-            "the document's `batch_size` is never used, and is left out",
-            "`correct` is a tensor, where the document synchronises by .item()",
+            "the document never uses its argument `batch_size`; it is left out here",
+            "`correct` is a tensor; the document's .item() waits for the device",
             ROUNDED_SQUARES,
             IN_PLACE_PRODUCT,
         ),
     ),
     Loss(
         name="triplet_weighted_unshifted",
-        summary="softmax-weighted positives against softmax-weighted negatives",
+        summary="triplet loss of softmax-weighted positives and negatives, without the shift that "
+        "prevents underflow",
         formula="mean_i log(1 + exp(Σ_p w⁺_ip d_ip - Σ_n w⁻_in d_in))",
         document="003 `TripletLoss_WRT`",
         paper="Ye et al. 2021, AGW, arXiv 2001.04193",
@@ -68,20 +71,21 @@ METRIC = (
         output=LossAndCorrect,
         cost=WEIGHTED,
         departures=(
-            "the negatives' weights are never shifted and vanish where distances exceed about 14",
-            "1e-6 is added to the weights' sum",
-            "a batch of one class has a closest negative at 0, in silence",
+            "the softmax over negatives does not subtract the maximum, so the weights of negatives "
+            "vanish at distances above about 14",
+            "1e-6 is added to the sum of the weights",
+            "in a batch of one class the closest negative is at distance 0; no error is raised",
             "in float32 the reference's soft margin overflows where the distances differ by more "
-            "than 88; contenders' does not",
+            "than 88; other variants do not overflow",
             ROUNDED_SQUARES,
-            "`normalize` is an argument of the constructor, where the document has it in forward",
-            "`correct` is a tensor, where the document synchronises by .item()",
+            "`normalize` is an argument of the constructor; in the document, of forward",
+            "`correct` is a tensor; the document's .item() waits for the device",
             IN_PLACE_PRODUCT,
         ),
     ),
     Loss(
         name="triplet_weighted",
-        summary="softmax-weighted positives against softmax-weighted negatives, at any distance",
+        summary="triplet loss of softmax-weighted positives and negatives",
         formula="mean_i log(1 + exp(Σ_p w⁺_ip d_ip - Σ_n w⁻_in d_in)), w⁺ = softmax_p(d), "
         "w⁻ = softmax_n(-d)",
         document="the paper's form of 003 `TripletLoss_WRT`",
@@ -95,7 +99,7 @@ METRIC = (
     ),
     Loss(
         name="contrastive_whole_batch",
-        summary="one distance for the whole batch, under every pair's label",
+        summary="contrastive loss with one distance for the whole batch, for every pair's label",
         formula="mean_i ½ (y_i d² + (1 - y_i) max(0, m - d)²), d = ‖x0 - x1‖ over the whole batch",
         document="004 `ContrastiveLoss`",
         paper="Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping",
@@ -104,14 +108,14 @@ METRIC = (
         output=LossOnly,
         cost=DIFFERENCES,
         departures=(
-            "the paper takes one distance a pair; here one is taken over the whole batch",
-            "a label of 1 means similar, where the paper's 0 does",
-            "x0 == x1 gives a NaN gradient, even where all pairs are similar",
+            "the paper takes one distance per pair; here one is taken over the whole batch",
+            "a label of 1 means similar; in the paper 0 does",
+            "if x0 == x1, the gradient is NaN, even if all pairs are similar",
         ),
     ),
     Loss(
         name="contrastive",
-        summary="similar pairs together, the others a margin apart",
+        summary="contrastive loss: pulls similar pairs together, pushes others a margin apart",
         formula="mean_i ½ (y_i d_i² + (1 - y_i) max(0, m - d_i)²), d_i = ‖x0_i - x1_i‖",
         document="the paper's form of 004 `ContrastiveLoss`",
         paper="Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping",
@@ -120,9 +124,9 @@ METRIC = (
         output=LossOnly,
         cost=DIFFERENCES,
         departures=(
-            "a label of 1 means similar, where the paper's 0 does",
-            "the mean over pairs, where the paper sums",
-            "at d_i = 0 the distance's gradient is taken as 0",
+            "a label of 1 means similar; in the paper 0 does",
+            "the loss is the mean over pairs; in the paper it is the sum",
+            "at d_i = 0 the gradient of the distance is set to 0",
         ),
     ),
 )

@@ -1,25 +1,25 @@
-"""What departs in the Losses of more than one family, and what references are not fit for."""
+"""Departures and limits that Losses of several families share."""
 
 from collections.abc import Mapping
 
 
 def moving_limits(when: str = "") -> Mapping[str, str]:
-    """Return what a reference whose centres move is not fit for.
+    """Return the limits of a reference with centres that move, by the situation of training.
 
     Args:
-        when: the condition under which they move, ``"with a center_rate"``; empty if always.
+        when: condition under which the centres move, ``"with a center_rate"``; empty if always.
     """
     refused = f"refused {when}".rstrip()
-    alone = f"{refused}: it moves the centres by the samples of its own process alone"
+    alone = f"{refused}: it moves the centres only by the samples of its own process"
     late = f"{refused}: the gradient would see the moved centres"
     return {"ddp": alone, "fsdp": alone, "compile": late, "export": late}
 
 
-INT_LABELS = "the document's cross-entropy raises on int32 labels; here any integer dtype is taken"
+INT_LABELS = "the document's cross-entropy raises on int32 labels; here any integer dtype works"
 IN_PLACE_PRODUCT = (
-    "repaired: addmm_(1, -2, a, b) is written with today's beta and alpha; same values"
+    "repaired: addmm_(1, -2, a, b) is written with today's names beta and alpha; same values"
 )
 ROUNDED_SQUARES = (
-    "the expanded square cancels: between equal rows rounding leaves up to 0.018 in float32; "
-    "compiled code, which adds up in another order, takes what is within its rounding for 0"
+    "the expanded square loses digits: in float32 equal rows can have a distance of up to 0.018; "
+    "compiled code adds up in another order, and sets distances within its rounding to 0"
 )

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md promises of a new loss and of a new implementation, done to the letter."""
+"""Follow CONTRIBUTING.md literally to add a new loss and a new implementation."""
 
 import re
 
@@ -98,7 +98,7 @@ def tree(tmp_path):
 
 
 def put_lines_for_asv(tree, said):
-    """Put the lines that the test of asv's lists asks for where it says."""
+    """Add the lines that the test of asv's lists asks for, where it says."""
     assert "in bench/suites/parameters.py put" in said
     lines = re.findall(r"^E +(EAGER|COMPILED): (.*)$", said, re.MULTILINE)
     assert lines
@@ -121,9 +121,7 @@ def test_a_new_loss_is_one_reference_file_and_one_catalogue_entry(tree):
     failed, said = tree.failures("tests", "-k", f"cosface or {WHOLE}")
     assert failed == ASKED_FOR, said
     assert "in tests/impls/test_costs.py, give ALGORITHMS the entry 'cosface'" in said
-    assert (
-        "cosface: only its own reference says what it is; add to tests/reference/test_pap" in said
-    )
+    assert "cosface: nothing independent checks its reference; add a test of its paper's" in said
     put_lines_for_asv(tree, said)
     tree.insert("tests/impls/test_costs.py", COUNTED, after="ALGORITHMS = {\n")
     papers = tree.path / "tests/reference/test_papers.py"
@@ -140,7 +138,7 @@ def test_a_new_loss_is_one_reference_file_and_one_catalogue_entry(tree):
 
 
 def template():
-    """Return the contender that CONTRIBUTING.md shows, and so docs/extending.md."""
+    """Return the code of the contender in CONTRIBUTING.md, which docs/extending.md includes."""
     assert "{include} ../CONTRIBUTING.md" in (ROOT / "docs/extending.md").read_text()
     (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     return block

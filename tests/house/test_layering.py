@@ -1,4 +1,4 @@
-"""The rooms import only from those above them."""
+"""A room (a top-level folder) imports only from the rooms above it."""
 
 import ast
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("reference", "impls", "bench")
-# What each room may import of the house; the catalogue names the references.
+# The rooms that each room may import from; in ``impls`` only the catalogue imports references.
 MAY_IMPORT = {
     "reference": {"reference"},
     "impls": {"impls"},

@@ -1,4 +1,4 @@
-"""A class has a name of its own over the rooms, so that a reader knows which one is meant."""
+"""A class name is unique over all rooms, so a reader knows which class is meant."""
 
 import ast
 from collections import defaultdict
@@ -8,7 +8,7 @@ from tests.house.test_layering import ROOMS, ROOT, files
 
 
 def registered_for(node):
-    """Return the Loss of a class under ``@register("loss", ...)``; ``None`` of any other."""
+    """Return the Loss of a class with ``@register("loss", ...)``; ``None`` for any other class."""
     for decorator in node.decorator_list:
         match decorator:
             case ast.Call(ast.Name("register"), [ast.Constant(str() as loss), *_]):
@@ -17,7 +17,7 @@ def registered_for(node):
 
 
 def classes():
-    """Yield each class at the top of a module: its name, its module, and the Loss it computes."""
+    """Yield the name, the module and the Loss of each class at the top level of a module."""
     references = {loss.reference: loss.name for loss in impls.losses()}
     losses = {(r.__module__, r.__name__): loss for r, loss in references.items()}
     for room in ROOMS:

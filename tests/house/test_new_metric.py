@@ -1,4 +1,4 @@
-"""A new figure is one entry in ``bench/metrics.py``, and shows wherever figures do."""
+"""A new figure is one entry in ``bench/metrics.py``, and every place with figures shows it."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ ENTRY = f"""
     ),
 """
 START = "METRICS: tuple[Metric, ...] = ("
-# In one process, since importing torch takes most of its time.
+# Importing torch takes most of the time, so one process runs everything.
 SCRIPT = """
 import json, sys
 from contextlib import redirect_stdout
@@ -78,7 +78,7 @@ print(json.dumps({
 
 
 def run_with(folder, backward_peak_bytes):
-    """Save a run of two variants whose backward has a peak below that of the step."""
+    """Save a run of two variants with a backward peak below the peak of the step."""
     for_all = {"case": Case("arcface", 64, 8, 10), "step": paired(0.5), "forward": paired(0.5)}
     memory = Memory(90_000, backward_peak_bytes, 3_000, 4)
     records = [record(variant=name, memory=memory, **for_all) for name in ("reference", "fused")]
@@ -87,7 +87,7 @@ def run_with(folder, backward_peak_bytes):
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
-    """What everything shows in a copy of the tree that has one entry more."""
+    """Return the outputs of all places with figures, in a copy of the tree with a new entry."""
     folder = tmp_path_factory.mktemp("tree")
     for name in ("lossbench", "bench", "impls", "reference"):
         ignored = shutil.ignore_patterns("__pycache__")

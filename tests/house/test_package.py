@@ -1,4 +1,4 @@
-"""What a user installs: one name, everything that is needed with it, in any folder."""
+"""The installed package has one name and all that it needs, and works in any folder."""
 
 import email
 import os
@@ -150,7 +150,7 @@ def test_the_commit_is_never_that_of_a_repository_around_the_package(tmp_path, m
 
 
 def run_without(modules, code):
-    """Run code in a process in which some packages are as if they were not installed."""
+    """Run code in a process that cannot import some packages, as if they were not installed."""
     blocked = f"import sys; sys.modules.update(dict.fromkeys({list(modules)!r}))\n"
     return subprocess.run(
         [sys.executable, "-c", blocked + code],

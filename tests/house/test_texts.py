@@ -1,4 +1,4 @@
-"""Texts that repeat a constant say what it is."""
+"""Texts that repeat a constant have its current value."""
 
 import re
 
@@ -9,7 +9,7 @@ WITHIN = re.compile(r"within\s+(\d+%)\s+of\s+(?:1|it)\b")
 
 
 def texts():
-    """Yield every source and every page that may tell the margin of ``same``."""
+    """Yield every source and every page that may name the margin of ``same``."""
     yield ROOT / "README.md"
     yield from (ROOT / "docs").glob("*.md")
     yield from (ROOT / "docs").glob("*.j2")

@@ -1,4 +1,4 @@
-"""A scratch repository whose asv results, of two machines, hold one regression."""
+"""Make a scratch repository with asv results of two machines, and one regression in them."""
 
 import itertools
 import json
@@ -34,7 +34,7 @@ UNMEASURED = "island.track_compile_seconds"
 
 @dataclass(frozen=True)
 class History:
-    """Where the results are, and what is planted in them."""
+    """The folder of the results, and the regression that is planted in them."""
 
     config: Path
     commits: tuple[str, ...]
@@ -45,7 +45,7 @@ class History:
 
 
 def plant(folder: Path) -> History:
-    """Make commits, results of both machines at each, and asv's configuration, in a folder."""
+    """Make a folder with commits, results of both machines at each, and asv's configuration."""
     commits = _commits(folder)
     settings = {"version": 1, "project": "scratch", "repo": ".", "branches": ["main"]}
     settings |= {"results_dir": "results/asv", "html_dir": "build/site"}
@@ -62,7 +62,7 @@ def plant(folder: Path) -> History:
 
 
 def _commits(folder: Path) -> tuple[str, ...]:
-    # The user's own configuration may sign commits or run hooks.
+    # The user's own configuration may sign commits or run hooks, so it is switched off.
     environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     for role in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{role}_NAME": "tests", f"GIT_{role}_EMAIL": "tests@localhost"}
@@ -109,7 +109,7 @@ def _machine(name: str) -> Machine:
 def _save(
     results: Path, machine: Machine, index: int, commit: str, generator: np.random.Generator
 ) -> None:
-    """Write the results of a commit as ``asv run`` does, the statistics by asv itself."""
+    """Write the results of a commit as ``asv run`` does, with asv's own statistics."""
     parameters = {**machine.__dict__, "python": "3.11"}
     date = 1_767_268_800_000 + index * 86_400_000
     found = Results(parameters, {}, commit, date, "3.11", "virtualenv-py3.11", {})
@@ -125,10 +125,10 @@ def _save(
 def _measured(
     machine: str, name: str, cell: tuple[str, ...], index: int, generator: np.random.Generator
 ) -> tuple[float, list[float] | None]:
-    """Return what asv keeps of a cell: its value, and the samples where there are some."""
+    """Return the value that asv stores for a cell, and its samples if there are any."""
     lacking = cell[2] == "'cuda'" and machine == "laptop"
     if lacking or cell[0] == "'never-measured'" or name == UNMEASURED:
-        return float("nan"), None  # as asv has it for what is skipped
+        return float("nan"), None  # asv stores NaN for a skipped cell
     level = 1.0 + len(cell[0]) * 0.05 + int(cell[1]) / 1000
     if (machine, name, cell) == SLOWED and index >= CHANGED:
         level *= SLOWDOWN

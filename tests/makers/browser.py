@@ -1,7 +1,7 @@
-"""A headless Chromium without a network, as fixtures: ``page``, and what it complained about.
+"""Fixtures of a headless Chromium without a network: a ``page``, its requests and its errors.
 
-A page may ask 127.0.0.1 and ``file://`` alone. Any other request is refused, kept, and fails the
-test, whether or not the page would have got along without it.
+A page may load only from 127.0.0.1 and ``file://``. Any other request is refused and recorded, and
+fails the test, even if the page works without it.
 """
 
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ from lossbench.bench.dashboard.screenshot import CHROMIUMS, FLAGS, chromium
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request, Route
 
-# What cannot be intercepted, a prefetch or a socket, finds no host.
+# A prefetch or a socket cannot be intercepted, so no host name is resolved.
 _NO_HOSTS = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 _HERE_SCHEMES = ("file", "data", "blob", "about")
 
 
 def is_local(url: str) -> bool:
-    """Tell whether a URL needs nothing but this machine."""
+    """Return whether a URL needs only this machine."""
     parts = urlsplit(url)
     return parts.scheme in _HERE_SCHEMES or parts.hostname == "127.0.0.1"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """The system's Chromium, headless; a skip where there is none, or no playwright.
+    """Return the system's Chromium, headless; skip if there is none, or no playwright.
 
-    Of a module, not of the session: while it is open, asyncio thinks that a loop runs here.
+    While it is open, asyncio thinks that a loop runs, so it is closed after each module.
     """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = chromium()
@@ -44,13 +44,13 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.fixture
 def requests_abroad() -> list[str]:
-    """The URLs beyond this machine that ``page`` asked for, in order."""
+    """Return the URLs outside this machine that ``page`` asked for, in order."""
     return []
 
 
 @pytest.fixture
 def console_errors() -> list[str]:
-    """What ``page`` wrote to its console as an error, and its uncaught exceptions, in order."""
+    """Return the errors in the console of ``page`` and its uncaught exceptions, in order."""
     return []
 
 
@@ -58,7 +58,7 @@ def console_errors() -> list[str]:
 def page(
     browser: "Browser", requests_abroad: list[str], console_errors: list[str]
 ) -> Iterator["Page"]:
-    """A fresh page; the test fails if it asks for anything beyond this machine."""
+    """Return a fresh page; the test fails if it asks for anything outside this machine."""
 
     def refuse(route: "Route", request: "Request") -> None:
         if is_local(request.url):

@@ -1,4 +1,4 @@
-"""What a call holds and keeps, in bytes."""
+"""Count the bytes that a call allocates and saves."""
 
 import torch
 
@@ -6,7 +6,7 @@ from lossbench.bench.measure.memory import footprint
 
 
 def peak_bytes(call):
-    """Return the most that was allocated at once while ``call`` ran, and its result."""
+    """Return the largest memory at any moment of ``call``, in bytes, and its result."""
     results = []
     peak = footprint(lambda: results.append(call()), "cpu").peak_bytes
     assert peak > 0
@@ -14,7 +14,7 @@ def peak_bytes(call):
 
 
 def saved_bytes(call, *known):
-    """Return what is kept for backward beside the ``known`` tensors, and the result of ``call``."""
+    """Return the bytes saved for backward, except ``known`` tensors, and the result of a call."""
     given = {tensor.untyped_storage().data_ptr() for tensor in known}
     kept = {}
 

@@ -1,4 +1,4 @@
-"""Records for the tests of ``choose``, made in code."""
+"""Make records for the tests of ``choose``."""
 
 import math
 from dataclasses import replace
@@ -22,7 +22,7 @@ ROUNDS = 60
 
 
 def timing(seconds, *, drift=0.0, noise=0.002, reference=1e-3):
-    """Times in rounds that a drifting machine disturbs alike."""
+    """Return times in rounds; a drifting machine disturbs both times of a round alike."""
     load = [math.exp(drift * math.sin(i)) for i in range(ROUNDS)]
     own = tuple(seconds * x * math.exp(noise * (-1) ** i) for i, x in enumerate(load))
     return Timing((Samples(own, tuple(reference * x for x in load), 1),))
@@ -60,12 +60,12 @@ def lost(variant, case=ISLAND, status="oom", reason="no memory"):
 
 @cache
 def full():
-    """Return the records of a whole run that were really measured."""
+    """Return real records of a whole run."""
     return load_records([FULL])
 
 
 def elsewhere(records, name="there", **changes):
-    """Return records as of another machine."""
+    """Return the records as if another machine had made them."""
     environment = replace(ENVIRONMENT, machine=name, **changes)
     return [replace(record, environment=environment) for record in records]
 
@@ -86,7 +86,7 @@ HEADS = [
 
 
 def power(variant, seconds, exponent):
-    """Records whose time is a power of the batch, beside a reference of 10 ms at batch 64."""
+    """Return records with times that are a power of the batch; the reference has 10 ms at 64."""
     return [
         seen(
             variant,

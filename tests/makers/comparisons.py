@@ -1,4 +1,4 @@
-"""What the tests of the gate share: a plan, and comparisons of two trees made in code."""
+"""Make a plan and comparisons of two trees for the tests of the gate."""
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.gate.compare import Seen
@@ -15,7 +15,7 @@ PASSED = Seen("passed", "", Memory(5000, 8000, 6000, 9), Counters(20, 0))
 
 
 def timing(factor, processes=1, noise=(0.999, 1.001)):
-    """Times that are a factor of the base's one second, in several processes."""
+    """Return times that are a factor of the base's one second, in several processes."""
     samples = tuple(factor * x for x in noise * 20)
     return Timing(tuple(Samples(samples, (1.0,) * len(samples), 1) for _ in range(processes)))
 

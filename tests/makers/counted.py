@@ -1,7 +1,7 @@
-"""The algorithms that the cost models speak of, run in plain torch while they count what they do.
+"""The algorithms of the cost models in plain torch, which count their own operations.
 
-Each gives the loss and its gradients, so that what was counted is known to be enough. What is done
-to scores and lengths is left to autograd, uncounted, as the models leave it out.
+Each returns the loss and its gradients, which shows that the counted operations are enough. The
+cost models leave out operations on scores and lengths, so autograd does these, uncounted.
 """
 
 import math
@@ -15,7 +15,7 @@ def column(vector):
 
 
 def linear(tally, inputs, state, entropy, *, rows=False, columns=False):
-    """Cross-entropy over ``x W``; the lengths of rows and columns where scores depend on them."""
+    """Compute a cross-entropy over ``x W``, with the lengths of rows and columns if needed."""
     x, labels, weight = inputs["embeddings"], inputs["labels"], state["weight"]
     lengths = [tally.squares(x)] if rows else []
     lengths += [tally.squares(weight, 0)] if columns else []
@@ -58,7 +58,7 @@ def sphere_entropy(product, labels, rows, columns):
 
 
 def own_centers(tally, inputs, state, function):
-    """A function of the squared distances ``[B]`` of samples to their own centres."""
+    """Compute a function of the squared distances ``[B]`` of samples to their own centres."""
     distinct, places = inputs["labels"].unique(return_inverse=True)
     diff = tally.plus(inputs["embeddings"], state["centers"][inputs["labels"]], -1)
     value, (pull,) = tally.scores(function, tally.squares(diff))
@@ -69,7 +69,7 @@ def own_centers(tally, inputs, state, function):
 
 
 def linear_and_centers(tally, inputs, state, function):
-    """Both at once: the products add onto the gradient of the squared distances ``[B]``."""
+    """Compute both; the products add to the gradient of the squared distances ``[B]``."""
     x, labels, weight = inputs["embeddings"], inputs["labels"], state["weight"]
     distinct, places = labels.unique(return_inverse=True)
     diff = tally.plus(x, state["centers"][labels], -1)
@@ -136,7 +136,7 @@ def batch_hard(tally, inputs, _state):
     furthest, far = distances.masked_fill(~same, -math.inf).max(1)
     closest, near = distances.masked_fill(same, math.inf).min(1)
     value, (pull, push) = tally.scores(lambda p, n: F.relu(p - n + 0.3).mean(), furthest, closest)
-    # The derivative of a distance is the difference over it; of an anchor to itself it is 0.
+    # The derivative of a distance is the difference over it; for an anchor to itself it is 0.
     to_far = tally.times(column(pull / furthest), tally.plus(x, x[far], -1))
     to_near = tally.times(column(push / closest), tally.plus(x, x[near], -1))
     grad = tally.plus(to_far, to_near)
@@ -169,7 +169,7 @@ def unshifted_means(distances, same):
 
 
 def differences(tally, inputs, _state, function, **upstream):
-    """A function of the squared distances ``[B]`` of pairs."""
+    """Compute a function of the squared distances ``[B]`` of pairs."""
     (first, a), (second, b) = list(inputs.items())[:2]
     diff = tally.plus(a, b, -1)
     value, (pull,) = tally.scores(function(inputs, **upstream), tally.squares(diff))

@@ -1,4 +1,4 @@
-"""lossbench as a user installs it: a wheel of this tree, in an environment of its own."""
+"""Install lossbench as a user does: from a wheel of this tree, in an environment of its own."""
 
 import os
 import shutil
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from lossbench.bench.paths import ROOT
 
-# What the build reads; results/runs are the developer's own.
+# The build reads these, and results/.
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "lossbench", "bench", "impls", "reference")
 SECONDS = 300
 
 
 def build_wheel(folder: Path) -> Path:
-    """Build the wheel of a copy of this tree, since a build leaves folders in it, into a folder."""
+    """Build a wheel into a folder, from a copy of this tree, since a build leaves files in it."""
     copy = folder / "source"
     unwanted = shutil.ignore_patterns("__pycache__")
     for name in SOURCES:
@@ -34,10 +34,10 @@ def build_wheel(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Installation:
-    """An environment that has a wheel of lossbench and, from this one, its dependencies.
+    """An environment with an installed wheel of lossbench and the dependencies of this one.
 
     Attributes:
-        folder: the environment.
+        folder: folder of the environment.
     """
 
     folder: Path
@@ -54,12 +54,12 @@ class Installation:
 
     @property
     def python(self) -> Path:
-        """The environment's interpreter."""
+        """The path of the environment's interpreter."""
         return self.folder / "bin" / "python"
 
     @property
     def packages(self) -> Path:
-        """The environment's site-packages."""
+        """The path of the environment's site-packages."""
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         return self.folder / "lib" / version / "site-packages"
 

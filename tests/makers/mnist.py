@@ -1,4 +1,4 @@
-"""Folders of IDX files, for the tests of what reads MNIST."""
+"""Make folders of IDX files for the tests of reading MNIST."""
 
 import gzip
 

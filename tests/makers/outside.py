@@ -1,4 +1,4 @@
-"""Contenders from outside, and a registry that forgets them after the test."""
+"""Make contenders from outside lossbench; the registry forgets them after the test."""
 
 import sys
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A registry that a test may enter losses and implementations into."""
+"""A registry to which a test may add losses and implementations."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from lossbench.impls import registry
 
 @pytest.fixture
 def own_registry(monkeypatch):
-    """Leave the registry as it was, whatever a test enters."""
+    """Restore the registry after a test that adds to it."""
     copies = {name: dict(variants) for name, variants in registry._implementations.items()}
     monkeypatch.setattr(registry, "_implementations", copies)
     monkeypatch.setattr(registry, "_losses", dict(registry._losses))

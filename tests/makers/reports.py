@@ -1,4 +1,4 @@
-"""Two runs of two machines and the report of both, as fixtures."""
+"""Make two runs of two machines, and the report of both, as fixtures."""
 
 from dataclasses import replace
 
@@ -15,13 +15,13 @@ REFUSED = {"status": "refused", "agreement": (BAD,), "step": None, "forward": No
 
 
 def cell(loss, variant, factor, batch=64, classes=10, **changes):
-    """Return a record of a variant that takes a factor of the reference's time, give or take 1%."""
+    """Return a record of a variant with a factor of the reference's time, to within 1%."""
     timing, case = paired(factor), Case(loss, batch, 8, classes)
     return record(case=case, variant=variant, step=timing, forward=timing, **changes)
 
 
 def cells(**changes):
-    """Return the records of two losses over some sizes, one variant compiled, one refused."""
+    """Return records of two losses over some sizes; one variant is compiled, one is refused."""
     compilation = Compilation(6.0, 1, 0, cached=False, sweep=(3, 2, 8), recompiles=1)
     input_ = Conformance("all zero", "not finite: out.loss", "finite", "better", "out.loss")
     for loss in ("arcface", "center"):
@@ -34,18 +34,18 @@ def cells(**changes):
 
 
 def cells_of(machine):
-    """Return the same records as of a machine."""
+    """Return the records as if a named machine had made them."""
     return cells(environment=replace(ENVIRONMENT, machine=machine))
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
-    """Two runs of the same cells, of two machines."""
+    """Return two runs of the same cells, of two machines."""
     folder = tmp_path_factory.mktemp("runs")
     return [save_run(folder / name, cells_of(name)) for name in ("here", "elsewhere")]
 
 
 @pytest.fixture(scope="session")
 def site(runs, tmp_path_factory):
-    """The folder of a report of both."""
+    """Return the folder of a report of both runs."""
     return write_report(runs, tmp_path_factory.mktemp("site") / "report").parent

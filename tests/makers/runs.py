@@ -1,4 +1,4 @@
-"""Runs in folders, for the tests of what reads them."""
+"""Make runs in folders for the tests of reading them."""
 
 from lossbench.bench.run.records import record_file
 from lossbench.bench.timing.samples import Samples, Timing
@@ -7,7 +7,7 @@ ROUNDS = 40
 
 
 def paired(factor):
-    """Return times of a variant that takes a factor of the reference's 1 ms, give or take 1%."""
+    """Return times of a variant with a factor of the reference's 1 ms, to within 1%."""
     noisy = tuple(1e-3 * factor * (1 + 0.01 * (-1) ** i) for i in range(ROUNDS))
     return Timing((Samples(noisy, (1e-3,) * ROUNDS, 1),))
 

@@ -1,4 +1,4 @@
-"""A copy of the tree that a test may add files to, and what its commands and tests then say."""
+"""Make a copy of the tree to which a test may add files, and run its commands and tests."""
 
 import os
 import re
@@ -14,10 +14,10 @@ LIMIT_SECONDS = 240
 
 
 class ScratchTree:
-    """A copy of the tree, but for the results, which are a link to those of this one.
+    """A copy of the tree; its results are a link to the results of this tree.
 
     Attributes:
-        path: the folder that it is copied to.
+        path: folder of the copy.
     """
 
     def __init__(self, path):
@@ -36,14 +36,14 @@ class ScratchTree:
         target.write_text(text)
 
     def insert(self, name, text, *, after="", before=""):
-        """Put text beside the one place in a file where a mark stands."""
+        """Insert text at the one place in a file that has a mark."""
         target = self.path / name
         content, mark = target.read_text(), after or before
         assert content.count(mark) == 1, f"{name} has {mark!r} {content.count(mark)} times"
         target.write_text(content.replace(mark, f"{after}{text}{before}"))
 
     def python(self, *arguments):
-        """Return the finished process of Python with these arguments, run at the tree's top."""
+        """Run Python with arguments at the top of the tree, and return the finished process."""
         outer = ("PYTEST_", "PYTHONPATH", "COV_")
         clean = {name: v for name, v in os.environ.items() if not name.startswith(outer)}
         return subprocess.run(
@@ -57,11 +57,11 @@ class ScratchTree:
         )
 
     def lossbench(self, *arguments):
-        """Return what a command prints; it must succeed."""
+        """Run a command, which must succeed, and return its output."""
         return self._printed("-m", "lossbench", *arguments)
 
     def script(self, lines):
-        """Return what some lines of Python print; they must succeed."""
+        """Run lines of Python, which must succeed, and return their output."""
         return self._printed("-c", lines)
 
     def _printed(self, *arguments):
@@ -70,7 +70,7 @@ class ScratchTree:
         return done.stdout
 
     def failures(self, *arguments):
-        """Return the names of the tests that fail, and all that pytest prints."""
+        """Run tests, and return the names of those that fail and the output of pytest."""
         done = self.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
         failed = re.findall(r"^(?:FAILED|ERROR) \S*?([\w.]+::\S+)", done.stdout, re.MULTILINE)
         ran = re.search(r"(\d+) passed", done.stdout)

@@ -1,4 +1,4 @@
-"""Counts operations while an algorithm is run, by the rules of ``lossbench.impls.cost``."""
+"""Count the operations of an algorithm while it runs, by the rules of ``lossbench.impls.cost``."""
 
 import torch
 
@@ -14,7 +14,7 @@ class Tally:
         return onto + a @ b
 
     def gram(self, x):
-        """The product with itself: the entries up to the diagonal."""
+        """Return ``x xᵀ``; only the entries up to the diagonal count."""
         self.flops += sum(2 * x.size(1) * (i + 1) for i in range(len(x)))
         return x @ x.t()
 
@@ -36,12 +36,12 @@ class Tally:
         return a + factor * b
 
     def scatter(self, onto, places, rows):
-        """Add rows, or with their signs changed subtract them."""
+        """Add rows, or subtract rows given with changed signs."""
         self.flops += rows.numel()
         return onto.index_add(0, places, rows)
 
     def sums(self, x, distinct, places):
-        """The sum of each class; the first of a class is no addition."""
+        """Return the sum of each class; the first row of a class takes no addition."""
         seen = set()
         for row, place in zip(x, places.tolist(), strict=True):
             self.flops += len(row) if place in seen else 0
@@ -49,7 +49,7 @@ class Tally:
         return x.new_zeros(len(distinct), x.size(1)).index_add(0, places, x)
 
     def scores(self, function, *leaves):
-        """End the forward pass: a function of scores and lengths, and its derivatives by them."""
+        """End the forward: return a function of scores and lengths, and its derivatives by them."""
         self.forward_flops = self.flops
         leaves = [leaf.detach().requires_grad_() for leaf in leaves]
         value = function(*leaves)

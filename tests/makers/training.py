@@ -1,4 +1,4 @@
-"""Small training loops over every implementation of the registry, third parties aside."""
+"""Small training loops for every registered implementation except those of third parties."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -16,11 +16,11 @@ BATCH, DIM, CLASSES = 12, 8, 5
 
 @dataclass(frozen=True)
 class Entrant:
-    """An implementation, and arguments beside its sizes.
+    """An implementation with arguments.
 
     Attributes:
         implementation: the implementation.
-        arguments: the arguments that make it another kind of module, such as moving centres.
+        arguments: arguments in addition to sizes, such as the one that makes centres move.
     """
 
     implementation: impls.Implementation
@@ -28,36 +28,36 @@ class Entrant:
 
     @property
     def loss(self) -> impls.Loss:
-        """Its Loss."""
+        """The Loss of the implementation."""
         return self.implementation.loss
 
     @property
     def moves(self) -> bool:
-        """Whether its forward pass moves state."""
+        """Whether a forward changes state."""
         moved = self.loss.moved
         return moved is not None and (not moved.argument or moved.argument in self.arguments)
 
     def limit(self, situation: str) -> str:
-        """Return why it is not fit for a situation; empty where it is."""
+        """Return the reason why it does not fit a situation; empty if it fits."""
         limit = self.implementation.limits.get(situation, "")
         # Of centres that may move, a limit holds for those that do, or for the others.
         elsewhere = "without a center_rate" if self.moves else "with a center_rate"
         return "" if elsewhere in limit else limit
 
     def head(self, *, classes: int = CLASSES, dim: int = DIM, validate: bool = True) -> nn.Module:
-        """Return its module, in the state that all variants start in."""
+        """Return its module, in the initial state of all variants."""
         torch.manual_seed(0)
         sizes = {"num_classes": classes, "embedding_dim": dim} if self.loss.has_classes else {}
         return self.implementation.build(validate=validate, **sizes, **self.arguments)
 
     def __str__(self) -> str:
-        """Return its name, as a test's."""
+        """Return its name for the names of tests."""
         suffix = "".join(f"-{name}" for name in self.arguments)
         return f"{self.loss.name}-{self.implementation.variant}{suffix}"
 
 
 class Net(nn.Module):
-    """A linear backbone and the head over it, which gives the sum of the head's first field."""
+    """A linear backbone with a head; it returns the sum of the head's first output."""
 
     def __init__(self, entrant: Entrant) -> None:
         super().__init__()
@@ -68,14 +68,14 @@ class Net(nn.Module):
         self.sides = 1 if entrant.loss.inputs == "labelled" else 2
 
     def forward(self, *inputs: Tensor, lowered: bool = True) -> Tensor:
-        """Return the loss, 0-d; ``lowered``: whether autocast lowers the backbone."""
+        """Return the loss, 0-d; without ``lowered``, autocast is off in the backbone."""
         with nullcontext() if lowered else torch.autocast("cpu", enabled=False):
             sides = [self.backbone(x) for x in inputs[: self.sides]]
         return self.head(*sides, *inputs[self.sides :])[0].sum()
 
 
 def draw(loss: impls.Loss, step: int = 0, batch: int = BATCH) -> tuple[Tensor, ...]:
-    """Return one batch of inputs, with unequal classes in no order."""
+    """Return one batch of inputs, with classes of unequal sizes in random order."""
     generator = torch.Generator().manual_seed(100 + step)
 
     def rows() -> Tensor:
@@ -83,7 +83,7 @@ def draw(loss: impls.Loss, step: int = 0, batch: int = BATCH) -> tuple[Tensor, .
 
     if loss.inputs == "labelled":
         labels = torch.randint(CLASSES, (batch,), generator=generator)
-        # Two classes at least, for there to be negatives.
+        # There must be negatives, so there are at least two classes.
         labels[:2] = torch.arange(2)[:batch]
         return rows(), labels
     if loss.inputs == "pairs":
@@ -92,7 +92,7 @@ def draw(loss: impls.Loss, step: int = 0, batch: int = BATCH) -> tuple[Tensor, .
 
 
 def step(net: nn.Module, inputs: tuple[Tensor, ...], optimizer: torch.optim.Optimizer) -> float:
-    """Train a step, and return its loss."""
+    """Train for one step, and return its loss."""
     optimizer.zero_grad()
     loss = net(*inputs)
     loss.backward()
@@ -101,7 +101,7 @@ def step(net: nn.Module, inputs: tuple[Tensor, ...], optimizer: torch.optim.Opti
 
 
 def gradients(net: nn.Module) -> dict[str, Tensor]:
-    """Return the gradients that a backward pass left, dense."""
+    """Return the gradients after a backward, as dense tensors."""
     return {
         name: p.grad.to_dense().clone() for name, p in net.named_parameters() if p.grad is not None
     }
@@ -113,7 +113,7 @@ def state(net: nn.Module) -> dict[str, Tensor]:
 
 
 def entrants(*, compiled: bool = False) -> list[Entrant]:
-    """Return every implementation of ours that runs here, and those whose centres move again."""
+    """Return all our implementations that run here, also once more with centres that move."""
     found = []
     for loss in impls.losses():
         for implementation in impls.implementations(loss.name):

@@ -1,4 +1,4 @@
-"""The references give what the documents' own code gave, to 1e-10 in float64."""
+"""The references give the values of the documents' own code, to 1e-10 in float64."""
 
 import json
 from pathlib import Path

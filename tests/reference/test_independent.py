@@ -1,4 +1,4 @@
-"""Nobody takes a reference's word for itself: something independent holds each loss."""
+"""Every loss has a test that is independent of its reference."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,7 @@ GOLDEN = {case["loss"] for case in CASES.values()}
 
 
 def named_in_tests(path):
-    """Return the texts that stand in a file's tests; its tables of cases are none of them."""
+    """Return the strings in the tests of a file, without those in its tables of cases."""
     tests = [
         n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef | ast.ClassDef)
     ]
@@ -24,7 +24,7 @@ def named_in_tests(path):
 @pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
 def test_something_independent_holds_every_loss(loss):
     assert loss in GOLDEN | named_in_tests(PAPERS), (
-        f"{loss}: only its own reference says what it is; add to tests/reference/test_papers.py a "
-        f"test of its paper's equation worked by hand or in plain loops, or, where a document "
-        f"prints code, what that code gives to tests/reference/data (cases.json and a .npz)"
+        f"{loss}: nothing independent checks its reference; add a test of its paper's equation, by "
+        f"hand or in plain loops, to tests/reference/test_papers.py, or add the values of its "
+        f"document's code to tests/reference/data (cases.json and a .npz)"
     )

@@ -1,4 +1,4 @@
-"""The papers' losses, against cases worked by hand, plain loops and finite differences."""
+"""The papers' losses agree with cases worked by hand, plain loops and finite differences."""
 
 import math
 import operator
@@ -167,7 +167,7 @@ class TestArcFaceGuarded:
 
 
 def triplet_weighted_by_loops(embeddings, labels):
-    """The loss anchor by anchor, the exponentials taken of distances to the extreme one."""
+    """Return the loss, computed anchor by anchor; exponentials cannot overflow."""
     total = 0.0
     for anchor, label in zip(embeddings, labels, strict=True):
         distances = [max(math.dist(anchor, other), 1e-6) for other in embeddings]
@@ -188,7 +188,8 @@ class TestTripletWeighted:
         loss, correct = build("triplet_weighted", variant)(
             float64([[0], [1], [3]]), torch.tensor([0, 0, 1])
         )
-        # An anchor's own distance is 1e-6. Between 0 and 1 the positives' mean is e / (1 + e).
+        # An anchor's distance to itself is 1e-6. For distances 0 and 1 the weighted mean of the
+        # positives would be e / (1 + e).
         near = (math.exp(1 - 1e-6) + 1e-6) / (1 + math.exp(1 - 1e-6))
         last = (3 * math.exp(-1) + 2) / (1 + math.exp(-1))
         margins = (near - 3, near - 2, 1e-6 - last)

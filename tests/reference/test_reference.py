@@ -1,4 +1,4 @@
-"""What the golden vectors do not reach: every margin, the focal factor, the annealing, batches."""
+"""Tests beyond the golden vectors: every margin, the focal factor, the annealing, batch sizes."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from lossbench.reference.triplet import TripletWeightedUnshifted, normalize, sof
 
 
 def sphereface_by_angles(x, weight, labels, margin, gamma, calls):
-    """SphereFace's loss by its angles, in NumPy: θ from arccos, cos(mθ) from cos."""
+    """Return SphereFace's loss from angles, in NumPy: θ by arccos, cos(mθ) by cos."""
     lengths = np.linalg.norm(x, axis=1)
     cosine = (x / lengths[:, None]) @ (weight / np.linalg.norm(weight, axis=0))
     rows = np.arange(len(labels))
@@ -73,7 +73,7 @@ def test_island_sums_each_pair_of_centers_once():
     module = Island(3, 2, island_weight=1.0, batch_size=1).double()
     with torch.no_grad():
         module.centers.copy_(torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]))
-    # Cosines 0, -1 and 0, plus 1 each; the sample lies on its centre.
+    # The cosines are 0, -1 and 0, and 1 is added to each; the sample lies on its centre.
     assert module(module.centers[:1].detach(), torch.tensor([0])).loss.item() == 2.0
 
 
@@ -98,7 +98,7 @@ def test_softmax_weights_shift_by_the_masked_maximum():
     total = np.exp(-1) + 1 + 1e-6
     expected = torch.tensor([[np.exp(-1) / total, 1 / total, 0.0]], dtype=torch.float64)
     torch.testing.assert_close(softmax_weights(distances, mask), expected)
-    # Negative distances are below the masked 0, so that they are not shifted at all.
+    # Negative distances are below the masked 0, so nothing is subtracted from them.
     far = softmax_weights(-distances, mask)
     unshifted = np.exp([-1, -2]) / (np.exp([-1, -2]).sum() + 1e-6)
     torch.testing.assert_close(far[0, :2], torch.from_numpy(unshifted))

@@ -18,8 +18,8 @@ from lossbench.bench.run.plan import choose_tasks
         ({"data": "digits"}, "digits has dim 64"),
         ({"data": "digits", "dim": 64, "classes": 11}, "up to 10 classes"),
         ({"data": "digits", "dim": 64, "batch": 1741}, "batches of up to 1740"),
-        ({"autocast": True}, "autocast lowers to bfloat16 or float16, got dtype float32"),
-        ({"autocast": True, "dtype": "float64"}, "got dtype float64"),
+        ({"autocast": True}, "autocast takes dtype bfloat16 or float16, got float32"),
+        ({"autocast": True, "dtype": "float64"}, "got float64"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(sizes, message):

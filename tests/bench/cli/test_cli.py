@@ -27,7 +27,7 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--dtype", "int8"], "'int8' is not one of 'float32'"),
         (["run", "--data", "digits", "--dim", "8"], "digits has dim 64"),
         (["run", "--loss", "triplet_batch_hard", "--classes", "1"], "needs negatives"),
-        (["run", "--resume", "/nowhere"], "/nowhere holds no run: there is no plan.json"),
+        (["run", "--resume", "/nowhere"], "/nowhere has no run: there is no plan.json"),
         (["run", "--out", "/proc/nowhere"], "expected a folder to write to"),
         (["run", "--resume", "/nowhere", "--budget", "2"], "--resume takes no other option, got"),
         (["run", "--affinity", "0-x"], "expected numbers and ranges as in 0,2-3, got '0-x'"),

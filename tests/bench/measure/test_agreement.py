@@ -1,4 +1,4 @@
-"""What agrees passes; what cheats is refused, and told why."""
+"""A variant that agrees passes; one that cheats is refused with a reason."""
 
 import math
 
@@ -94,14 +94,14 @@ def test_the_budget_grows_with_the_dtypes_epsilon(dtype, autocast):
 
 @pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
 def test_no_loss_depends_on_the_order_of_the_features(loss):
-    # In float64 the reference is held against itself in reverse: what its budget is made of.
+    # In float64 this compares the reference with itself in reverse order, which sets its budget.
     case = Case(loss, batch=12, dim=8, classes=5, dtype="float64")
     errors = [error for draw in reference_errors(case) for error in draw.values()]
     assert 0 < max(error.relative for error in errors) < 1e-9
 
 
 def tight(embeddings, labels):
-    """Whether the samples of a class lie close together, as in clustered data."""
+    """Return whether the samples of a class are close together, as in clustered data."""
     return embeddings[labels == labels[0]].var(0).mean() < 0.1
 
 
@@ -247,7 +247,7 @@ def test_the_command_prints_every_precision_and_the_drift(capsys):
     out = capsys.readouterr().out
     for word in ("float32", "float64", "float16", "autocast", "drift", "grad.embeddings"):
         assert word in out
-    # float32 alone is what it takes, and what autocast hands it.
+    # The variant takes only float32, which is what autocast gives it.
     assert "torch, bfloat16: unsupported" in out
     assert "torch, bfloat16 autocast" not in out
 

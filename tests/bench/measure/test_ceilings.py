@@ -13,13 +13,13 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.ceilings import Ceilings, Limit, limit, measure_ceilings
 
 CASE = Case("center_mse", batch=10, dim=3, classes=4)
-# Of a step: 5BD FLOPs and 3BD + 2UD + CD elements, of which a batch of 10 has U = 3 labels.
+# A step takes 5BD FLOPs and 3BD + 2UD + CD elements; a batch of 10 has U = 3 distinct labels.
 FLOPS, STEP_BYTES = 150, 4 * (90 + 18 + 12)
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """Copy and multiply little, where the figures do not matter."""
+    """Copy and multiply little, for tests in which the figures do not matter."""
     monkeypatch.setattr(ceilings, "COPY_BYTES", 2**20)
     monkeypatch.setattr(ceilings, "LARGEST_PRODUCT", 256)
 
@@ -35,7 +35,7 @@ def test_ceilings_are_those_of_the_dtypes_asked_for():
     assert set(found.call_seconds) == {"forward", "step"}
     figures = [*found.flops_per_second.values(), *found.call_seconds.values()]
     assert all(0 < figure < float("inf") for figure in (*figures, found.bytes_per_second))
-    # Twice as many numbers to a register: not even noise makes double precision so much faster.
+    # A register has twice as many float32 numbers, so even with noise float64 is not much faster.
     assert found.flops_per_second["float64"] < 4 * found.flops_per_second["float32"]
     assert not measure_ceilings("cpu", ()).flops_per_second
 
@@ -89,7 +89,7 @@ def test_the_product_of_onednn_is_the_matrix_product():
 
 
 def test_no_helper_of_a_contender_is_measured():
-    """A fault of theirs would move the limit that they are compared with."""
+    """A fault in a contender's helper would change the limit that it is compared with."""
     origins = {getattr(value, "__module__", "") for value in vars(ceilings).values()}
     assert not [name for name in origins if str(name).startswith("lossbench.impls")]
 

@@ -1,4 +1,4 @@
-"""The matrix of degenerate inputs: ours are never worse, and the matrix can tell."""
+"""Our variants are never worse with degenerate inputs, and the test detects one that is worse."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a step dispatches is counted exactly, and the same at every run."""
+"""The operators of a step are counted exactly, and the same in every run."""
 
 import shutil
 
@@ -16,7 +16,7 @@ HONEST = impls.implementation("center_mse", "vectorized")
 
 
 def counted(change):
-    """Return the counts of the honest implementation with a change of its loss."""
+    """Return the counts of the honest implementation after a change of its loss."""
 
     class Changed(HONEST.builder):
         def forward(self, embeddings, labels):

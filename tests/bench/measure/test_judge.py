@@ -1,4 +1,4 @@
-"""One function says whether an implementation may be timed, to the run, the gate, asv and count."""
+"""One function decides for all callers whether an implementation may be timed."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Memory is counted to the byte, and the same at every run."""
+"""Memory is counted to the byte, and the same in every run."""
 
 import gc
 
@@ -50,14 +50,14 @@ def test_what_was_there_before_is_not_counted():
 
 
 def hoarding(extra):
-    """An implementation that keeps two buffers of so many floats for its backward."""
+    """An implementation that saves two buffers of a given number of floats for its backward."""
     honest = impls.implementation("center_mse", "vectorized")
 
     class Hoards(honest.builder):
         def forward(self, embeddings, labels):
             ballast = torch.ones(extra, requires_grad=True)
             out = super().forward(embeddings, labels)
-            # exp keeps its result, and the graph its leaf.
+            # exp saves its result, and the graph saves its leaf.
             return out._replace(loss=out.loss + 0 * ballast.exp().sum())
 
     return impls.Implementation(honest.loss, "hoarding", Hoards)
@@ -73,7 +73,7 @@ def test_the_reference_holds_what_it_must():
     case = Case("softmax", batch=32, dim=16, classes=10)
     seen = measure_memory(case, impls.implementation("softmax", "reference"))
     logits, gradients = 4 * 32 * 10, 4 * (32 * 16 + 16 * 10)
-    # The log-softmax, the loss and the sum of the samples' weights; the logits themselves go.
+    # The log-softmax, the loss and the sum of the samples' weights; the logits are freed.
     assert seen.saved_bytes == logits + 4 + 4
     assert seen.step_peak_bytes >= logits + gradients
     assert seen.forward_peak_bytes >= 2 * logits

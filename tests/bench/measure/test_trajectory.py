@@ -1,4 +1,4 @@
-"""What a single step hardly shows fifty do, and an honest rounding stays with the reference."""
+"""Fifty steps show an error that one step hardly shows; rounding alone stays near the reference."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Records of former schemas, written by hand as their versions wrote them, are read."""
+"""Records of former schemas are read; they are written by hand in the form of their versions."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The order of Records, and what became of those that the registry no longer knows."""
+"""The order of Records, also of those that are no longer registered."""
 
 from dataclasses import replace
 

@@ -15,14 +15,14 @@ from tests.makers.records import BAD, ENVIRONMENT, GOOD, record
 
 @pytest.mark.parametrize("status", ["refused", "departs", "failed", "crashed", "oom", "timeout"])
 def test_only_what_passed_holds_times(status):
-    with pytest.raises(ValueError, match=f"a record that is {status} must hold no times"):
+    with pytest.raises(ValueError, match=f"a record that is {status} must have no times"):
         record(status=status)
     assert record(status=status, forward=None, step=None).step is None
 
 
 @pytest.mark.parametrize("agreement", [(), (BAD,), (GOOD, BAD)])
 def test_only_what_agrees_has_passed(agreement):
-    with pytest.raises(ValueError, match="must hold an agreement within its budget"):
+    with pytest.raises(ValueError, match="must have an agreement within its budget"):
         record(agreement=agreement)
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_line_is_named(tmp_path, line, message):
 
 
 def changed(folder, old, new):
-    """Write a Record, change its line by hand, and read it."""
+    """Write a Record, replace a text in its line, and read it."""
     with record_file(folder) as file:
         file.append(record(environment=dataclasses.replace(ENVIRONMENT, commit="abc")))
     path = folder / RECORDS
@@ -149,7 +149,7 @@ def test_a_record_with_times_that_did_not_pass_cannot_be_read(tmp_path):
         file.append(record())
     path = tmp_path / RECORDS
     path.write_text(path.read_text().replace('"status":"passed"', '"status":"failed"'))
-    with pytest.raises(UsageError, match="must hold no times"):
+    with pytest.raises(UsageError, match="must have no times"):
         read_records(tmp_path)
 
 
@@ -168,7 +168,7 @@ def test_a_second_writer_is_refused(tmp_path):
 
 
 def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path):
-    """A limit on the size of files stands in for a full disk: the write fails half-way."""
+    """A limit on the size of files acts like a full disk: the write fails half-way."""
     script = """
 import resource, sys
 from pathlib import Path
@@ -189,5 +189,5 @@ print(len(read_records(folder)), file.path.stat().st_size == size)
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], cwd=ROOT, capture_output=True, text=True
     )
-    assert "File too large; the records before this one are whole" in done.stdout, done.stderr
+    assert "File too large; the records before this one are complete" in done.stdout, done.stderr
     assert done.stdout.splitlines()[-1] == "1 True"

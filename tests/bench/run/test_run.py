@@ -1,4 +1,4 @@
-"""The main job, end to end: in a real worker, resumed, and told of what it cannot do."""
+"""Runs from start to end, in a real worker: measured, resumed, and refused."""
 
 import pytest
 
@@ -76,7 +76,7 @@ def test_resuming_measures_only_what_is_missing(measured, tmp_path):
 
 
 def test_a_second_run_into_one_folder_is_refused(measured):
-    with pytest.raises(UsageError, match="holds a run already; --resume"):
+    with pytest.raises(UsageError, match="has a run already; --resume"):
         start_run(measured, plan())
 
 

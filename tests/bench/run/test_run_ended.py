@@ -1,4 +1,4 @@
-"""Whatever ends a run, nothing that was recorded is lost or doubled, and it goes on from there."""
+"""Whatever ends a run, no record is lost or doubled, and the run can be resumed."""
 
 import json
 import signal
@@ -44,7 +44,7 @@ def workers(process):
 
 
 def cut_short(folder, cases):
-    """Leave only the first cases of a plan, to keep the test short."""
+    """Keep only the first cases of a plan, so that the test is short."""
     path = folder / "plan.json"
     asked = json.loads(path.read_text())
     asked["tasks"] = asked["tasks"][:cases]
@@ -132,7 +132,7 @@ def test_a_run_into_a_folder_that_another_writes_to_is_refused(tmp_path, capsys)
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 96 KiB."""
+    """Return a folder in a file system of 96 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=96k", "none", str(folder)]
@@ -148,7 +148,7 @@ def test_a_run_onto_a_full_disk_resumes_when_there_is_room(small_disk, capsys):
     folder = small_disk / "run"
     arguments = ["--variant", "vectorized", "--budget", "0.02", "--threads", "1"]
     assert main(["run", "--preset", "ci", *arguments, "--out", str(folder)]) == 2
-    assert "No space left on device; the records before this one are whole" in (
+    assert "No space left on device; the records before this one are complete" in (
         " ".join(capsys.readouterr().err.split())
     )
     kept = cells(folder)

@@ -1,4 +1,4 @@
-"""Records of a variant and of a loss that were removed are shown by every command, and marked."""
+"""Every command shows and marks the records of a removed variant and of a removed loss."""
 
 from dataclasses import replace
 
