@@ -101,7 +101,7 @@ def metric_of(cell: AsvCell, name: str) -> Any:
     from lossbench.impls.registry import REFERENCE
 
     if (cell.variant, name) == (REFERENCE, STEP_RATIO):
-        skip("this is the reference, and others are compared with it")
+        skip("this is the reference itself, and others are compared with it")
     found = _read(cell)
     if name not in found.values and not found.reason:
         # If this process dies or hangs, the next one reads this: a hang costs its time only once.

@@ -50,7 +50,7 @@ def _registry():
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """A run of the page's example, and the file of it."""
+    """Return the file of the documentation's example, and the folder of its run."""
     folder = tmp_path_factory.mktemp("outside")
     (code,) = re.findall(r"```python\n(import torch\n.*?)```", PAGE.read_text(), re.DOTALL)
     file, run = write_contender(folder, "my_losses.py", code), folder / "run"
