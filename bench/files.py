@@ -1,14 +1,14 @@
-"""Files that are written whole or not at all."""
+"""Write a file whole or not at all."""
 
 import os
 from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that a full disk or an end of the process leaves as it was before.
+    """Write a file; if the disk is full or the process is killed, the old file stays.
 
     Raises:
-        OSError: where it cannot be written.
+        OSError: if the file cannot be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

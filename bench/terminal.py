@@ -1,4 +1,4 @@
-"""How the command meets its terminal or pipe: the signals that end it, and what it can print."""
+"""Set up the command for its terminal or pipe: signals that end it, and printing."""
 
 import signal
 import sys
@@ -9,10 +9,10 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def set_up() -> None:
-    """Have every ending signal end the command as Ctrl-C does, and print to every encoding.
+    """Let each signal of ``ENDING`` act as Ctrl-C does, and print to terminals of any encoding.
 
-    A shell starts jobs in the background with Ctrl-C ignored; ``kill -INT`` must end them too. What
-    ``nohup`` has ignored stays so: the terminal may be closed.
+    A shell ignores Ctrl-C for jobs in the background, but ``kill -INT`` must end them too. A SIGHUP
+    that ``nohup`` ignores stays ignored, so that the command survives its terminal.
     """
     for number in ENDING:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
@@ -23,7 +23,7 @@ def set_up() -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    # A second one must not interrupt the clearing away, which takes seconds at most.
+    # A second signal would interrupt the clean-up, which takes a few seconds at most.
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Every implementation of every loss in the catalogue, behind one registry.
+"""The registry of losses and their implementations.
 
 ``lossbench.losses()``, ``lossbench.implementations("arcface")`` and
 ``lossbench.implementation("arcface", "vectorized").build(num_classes=1000, embedding_dim=512)``;
@@ -38,6 +38,6 @@ __all__ = [
     "register_loss",
 ]
 
-# A contender enters itself when its module is imported, so that a new one is a new file alone.
+# The import of a module registers its contenders, so that a new contender needs only a new file.
 for _module in pkgutil.walk_packages(__path__, prefix=f"{Loss.__module__.rpartition('.')[0]}."):
     importlib.import_module(_module.name)

@@ -1,4 +1,4 @@
-"""A module of one's own under a Loss's names: its parameters renamed, its result wrapped."""
+"""Adapt a user's module to a Loss: rename its parameters, and wrap its result."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,17 +12,17 @@ TRANSPOSED = ".T"
 
 
 def adapt(loss: str, module: nn.Module, **parameters: str) -> nn.Module:
-    """Return a module that computes a Loss by another one, under the Loss's names.
+    """Return a module that computes a Loss with another module, under the Loss's names.
 
-    ``adapt("arcface", MyArcFace(1000, 512), weight="W.T")``: the Loss's ``weight [D, C]`` takes the
-    place of the module's ``W [C, D]``, which sees it transposed.
+    ``adapt("arcface", MyArcFace(1000, 512), weight="W.T")``: the Loss's ``weight [D, C]`` replaces
+    the module's ``W [C, D]``; the module sees it transposed.
 
     Args:
         loss: the name of the Loss.
-        module: the module to call, with the Loss's inputs in their order; it returns the loss, or a
-            tuple of the Loss's outputs, of which those left out are ``None``.
-        **parameters: for each parameter of the Loss, in the Loss's order, the name of the module's
-            own, ``head.W``; with ``.T`` behind it where that is transposed.
+        module: the module to call with the Loss's inputs in their order; it returns the loss, or a
+            tuple of the Loss's first outputs; the others become ``None``.
+        **parameters: the name of the module's parameter, such as ``head.W``, for each parameter of
+            the Loss in the Loss's order; ``head.W.T`` if it is transposed.
 
     Raises:
         ValueError: if there is no such Loss, or the module has no such parameter.
@@ -31,12 +31,12 @@ def adapt(loss: str, module: nn.Module, **parameters: str) -> nn.Module:
 
 
 class Adapted(nn.Module):
-    """A Loss computed by a module of other names.
+    """A Loss that is computed by a module with other parameter names.
 
-    The module's own parameters are taken away; at each call it sees this one's in their place.
+    The module's own parameters are deleted; during each call this module's stand in their place.
 
     Attributes:
-        module: the module that computes.
+        module: the module that computes the loss.
     """
 
     def __init__(self, loss: Loss, module: nn.Module, parameters: Mapping[str, str]) -> None:
@@ -61,12 +61,12 @@ class Adapted(nn.Module):
         inputs += tuple(named[name] for name in self._inputs[len(inputs) :])
         for name, owner, attribute, transposed in self._places:
             value = getattr(self, name)
-            # Past nn.Module, which would register the parameter under the other name as well.
+            # nn.Module's own method would register the parameter under the other name as well.
             object.__setattr__(owner, attribute, value.T if transposed else value)
         try:
             found = self.module(*inputs)
         finally:
-            # A transposed parameter has a graph, and a module that holds one cannot be copied.
+            # A transposed parameter has a graph, and a module with such a tensor cannot be copied.
             for _, owner, attribute, _ in self._places:
                 delattr(owner, attribute)
         values = found if isinstance(found, tuple) else (found,)

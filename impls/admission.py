@@ -1,7 +1,7 @@
-"""What the registry asks of a Loss and of an Implementation before it enters them.
+"""Checks of a Loss and of an Implementation before the registry accepts them.
 
-Everything here reads names, signatures and shapes; nothing computes, so that importing ``impls``
-stays fast. Every message names the loss and, of an implementation, the variant.
+The checks read names, signatures and shapes and compute nothing, so that importing ``impls`` stays
+fast. Every message names the loss and, for an implementation, the variant.
 """
 
 import inspect
@@ -17,10 +17,10 @@ from lossbench.impls.loss import INPUT_NAMES, Loss
 
 DEVICES = ("cpu", "cuda")
 FLOATING_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# Asked of `impls.build` in the place of a variant.
+# The word that `impls.build` accepts in place of a variant's name.
 AUTO = "auto"
-# The arguments that a case's size gives, every other one needs a default; and their values where
-# a module is built for its names and shapes alone: two numbers, to tell transposed shapes apart.
+# The arguments that a case's size gives (all others need a default), with the values for a module
+# that is built only for its names and shapes: the two differ, so that a transposed shape is found.
 SIZE_ARGUMENTS: Mapping[str, int] = MappingProxyType({"num_classes": 3, "embedding_dim": 2})
 ARGUMENT_TYPES = (bool, int, float)
 
@@ -62,7 +62,7 @@ def check_implementation(
     dtypes: Sequence[torch.dtype],
     requires: Sequence[str],
 ) -> None:
-    """Refuse an Implementation that could not be asked for, built or run.
+    """Refuse an Implementation that could not be named, built or run.
 
     Raises:
         ValueError: if its name, devices, dtypes, packages or builder's arguments do not fit.
@@ -84,12 +84,12 @@ def check_state(title: str, module: nn.Module, reference: nn.Module) -> None:
     """Refuse a module that cannot exchange its state, or an optimizer's, with the reference.
 
     Args:
-        title: the loss and the variant, to begin the message with.
+        title: the loss and the variant, for the start of the message.
         module: the implementation, built with the reference's arguments.
         reference: the Loss's reference.
 
     Raises:
-        ValueError: if names or shapes of parameters or buffers differ, or the parameters' order.
+        ValueError: if parameters or buffers differ in name or shape, or parameters in order.
     """
     expected, given = _parameters(reference), _parameters(module)
     if given != expected:
@@ -133,8 +133,8 @@ def _check_builder(title: str, loss: Loss, builder: Callable[..., nn.Module]) ->
 
 
 def _signature(builder: Callable[..., nn.Module]) -> tuple[Mapping[str, inspect.Parameter], bool]:
-    """Return a builder's named arguments, and whether it takes any other by ``**``."""
-    # A module without a constructor shows nn.Module's, which takes any argument and then raises.
+    """Return a builder's named arguments, and whether it accepts others by ``**``."""
+    # A module without a constructor has nn.Module's, which accepts any argument and then raises.
     if isinstance(builder, type):
         constructed_by = next(c for c in builder.__mro__ if "__init__" in vars(c))
         if constructed_by is nn.Module:
@@ -152,7 +152,7 @@ def _parameters(module: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
 def _buffers(
     module: nn.Module, parameters: Sequence[tuple[str, tuple[int, ...]]]
 ) -> list[tuple[str, tuple[int, ...]]]:
-    """Return what a ``state_dict`` has beside the parameters."""
+    """Return the entries of a ``state_dict`` that are not parameters."""
     names = {name for name, _ in parameters}
     state = module.state_dict()
     return [(name, tuple(t.shape)) for name, t in state.items() if name not in names]

@@ -1,8 +1,8 @@
-"""The one door for production: a Loss built in the variant that is asked for, or recommended.
+"""Build a Loss for production, in the variant that the user names or measurements recommend.
 
-``lossbench.build("arcface", batch=256, num_classes=1000, embedding_dim=512)`` takes the variant
-from ``recommended.json``, which was written from measurements; ``module.choice`` says which and
-why.
+``lossbench.build("arcface", batch=256, num_classes=1000, embedding_dim=512)`` reads the variant
+from ``recommended.json``, which was written from measurements; ``module.choice`` names the variant
+and the reason.
 """
 
 import json
@@ -25,12 +25,12 @@ TABLE = "recommended.json"
 
 @dataclass(frozen=True)
 class Choice:
-    """Why a module is the variant that it is.
+    """The variant of a module, and the reason for it.
 
     Attributes:
         loss: the name of the Loss.
         variant: the name of the variant.
-        reason: the reason for it, in a line.
+        reason: the reason for the choice, in one line.
         machine: the machine that was measured; empty if no measurement led to the choice.
         measured: the day of the measurement, ISO 8601; empty without one.
         size: the measured size by axis, ``batch``, ``dim``, ``classes``; empty without one.
@@ -44,13 +44,13 @@ class Choice:
     size: Mapping[str, int]
 
     def __str__(self) -> str:
-        """Return it in a line."""
+        """Return the choice in one line."""
         return f"{self.loss}: {self.variant}, {self.reason}"
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One line of the table: what to take for a Loss at one measured size.
+    """One line of the table: the variants to use for a Loss at one measured size.
 
     Attributes:
         machine: the machine that was measured.
@@ -80,13 +80,13 @@ class Recommendation:
         return {"batch": self.batch, "dim": self.dim, "classes": self.classes}
 
     def distance(self, wanted: Mapping[str, int]) -> float:
-        """Return how far another size is: the root of the squared logarithms of the ratios."""
+        """Return the distance to a size: the root of the summed squared logarithms of ratios."""
         return math.hypot(*(math.log(self.size[axis] / size) for axis, size in wanted.items()))
 
 
 @cache
 def recommendations() -> Mapping[str, tuple[Recommendation, ...]]:
-    """Return the table that is shipped, by Loss."""
+    """Return the shipped table, by Loss."""
     table = json.loads(files(__package__).joinpath(TABLE).read_text())
     return {name: tuple(map(_parse, lines)) for name, lines in table["losses"].items()}
 
@@ -108,13 +108,13 @@ def build(
 ) -> nn.Module:
     """Return the module of a Loss on a device, with a ``choice`` that explains its variant.
 
-    ``auto`` needs torch alone: third parties, compiled variants, and those whose gradients are
-    sparse are taken where they are asked for. Where the table has another size only, the nearest is
-    taken; a loss that nobody has measured is built as its reference. ``choice.reason`` says so.
+    ``auto`` needs torch alone: it never chooses a third party, a compiled variant, or a variant
+    with sparse gradients; name one to build it. Without a measurement at this size, ``auto`` uses
+    the nearest size; without any measurement of a loss, its reference. ``choice.reason`` says so.
 
     Args:
         loss: the name of the Loss.
-        variant: the name of the variant; ``auto`` takes the one that is recommended.
+        variant: the name of the variant; ``auto`` uses the recommended one.
         device: the device that it will run on.
         dtype: the dtype of its parameters; float32 also where autocast will lower it.
         batch: the number of samples a step, B, for ``auto``; it may be left out.
@@ -141,7 +141,7 @@ def build(
 
 
 def _wanted(batch: int | None, arguments: Mapping[str, Any]) -> dict[str, int]:
-    """Return the sizes that are known of what is built; impossible ones are told elsewhere."""
+    """Return the known sizes of the module; others check the arguments and refuse wrong ones."""
     sizes = {
         "batch": batch,
         "dim": arguments.get("embedding_dim"),
@@ -163,9 +163,9 @@ def _recommend(loss: str, device: str, dtype: torch.dtype, wanted: Mapping[str, 
         kinds = ", ".join(sorted({f"{line.device} {line.dtype}" for line in lines}))
         raise ValueError(
             f"{loss}: nothing is recommended for {device} {word}, only for {kinds}; name a "
-            f"variant; `lossbench choose {loss} --device {device} --dtype {word}` finds"
+            f"variant; `lossbench choose {loss} --device {device} --dtype {word}` finds one"
         )
-    # Without a batch the largest of those that are as near: there the choice costs most.
+    # Without a batch, several lines may be nearest; a wrong choice costs most at the largest batch.
     line = min(fitting, key=lambda line: (line.distance(wanted), -line.batch))
     passed_over = list[str]()
     for variant in line.variants:

@@ -1,8 +1,8 @@
-"""What is asked of arguments and inputs, and the errors that say so.
+"""Checks of a Loss's arguments and inputs, with errors that say what was expected.
 
-The checks of inputs read shapes and dtypes, and values only where that costs no synchronisation: on
-the CPU, in code that is not being traced. On CUDA a label out of range is left to the device's own
-assertion, and in code that is compiled or exported to one that is traced with it.
+The checks of inputs read shapes and dtypes. They read values only where that needs no
+synchronisation: on the CPU, in code that is not being traced. A label out of range raises a device
+assertion on CUDA, and an assertion within the traced code if it is compiled or exported.
 """
 
 import inspect
@@ -35,7 +35,7 @@ def check_arguments(loss: Loss, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a Loss, with the defaults filled in.
 
     Raises:
-        ValueError: where one is unknown, missing, of the wrong type or out of its bounds.
+        ValueError: if an argument is unknown, missing, of the wrong type or out of its bounds.
     """
     known = loss.arguments
     for name in arguments:
@@ -58,18 +58,18 @@ def _check_argument(loss: Loss, parameter: inspect.Parameter, value: Any) -> Non
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{loss.name}: {name} must be {kind.__name__}, got {value!r}")
     low, high = loss.bounds.get(name) or BOUNDS.get(name, (-math.inf, math.inf))
-    # Written so that NaN, of which no comparison holds, is refused.
+    # Every comparison with NaN is false, so the condition is negated to refuse NaN too.
     if not low <= value <= high or math.isinf(value):
         raise ValueError(f"{loss.name}: {name} must be from {low} to {high}, got {value!r}")
 
 
 class InputCheck:
-    """A forward pre-hook that refuses inputs which the Loss does not define, and takes any labels.
+    """A forward pre-hook that refuses inputs which the Loss does not define.
 
-    Labels of every integer dtype reach the implementation as int64.
+    It accepts labels of every integer dtype, and passes them to the implementation as int64.
 
-    Attached by ``Implementation.build``, it runs outside whatever is compiled, and the same one
-    serves every implementation of a Loss.
+    ``Implementation.build`` attaches it. It runs outside the compiled code, and is the same for
+    every implementation of a Loss.
     """
 
     def __init__(self, loss: Loss, arguments: Mapping[str, Any]) -> None:
@@ -79,10 +79,10 @@ class InputCheck:
     def __call__(
         self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Return the inputs with int64 labels, ``None`` if they are; change none in place.
+        """Return the inputs with int64 labels, ``None`` if they are int64; change none in place.
 
         Raises:
-            ValueError: where the inputs do not fit.
+            ValueError: if the Loss does not define these inputs.
         """
         names = self.loss.input_names
         for name in kwargs:

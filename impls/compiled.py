@@ -1,4 +1,4 @@
-"""The ``+compile`` variants: torch.compile over an implementation's forward, derived from it."""
+"""Derive the ``+compile`` variants: an implementation's forward under torch.compile."""
 
 import functools
 import importlib.util
@@ -17,13 +17,13 @@ COMPILE_MODES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "+compile[reduce-overhead]": ("reduce-overhead", ("cuda",)),
     }
 )
-"""Suffix of a variant: torch.compile's mode, and the devices on which it differs from others."""
+"""torch.compile's mode, and the devices on which it is distinct, by the suffix of a variant."""
 
 SUFFIX = "+compile"
 
 
 def is_compiled(variant: str) -> bool:
-    """Return whether a variant is compiled, which its name tells: ``fused+compile``."""
+    """Return whether a variant is compiled, by its name: ``fused+compile`` is."""
     return SUFFIX in variant
 
 
@@ -33,17 +33,17 @@ def eager_of(variant: str) -> str:
 
 
 def compiled(builder: Callable[..., nn.Module], mode: str) -> Callable[..., nn.Module]:
-    """Return a builder of the same module whose forward is compiled as one graph.
+    """Return a builder of the same module with its forward compiled as one graph.
 
-    Of a class that names a ``compiled_method`` that one alone is compiled. The module keeps its
-    parameters' names, and hooks stay outside of what is compiled. A batch of another size makes
-    the batch dynamic, after which sizes are no longer compiled for one by one.
+    If the class names a ``compiled_method``, only that method is compiled. The module keeps its
+    parameters' names, and hooks stay outside the compiled code. The first batch of another size
+    makes the batch dynamic; after that, a new size needs no new compilation.
     """
 
     def build(**arguments: Any) -> nn.Module:
         module = builder(**arguments)
-        # On the class and not on the instance, where a copy would stay bound to the original.
-        # mypy takes the hash of a class of modules for that of a module.
+        # A method set on the instance would stay bound to it in a copy, so the class is replaced.
+        # mypy confuses the hash of a class of modules with that of a module.
         module.__class__ = _compiled_class(type(module), mode)  # type: ignore[arg-type]
         return module
 
@@ -52,9 +52,9 @@ def compiled(builder: Callable[..., nn.Module], mode: str) -> Callable[..., nn.M
 
 @functools.cache
 def _compiled_class(eager: type[nn.Module], mode: str) -> type[nn.Module]:
-    """Return the class of the modules of an eager class that are compiled in a mode."""
+    """Return the subclass of an eager class that is compiled in a mode."""
     name = getattr(eager, "compiled_method", "forward")
-    # fullgraph: a graph that breaks raises, and does not fall back in silence.
+    # fullgraph: a break in the graph raises, and does not fall back in silence.
     method: Callable[..., Any] = torch.compile(getattr(eager, name), fullgraph=True, mode=mode)
 
     def call(self: nn.Module, *inputs: Any, **named: Any) -> Any:
@@ -63,7 +63,7 @@ def _compiled_class(eager: type[nn.Module], mode: str) -> type[nn.Module]:
     def reduce(self: nn.Module) -> tuple[Any, ...]:
         return _new, (eager, mode), self.__dict__.copy()
 
-    # Pickle finds a class by its module and name, of which this one has none.
+    # Pickle finds a class by its module and name, and this class is in no module.
     return type(f"Compiled{eager.__name__}", (eager,), {name: call, "__reduce__": reduce})
 
 

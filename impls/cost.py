@@ -1,4 +1,4 @@
-"""The fewest operations and the least traffic that a Loss can do with, as formulae in its sizes."""
+"""The minimum operations and memory traffic of a Loss, as formulas of its sizes."""
 
 import ast
 import operator
@@ -19,7 +19,7 @@ SYMBOLS: Mapping[str, str] = MappingProxyType(
         "U": "distinct labels",
     }
 )
-"""The names that a formula may hold, and what they stand for in a batch."""
+"""The symbols that a formula may contain, and their meaning in a batch."""
 
 _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = MappingProxyType(
     {
@@ -34,36 +34,37 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = Mappi
 
 @dataclass(frozen=True)
 class Cost:
-    """What computing a Loss takes at the least, by the best algorithm known.
+    """The minimum cost of computing a Loss by the best known algorithm.
 
-    A formula is both what is shown and what is computed: sums, differences, products, quotients
-    and powers of numbers and of ``SYMBOLS``. The Loss's other arguments have their defaults, and
-    every hinge is open.
+    A formula is printed and also evaluated. It consists of sums, differences, products, quotients
+    and powers of numbers and of ``SYMBOLS``. It assumes the defaults of the Loss's other arguments,
+    and that every hinge is open.
 
     Operations: an addition, a multiplication or a change of sign is one, a multiply-add two.
-    Counted are those on the elements of embeddings, parameters and their gradients, and on the
-    inner products of these, all of which have a factor D. What is done to a score, a length or a
-    vector ``[D]`` is left out. A product of a matrix with itself is counted on one side of its
-    diagonal; what the forward pass has computed is not computed again; a sum over samples begins
-    with its first.
+    Counted are operations on the elements of embeddings, parameters and their gradients, and on
+    their inner products; all these counts have a factor D. Not counted are operations on a score,
+    a length or a vector ``[D]``. A product of a matrix with itself is counted on one side of its
+    diagonal; a result of the forward pass is not computed again; a sum over n samples is n - 1
+    additions.
 
-    Elements: of floating matrices, those that must pass through main memory. What a pass looks at
-    of inputs and parameters it reads, the backward pass once more, since its upstream gradient is
-    known only then; distances, gradients and updated state are written. A gradient is dense, filled
-    for absent classes too. Left out are labels, vectors and the loss, logits, which need not be
-    formed, and what is kept from one pass to the other.
+    Elements: the elements of floating matrices that must pass through main memory. The forward
+    pass reads the inputs and parameters that it needs; the backward pass reads them again, since
+    its upstream gradient is known only then. Distances, gradients and updated state are written. A
+    gradient is dense, also for absent classes. Not counted are labels, vectors, the loss, tensors
+    saved for the backward pass, and logits, because they need not be formed.
 
-    The two minima need not be attainable together: the fewest operations may ask for scores to be
-    kept, the least traffic for them to be computed again.
+    The two minima may exclude each other: the fewest operations may need the scores to be saved,
+    and the least traffic may need them to be computed again.
 
     Attributes:
-        forward_flops: operations of the forward pass.
-        step_flops: those of the forward pass and the backward pass to every input and parameter.
-        forward_elements: elements read or written in the forward pass.
-        step_elements: those of the forward and the backward pass.
+        forward_flops: the number of operations of the forward pass.
+        step_flops: the number of operations of the forward pass and of the backward pass to every
+            input and parameter.
+        forward_elements: the number of elements read or written in the forward pass.
+        step_elements: the number of elements read or written in the forward and backward pass.
 
     Raises:
-        ValueError: where a formula is anything else.
+        ValueError: if a formula contains anything else.
     """
 
     forward_flops: str
@@ -72,16 +73,16 @@ class Cost:
     step_elements: str
 
     def __post_init__(self) -> None:
-        """Refuse what is no formula."""
+        """Refuse a text that is not a formula."""
         for field in fields(self):
             _parse(getattr(self, field.name))
 
     def flops(self, phase: Phase, sizes: Sizes) -> float:
-        """Return the operations of a phase, of the value of each symbol in its formula."""
+        """Return the number of operations of a phase, for the value of each symbol."""
         return _parse(self.forward_flops if phase == "forward" else self.step_flops)(sizes)
 
     def traffic_bytes(self, phase: Phase, sizes: Sizes, itemsize: int) -> float:
-        """Return the bytes read and written in a phase, of elements of ``itemsize`` bytes."""
+        """Return the bytes read and written in a phase, for elements of ``itemsize`` bytes."""
         formula = self.forward_elements if phase == "forward" else self.step_elements
         return itemsize * _parse(formula)(sizes)
 
@@ -97,7 +98,7 @@ def _parse(formula: str) -> Callable[[Sizes], float]:
 
 
 def _function(node: ast.expr) -> Callable[[Sizes], float]:
-    """Return what computes a node from the value of each symbol."""
+    """Return a function that computes a node from the value of each symbol."""
     match node:
         case ast.Constant(int() | float() as value) if not isinstance(value, bool):
             return lambda _: value

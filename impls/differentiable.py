@@ -1,4 +1,4 @@
-"""Backward passes that have no derivative of their own, and say so when it is asked for."""
+"""Backward passes that raise an error if a second derivative is requested."""
 
 import functools
 from collections.abc import Callable
@@ -14,10 +14,10 @@ Backward = Callable[..., Gradients]
 def differentiable_once(backward: Backward) -> Backward:
     """Decorate a ``backward`` so that differentiating its gradients raises ``RuntimeError``.
 
-    torch's own ``once_differentiable`` raises only where the gradient from above has a graph: that
-    of a loss has none, and a gradient penalty would take the gradients for constants, in silence.
-    Here they depend on what the forward pass saved, so that whoever asks for the derivative by an
-    input that it saved is refused, and not told that there is none.
+    torch's own ``once_differentiable`` raises only if the upstream gradient has a graph. A loss's
+    upstream gradient has none, so a gradient penalty would treat the gradients as constants, in
+    silence. Here the gradients depend on the saved tensors, so that a derivative by a saved input
+    raises an error.
     """
 
     @functools.wraps(backward)
@@ -33,7 +33,7 @@ def differentiable_once(backward: Backward) -> Backward:
 
 
 def _refusing(grad: Tensor, *sources: Tensor) -> Tensor:
-    # A leaf of its own, for the case that no source requires a gradient.
+    # If no source requires a gradient, this leaf does.
     leaf = grad.detach().requires_grad_()
     result: Tensor = _Refusal.apply(leaf, *sources)  # type: ignore[no-untyped-call]
     return result
@@ -48,5 +48,5 @@ class _Refusal(torch.autograd.Function):
     def backward(_ctx: Any, *_grads: Tensor) -> Any:
         raise RuntimeError(
             "a fused loss is differentiable once, and has no second derivative: "
-            "take the variant 'vectorized'"
+            "use the variant 'vectorized'"
         )

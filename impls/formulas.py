@@ -1,4 +1,4 @@
-"""The documents' constants, and formulas, that contenders of more than one kind compute with."""
+"""Constants of the documents, and formulas, that several kinds of implementations share."""
 
 import math
 
@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LN_2 = math.log(2)
-# Document 001's π, so that every variant steps to the next k at the same angle.
+# Document 001 prints this π; with it every variant steps to the next k at the same angle.
 PRINTED_PI = 3.1415926
-# Document 001 clamps the squared sine at this, and document 003 a squared distance at the other.
+# Document 001 clamps a squared sine at 1e-7, and document 003 a squared distance at 1e-12.
 LEAST_SQUARED_SINE = 1e-7
 LEAST_SQUARED_DISTANCE = 1e-12
-# A distance at or below this was clamped, and has no gradient; the root of 1e-12 may round upwards.
+# The root of 1e-12 may round upwards, so a distance up to this was clamped and has no gradient.
 CLAMPED_DISTANCE = 1.000001e-6
 # Document 002 adds this to a squared distance.
 ADDED_SQUARE = 1e-8
@@ -20,7 +20,7 @@ ADDED_SQUARE = 1e-8
 
 def soft_margin(gap: Tensor) -> Tensor:
     """Return ``log(1 + exp(gap))``, elementwise, without overflow."""
-    # softplus turns linear past its threshold, by default too early for float64.
+    # softplus is linear above its threshold; the default threshold is too low for float64.
     return F.softplus(gap, threshold=50)
 
 

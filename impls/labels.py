@@ -1,4 +1,4 @@
-"""How labels are taken: any integer dtype as int64, and none that is no class."""
+"""Cross-entropy and checks that refuse every label that is not a class."""
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Te
 def check_range_of_trace(labels: Tensor, num_classes: int | None) -> None:
     """Put into traced code that labels are from 0 to ``num_classes``, exclusive.
 
-    Nothing is read while code is traced; what is compiled raises, or on CUDA asserts, when it runs.
+    Tracing reads no values; the compiled code raises when it runs, on CUDA by a device assertion.
     """
     fits = labels >= 0 if num_classes is None else (labels >= 0) & (labels < num_classes)
     bound = "" if num_classes is None else f" to {num_classes - 1}"
@@ -29,12 +29,12 @@ def check_range_of_trace(labels: Tensor, num_classes: int | None) -> None:
 
 
 def refuse_strays(labels: Tensor, weight: Tensor) -> None:
-    """Raise where one of ``labels [B]`` has no column in ``weight [D, C]``.
+    """Raise an error if one of ``labels [B]`` has no column in ``weight [D, C]``.
 
-    For code that looks for each label where it is, and would pass over one that is nowhere: a
-    gather raises, and on CUDA asserts, without waiting for the device.
+    Code that searches each tile for its labels would miss such a label in silence. A gather raises,
+    on CUDA by a device assertion, without waiting for the device.
 
     Raises:
-        IndexError: where a label is no class.
+        IndexError: if a label is not a class.
     """
     weight[0].index_select(0, labels)

@@ -14,15 +14,15 @@ SITUATIONS: Mapping[str, str] = MappingProxyType(
         "optimizers": "every optimizer of torch, weight decay, and gradient clipping",
     }
 )
-"""The name of a situation: what is tried there."""
+"""What a test tries in each situation, by the situation's name."""
 
 
 def check_limits(title: str, limits: Mapping[str, str]) -> None:
-    """Refuse a limit in a situation that nobody looks for.
+    """Refuse a limit in an unknown situation.
 
     Args:
-        title: the loss and the variant, to begin the message with.
-        limits: why the implementation is not fit, by situation.
+        title: the loss and the variant, for the start of the message.
+        limits: the reasons why the implementation is not fit, by situation.
 
     Raises:
         ValueError: if a situation is unknown.

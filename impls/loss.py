@@ -1,4 +1,4 @@
-"""What a Loss is: one definition, apart from the ways to compute it."""
+"""A Loss: one definition, separate from the implementations that compute it."""
 
 import inspect
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ INPUT_NAMES: Mapping[Inputs, tuple[str, ...]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Moved:
-    """State that a forward pass moves by itself, besides what an optimizer does.
+    """State that a forward pass moves by itself, without an optimizer.
 
     Attributes:
         name: the name of the parameter or buffer.
-        argument: the argument that must be above 0 for it to move; empty where it always does.
-        in_evaluation: whether it moves in evaluation too.
+        argument: the argument that must be above 0 for the state to move; empty if it always does.
+        in_evaluation: true if the state moves in evaluation too.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Loss:
-    """One definition of a loss, and all that is known of it before anything is computed.
+    """One definition of a loss, with the facts that are known before anything is computed.
 
     Attributes:
         name: the name of the loss everywhere, such as ``arcface``.
@@ -53,14 +53,14 @@ class Loss:
         inputs: the kind of inputs: ``labelled`` embeddings, ``pairs``, the ``rows`` of two
             matrices, or two ``arrays`` of one shape.
         output: the named tuple that every implementation returns.
-        cost: the fewest operations and the least traffic that it can do with.
-        paper: the publication of the loss; empty where the document names no paper.
-        departures: the ways in which the document, or the reference in repairing it, differs from
-            the paper and from what one would expect.
+        cost: the minimum operations and memory traffic.
+        paper: the publication of the loss; empty if the document names no paper.
+        departures: the differences of the document, or of the reference that repairs it, from the
+            paper and from what one would expect.
         kind: a ``loss``, or a ``distance`` that losses are built from.
         needs_negatives: whether a batch of one class has no loss.
         moved: the state that a forward pass moves; ``None`` where there is none.
-        reference_limits: what the reference is not fit for, as ``Implementation.limits``.
+        reference_limits: the ``Implementation.limits`` of the reference.
         bounds: the lowest and the highest value of an argument, where this Loss narrows them.
     """
 
@@ -83,9 +83,9 @@ class Loss:
     @property
     def arguments(self) -> Mapping[str, inspect.Parameter]:
         """Its arguments by name, as the reference's constructor declares them."""
-        # Annotations are types even where their module postpones them, which makes them text.
+        # A module may postpone its annotations, which makes them text; eval_str gives the types.
         parameters = inspect.signature(self.reference, eval_str=True).parameters
-        # A reference without a constructor of its own shows nn.Module's *args and **kwargs.
+        # A reference without its own constructor has nn.Module's *args and **kwargs.
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         return {name: p for name, p in parameters.items() if p.kind in named}
 

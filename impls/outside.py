@@ -1,9 +1,9 @@
-"""Contenders from outside: files, modules and installed packages that register their own.
+"""Contenders from outside: register the implementations of files, modules and packages.
 
-``lossbench.register_from("my_losses.py")`` imports a file, or a module by its dotted name, whose
-``@lossbench.register`` enters implementations beside lossbench's own. Installed packages declare
-their modules as entry points of ``GROUPS``; these are imported by the harness alone, and never by
-``lossbench.build``: production imports what it names.
+``lossbench.register_from("my_losses.py")`` imports a file, or a module by its dotted name, that
+registers implementations with ``@lossbench.register``. Installed packages declare their modules as
+entry points of ``GROUPS``. Only the harness imports these; ``lossbench.build`` never does, because
+production code imports only what it names.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ from pathlib import Path
 
 from lossbench.impls.registry import all_or_nothing, implementations, losses
 
-# Losses first: an implementation may be of one that another package brings.
+# Losses come first, because an implementation may compute a loss of another package.
 GROUPS = ("lossbench.losses", "lossbench.implementations")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where contenders from outside came from. Two origins are equal if their code is the same.
+    """The source of contenders from outside. Two origins are equal if their code is the same.
 
     Attributes:
         source: the absolute path of the file, or the dotted name of the module.
-        sha256: the hash of the file's, or the module's, source; empty for a module without one.
+        sha256: the hash of the source code; empty for a module without a source file.
         distribution: the name and version of the installed distribution that has the module.
     """
 
@@ -42,52 +42,52 @@ class Origin:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file, and not a module that Python finds by its name."""
+        """Whether the source is a file, and not a module that Python finds by its name."""
         return os.path.isabs(self.source)
 
     def __str__(self) -> str:
-        """Return it in words, the hash in short."""
+        """Return the origin in one line, with a short form of the hash."""
         parts = [self.source, self.distribution, self.sha256 and f"sha256 {self.sha256[:12]}"]
         return ", ".join(filter(None, parts))
 
 
 _loaded = dict[str, Origin]()
 _origins = dict[tuple[str, str], Origin]()
-# The modules that came with these, as those of a package whose top imports them all.
+# The modules that these imported in turn, such as the submodules of a package.
 _imported_along = set[str]()
 
 
 def register_from(source: str | os.PathLike[str]) -> Origin:
     """Import a file, or a module by its dotted name, that registers implementations.
 
-    A file is imported once, however often it is named, under a name of its own, so that two files
-    of one name do not clash. It may import the modules beside it; a module may lie in the current
-    folder. What is printed while it is imported goes to the standard error.
+    A file is imported only once, under a unique module name, so that two files of one name do not
+    clash. It may import modules in its folder; a module may be in the current folder. Output during
+    the import goes to the standard error.
 
     Args:
         source: the path of a file, or the dotted name of a module.
 
     Returns:
-        what the implementations came from.
+        the origin of the implementations.
 
     Raises:
-        ValueError: if it is not there, raises while it is imported, or registers nothing.
+        ValueError: if the source does not exist, raises during the import, or registers nothing.
     """
     text = os.fspath(source)
     path = Path(text).expanduser()
-    # By its name first, since a file that is missing is not to be looked for as a module.
+    # A missing file must not be searched for as a module, so the name decides first.
     if path.suffix == ".py" or path.name != text or path.is_file():
         return _register_file(path)
-    # As with `python -m`: the command `lossbench` does not look there by itself.
+    # `python -m` also finds modules in the current folder; the command `lossbench` does not.
     _look_also_in(Path())
     return _register_module(text)
 
 
 def register_installed() -> list[str]:
-    """Import what installed packages declare in ``GROUPS``.
+    """Import the modules that installed packages declare in ``GROUPS``.
 
     Returns:
-        a line on each entry point that cannot be used; it has registered nothing.
+        one line for each entry point that cannot be used; it has registered nothing.
     """
     problems = []
     for group in GROUPS:
@@ -100,10 +100,10 @@ def register_installed() -> list[str]:
 
 
 def register_again(origins: Iterable[Origin]) -> None:
-    """Import, in another process or another run, what was imported before.
+    """Import sources again, in another process or another run.
 
     Raises:
-        ValueError: if it cannot be imported, or its code has changed since.
+        ValueError: if a source cannot be imported, or its code has changed since.
     """
     for origin in origins:
         found = _loaded.get(origin.source) or register_from(origin.source)
@@ -112,12 +112,12 @@ def register_again(origins: Iterable[Origin]) -> None:
 
 
 def loaded() -> tuple[Origin, ...]:
-    """Return what was imported from outside, in order."""
+    """Return the origins of all imports from outside, in order."""
     return tuple(_loaded.values())
 
 
 def origin_of(loss: str, variant: str) -> Origin | None:
-    """Return where an implementation came from, ``None`` if it is lossbench's own or unknown."""
+    """Return the origin of an implementation; ``None`` if it is lossbench's own or unknown."""
     return _origins.get((loss, variant))
 
 
@@ -152,7 +152,7 @@ def _register_module(name: str) -> Origin:
 
 
 def _enter(source: str, load: Callable[[], Origin]) -> Origin:
-    """Import a source, unless that was done, and keep what it has registered."""
+    """Import a source unless it was imported before, and remember what it registers."""
     if source in _loaded:
         return _loaded[source]
     before, modules = _registered(), set(sys.modules)
@@ -175,9 +175,9 @@ def _enter(source: str, load: Callable[[], Origin]) -> Origin:
 
 
 def _import_file(path: Path, code: bytes) -> None:
-    """Import a file from its bytes, which are those that were hashed."""
+    """Import a file from the bytes that were hashed."""
     _look_also_in(path.parent)
-    # The same in every process, so that what is pickled in one is found in another.
+    # The module's name is the same in every process, so that pickled objects can be loaded.
     place = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
     name = f"outside_{re.sub(r'[^A-Za-z0-9]', '_', path.stem)}_{place}"
     loader = SourceFileLoader(name, str(path))
@@ -192,7 +192,7 @@ def _import_file(path: Path, code: bytes) -> None:
 
 
 def _look_also_in(folder: Path) -> None:
-    """Have modules found in a folder too: last, so that none there hides an installed one."""
+    """Find modules in a folder too, last, so that none there hides an installed module."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
@@ -202,7 +202,7 @@ def _registered() -> set[tuple[str, str]]:
 
 
 def _distribution_of(module: str) -> str:
-    """Return the name and version of the distribution that a module is of, or nothing."""
+    """Return the name and version of a module's distribution; empty without one."""
     for group in GROUPS:
         for point in entry_points(group=group):
             if _module_of(point) == module and point.dist is not None:
@@ -212,17 +212,17 @@ def _distribution_of(module: str) -> str:
 
 
 def _module_of(point: EntryPoint) -> str:
-    """Return the module that an entry point names; its own property raises for a malformed one."""
+    """Return the module of an entry point; ``EntryPoint.module`` raises for a malformed value."""
     return re.split(r"[:\[]", point.value)[0].strip()
 
 
 def _told(error: BaseException, source: str) -> str:
-    """Return an error in a line, with the line of a file where it was raised."""
+    """Return an error as one line of text, with the line of the file that raised it."""
     if isinstance(error, ModuleNotFoundError) and f"{source}.".startswith(f"{error.name}."):
         return "no such file or module"
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == source]
-    # An error may be one that cannot be printed; this says so, and does not raise.
+    # str() of an error may raise; this gives a text for such an error too.
     text = str(traceback.TracebackException.from_exception(error))
     if isinstance(error, SyntaxError) and error.filename == source:
         lines, text = [error.lineno], error.msg
@@ -231,6 +231,6 @@ def _told(error: BaseException, source: str) -> str:
 
 
 def _line(text: str) -> str:
-    """Return text in one line, what cannot be printed in it as an escape."""
+    """Return text as one line, with escapes for characters that cannot be printed."""
     flat = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in flat)

@@ -1,4 +1,4 @@
-"""The precision that contenders compute in, and the dtype that a loss is given in."""
+"""The precision that implementations compute in, and the dtype of the loss."""
 
 import functools
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
-# Over so few features the differences of all pairs are about as small as their distances, which the
-# expanded square would round where points lie close together.
+# With at most this many features, points lie close together, where the expanded square loses
+# digits, and the differences of all pairs need little more memory than the distances.
 FEW_FEATURES = 4
 
 P = ParamSpec("P")
@@ -23,10 +23,10 @@ def widened(dtype: torch.dtype) -> torch.dtype:
 def fit_for_autocast(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a forward so that half precision is widened and rounded in one place.
 
-    Under autocast half-precision inputs are widened first, since squares, sums and a scaled
-    gradient overflow in what a layer before the loss gives; the loss is float32 at least, as that
-    of ``F.cross_entropy``. Autocast still lowers the products of a forward that lets it. Elsewhere
-    the loss, which contenders compute wide, is rounded to the dtype of embeddings and parameters.
+    Under autocast the layer before the loss gives half precision, where squares, sums and a scaled
+    gradient overflow. Therefore the inputs are widened first, and the loss is float32 or wider, as
+    that of ``F.cross_entropy``. Autocast still lowers the products of a forward that permits it.
+    Without autocast the loss, computed wide, is rounded to the dtype of embeddings and parameters.
     """
     if getattr(forward, "is_fit", False):
         return forward
@@ -45,7 +45,7 @@ def fit_for_autocast(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def attach_fit(module: nn.Module) -> None:
-    """Do with hooks what ``fit_for_autocast`` does, for a module of a class that is not ours."""
+    """Do by hooks what ``fit_for_autocast`` does, for a module of an undecorated class."""
     if not getattr(type(module).forward, "is_fit", False):
         module.register_forward_pre_hook(_widen, with_kwargs=True)
         module.register_forward_hook(round_loss, with_kwargs=True)
@@ -54,23 +54,23 @@ def attach_fit(module: nn.Module) -> None:
 def widened_inputs(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the inputs, those of half precision in float32."""
+    """Return the inputs, with those of half precision converted to float32."""
     wide = tuple(_widened_input(value) for value in args)
     return wide, {name: _widened_input(value) for name, value in kwargs.items()}
 
 
 def round_loss(module: nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
-    """Return an output with its first field in its final dtype, ``None`` if it is.
+    """Return an output with its first field in its final dtype; ``None`` if it has that dtype.
 
     Args:
         module: the module that was called.
         args: its positional inputs, widened under autocast.
         kwargs: its inputs by name, widened under autocast.
-        out: the named tuple that it gave.
+        out: the named tuple that the module returned.
     """
     loss = out[0] if isinstance(out, tuple) else None
     if not isinstance(loss, Tensor):
-        # The harness says what is wrong with it.
+        # The harness reports a wrong output.
         return None
     embeddings = args[0] if args else next(iter(kwargs.values()))
     if loss.dtype is embeddings.dtype is torch.float32:
@@ -104,19 +104,19 @@ def _widened_input(value: Any) -> Any:
 
 
 def without_noise(squared: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Return expanded squares with 0 for those within their rounding, as those of a row to itself.
+    """Return expanded squares with 0 in place of pure rounding error, as between equal rows.
 
-    Of equal rows an expanded square is what two ways to sum up the same products differ by. Eager
-    code sums as the reference does, and would pay for another pass; the compiler has an order of
-    its own, and fuses it.
+    For equal rows an expanded square is the difference of two sums of the same products. Eager code
+    adds them in the order of the reference, and this would cost it another pass. The compiler
+    chooses another order, and fuses this pass with others.
 
     Args:
-        squared: ``‖a_i - b_j‖² = ‖a_i‖² + ‖b_j‖² - 2 a_i·b_j``, ``[M, N]``.
-        a: ``[M, D]``.
-        b: ``[N, D]``, which may be ``a`` itself.
+        squared: the expanded squares ``‖a_i‖² + ‖b_j‖² - 2 a_i·b_j``, ``[M, N]``.
+        a: the first rows, ``[M, D]``.
+        b: the second rows, ``[N, D]``; possibly ``a`` itself.
     """
     lengths = a.square().sum(1, keepdim=True) + b.square().sum(1)
-    # NaN and infinity stay what they are.
+    # The comparison is false for NaN and infinity, so they stay unchanged.
     noise = squared < 2 * torch.finfo(squared.dtype).eps * lengths
     if a is b:
         noise = noise | torch.eye(len(a), dtype=torch.bool, device=a.device)
@@ -126,7 +126,7 @@ def without_noise(squared: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a forward or a backward so that autocast does not lower its products.
 
-    The device is that of the first tensor among the arguments.
+    Autocast is disabled for the device of the first tensor among the arguments.
     """
 
     @functools.wraps(function)

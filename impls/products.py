@@ -1,15 +1,15 @@
-"""Matrix products; in float32 on the CPU by oneDNN, where torch's own go to MKL.
+"""Matrix products: large ones in float32 on the CPU use oneDNN in place of MKL, torch's default.
 
-MKL leaves AVX-512 unused on AMD's processors: there oneDNN is twice as fast. torch has no public
-name for it: this is the operator by which its compiler calls oneDNN.
+MKL does not use AVX-512 on AMD's processors, and oneDNN is twice as fast there. torch has no public
+operator for it: this is the operator that its compiler uses to call oneDNN.
 """
 
 import torch
 from torch import Tensor
 
-# Of fewer multiplications MKL's call is the cheaper one.
+# For fewer multiplications the call of MKL is cheaper.
 LEAST_MULTIPLICATIONS = 2**22
-# Asked once: the compiler cannot trace the question.
+# Read at import, because the compiler cannot trace the call.
 HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
@@ -21,7 +21,7 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def add_product(total: Tensor, a: Tensor, b: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
-    """Return ``beta · total + alpha · a @ b``, in place of ``total [M, N]``."""
+    """Return ``beta · total + alpha · a @ b``, overwriting ``total [M, N]``."""
     if not _suits_onednn(a, b):
         return total.addmm_(a, b, beta=beta, alpha=alpha)
     if beta != 1:
@@ -36,7 +36,7 @@ def _linear(a: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @torch.library.custom_op("lossbench::linear", mutates_args=(), device_types="cpu")
 def _opaque(a: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Do what ``_linear`` does, of whose operator the compiler takes constant weights alone."""
+    """Call ``_linear`` in compiled code: the compiler accepts its operator for constants only."""
     return _linear(a, weight, bias)
 
 
@@ -51,6 +51,6 @@ def _suits_onednn(a: Tensor, b: Tensor) -> bool:
         and a.is_cpu
         and a.dtype == b.dtype == torch.float32
         and a.numel() * b.size(1) >= LEAST_MULTIPLICATIONS
-        # It would take a part of a matrix by a plain loop, a thousand times as slow.
+        # oneDNN uses a plain loop for a part of a matrix, a thousand times as slow.
         and (b.is_contiguous() or b.t().is_contiguous())
     )

@@ -1,7 +1,7 @@
-"""State that a forward pass moves, where checkpointing runs that pass a second time.
+"""Checkpointing of a module that moves state: the second forward pass sees the first's state.
 
-torch.utils.checkpoint runs a forward pass again within the backward pass. It must see the state
-that the first run saw, which has moved since, and must not move it once more.
+torch.utils.checkpoint runs a forward pass again within the backward pass. The second run must see
+the state that the first run saw, although it has moved since, and must not move it again.
 """
 
 import weakref
@@ -21,8 +21,8 @@ class Call:
     """A forward pass that moved state.
 
     Attributes:
-        inputs: what it was given, in the order that it was given in.
-        before: the state that it saw: all of a buffer, the labels' rows of a table of centres.
+        inputs: the inputs of the pass, in the order of the call.
+        before: the state before the pass: a whole buffer, or the rows of the labels' centres.
     """
 
     __slots__ = ("__weakref__", "before", "inputs")
@@ -34,13 +34,13 @@ class Call:
 class MovedState:
     """Hooks around the forward pass of a module that moves state, of any variant.
 
-    Each call's state is kept as long as the graph of its loss, for the second run to see. Without
-    a graph, as within reentrant checkpointing, that of the last call is kept.
+    The state before each call is kept as long as the graph of its loss, for the second run. A call
+    within reentrant checkpointing has no graph, so the state before the last such call is kept.
 
     Args:
         loss: the Loss that the module computes.
-        moved: the state, of the Loss.
-        limits: what the implementation is not fit for, by situation.
+        moved: the state that moves.
+        limits: the reasons why the implementation is not fit, by situation.
     """
 
     def __init__(self, loss: Loss, moved: Moved, limits: Mapping[str, str]) -> None:
@@ -54,26 +54,26 @@ class MovedState:
         self._after: Tensor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy of the module takes along: no calls, whose graphs stay here."""
+        """Return the state of a copy: without the calls, because their graphs are not copied."""
         return {"loss": self.loss, "moved": self.moved, "limits": self.limits}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Start without calls."""
+        """Restore a copy, without calls."""
         self.__dict__.update(state)
         self._forget()
 
     def attach(self, module: nn.Module) -> None:
         """Register the hooks with a module."""
         module.register_forward_pre_hook(self.enter, with_kwargs=True)
-        # Also where the second run ends early, which it does by an exception.
+        # always_call: checkpointing may end the second run early, by an exception.
         module.register_forward_hook(self.leave, always_call=True)
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note the state before a call; in a second run, put back the state of the first.
+        """Save the state before a call; in a second run, restore the state of the first run.
 
         Raises:
-            RuntimeError: where the state of the first run is not known, or the implementation is
-                not fit for several processes or to be compiled.
+            RuntimeError: if the state of the first run is unknown, or the implementation is not fit
+                for several processes or for compilation.
         """
         if not (module.training or self.moved.in_evaluation):
             return
@@ -99,7 +99,7 @@ class MovedState:
             raise RuntimeError(f"{self.loss.name}: {situation} is {self.limits[situation]}")
 
     def leave(self, module: nn.Module, _args: tuple[Any, ...], out: Any) -> None:
-        """Keep the state before the call; after a second run, put back what it had moved to."""
+        """Keep the state before the call; after a second run, restore the state before that run."""
         if self._after is not None:
             getattr(module, self.moved.name).detach().copy_(self._after)
             self._after = None
@@ -114,7 +114,7 @@ class MovedState:
             self._last = None
 
     def _call_of(self, inputs: tuple[Tensor, ...]) -> Call:
-        """Return the call that had these inputs, or the nearest where they are computed anew."""
+        """Return the call with these inputs, or with the nearest ones if they were recomputed."""
         known = [call for call in (self._last, *(ref() for ref in self._calls)) if call is not None]
         alike = [call for call in known if _distance(call.inputs, inputs) < torch.inf]
         if not alike:
@@ -130,14 +130,14 @@ def _in_backward() -> bool:
 
 
 def _rows(state: Tensor, inputs: tuple[Tensor, ...]) -> Tensor | None:
-    """Return the rows of a table that a call reads, those of its labels; ``None`` for all else."""
+    """Return the rows of a table that a call reads, by its labels; ``None`` for other state."""
     if state.dim() < 2:
         return None
     return next(value for value in inputs if not value.is_floating_point()).long()
 
 
 def _distance(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> float:
-    """Return how far the floating inputs are apart; infinity where labels or shapes differ."""
+    """Return the distance of the floating inputs; infinity if labels or shapes differ."""
     total = 0.0
     for one, other in zip(a, b, strict=True):
         if one.shape != other.shape or not (one.is_floating_point() or torch.equal(one, other)):

@@ -1,4 +1,4 @@
-"""The registry: every Implementation of every Loss, entered once, beside its code."""
+"""The registry of all Losses and Implementations; each is registered once, beside its code."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,10 +38,10 @@ _implementations = dict[str, dict[str, Implementation]]()
 
 
 def register_loss(loss: Loss) -> Loss:
-    """Enter a Loss, and its reference as the first of its Implementations; return the Loss.
+    """Register a Loss, and its reference as its first Implementation; return the Loss.
 
     Raises:
-        ValueError: if there is a Loss of that name, or nothing could be built or run of this one.
+        ValueError: if there is a Loss of that name, or this one could not be built or run.
     """
     if loss.name in _losses:
         raise ValueError(f"the loss {loss.name!r} is registered already")
@@ -71,20 +71,20 @@ def register(
     sparse: bool = False,
     limits: Mapping[str, str] | None = None,
 ) -> Callable[[Builder], Builder]:
-    """Enter the decorated class, or function that returns a module, as an Implementation.
+    """Register the decorated class, or function that returns a module, as an Implementation.
 
     Args:
         loss: the name of the Loss that it computes.
-        variant: the name of the way it computes it, such as ``fused``.
+        variant: the name of the variant, such as ``fused``.
         requires: the packages, by import name, that it needs beyond torch.
         devices: the device types that it runs on.
-        dtypes: the floating dtypes that it takes.
-        compiles: whether torch.compile takes its forward, or the method that its class names as
-            ``compiled_method``, as one graph; if so its ``+compile`` variants are entered too.
-        departs: the reason why its values cannot be the Loss's; empty if they are.
+        dtypes: the floating dtypes that it accepts.
+        compiles: whether torch.compile accepts its forward, or the method that its class names as
+            ``compiled_method``, as one graph; if so its ``+compile`` variants are registered too.
+        departs: the reason why its values differ from the Loss's; empty if they are equal.
         since: the first torch release that it runs on.
-        sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
-        limits: why it is not fit for a situation of a training loop, by the situation's name in
+        sparse: whether a gradient is sparse, which only a few optimizers accept.
+        limits: the reasons why it is not fit for situations of a training loop, by their names in
             ``impls.limits.SITUATIONS``.
 
     Raises:
@@ -101,7 +101,7 @@ def register(
             _losses[loss], variant, builder, devices=devices, dtypes=dtypes, requires=requires
         )
         if isinstance(builder, type):
-            # On the class: a hook on each module would cost small batches some percents.
+            # A hook on each module would slow small batches by some percent, so the class changes.
             builder.forward = fit_for_autocast(builder.forward)  # type: ignore[attr-defined]
         entered = Implementation(
             _losses[loss],
@@ -130,7 +130,7 @@ def register(
 
 
 def losses() -> tuple[Loss, ...]:
-    """Return every Loss: the catalogue in its order, then those registered since."""
+    """Return every Loss: the catalogue in its order, then the Losses registered later."""
     return tuple(_losses.values())
 
 
@@ -138,7 +138,7 @@ def loss(name: str) -> Loss:
     """Return the Loss of that name.
 
     Raises:
-        ValueError: where there is none; the message lists those there are.
+        ValueError: if there is none; the message lists the Losses.
     """
     _variants(name)
     return _losses[name]
@@ -148,7 +148,7 @@ def implementations(loss: str) -> tuple[Implementation, ...]:
     """Return the Implementations of a Loss, the reference first.
 
     Raises:
-        ValueError: where there is no such Loss; the message lists those there are.
+        ValueError: if there is no such Loss; the message lists the Losses.
     """
     return tuple(_variants(loss).values())
 
@@ -157,7 +157,7 @@ def implementation(loss: str, variant: str) -> Implementation:
     """Return one Implementation.
 
     Raises:
-        ValueError: where there is no such Loss or variant; the message lists those there are.
+        ValueError: if there is no such Loss or variant; the message lists the choices.
     """
     variants = _variants(loss)
     if variant not in variants:
@@ -167,7 +167,7 @@ def implementation(loss: str, variant: str) -> Implementation:
 
 @contextmanager
 def all_or_nothing() -> Iterator[None]:
-    """Take back all that was registered in the block, if it raises."""
+    """Undo all registrations of the block if it raises."""
     kept_losses = dict(_losses)
     kept_variants = {name: dict(variants) for name, variants in _implementations.items()}
     try:

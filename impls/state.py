@@ -1,7 +1,7 @@
-"""The parameters and buffers that contenders share, and how a step changes them.
+"""Base classes with the parameters and buffers of the Losses, and the changes in a step.
 
-They have the names and shapes of the catalogue, and are left unset: ``Implementation.build`` fills
-them with the reference's initial state.
+The names and shapes are those of the catalogue. The values are not set here, because
+``Implementation.build`` loads the reference's initial state.
 """
 
 import math
@@ -16,7 +16,7 @@ from lossbench.impls.processes import count_processes, shard_like, sum_over_proc
 
 _MOVED_GRADIENT = "refused with a center_rate: the gradient would see the moved centres"
 MOVES_EAGERLY: Mapping[str, str] = {"compile": _MOVED_GRADIENT, "export": _MOVED_GRADIENT}
-"""The limits of a variant whose centres move where they have a rate."""
+"""The limits of a variant that moves its centres if they have a rate."""
 
 
 class ClassWeights(nn.Module):
@@ -35,7 +35,7 @@ class ArcFaceWeights(ClassWeights):
         cos_m: ``cos m``.
         sin_m: ``sin m``.
         lowest_cosine: the cosine at ``θ = π - m``; below it the guarded form leaves ``cos(θ + m)``.
-        drop: the amount that the guarded form takes off such a cosine.
+        drop: the amount that the guarded form subtracts from such a cosine.
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
@@ -69,19 +69,19 @@ class SphereFaceWeights(ClassWeights):
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
     def _anneal(self) -> Tensor:
-        """Count a call, and return its λ, without leaving the device."""
+        """Count a call and return its λ, without synchronisation of the device."""
         if _compiles_backward():
-            # Not in place: a compiled backward pass would read the counter again, one call late.
+            # A compiled backward pass reads the counter again, so it must not change in place.
             self.iteration = self.iteration + 1
         else:
-            # In place: in inference mode a new counter could never be trained with again.
+            # A new counter made in inference mode could not be used in training, so: in place.
             self.iteration += 1
-        # In float64, where the counter is exact; 0-d, so that it promotes no product.
+        # float64 represents the counter exactly; a 0-d tensor does not promote the products.
         return (self.lambda_max / (1 + 0.2 * self.iteration.double())).clamp(min=self.lambda_min)
 
 
 class ClassCenters(nn.Module):
-    """A module with one centre a class, ``centers [C, D]``."""
+    """A module with one centre per class, ``centers [C, D]``."""
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
         super().__init__()
@@ -89,10 +89,10 @@ class ClassCenters(nn.Module):
 
 
 class SparseRows(nn.Embedding):
-    """What the centres of a sparse variant are to DistributedDataParallel.
+    """A base class that tells DistributedDataParallel to expect sparse gradients.
 
-    It asks an ``nn.Embedding``, and nothing else, whether to expect sparse gradients. Of the rest
-    of that class nothing is used.
+    DistributedDataParallel asks only instances of ``nn.Embedding`` and ``nn.EmbeddingBag``. Nothing
+    else of that class is used.
     """
 
     def __init__(self) -> None:
@@ -118,16 +118,15 @@ class IslandCenters(ClassCenters):
 class ShiftingCenters(ClassCenters):
     """Class centres that a forward pass moves by the samples of all processes.
 
-    Every process must call the module as often as the others, in evaluation too where that moves
-    centres.
+    All processes must call the module equally often, in evaluation too if that moves centres.
     """
 
     _sharded: Tensor | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Remember the shards of fully_shard, which puts a copy in their place for each call.
+        """Remember the shards of fully_shard, which replaces them by a copy during each call.
 
-        What moves the copy alone is lost when its memory is freed.
+        The copy is freed after the call, so a move must change the shards too.
         """
         if name == "centers" and hasattr(value, "placements"):
             self.__dict__["_sharded"] = value
@@ -144,9 +143,9 @@ class ShiftingCenters(ClassCenters):
         """Add to the centres, times ``momentum``, ``share(n) · Σ rows`` of each class.
 
         Args:
-            rows: one a sample, ``[B, D]``.
-            labels: ``[B]``.
-            share: the factor of the sum of a class with n samples, from 0 on.
+            rows: one row per sample, ``[B, D]``.
+            labels: the labels of the samples, ``[B]``.
+            share: a function from the number n of a class's samples, 0 or more, to its factor.
             momentum: the factor of all centres.
         """
         wide = rows.to(widened(rows.dtype))
@@ -191,7 +190,7 @@ class RatedCenters(ShiftingCenters):
 
     @property
     def _centers_in_loss(self) -> Tensor:
-        # Detached as well, for callers who unfreeze every parameter of a model at once.
+        # A caller may unfreeze every parameter of a model at once, so the centres are detached too.
         return self.centers.detach() if self.center_rate else self.centers
 
     @property
@@ -199,11 +198,11 @@ class RatedCenters(ShiftingCenters):
         return self.training and self.center_rate > 0
 
     def _move_centers(self, diff: Tensor, labels: Tensor) -> None:
-        """Move each class's centre by ``rate · Σ diff / (1 + count)``, where the centres move.
+        """Move each class's centre by ``rate · Σ diff / (1 + count)``, if the centres move.
 
         Args:
-            diff: the samples less their centres, ``[B, D]``.
-            labels: ``[B]``.
+            diff: the samples minus their centres, ``[B, D]``.
+            labels: the labels of the samples, ``[B]``.
         """
         if not self._moves:
             return
@@ -232,13 +231,13 @@ class CentersAndWeights(ClassCenters):
 
 
 def refuse_to_compile(what: str) -> None:
-    """Raise, where code is compiled, since its gradient would be wrong.
+    """Raise an error in compiled code, because its gradient would be wrong.
 
-    torch 2.13 gathers centres again in the compiled backward pass, which have moved since
+    In the compiled backward pass torch 2.13 reads the centres again, after they have moved
     (pytorch #197039).
 
     Raises:
-        NotImplementedError: while torch.compile traces.
+        NotImplementedError: if torch.compile traces the call.
     """
     if torch.compiler.is_compiling():
         raise NotImplementedError(
@@ -247,7 +246,7 @@ def refuse_to_compile(what: str) -> None:
 
 
 def _counts(labels: Tensor, num_classes: int) -> Tensor:
-    """Return how often each class is there, in integers: a half precision counts to 256."""
+    """Return the number of samples of each class, in integers: bfloat16 counts only to 256."""
     ones = torch.ones_like(labels)
     return ones.new_zeros(num_classes).index_add_(0, labels, ones)
 

@@ -1,4 +1,4 @@
-"""One way to compute a Loss: what it needs, where it runs, and how it is built."""
+"""An Implementation: one way to compute a Loss, its requirements, and how it is built."""
 
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from lossbench.impls.precision import attach_fit
 from lossbench.impls.recomputation import MovedState
 
 REFERENCE = "reference"
-# The oldest that the distribution's metadata admits.
+# The oldest torch release that the distribution's metadata permits.
 OLDEST_TORCH = (2, 11)
 
 
@@ -26,16 +26,16 @@ class Implementation:
 
     Attributes:
         loss: the Loss that it computes.
-        variant: the name of the way it computes it: ``reference``, ``vectorized``, ...
+        variant: the name of the variant: ``reference``, ``vectorized``, ...
         builder: the class or function that makes the module from the Loss's arguments.
         requires: the packages, by import name, that it needs beyond torch.
         devices: the device types that it runs on.
-        dtypes: the floating dtypes that it takes.
-        departs: the reason why its values cannot be the Loss's; empty if they are.
+        dtypes: the floating dtypes that it accepts.
+        departs: the reason why its values differ from the Loss's; empty if they are equal.
         mode: the mode of torch.compile for a ``+compile`` variant; empty for any other.
         since: the first torch release that it runs on.
-        sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
-        limits: why it is not fit for a situation of a training loop, by the situation's name in
+        sparse: whether a gradient is sparse, which only a few optimizers accept.
+        limits: the reasons why it is not fit for situations of a training loop, by their names in
             ``impls.limits.SITUATIONS``; every other situation it is fit for.
     """
 
@@ -57,7 +57,7 @@ class Implementation:
         return is_compiled(self.variant)
 
     def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
-        """Return why it cannot run here on a device type in a dtype, or ``None`` where it can."""
+        """Return why it cannot run here on a device type in a dtype, or ``None`` if it can."""
         for package in self.requires:
             if importlib.util.find_spec(package) is None:
                 return f"needs the package {package}, which is not installed"
@@ -103,10 +103,10 @@ class Implementation:
         return module
 
     def verify(self) -> None:
-        """Build it once at a tiny size, and leave the random numbers of others as they were.
+        """Build it once at a tiny size, without advancing the global random generators.
 
         Raises:
-            ValueError: if its parameters and buffers are not the reference's.
+            ValueError: if its parameters or buffers differ from the reference's.
         """
         sizes = {name: n for name, n in SIZE_ARGUMENTS.items() if name in self.loss.arguments}
         with torch.random.fork_rng(devices=()):

@@ -1,1 +1,1 @@
-"""The machine: its description, its state while measuring, and the worker processes."""
+"""The machine: its description, its state during a measurement, and the worker processes."""

@@ -1,4 +1,4 @@
-"""The conditions of a measurement: what else the machine does, and how it is set."""
+"""The conditions of a measurement: the machine's other load, and its frequency settings."""
 
 import os
 import time
@@ -13,7 +13,7 @@ from lossbench.bench.machine.quotas import available_memory, read_quotas
 
 SYSTEM = Path("/sys/devices/system/cpu")
 PRESSURE = Path("/proc/pressure/memory")
-# From here on the other processes can cost a two-thread step whole slices of the scheduler.
+# With this many busy processors or more, a step of two threads can wait for other processes.
 BUSY_ELSEWHERE = 0.25
 LITTLE_MEMORY = 0.1
 HIGH_PRESSURE = 1.0
@@ -21,17 +21,17 @@ HIGH_PRESSURE = 1.0
 
 @dataclass(frozen=True)
 class Conditions:
-    """What may spoil times, as it was when a run began; empty or 0 where nothing tells.
+    """Conditions at the start of a run that can distort times; empty or 0 if unknown.
 
     Attributes:
-        load: processes that wanted to run in the minute before, on average.
-        governor: what sets the processors' frequency, ``performance`` where none varies it.
+        load: the average number of processes that were ready to run in the last minute.
+        governor: the frequency governor of the processors; ``performance`` is a constant clock.
         turbo: whether the processors may exceed their nominal frequency, ``on`` or ``off``.
-        throttles: how often the processors were slowed down for their heat since the start.
-        memory_available_bytes: what could be allocated without swapping.
+        throttles: the number of times that heat has slowed the processors down since the boot.
+        memory_available_bytes: the memory that can be allocated without swapping.
         memory_pressure: share of the last ten seconds, in %, that some process waited for memory.
-        gpu_processes: other processes that compute on the GPU.
-        held_back: how often the container has used up its processor quota since it was made.
+        gpu_processes: the number of other processes that compute on the GPU.
+        held_back: the number of times that the container has used up its processor quota.
     """
 
     load: float = 0.0
@@ -44,7 +44,7 @@ class Conditions:
     held_back: int = 0
 
     def warnings(self, cores: int) -> tuple[str, ...]:
-        """Return what spoils times on so many processors, a line each."""
+        """Return the conditions that distort times on a number of processors, one per line."""
         return tuple(self._warnings(cores))
 
     def _warnings(self, cores: int) -> Iterator[str]:
@@ -56,7 +56,7 @@ class Conditions:
         if self.governor not in ("", "performance"):
             yield f"the frequency governor is {self.governor}: the clock varies with the load"
         if self.throttles:
-            yield f"the processors were slowed down for their heat {self.throttles} times"
+            yield f"the processors were slowed down by heat {self.throttles} times"
         if self.memory_pressure > HIGH_PRESSURE:
             yield f"processes wait for memory {self.memory_pressure:.0f}% of the time"
         if 0 < self.memory_available_bytes < LITTLE_MEMORY * psutil.virtual_memory().total:
@@ -64,11 +64,11 @@ class Conditions:
         if self.gpu_processes:
             yield f"{self.gpu_processes} other processes compute on the GPU"
         if self.held_back:
-            yield f"the container was held back by its processor quota {self.held_back} times"
+            yield f"the container was throttled by its processor quota {self.held_back} times"
 
 
 def current_conditions() -> Conditions:
-    """Return the conditions of this moment."""
+    """Return the present conditions."""
     return Conditions(
         load=round(psutil.getloadavg()[0], 2),
         governor=_text(SYSTEM / "cpu0/cpufreq/scaling_governor"),
@@ -82,14 +82,14 @@ def current_conditions() -> Conditions:
 
 
 class Usage:
-    """Tells how many processors other processes keep busy, from its making on."""
+    """Measures how many processors other processes keep busy, from its creation on."""
 
     def __init__(self) -> None:
-        """Begin."""
+        """Start to measure."""
         self._start = self._now()
 
     def elsewhere(self) -> float:
-        """Return how many processors the others kept busy on average, by the system's count."""
+        """Return the average number of processors that other processes kept busy."""
         wall, busy, own = (now - then for now, then in zip(self._now(), self._start, strict=True))
         return round(max(busy - own, 0.0) / wall, 2) if wall > 0 else 0.0
 
@@ -97,7 +97,7 @@ class Usage:
     def _now() -> tuple[float, float, float]:
         times = psutil.cpu_times()
         waiting = times.idle + getattr(times, "iowait", 0.0)
-        # A guest's time is counted within the user's as well.
+        # Linux counts a guest's time in the user's time as well.
         twice = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
         return time.perf_counter(), sum(times) - waiting - twice, time.process_time()
 
@@ -133,6 +133,6 @@ def _gpu_processes() -> int:
         listed = torch.cuda.list_gpu_processes()
     except (ImportError, RuntimeError):
         return 0
-    # One line a process; without NVIDIA's management library it says so in words.
+    # One line per process; without NVIDIA's management library the text is an error message.
     lines = [line.split() for line in listed.splitlines() if line.startswith("process")]
     return sum(line[1] != str(os.getpid()) for line in lines)

@@ -22,32 +22,32 @@ PACKAGES = (
     "pytorch-metric-learning",
     "triton",
 )
-# Settings from outside that change how fast memory is got or how many threads run.
+# Variables that change how fast memory is allocated or how many threads run.
 VARIABLES = ("MALLOC_", "LD_PRELOAD", "OMP_", "MKL_", "KMP_", "GOMP_", "TORCH", "PYTORCH_", "CUDA_")
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Where and with what something was measured.
+    """The machine and the software of a measurement.
 
     Attributes:
-        machine: a name for it, by default the host's.
-        cpu: the processor's own name.
-        cores: logical processors that this process may use.
-        memory_bytes: of the machine.
-        threads: that torch computes with.
+        machine: a name for the machine, by default the host's name.
+        cpu: the model name of the processor.
+        cores: the number of logical processors that this process may use.
+        memory_bytes: the memory of the machine.
+        threads: the number of threads that torch computes with.
         affinity: the processors that this process may use, by number.
-        conditions: what else the machine did when the run began, and how it is set.
-        gpu: the CUDA device's name, or empty.
-        cuda: the CUDA version of the torch build, or empty.
-        torch: its version.
-        torch_commit: the commit of its source.
-        python: its version.
-        system: operating system and kernel.
-        commit: of this repository; empty outside a checkout.
-        dirty: whether the checkout differed from the commit in what is measured or measures.
-        packages: versions of what is installed beside torch.
-        variables: settings of the allocator and the thread pools.
+        conditions: the load and the frequency settings of the machine when the run began.
+        gpu: the name of the CUDA device; empty without one.
+        cuda: the CUDA version of the torch build; empty without CUDA.
+        torch: the version of torch.
+        torch_commit: the commit of torch's source.
+        python: the version of Python.
+        system: the operating system and its kernel.
+        commit: the commit of this repository; empty outside a checkout.
+        dirty: whether the checkout has uncommitted changes to the harness or the implementations.
+        packages: the versions of lossbench and of the installed libraries beside torch.
+        variables: the environment variables of the allocator, the thread pools, torch and CUDA.
         quota_processors: the processor time per second that the container may use; 0 for no limit.
         quota_memory_bytes: the memory that the container may use; 0 for no limit.
     """
@@ -74,11 +74,11 @@ class Environment:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What spoils the times of this environment, a line each."""
+        """The conditions that distort the times of this environment, one per line."""
         warnings = self.conditions.warnings(self.cores)
         if 0 < self.quota_processors < self.threads:
             quota = f"{self.quota_processors:g} processors are granted to {self.threads} threads"
-            warnings += (f"{quota}: the container is held back in the middle of a step",)
+            warnings += (f"{quota}: the container is throttled in the middle of a step",)
         return warnings
 
 
@@ -88,9 +88,10 @@ def current_environment(
     """Return this process's environment.
 
     Args:
-        machine: a name to go by; by default the host's.
-        threads: how many torch will compute with; by default what it has now.
-        affinity: the processors it will use; by default those that it may use now.
+        machine: a name for the machine; by default the host's name.
+        threads: the number of threads that torch will compute with; by default torch's number
+            now, within the quota.
+        affinity: the processors that it will use; by default those that it may use now.
     """
     allowed, quotas = affinity or allowed_processors(), read_quotas()
     return Environment(
@@ -135,7 +136,7 @@ def _versions() -> dict[str, str]:
 
 def _git(*arguments: str) -> str:
     if not (ROOT / ".git").exists():
-        # An installed package, or an unpacked archive, may lie inside another repository.
+        # An installed package may lie inside another repository, for which git would answer.
         return ""
     try:
         done = subprocess.run(

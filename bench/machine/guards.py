@@ -1,7 +1,7 @@
-"""Guards: the state of a process that all contenders share, looked at before and after each.
+"""Guards: compare the state that all contenders of a process share, before and after each one.
 
-A contender that leaves a thread count, a flag, a hook or a patched function behind changes what is
-measured of the others. It is refused for it, and its process is given up.
+A contender that leaves a thread count, a flag, a hook or a patched function behind distorts the
+measurements of the others. Therefore it is refused, and its process is ended.
 """
 
 import random
@@ -17,24 +17,24 @@ State = Mapping[str, Mapping[str, object]]
 
 
 class StateChanged(Exception):  # noqa: N818 - it tells what a contender did, not an error of ours
-    """A contender changed what others depend on; the message says what: ``it changed ...``."""
+    """A contender changed state that others depend on; the message names it: ``it changed ...``."""
 
 
 class Guard:
-    """Compares the state of this process with what it was when a question was asked."""
+    """Compares the state of this process with its state before a question."""
 
     def __init__(self) -> None:
         self._before: State = {}
 
     def begin(self) -> None:
-        """Take the state as it is for the one that must stay."""
+        """Remember the present state as the expected one."""
         self._before = observe()
 
     def check(self) -> None:
         """Refuse a contender that changed the state.
 
         Raises:
-            StateChanged: where the state differs; the message lists the differences.
+            StateChanged: if the state differs; the message lists the differences.
         """
         after = observe() if self._before else {}
         changed = [
@@ -50,7 +50,7 @@ class Guard:
         """Let the harness itself change the state, as torch's compiler does when it starts.
 
         Raises:
-            StateChanged: where a contender has changed it before.
+            StateChanged: if a contender has changed it before.
         """
         self.check()
         yield
@@ -59,11 +59,11 @@ class Guard:
 
 
 GUARD = Guard()
-"""The one guard of this process; it checks nothing until it has begun."""
+"""The one guard of this process; it checks nothing before its first ``begin``."""
 
 
 def observe() -> State:
-    """Return the state that the contenders of this process share: by kind, and by name."""
+    """Return the state that the contenders of this process share, by kind and name."""
     settings = {name: _value(read) for name, read in SETTINGS.items()}
     return {"": settings} | {kind: dict(read()) for kind, read in NAMED.items()}
 
@@ -72,10 +72,10 @@ def observe() -> State:
 def generators_untouched() -> Iterator[None]:
     """Refuse a contender that draws from a global random generator when it is called.
 
-    The references draw nothing then: a loss is a function of the inputs and the parameters.
+    A loss is a function of the inputs and the parameters, so no reference draws in a call.
 
     Raises:
-        StateChanged: where a global generator has moved meanwhile.
+        StateChanged: if a global generator has advanced.
     """
     before = _generators()
     yield
@@ -87,7 +87,7 @@ def generators_untouched() -> Iterator[None]:
 def _differences(
     kind: str, before: Mapping[str, object], after: Mapping[str, object]
 ) -> Iterator[str]:
-    # A name that went or came belongs to a module, or to code that the compiler made.
+    # Modules and compiled code bring new names, so only new or removed variables are changes.
     whole = kind == "the environment variable"
     for name in before.keys() | after.keys() if whole else before.keys() & after.keys():
         if before.get(name) != after.get(name):
@@ -95,7 +95,7 @@ def _differences(
 
 
 def _figures(before: object, after: object) -> str:
-    """Return the values where they are short and say something."""
+    """Return the values if they are short and readable, or nothing."""
     told = all(isinstance(value, bool | int | torch.dtype) for value in (before, after))
     return f" from {before} to {after}" if told else ""
 

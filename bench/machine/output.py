@@ -1,4 +1,4 @@
-"""What a worker prints: passed on to the standard error, up to a limit."""
+"""A worker's printed output: copied to the standard error, up to a limit."""
 
 import os
 import sys
@@ -18,18 +18,19 @@ CUT = f"a worker printed more than {PASSED_ON_BYTES // 1024} KiB; the rest is dr
 class WorkerOutput:
     """Reads a worker's standard output and standard error until both are closed.
 
-    The standard output of the command is for its own result, so all goes to the standard error.
+    The standard output of the command is for its own result, so all output of a worker goes to the
+    standard error.
     """
 
     def __init__(self, reader: Connection) -> None:
-        """Begin to read from one end of a pipe."""
+        """Start to read from one end of a pipe."""
         self._reader = reader
         self._last: deque[bytes] = deque(maxlen=KEPT_CHUNKS)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def last(self, wait_seconds: float) -> str:
-        """Return the end of what was printed, once all of it was read or the wait is over."""
+        """Return the end of the output, after all of it was read or the wait is over."""
         self._thread.join(wait_seconds)
         return b"".join(self._last).decode(errors="backslashreplace")
 
@@ -47,7 +48,7 @@ class WorkerOutput:
 
 def _pass_on(chunk: bytes) -> None:
     lines = chunk.decode(errors="backslashreplace").split("\n")
-    # The terminal may be gone, or the stream closed already.
+    # The terminal or the stream may be closed already.
     with suppress(OSError, ValueError):
         sys.stderr.write("\n".join(printable(line, CHUNK_BYTES) for line in lines))
         sys.stderr.flush()

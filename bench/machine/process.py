@@ -1,4 +1,4 @@
-"""One process of a worker, seen from the process that asks it."""
+"""The parent's side of a worker process: start it, ask it, and end it."""
 
 import itertools
 import multiprocessing
@@ -20,26 +20,26 @@ from lossbench.bench.machine.serving import WorkerSettings, serve
 
 START_SECONDS = 180.0
 CLOSING_SECONDS = 5.0
-# How often it is looked whether the process lives: one that it forked may keep its pipes open.
+# Time between two checks that the process is alive: a child of it may keep its pipes open.
 LOOK_SECONDS = 1.0
-# The variable by which everything that a worker started is known again.
+# The environment variable that marks a worker and all processes that it starts.
 MARK = "LOSSBENCH_WORKER"
 _NUMBERS = itertools.count()
 
 
 class WorkerProcess:
-    """A fresh interpreter, not a fork: torch's threads and CUDA do not survive one."""
+    """A fresh interpreter, not a fork: torch's threads and CUDA do not survive a fork."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         """Start it, and wait until it is ready.
 
         Raises:
-            Lost: where it ends before, or takes too long.
+            Lost: if it ends before it is ready, or is not ready in time.
         """
         context = multiprocessing.get_context("spawn")
         self._questions, questions = context.Pipe()
         reader, output = context.Pipe(duplex=False)
-        # A daemon, so that a parent which raises does not wait for it at its own end.
+        # A parent that raises waits at its end for all children but daemons.
         self._process = context.Process(
             target=serve, args=(settings, questions, output), daemon=True
         )
@@ -59,7 +59,7 @@ class WorkerProcess:
             raise
 
     def _start(self) -> None:
-        # It is the parent's, serves all workers, and must not carry the mark of one.
+        # The tracker belongs to the parent and serves all workers, so it starts without a mark.
         resource_tracker.ensure_running()
         os.environ[MARK] = self._mark
         try:
@@ -76,10 +76,10 @@ class WorkerProcess:
         """Return the answer to a question: a function, its arguments and its keywords.
 
         Raises:
-            Lost: where there is none.
+            Lost: if there is no answer.
         """
         with suppress(OSError):
-            # Where it has ended, receiving tells how.
+            # If the process has ended, `_receive` reports how.
             self._questions.send_bytes(pickle.dumps(question))
         reply = self._receive(timeout, f"no answer within {timeout:.0f} s")
         return cast(Reply, reply).open()
@@ -112,14 +112,14 @@ class WorkerProcess:
         return Lost("crashed", how)
 
     def close(self) -> None:
-        """Have an idle process end by itself, for it to leave nothing."""
+        """Let an idle process end by itself, so that it cleans up."""
         with suppress(OSError):
             self._questions.send_bytes(b"")
         self._process.join(CLOSING_SECONDS)
         self.end()
 
     def end(self) -> None:
-        """End the process and everything that it started, whatever it does."""
+        """Kill the process and everything that it started."""
         self._process.kill()
         self._process.join()
         _end_marked(self._mark)
@@ -136,7 +136,7 @@ def _ending(code: int | None) -> str:
 
 
 def _end_marked(mark: str) -> None:
-    """End the processes whose environment has a mark: those left behind, in any session."""
+    """Kill the processes with a mark in their environment, which a worker left behind."""
     for process in psutil.process_iter(["environ"]):
         if (process.info["environ"] or {}).get(MARK) == mark:
             with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""The limits that a container or the system sets to this process: processors and memory."""
+"""The limits of processors and memory that a container or the system sets to this process."""
 
 import os
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ import torch
 
 MEMBERSHIP = Path("/proc/self/cgroup")
 CGROUPS = Path("/sys/fs/cgroup")
-# Version 1 says "no limit" by the largest multiple of a page.
+# Version 1 writes the largest multiple of a page for "no limit".
 NO_LIMIT = 2**60
 
 
 @dataclass(frozen=True)
 class Quotas:
-    """What the control groups of this process grant it, the narrowest of each; 0 for no limit.
+    """The strictest limits of all control groups of this process; 0 for no limit.
 
     Attributes:
         processors: the processor time that it may use per second, in seconds.
-        memory_bytes: the memory that it and its neighbours in the group may use.
-        memory_room_bytes: what of this is not used yet.
-        throttled: how often the group has waited, since it was made, for its quota to be renewed.
-        oom_kills: how many processes of the group the system has ended for lack of memory.
+        memory_bytes: the memory that all processes of its group may use together.
+        memory_room_bytes: the part of this memory that is still free.
+        throttled: the number of periods in which the group has used up its processor quota.
+        oom_kills: the number of processes of the group that the system has killed for memory.
     """
 
     processors: float = 0.0
@@ -54,19 +54,19 @@ def read_quotas(membership: Path = MEMBERSHIP, root: Path = CGROUPS) -> Quotas:
 
 
 def available_memory() -> int:
-    """Return how many bytes can be allocated, by the machine and by the quota."""
+    """Return how many bytes can be allocated, within the machine's memory and the quota."""
     free, quotas = psutil.virtual_memory().available, read_quotas()
     return min(free, quotas.memory_room_bytes) if quotas.memory_bytes else free
 
 
 def default_threads() -> int:
-    """Return how many threads torch is to compute with: no more than the quota grants."""
+    """Return how many threads torch should compute with: at most the processors of the quota."""
     threads, quota = torch.get_num_threads(), read_quotas().processors
     return max(1, min(threads, int(quota))) if quota else threads
 
 
 def allowed_processors() -> tuple[int, ...]:
-    """Return the processors that this process may use, by number; all where nothing tells."""
+    """Return the numbers of the processors that this process may use; all if unknown."""
     process = psutil.Process()
     # macOS has no such call.
     if not hasattr(process, "cpu_affinity"):
@@ -79,13 +79,13 @@ def _folders(membership: Path, root: Path) -> Iterator[Path]:
     for line in _text(membership).splitlines():
         _number, controllers, path = line.split(":", 2)
         for mount in _mounts(root, controllers):
-            # In a container the path may be the host's, and only the top is there.
+            # In a container the path may be the host's, so that only the mount itself exists.
             folder = mount / path.strip("/")
             yield from (f for f in (folder, *folder.parents) if f.is_relative_to(mount))
 
 
 def _mounts(root: Path, controllers: str) -> list[Path]:
-    """Return where a hierarchy is mounted: version 2 names no controllers."""
+    """Return the folders where a hierarchy may be mounted; version 2 names no controllers."""
     if not controllers:
         return [root, root / "unified"]
     return [root / name for name in {controllers, *controllers.split(",")}]
@@ -98,7 +98,7 @@ def _processors(folder: Path) -> float:
 
 
 def _memory(folder: Path) -> tuple[int, int] | None:
-    """Return the limit of a group and what it uses, or ``None`` where it has no limit."""
+    """Return the memory limit of a group and its use, or ``None`` without a limit."""
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -110,7 +110,7 @@ def _memory(folder: Path) -> tuple[int, int] | None:
 
 
 def _used(folder: Path, used: str) -> int:
-    """Return what is used without the cache of files, which the system gives back when asked."""
+    """Return the use without the file cache, which the system frees on demand."""
     stat = folder / "memory.stat"
     cache = _count(stat, "inactive_file") or _count(stat, "total_inactive_file")
     return max(int(used) - cache, 0) if used.isdigit() else 0

@@ -1,4 +1,4 @@
-"""What a worker replies: the answer to a question, or why there is none, as text."""
+"""A worker's reply: the answer to a question, or the reason, as text, why there is none."""
 
 import pickle
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from lossbench.bench.printable import printable
 
 Failure = Literal["failed", "refused", "crashed", "oom", "timeout"]
 
-# After one of these every later call of the process fails as well.
+# After one of these errors every later CUDA call of the process fails as well.
 BROKEN_DEVICE = ("CUDA error", "device-side assert", "CUDNN_STATUS", "CUBLAS_STATUS_EXECUTION")
 OUT_OF_MEMORY = (
     *("can't allocate memory", "out of memory", "not enough memory", "bad_alloc"),
@@ -18,10 +18,10 @@ OUT_OF_MEMORY = (
 
 
 class Lost(Exception):  # noqa: N818 - what was lost is an answer, and the caller goes on
-    """What was asked of the worker gave no answer.
+    """A worker gave no answer to a question; the message is the reason.
 
     Attributes:
-        status: how it was lost.
+        status: the kind of failure.
     """
 
     def __init__(self, status: Failure, reason: str) -> None:
@@ -31,15 +31,15 @@ class Lost(Exception):  # noqa: N818 - what was lost is an answer, and the calle
 
 @dataclass(frozen=True)
 class Reply:
-    """What a worker sends back.
+    """The message that a worker sends back.
 
-    An exception itself is not sent: whether it can be pickled, unpickled or printed is up to the
-    contender that raised it.
+    An exception itself is not sent, because a contender may raise one that cannot be pickled,
+    unpickled or printed.
 
     Attributes:
-        answer: what the question gave, pickled; ``None`` where it gave nothing.
-        status: how the answer was lost.
-        reason: the type and the text of what was raised, in a line.
+        answer: the pickled return value; ``None`` if there is no answer.
+        status: the kind of failure, if there is no answer.
+        reason: the type and the text of the exception in one line, if there is no answer.
     """
 
     answer: bytes | None
@@ -50,7 +50,7 @@ class Reply:
         """Return the answer.
 
         Raises:
-            Lost: where there is none, or none that can be read.
+            Lost: if there is no answer, or it cannot be unpickled.
         """
         if self.answer is None:
             raise Lost(self.status, self.reason)
@@ -63,7 +63,7 @@ class Reply:
 def reply_to(question: bytes) -> Reply:
     """Return the reply to a pickled question: a function, its arguments, its keywords.
 
-    A change of the process's shared state is what is told, whatever else came of the question.
+    A changed state of the process is reported in place of the answer or of any exception.
     """
     reply = _answer(question)
     changed = _changed()
@@ -84,13 +84,13 @@ def _changed() -> Reply | None:
         GUARD.check()
     except (StateChanged, MemoryError) as error:
         return lost_to(error)
-    except BaseException as error:  # noqa: BLE001 - what looks at the state may be what was patched
+    except BaseException as error:  # noqa: BLE001 - the check may call a function that was patched
         return Reply(None, "refused", f"it left a process that raises {describe(error)}")
     return None
 
 
 def lost_to(error: BaseException) -> Reply:
-    """Return the reply where an exception took the answer's place."""
+    """Return the reply that reports an exception."""
     text = _text(error)
     if isinstance(error, StateChanged):
         return Reply(None, "refused", printable(text))
@@ -102,12 +102,12 @@ def lost_to(error: BaseException) -> Reply:
 
 
 def tells_of_memory(text: str) -> bool:
-    """Return whether a text is that of an allocation that was refused."""
+    """Return whether a text reports a failed allocation."""
     return any(sign in text for sign in OUT_OF_MEMORY)
 
 
 def describe(error: BaseException) -> str:
-    """Return the type of an exception and its first line, fit to be kept and printed."""
+    """Return the type of an exception and its first line, as printable text."""
     name, text = type.__dict__["__name__"].__get__(type(error)), _text(error)
     return printable(f"{name}: {_first_line(text)}" if text else name)
 

@@ -1,4 +1,4 @@
-"""Folders for the time of a run, and the removal of those that a killed run has left."""
+"""Temporary folders of a run, and the removal of folders that a killed run has left behind."""
 
 import shutil
 import tempfile
@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 PREFIX = "lossbench-"
 LOCK = ".alive"
-# A folder may be found between the making of its lock and the locking.
+# A younger folder may have a lock file that its process has not locked yet.
 YOUNG_SECONDS = 60.0
 
 
@@ -17,7 +17,7 @@ class ScratchFolder:
     """A temporary folder, locked for as long as its process lives.
 
     Attributes:
-        path: the folder.
+        path: the path of the folder.
     """
 
     def __init__(self) -> None:
@@ -27,18 +27,18 @@ class ScratchFolder:
         self._lock.acquire()
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it."""
+        """Remove the folder and its contents."""
         self._lock.release()
         self._folder.cleanup()
 
 
 def sweep_scratch_folders() -> None:
-    """Remove the folders of processes that were killed, and could not do so themselves."""
+    """Remove the folders of processes that were killed before they could remove them."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}"):
         try:
             if time.time() - lock.stat().st_mtime > YOUNG_SECONDS:
                 with FileLock(lock, timeout=0):
                     shutil.rmtree(lock.parent, ignore_errors=True)
         except (OSError, Timeout):
-            # Another process lives in it, has just removed it, or belongs to somebody else.
+            # Another process uses the folder or has just removed it, or another user owns it.
             continue

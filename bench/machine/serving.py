@@ -1,4 +1,4 @@
-"""The worker's side: a process that is set up, and then answers one question after the other."""
+"""The worker's side: set up the process, then answer one question after the other."""
 
 import ctypes
 import os
@@ -11,29 +11,30 @@ from multiprocessing.connection import Connection
 import psutil
 import torch
 
-# It replaces functions of torch when it is first imported, which no contender is to be blamed for.
+# Its first import replaces functions of torch: done here, no contender is blamed for it.
 import torch._dynamo
 
 from lossbench.bench.machine.quotas import available_memory
 from lossbench.bench.machine.replies import reply_to
 
-# Of Linux's prctl: which signal a process gets when its parent ends.
+# Linux's prctl option that sets the signal a process gets when its parent ends.
 PR_SET_PDEATHSIG = 1
 MEMORY_SHARE = 0.9
-# Large enough that torch shares the work among all of its threads.
+# Elements of an array that is large enough for torch to use all of its threads.
 PARALLEL_SIZE = 2**20
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """How a worker is set up.
+    """The settings of a worker process.
 
     Attributes:
-        threads: how many threads torch computes with.
+        threads: the number of threads that torch computes with.
         affinity: the processors that it may use, by number; empty for all.
-        memory_bytes: how much it may allocate; by default most of what is available.
+        memory_bytes: the memory that it may allocate; ``None`` for 90% of the available memory,
+            or on CUDA no limit.
         compiled: the folder of compiled code.
-        parent: the process that asks.
+        parent: the number of the process that asks.
     """
 
     threads: int
@@ -44,12 +45,12 @@ class WorkerSettings:
 
 
 def serve(settings: WorkerSettings, questions: Connection, output: Connection) -> None:
-    """Say that this process is ready, and answer questions until there are no more.
+    """Report that this process is ready, and answer questions until an empty one.
 
     Args:
-        settings: how to set this process up.
-        questions: both ways, a pickled question at a time; an empty one ends it.
-        output: the end of a pipe for what is printed.
+        settings: the settings of this process.
+        questions: the connection for pickled questions and their replies, one at a time.
+        output: the write end of a pipe for printed output.
     """
     _print_to(output)
     _prepare(settings)
@@ -59,7 +60,7 @@ def serve(settings: WorkerSettings, questions: Connection, output: Connection) -
 
 
 def _print_to(output: Connection) -> None:
-    """Have what this process and its children print, in C too, go to a pipe."""
+    """Send the printed output of this process and its children to a pipe, that of C code too."""
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)
     output.close()
@@ -67,10 +68,10 @@ def _print_to(output: Connection) -> None:
 
 def _prepare(settings: WorkerSettings) -> None:
     _die_with(settings.parent)
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of the worker.
+    # Ctrl-C reaches the whole process group, and the parent ends the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = settings.compiled
-    # The compiler deprecates parts of itself, at every compilation anew.
+    # torch's compiler warns of its own deprecated parts at every compilation.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     if settings.affinity:
         psutil.Process().cpu_affinity(list(settings.affinity))
@@ -79,20 +80,20 @@ def _prepare(settings: WorkerSettings) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Have Linux end this process with its parent, however that ends and however busy this one."""
+    """Let Linux kill this process when its parent ends, for any reason."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        # It ended before the request was made.
+        # The parent ended before the request.
         os._exit(1)
 
 
 def _cap_memory(memory_bytes: int | None) -> None:
-    """Have an allocation beyond the machine's memory refused, before the system kills for it.
+    """Refuse an allocation beyond the machine's memory, before the system kills the process.
 
-    CUDA reserves addresses far beyond what it uses, so that with it no such cap can be set: there
-    the caching allocator is held to a share of the device.
+    CUDA reserves far more addresses than it uses, so a limit of addresses would stop it: on CUDA
+    only the caching allocator is limited, to a share of the device.
     """
     if torch.cuda.is_available():
         if memory_bytes is not None:
@@ -100,20 +101,20 @@ def _cap_memory(memory_bytes: int | None) -> None:
             torch.cuda.set_per_process_memory_fraction(min(memory_bytes / total, 1.0))
         return
     if sys.platform != "linux":
-        # macOS takes such a limit and does not hold to it.
+        # macOS accepts such a limit and ignores it.
         return
     _limit_addresses(memory_bytes)
 
 
 def _limit_addresses(memory_bytes: int | None) -> None:
-    """Limit the address space to what is in use and what may be allocated.
+    """Limit the address space to the addresses in use and the memory that may be allocated.
 
-    The hard limit stays as it is, and so does a limit of the user's own that is lower.
+    The hard limit stays unchanged, and so does a lower limit of the user.
     """
     import resource
 
-    # What the harness itself takes is to lie beneath the limit, and not to be refused by it: the
-    # stacks of threads, and the libraries that its statistics load.
+    # The harness's own addresses, for the stacks of threads and the libraries of its statistics,
+    # must be in use before the limit is computed; otherwise they count as the contender's.
     import scipy.stats  # noqa: F401
 
     torch.ones(PARALLEL_SIZE).exp_()

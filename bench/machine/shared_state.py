@@ -1,4 +1,4 @@
-"""What a process has of which there is one for all: settings, hooks, variables, functions."""
+"""The global state of a process, which all contenders share: settings, hooks, functions."""
 
 import functools
 import gc
@@ -24,10 +24,10 @@ from torch.utils import deterministic
 
 from lossbench.bench.machine.quotas import allowed_processors
 
-# Below the smallest normal number: 0 where denormal numbers are flushed.
+# A denormal number: it becomes 0 if denormal numbers are flushed.
 DENORMAL = 2.0**-1060
 ALARMS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-# What the harness and the contenders call while one is judged or timed.
+# Modules and classes with the functions that are called while a contender is checked or timed.
 CALLED = (
     *(gc, math, os, random, signal, time, timeit, timeit.Timer, warnings),
     *(torch, torch.Tensor, torch.autograd, torch.cuda, torch.linalg, torch.nn, torch.nn.Module),
@@ -47,26 +47,26 @@ def _denormal() -> bool:
 
 
 def _is_general(_action: object, text: object, kind: Any, module: object, line: int) -> bool:
-    """Return whether a filter is about all warnings of a kind that Python or torch itself has.
+    """Return whether a filter applies to all warnings of a category of Python or torch.
 
-    Packages set others for themselves when they are imported.
+    Packages add other filters, for their own warnings, when they are imported.
     """
     return text is None and module is None and not line and kind.__module__ in ("builtins", "torch")
 
 
 def _attribute(owner: object, name: str) -> Callable[[], Any]:
-    """Return a reader of an attribute that torch's types do not tell of."""
+    """Return a reader of an attribute that torch's type stubs do not declare."""
     return lambda: attrgetter(name)(owner)
 
 
 def _cuda(read: Callable[[], object]) -> object:
-    """Return what CUDA says, where it has started: asking would start it."""
+    """Return a value that is read from CUDA, ``None`` before CUDA starts: a read would start it."""
     started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return read() if started else None
 
 
 def _precision(name: str) -> str:
-    """Return the precision of products; that which was never set is the full one."""
+    """Return the precision of products; torch's ``none`` means that it is the full one."""
     return "ieee" if name == "none" else name
 
 
@@ -132,22 +132,22 @@ SETTINGS: Mapping[str, Callable[[], object]] = {
     "the switch interval": sys.getswitchinterval,
     "the garbage collector": lambda: (gc.isenabled(), gc.get_threshold(), gc.get_debug()),
 }
-"""Reads each setting that there is one of, by what it is called in a reason."""
+"""The functions that read each global setting, by its name in a reason."""
 
 
 def _hooks() -> Iterator[tuple[str, object]]:
-    """Yield the hooks that every module has."""
+    """Yield the global hooks, which all modules share."""
     for name, value in vars(module_hooks).items():
         if name.startswith("_global_"):
             yield name, list(value.items()) if isinstance(value, dict) else value
 
 
 def _functions() -> Iterator[tuple[str, object]]:
-    """Yield functions and classes by place: a patched one is another object, or has other code."""
+    """Yield functions and classes by name; a patched one is another object or has other code."""
     own = [module for name, module in list(sys.modules.items()) if name.startswith(OWN)]
     classes = [value for module in own for value in vars(module).values() if _of(module, value)]
     for space in (*CALLED, *own, *classes):
-        # A class stands in one module, and its name alone would not tell it from another's.
+        # Two modules may have classes of one name, so a class is named with its module.
         place = f"{space.__module__}.{space.__qualname__}" if _is_class(space) else space.__name__
         for name, value in list(vars(space).items()):
             if isinstance(value, FUNCTIONS):
@@ -168,4 +168,4 @@ NAMED: Mapping[str, Callable[[], Iterable[tuple[str, object]]]] = {
     "torch's": _hooks,
     "the function": _functions,
 }
-"""Reads what there is several of, by kind: pairs of a name and a value."""
+"""The functions that read all state of a kind, by kind: each gives pairs of name and value."""

@@ -1,4 +1,4 @@
-"""A process that measures, and is replaced when it dies, hangs, fails or was changed."""
+"""A worker: a process that measures, replaced if it dies, hangs, fails or changes its state."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ SILENT_TRACKER = "ignore::UserWarning:multiprocessing.resource_tracker"
 
 
 class Worker:
-    """One process, asked one thing at a time; started when it is first asked."""
+    """A process that answers one question at a time; the first question starts it."""
 
     def __init__(
         self,
@@ -31,41 +31,42 @@ class Worker:
         memory_bytes: int | None = None,
         compiled: Path | None = None,
     ) -> None:
-        """Set how the process is to be.
+        """Set the settings of the process.
 
         Args:
-            threads: how many threads torch computes with.
+            threads: the number of threads that torch computes with.
             affinity: the processors that it may use, by number; by default all.
-            memory_bytes: how much it may allocate; by default most of what is available.
-            compiled: the folder of compiled code; by default one of its own, so that each first
-                compilation is a cold one, whatever ran here before.
+            memory_bytes: the memory that it may allocate; by default 90% of the available memory,
+                or on CUDA no limit.
+            compiled: the folder of compiled code; by default a new one, so that every first
+                compilation is cold.
         """
         self._own = None if compiled else ScratchFolder()
         folder = compiled or (self._own.path if self._own else "")
         self._settings = WorkerSettings(threads, affinity, memory_bytes, str(folder), os.getpid())
-        # The compiler's semaphores outlive a worker that is ended; Python clears them away, and
-        # would tell of it when the parent ends.
+        # The compiler's semaphores outlive a killed worker; Python removes them when the parent
+        # ends, and would print a warning.
         os.environ.setdefault("PYTHONWARNINGS", SILENT_TRACKER)
-        # torch warns of each buffer that a profile sees released and did not see allocated.
+        # torch warns of each buffer that was allocated before a profile and released within it.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         self._process: WorkerProcess | None = None
         self._asked = False
 
     def ask(self, timeout: float, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what a function of a module gives in the worker.
+        """Call a function of a module in the worker, and return its value.
 
         Raises:
-            Lost: where it raises, dies, changes the process, or gives no answer within ``timeout``
-                seconds. All but a lack of memory costs the process.
+            Lost: if the function raises, kills or changes the process, or gives no answer within
+                ``timeout`` seconds. The process is then ended, except after a lack of memory.
         """
         process = self._process = self._process or WorkerProcess(self._settings)
         self._asked = True
-        # What another process of this command loads must not be missing in this one.
+        # The worker needs the contenders from outside that this command has loaded until now.
         asked = (loaded(), question, args, kwargs)
         try:
             answer = process.ask(timeout, (_answer, asked, {}))
         except Lost as lost:
-            # What raised may have been interrupted anywhere; an allocation is refused as a whole.
+            # An exception may leave any state half changed; a refused allocation changes nothing.
             if lost.status != "oom" or not process.alive:
                 self._process = None
                 process.end()
@@ -75,7 +76,7 @@ class Worker:
         return cast(T, answer)
 
     def close(self) -> None:
-        """End the process, whatever it does: an idle one by itself, for it to leave nothing."""
+        """End the process: kill a busy one, and let an idle one end by itself and clean up."""
         process, self._process = self._process, None
         if process and self._asked:
             process.end()
@@ -88,8 +89,8 @@ class Worker:
 def _answer(
     origins: Iterable[Origin], question: Callable[..., T], args: Any, kwargs: Mapping[str, Any]
 ) -> T:
-    """Return the answer to a question, with the same outside contenders as in the parent."""
-    # The parent has shown what they print while they are imported.
+    """Return the answer to a question, with the parent's contenders from outside registered."""
+    # The parent has shown already what they print while they are imported.
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
         register_again(origins)
     return question(*args, **kwargs)

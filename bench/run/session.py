@@ -52,14 +52,14 @@ def run(folder: Path, plan: RunPlan, watcher: RunWatcher) -> None:
 
 
 class Session:
-    """Measures Cases in worker processes, and ends them on exit."""
+    """Measures Cases in worker processes, and ends the processes on exit."""
 
     def __init__(self, plan: RunPlan, watcher: RunWatcher) -> None:
         """Prepare to measure with the settings of a plan, and report to a watcher."""
         self.plan = plan
         self.watcher = watcher
         self.environment = current_environment(plan.machine, plan.threads, plan.affinity)
-        # All workers share it, so those that sample find the code that the judge compiled.
+        # The judge compiles the code; workers that share its folder time it without compiling.
         self._compiled = ScratchFolder()
         self.judge = self._worker()
         self._ceilings: dict[tuple[str, str], Ceilings] = {}
@@ -75,13 +75,13 @@ class Session:
         except Lost as lost:
             self.__exit__()
             raise UsageError(
-                f"no worker can measure here: {lost}; expected room for torch within `ulimit -v` "
+                f"no worker can measure here: {lost}; expected memory for torch within `ulimit -v` "
                 "and --memory"
             ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the worker."""
+        """End the worker, and remove the folder of compiled code."""
         self.judge.close()
         self._compiled.remove()
 
@@ -97,8 +97,8 @@ class Session:
         """Yield a Record of each variant of a Case, first of the variants that cannot be timed.
 
         Args:
-            case: case to measure in.
-            variants: names of the variants to measure.
+            case: the Case to measure in.
+            variants: the names of the variants to measure.
             baseline: whether the reference can be timed, although it is not among the variants.
         """
         judged: dict[str, Judgement] = {}
@@ -195,6 +195,6 @@ class Session:
 
 
 def _seen(found: Judgement | Times) -> dict[str, Any]:
-    """Return the measurements, by the names of the Record's fields."""
+    """Return the measurements by the names of the Record's fields."""
     names = {field.name for field in fields(found)} - {"status", "reason"}
     return {name: getattr(found, name) for name in names}

@@ -1,1 +1,1 @@
-"""Contenders with a backward of their own, in the memory and the passes that they need."""
+"""Implementations with backward passes of their own, to save memory and passes over data."""

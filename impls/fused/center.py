@@ -1,6 +1,7 @@
-"""The centre losses that take each sample to its own centre: a gather, and autograd's scatter.
+"""The centre losses of each sample and its own centre: a gather, and autograd's scatter.
 
-A gather, a difference and a sum have no intermediate that a backward pass of ours would save.
+The backward pass is autograd's, because our own could not save memory over a gather, a difference
+and a sum.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from lossbench.impls.state import MOVES_EAGERLY, ClassCenters, RatedCenters, Spa
 
 
 def _sparse_limits(when: str = "") -> Mapping[str, str]:
-    """Return what a sparse gradient is not fit for, under a condition that begins with a space."""
+    """Return the limits of a sparse gradient, under a condition that begins with a space."""
     return {
         "optimizers": f"its gradient is sparse{when}, as that of nn.Embedding(sparse=True): SGD "
         "without weight decay, Adagrad and SparseAdam take it; others and clip_grad_norm_ do not",
@@ -48,7 +49,7 @@ class _Center(RatedCenters):
     sparse = False
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
-        """Return the loss, having moved the centres where they have a rate."""
+        """Return the loss, and move the centres if they have a rate."""
         chosen = F.embedding(labels, self._centers_in_loss, sparse=self.sparse)
         loss = F.mse_loss(_wide(embeddings), _wide(chosen), reduction="sum") / 2
         if self._moves:

@@ -1,4 +1,4 @@
-"""Every sample against the centre of every label in the batch, as products over ``[B, U]``."""
+"""The centre loss over all pairs of a sample and a label, with products ``[B, U]``."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ COMPILED = "refused: the gradient would see the moved centres; 'vectorized' is n
 
 @register("center_all_pairs", "fused", limits={"compile": COMPILED, "export": COMPILED})
 class CenterAllPairs(AveragingCenters):
-    """One column a distinct label, weighted by its count; own centres apart.
+    """One column per distinct label, weighted by its count; the own centres separately.
 
-    The expanded square cancels where a sample lies on a centre, and training draws each to its
-    own: those ``B`` distances are taken by the difference. So are all of few features, where a
-    sample comes close to any centre.
+    The expanded square loses digits if a sample lies close to a centre. Training draws each sample
+    to its own centre, so those ``B`` distances are computed from the difference. With few features
+    a sample comes close to any centre, so all distances are.
     """
 
     @without_autocast
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
-        """Return the loss, having moved the centres."""
+        """Return the loss, and move the centres."""
         refuse_to_compile("the variant 'fused' of center_all_pairs")
         distinct, places, counts = _columns(labels)
         chosen = self.centers.index_select(0, distinct)
@@ -40,9 +40,9 @@ class CenterAllPairs(AveragingCenters):
 
 
 def _columns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return distinct labels ``[U]``, each sample's place among them, and their counts.
+    """Return distinct labels ``[U]``, each sample's index among them, and their counts.
 
-    How many they are is read on the CPU alone; elsewhere that would wait for the device, and
+    Reading their number would wait for the device, so it is read on the CPU only; on other devices
     each sample is a column.
     """
     if not labels.is_cpu:
@@ -71,7 +71,7 @@ class _AllPairs(torch.autograd.Function):
         shifted_x, shifted_centers, own_diff = _differences(x, chosen, places, wide)
         distances = _distances(shifted_x, shifted_centers)
         own = own_diff.square().sum(1).add_(ADDED_SQUARE).sqrt_()
-        # Infinite, so that its inverse is no part of the products.
+        # An infinite distance has inverse 0, so it adds nothing to the products.
         inverse = distances.masked_fill_(is_own, torch.inf).reciprocal()
         weights = counts.to(wide)
         own_counts = is_own.to(wide) @ weights
@@ -103,9 +103,9 @@ class _AllPairs(torch.autograd.Function):
 def _differences(
     x: Tensor, chosen: Tensor, places: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return samples and centres less the centres' mean, and each sample less its own centre.
+    """Return samples and centres minus the centres' mean, and each sample minus its own centre.
 
-    Distances do not change with a common shift; what is lost to cancellation does.
+    A common shift does not change the distances, and reduces the digits lost to cancellation.
     """
     wide = chosen.to(dtype)
     shift = wide.mean(0)

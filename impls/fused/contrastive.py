@@ -1,4 +1,4 @@
-"""The contrastive losses: one pass over the differences, one factor a distance for the gradient."""
+"""The contrastive losses: one pass over the differences, one gradient factor per distance."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class _Contrastive(nn.Module):
 
 @register("contrastive_whole_batch", "fused", compiles=True)
 class ContrastiveWholeBatch(_Contrastive):
-    """One norm over the batch and the mean of the labels, in which the loss is linear."""
+    """One norm over the batch; the loss is linear in the labels, so their mean is enough."""
 
     @without_autocast
     def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
@@ -31,7 +31,7 @@ class ContrastiveWholeBatch(_Contrastive):
 
 @register("contrastive", "fused", compiles=True)
 class Contrastive(_Contrastive):
-    """One norm a pair."""
+    """One norm per pair."""
 
     @without_autocast
     def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
@@ -43,7 +43,7 @@ class Contrastive(_Contrastive):
 class _PairLoss(torch.autograd.Function):
     """``mean ½ (s d² + (1 - s) max(0, m - d)²)`` over distances ``d [B, 1]``, or ``[1, 1]``.
 
-    Its derivative is ``(s - (1 - s) max(0, m - d) / d) (x0 - x1)``, taken as 0 where ``d`` is.
+    Its derivative is ``(s - (1 - s) max(0, m - d) / d) (x0 - x1)``, and 0 if ``d`` is 0.
     """
 
     @staticmethod
@@ -54,10 +54,10 @@ class _PairLoss(torch.autograd.Function):
         diff = x0.to(wide) - x1.to(wide)
         distance = torch.linalg.vector_norm(diff, dim=1, keepdim=True)
         if whole_batch:
-            # A norm of norms: over 100,000 elements at once one is off by several roundings.
+            # One norm over 100,000 elements is wrong by several roundings; a norm of norms is not.
             distance = torch.linalg.vector_norm(distance, dim=0, keepdim=True)
         shortfall = (margin - distance).clamp_(min=0)
-        # The inputs too, for a second derivative to be refused wherever it would pass through them.
+        # The inputs are saved so that a second derivative by them raises an error.
         ctx.save_for_backward(diff, distance, shortfall, share, x0, x1)
         loss = torch.lerp(shortfall.square(), distance.square(), share).mean()
         return loss / 2

@@ -1,4 +1,4 @@
-"""Distances that need only the rows and their own result for the gradient."""
+"""Distances that save only the rows and their own result for the backward pass."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class PairwiseDistance(nn.Module):
 
 @register("pairwise_squared_distance", "fused", compiles=True)
 class PairwiseSquaredDistance(nn.Module):
-    """The expanded square, unclamped; nothing is kept but the rows."""
+    """The expanded square, unclamped; only the rows are saved for the backward pass."""
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return squared ``distances [M, N]``."""
@@ -33,7 +33,7 @@ class PairwiseSquaredDistance(nn.Module):
 
 @register("vector_distance", "fused", compiles=True)
 class VectorDistance(nn.Module):
-    """The norm of the rows' norms; one factor for the gradient, which is 0 at 0."""
+    """The norm of the rows' norms; the gradient is one factor, and 0 at 0."""
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return the one distance, 0-d."""
@@ -41,7 +41,7 @@ class VectorDistance(nn.Module):
 
 
 def _applied(function: type[torch.autograd.Function], a: Tensor, b: Tensor) -> Distances:
-    """Return what a Function of the rows gives, computed wide."""
+    """Return the result of a Function of the rows, computed wide."""
     wide = widened(a.dtype)
     distances: Tensor = function.apply(a.to(wide), b.to(wide))  # type: ignore[no-untyped-call]
     return Distances(distances)
@@ -49,14 +49,14 @@ def _applied(function: type[torch.autograd.Function], a: Tensor, b: Tensor) -> D
 
 def _expanded_squares(a: Tensor, b: Tensor) -> Tensor:
     squared = (a * a).sum(1, keepdim=True) + (b * b).sum(1)
-    # In place, where autocast leaves a product alone.
+    # Autocast does not lower a product in place.
     return add_product(squared, a, b.t(), alpha=-2)
 
 
 def _pulls(
     ctx: Any, a: Tensor, b: Tensor, pull: Tensor, scale: float
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients ``scale Σ_j p_ij (a_i - b_j)`` to ``a``, and the like to ``b``."""
+    """Return the gradient ``scale Σ_j p_ij (a_i - b_j)`` to ``a``, and that to ``b``."""
     grad_a = grad_b = None
     if ctx.needs_input_grad[0]:
         total = a * pull.sum(1, keepdim=True)
@@ -81,7 +81,7 @@ class _Distance(torch.autograd.Function):
     @differentiable_once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, b, distances = ctx.saved_tensors
-        # A clamped distance counts as infinite, which leaves its pair no pull.
+        # A clamped distance has no gradient, so it is replaced by infinity, with inverse 0.
         divisor = torch.threshold(distances, CLAMPED_DISTANCE, torch.inf)
         return _pulls(ctx, a, b, torch.div(grad, divisor, out=divisor), 1)
 
@@ -104,7 +104,7 @@ class _VectorDistance(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         diff = a - b
         distance: Tensor = torch.linalg.vector_norm(torch.linalg.vector_norm(diff, dim=-1))
-        # The inputs too, for a second derivative to be refused wherever it would pass through them.
+        # The inputs are saved so that a second derivative by them raises an error.
         ctx.save_for_backward(diff, distance, a, b)
         return distance
 

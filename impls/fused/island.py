@@ -11,15 +11,15 @@ from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.registry import register
 from lossbench.impls.state import IslandCenters
 
-# Centres are read in slices that stay in the cache from one operator to the next.
+# A slice of centres stays in the cache from one operator to the next.
 SLICE_ELEMENTS = 2**18
-# Products add up one by one: over more rows their sums would lose digits.
+# A matrix product adds its terms one by one, so sums over more rows would lose digits.
 SLICE_ROWS = 2**9
 
 
 @register("island", "fused", compiles=True)
 class Island(IslandCenters):
-    """One reading of the centres forward; one reading and one writing for their gradient.
+    """One read of the centres in the forward pass; one read and one write for their gradient.
 
     ``Σ_{j<k} (cos(c_j, c_k) + 1) = (‖s‖² - C) / 2 + C (C - 1) / 2`` with ``s = Σ_j ĉ_j``, and its
     derivative by ``c_j`` is ``(s - (ĉ_j · s) ĉ_j) / ‖c_j‖``.
@@ -64,16 +64,16 @@ class _Island(torch.autograd.Function):
         grad_centers = None
         if ctx.needs_input_grad[1]:
             grad = _spread(centers, inverse, unit_sum, grad_loss * pair_weight)
-            # Without a factor: with one, index_add goes through the rows one by one.
+            # With a factor, index_add would process the rows one by one.
             grad_centers = grad.index_add_(0, labels, pull.neg()).to(centers.dtype)
         return grad_x, grad_centers, None, None, None
 
 
 def _slice_rows(centers: Tensor) -> int:
-    """Return how many centres a slice has."""
+    """Return the number of centres of a slice."""
     count, dim = centers.shape
     if torch.compiler.is_compiling():
-        # The compiler has its own tiles, and would unroll these.
+        # The compiler makes its own tiles, and would unroll a loop over slices.
         return count
     return min(max(1, SLICE_ELEMENTS // dim), SLICE_ROWS)
 

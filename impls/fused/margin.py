@@ -1,4 +1,4 @@
-"""SphereFace and ArcFace: the margin and its derivative at the ``B`` target cosines, no others."""
+"""SphereFace and ArcFace: the margin and its derivative at the ``B`` target cosines only."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 @register("sphereface", "fused", compiles=True)
 class SphereFace(SphereFaceWeights):
-    """The target's cosine gives way to its blend with ψ, times the embedding's length."""
+    """Replace the target's cosine by its blend with ψ, times the embedding's length."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having advanced the annealing, and no logits."""
@@ -44,7 +44,7 @@ def _slope_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
 
 @register("arcface", "fused", compiles=True)
 class ArcFace(ArcFaceWeights):
-    """The target's cosine gives way to ``cos(θ + m)``."""
+    """Replace the target's cosine by ``cos(θ + m)``."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, and no logits."""
@@ -56,7 +56,7 @@ class ArcFace(ArcFaceWeights):
         """Return ``cos(θ + m)`` of the target cosines ``[B, 1]``."""
         square = 1 - cosine.square()
         sine = square.clamp(min=LEAST_SQUARED_SINE).sqrt_()
-        # Where the sine is clamped it has no slope.
+        # A clamped sine has slope 0.
         cotangent = (cosine / sine).masked_fill_(square < LEAST_SQUARED_SINE, 0)
         slope = cotangent.mul_(self.sin_m).add_(self.cos_m)
         return Margin(cosine * self.cos_m - sine * self.sin_m, slope)

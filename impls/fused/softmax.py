@@ -1,4 +1,4 @@
-"""Softmax, modified softmax and NormFace, which differ in their Head alone."""
+"""Softmax, modified softmax and NormFace: one cross-entropy, with different Heads."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Softmax and a centre loss side by side: the tiled cross-entropy, and one gather of centres."""
+"""Sums of softmax and a centre loss: the tiled cross-entropy, and one gather of centres."""
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
 
 @register("softmax_center", "fused", compiles=True, limits=MOVES_EAGERLY)
 class SoftmaxCenter(RatedCentersAndWeights):
-    """The two sums; centres with a rate of their own move by one scatter."""
+    """The two sums; centres with a rate move by one scatter."""
 
     head = Head(mean=False)
 

@@ -12,11 +12,11 @@ from lossbench.impls.registry import register
 
 
 class _WeightedTriplet(Precomputed):
-    """The gradient is made along with the loss, and alone is kept.
+    """The forward pass computes the gradient too, and keeps nothing else.
 
     Attributes:
         epsilon: the number added to the sums of the weights.
-        shifted: whether the closest negative's distance is taken off before the exponential.
+        shifted: true if the closest negative's distance is subtracted before the exponential.
     """
 
     epsilon: float
@@ -27,7 +27,7 @@ class _WeightedTriplet(Precomputed):
         self.normalize = normalize
 
     def evaluate(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Evaluated:
-        """Evaluate the rows, or their directions."""
+        """Evaluate the rows, normalised if the module normalises."""
         if not self.normalize:
             return self._weighted(x, labels, wants_gradient)
         lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
@@ -36,13 +36,14 @@ class _WeightedTriplet(Precomputed):
         result = self._weighted(unit, labels, wants_gradient)
         if result.gradient is None:
             return result
-        # A row of zeros has no direction, and its length no gradient.
+        # The length of a row of zeros has no gradient.
         radial = x / lengths.masked_fill(lengths == 0, 1)
         along = (unit * result.gradient).sum(1, keepdim=True)
         return result._replace(gradient=(result.gradient - radial * along) / divisor)
 
     def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Evaluated:
-        # Compiled, a pass over all pairs costs little, and a loop over blocks minutes of compiling.
+        # In compiled code a pass over all pairs is cheap, and a loop over blocks takes minutes to
+        # compile.
         at_once = torch.compiler.is_compiling()
         if not at_once and not self.shifted and has_bands(labels):
             return unshifted_triplet(x, labels, epsilon=self.epsilon, wants_gradient=wants_gradient)

@@ -1,1 +1,1 @@
-"""Contenders that other libraries compute, one file a library, imported where it is built."""
+"""Contenders from other libraries, one file per library, imported when one is built."""

@@ -11,7 +11,7 @@ from lossbench.impls.state import ClassWeights
 
 
 class LigerCrossEntropy(ClassWeights):
-    """Chunks of the batch, whose gradients are made in the forward pass: backward runs once."""
+    """Chunks of the batch; the forward pass makes their gradients, so backward runs only once."""
 
     def __init__(self, num_classes: int, embedding_dim: int, criterion: Any) -> None:
         super().__init__(num_classes, embedding_dim)
@@ -20,12 +20,12 @@ class LigerCrossEntropy(ClassWeights):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss; the logits are never formed at once."""
         if torch.is_grad_enabled() and not embeddings.requires_grad:
-            # The kernel makes the weights' gradient only where the embeddings have one.
+            # The kernel computes the weights' gradient only if the embeddings require one.
             embeddings = embeddings.detach().requires_grad_()
         return LossAndLogits(self.criterion(self.weight.t(), embeddings, labels.long()), None)
 
 
-# Its kernel computes in float32, whatever the inputs' dtype.
+# Its kernel computes in float32 for inputs of any dtype, so float64 is left out.
 @register(
     "softmax",
     "liger",

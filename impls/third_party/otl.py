@@ -17,13 +17,13 @@ class BatchHard(nn.Module):
         self.margin = margin
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
-        """Return the loss; the library keeps its distances to itself."""
+        """Return the loss; the library does not return its distances."""
         return LossAndCorrect(self.function(labels, embeddings, margin=self.margin), None)
 
 
 @register("triplet_batch_hard", "otl", requires=("online_triplet_loss",))
 def triplet_batch_hard(margin: float) -> nn.Module:
-    """``batch_hard_triplet_loss``, in which a class of one sample has its positive at 0."""
+    """``batch_hard_triplet_loss``; the only sample of a class has its positive at distance 0."""
     from online_triplet_loss.losses import batch_hard_triplet_loss
 
     return BatchHard(batch_hard_triplet_loss, margin)

@@ -1,7 +1,7 @@
-"""pytorch-metric-learning 2.9.0: its losses, with the arguments that make them the documents'.
+"""pytorch-metric-learning 2.9.0: its losses, with arguments that make them equal the documents'.
 
-By default it normalises embeddings and averages over the terms that are not zero; both are undone
-here wherever the Loss does neither. Its statistics are off by default and stay so.
+By default it normalises embeddings and averages over the terms that are not zero; both are turned
+off here if the Loss does neither. Its statistics are off by default and stay off.
 """
 
 import math
@@ -21,7 +21,7 @@ ALL_BUT_BFLOAT16 = (torch.float16, torch.float32, torch.float64)
 
 
 class Classifier(ClassWeights):
-    """A loss of the library over class weights, computed with this module's.
+    """A loss of the library over class weights, computed with this module's weights.
 
     The library keeps its weights as a parameter ``W [D, C]``: here it is taken away, and the
     library sees ``weight`` under that name. It is held in a tuple, so as to be no submodule, and is
@@ -34,15 +34,16 @@ class Classifier(ClassWeights):
         self._criterion = (criterion,)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss; the library keeps its logits to itself."""
+        """Return the loss; the library does not return its logits."""
         (criterion,) = self._criterion
-        # At each call, for whoever replaces the parameter; past Module, which would register it.
+        # A user may replace the parameter, so it is set at each call; nn.Module's own method would
+        # register it.
         object.__setattr__(criterion, "W", self.weight)
         return LossAndLogits(criterion(embeddings, labels.long()), None)
 
 
 class AnnealedClassifier(Classifier):
-    """A classifier that counts its calls as SphereFace does, and makes no use of the count."""
+    """A classifier that counts its calls as SphereFace does, but does not use the count."""
 
     iteration: Tensor
 
@@ -51,12 +52,12 @@ class AnnealedClassifier(Classifier):
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss, having counted the call."""
+        """Return the loss, and count the call."""
         self.iteration += 1
         return super().forward(embeddings, labels)
 
 
-# Not in float64, where it would show that the library divides by ‖w‖ and not by ‖w‖ + 1e-7.
+# The library divides by ‖w‖ and not by ‖w‖ + 1e-7, a difference that float64 shows.
 @register(
     "modified_softmax",
     "pml",
@@ -80,7 +81,7 @@ def modified_softmax(num_classes: int, embedding_dim: int) -> nn.Module:
 
 @register("normface", "pml", requires=REQUIRES)
 def normface(num_classes: int, embedding_dim: int, scale: float) -> nn.Module:
-    """``NormalizedSoftmaxLoss``, whose temperature is 1 / s."""
+    """``NormalizedSoftmaxLoss`` with temperature 1 / s."""
     from pytorch_metric_learning.losses import NormalizedSoftmaxLoss
 
     temperature = 1 / scale if scale else math.inf
@@ -105,12 +106,12 @@ def sphereface(
     lambda_max: float,  # noqa: ARG001
     gamma: float,
 ) -> nn.Module:
-    """``SphereFaceLoss`` of scale 1, which leaves the embeddings' length as it is.
+    """``SphereFaceLoss`` with scale 1, which keeps the embeddings' length.
 
-    It takes no account of the λ, as its ``departs`` says, and refuses what else it has not.
+    It ignores ``lambda_min`` and ``lambda_max``, as its ``departs`` says.
 
     Raises:
-        ValueError: where an argument asks for what the library has not.
+        ValueError: if ``margin`` or ``gamma`` has a value that the library does not support.
     """
     import warnings
 
@@ -121,7 +122,7 @@ def sphereface(
             f"sphereface: pml takes a margin from 1 to 5 and gamma 0, got {margin} and {gamma}"
         )
     with warnings.catch_warnings():
-        # NumPy's, of the tensors that the library hands to SciPy's binomials.
+        # NumPy warns of the tensors that the library passes to SciPy's binomials.
         warnings.simplefilter("ignore", DeprecationWarning)
         criterion = SphereFaceLoss(
             num_classes, embedding_dim, margin=margin, scale=1, weight_init_func=nn.init.zeros_
@@ -137,11 +138,11 @@ def sphereface(
     departs="has the guard that the document comments out: equal up to θ = π - m, not beyond",
 )
 def arcface(num_classes: int, embedding_dim: int, scale: float, margin: float) -> nn.Module:
-    """``ArcFaceLoss``, whose margin is in degrees.
+    """``ArcFaceLoss``, with its margin in degrees.
 
-    Its arccos has no gradient at a cosine of ±1: one sample whose cosine to its class's weight
-    rounds to 1, as training brings about in two dimensions, turns all of its embedding's and its
-    class's gradients into NaN.
+    Its arccos has no gradient at a cosine of ±1. If one sample's cosine to the weight of its class
+    rounds to 1, which happens when training in two dimensions, the gradients of its embedding and
+    of its class become NaN.
     """
     from pytorch_metric_learning.losses import ArcFaceLoss
 
@@ -156,7 +157,7 @@ def arcface(num_classes: int, embedding_dim: int, scale: float, margin: float) -
 
 
 class MinedTriplets(nn.Module):
-    """The miner's triplets under the criterion, every anchor counting alike."""
+    """The criterion over the miner's triplets, with equal weight for each anchor."""
 
     def __init__(self, miner: Any, criterion: Any) -> None:
         super().__init__()
@@ -164,7 +165,7 @@ class MinedTriplets(nn.Module):
         self.criterion = criterion
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
-        """Return the loss; the miner keeps its distances to itself."""
+        """Return the loss; the miner does not return its distances."""
         labels = labels.long()
         triplets = self.miner(embeddings, labels)
         return LossAndCorrect(self.criterion(embeddings, labels, triplets), None)
@@ -180,8 +181,8 @@ class MinedTriplets(nn.Module):
 def triplet_batch_hard(margin: float) -> nn.Module:
     """``TripletMarginLoss`` on the triplets of ``BatchHardMiner``.
 
-    The miner drops anchors without another sample of their class, so that it is equal only on
-    batches where no class has a single one.
+    The miner drops an anchor that is the only sample of its class, so the loss is equal only for
+    batches without such an anchor.
     """
     from pytorch_metric_learning.distances import LpDistance
     from pytorch_metric_learning.losses import TripletMarginLoss
@@ -194,7 +195,7 @@ def triplet_batch_hard(margin: float) -> nn.Module:
 
 
 class Pairs(nn.Module):
-    """The criterion over given pairs, ``x0_i`` against ``x1_i``, as the mean over them."""
+    """The mean of the criterion over given pairs, ``x0_i`` and ``x1_i``."""
 
     def __init__(self, criterion: Any) -> None:
         super().__init__()
@@ -202,7 +203,7 @@ class Pairs(nn.Module):
 
     def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
         """Return the loss."""
-        # The library takes a lone pair for none: where there may be one, each is given twice.
+        # The library ignores a single pair, so with fewer than three pairs each is passed twice.
         times = 2 if len(x0) < 3 else 1
         similar = same.bool().expand(len(x0)).repeat(times)
         rows = torch.arange(len(x0), device=x0.device).repeat(times)
@@ -224,9 +225,9 @@ def dissimilar_term(distance: Tensor, margin: float) -> Tensor:
 
 @register("contrastive", "pml", requires=REQUIRES, dtypes=ALL_BUT_BFLOAT16)
 def contrastive(margin: float) -> nn.Module:
-    """``ContrastiveLoss`` with its two terms squared and halved, and summed.
+    """``ContrastiveLoss`` with its two terms squared, halved and summed.
 
-    It picks the pairs' distances from the ``[B, B]`` of all, and rounds as that does.
+    It reads the pairs' distances from the matrix ``[B, B]`` of all, with the rounding of that.
     """
     from pytorch_metric_learning.distances import LpDistance
     from pytorch_metric_learning.losses import ContrastiveLoss

@@ -1,4 +1,4 @@
-"""PyTorch's own losses and distances, as a user would put them together."""
+"""PyTorch's own losses and distances, combined as a user would combine them."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class LinearCrossEntropy(ClassWeights):
         self.options = options
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss; its logits are not kept."""
+        """Return the loss; torch does not return the logits."""
         loss = F.linear_cross_entropy(
             embeddings, self.weight.t(), labels.long(), options=self.options
         )
@@ -31,15 +31,15 @@ class LinearCrossEntropy(ClassWeights):
 
 @register("softmax", "torch", compiles=True, since=(2, 13))
 def softmax(num_classes: int, embedding_dim: int) -> nn.Module:
-    """The product and the cross-entropy one after the other, which is its default."""
+    """The product, then the cross-entropy: the default of torch's function."""
     return LinearCrossEntropy(num_classes, embedding_dim)
 
 
 @register("softmax", "torch_chunked", since=(2, 13))
 def softmax_chunked(num_classes: int, embedding_dim: int) -> nn.Module:
-    """Chunks of the batch, whose gradients are made in the forward pass: backward runs once.
+    """Chunks of the batch; the forward pass makes their gradients, so backward runs only once.
 
-    Of 256 samples, since the chunks that it chooses by itself are many times slower on the CPU.
+    A chunk has 256 samples, because torch's own choice is many times slower on the CPU.
     """
     options = nn.LinearCrossEntropyOptions(batch_chunk_size=256)
     return LinearCrossEntropy(num_classes, embedding_dim, options)
@@ -66,9 +66,10 @@ class CenterMse(ClassCenters):
     limits={"arguments": "nn.TripletMarginLoss takes a margin above 0 alone"},
 )
 class TripletBatchHard(nn.Module):
-    """``nn.TripletMarginLoss`` on triplets mined by ``torch.cdist``, without its gradient.
+    """``nn.TripletMarginLoss`` on triplets mined by ``torch.cdist`` without a gradient.
 
-    It adds 1e-6 to differences by default, which is undone here, and takes no margin of 0 or less.
+    It adds 1e-6 to differences by default, which is turned off here, and refuses a margin of 0 or
+    less.
     """
 
     def __init__(self, margin: float) -> None:
@@ -106,7 +107,7 @@ class Contrastive(nn.Module):
 
 @register("pairwise_distance", "torch", dtypes=FULL_PRECISION, compiles=True)
 class PairwiseDistance(nn.Module):
-    """``torch.cdist``: 0 between equal rows, with gradient 0, where the document has 1e-6."""
+    """``torch.cdist``: 0 between equal rows, with gradient 0; the document has 1e-6 there."""
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return ``distances [M, N]``."""

@@ -1,4 +1,4 @@
-"""The centre losses, without ``[B, B, D]`` and without ``[C, C]``."""
+"""The centre losses without intermediates ``[B, B, D]`` and ``[C, C]``."""
 
 import torch
 import torch.nn.functional as F
@@ -30,20 +30,20 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
 class CenterAllPairs(AveragingCenters):
     """All distances by the expanded square: ``[B, B]`` in place of ``[B, B, D]``.
 
-    It cancels where a sample lies on a centre, and training draws each to its own: those distances
-    are taken by the difference. So are all of few features, where a sample comes close to any
-    centre.
+    It loses digits if a sample lies close to a centre. Training draws each sample to its own
+    centre, so those distances are computed from the difference. With few features a sample comes
+    close to any centre, so all distances are.
     """
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
-        """Return the loss, having moved the centres."""
+        """Return the loss, and move the centres."""
         centers = F.embedding(labels, self.centers)
         own = ((embeddings - centers).square().sum(1) + ADDED_SQUARE).sqrt()
         is_own = labels.unsqueeze(1) == labels
         others = (_squared_to_centers(embeddings, centers) + ADDED_SQUARE).sqrt_()
         others = others.masked_fill(is_own, 0)
         self._move_centers(embeddings, labels)
-        # Row by row first: the compiler adds up one term after the other, and loses digits over B².
+        # The compiler adds terms one by one, and loses digits over B² terms, so rows come first.
         total = (others.sum(1) + is_own.sum(1) * own).sum()
         return LossOnly(total / (2 * len(labels)))
 
@@ -53,7 +53,7 @@ def _squared_to_centers(x: Tensor, centers: Tensor) -> Tensor:
     if x.size(1) <= FEW_FEATURES:
         return (x.unsqueeze(1) - centers).square().sum(2)
     lengths = x.square().sum(1, keepdim=True) + centers.square().sum(1)
-    # Rounding may leave a square below 0, where the root of the document's sum cannot be.
+    # Rounding may make a square negative, which the document's sum never is.
     return torch.addmm(lengths, x, centers.t(), alpha=-2).relu_()
 
 

@@ -14,7 +14,7 @@ class Center(RatedCenters):
     """One gather and one sum."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
-        """Return the loss, having moved the centres where they have a rate."""
+        """Return the loss, and move the centres if they have a rate."""
         labels = labels.long()
         diff = embeddings - F.embedding(labels, self._centers_in_loss)
         self._move_centers(diff, labels)
@@ -23,10 +23,10 @@ class Center(RatedCenters):
 
 @register("softmax_center", "vectorized", compiles=True, limits=MOVES_EAGERLY)
 class SoftmaxCenter(RatedCentersAndWeights):
-    """The two sums side by side."""
+    """The sum of both losses."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss and ``logits [B, C]``, having moved the centres."""
+        """Return the loss and ``logits [B, C]``, and move the centres if they have a rate."""
         labels = labels.long()
         logits = embeddings @ self.weight
         loss = cross_entropy(logits, labels, reduction="sum")

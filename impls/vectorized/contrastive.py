@@ -1,4 +1,4 @@
-"""The contrastive losses: of a whole batch, linear in the mean of its labels, and of each pair."""
+"""The contrastive losses: of the whole batch, linear in its mean label, and of each pair."""
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,10 @@ from lossbench.impls.registry import register
 
 @register("contrastive_whole_batch", "vectorized", compiles=True)
 class ContrastiveWholeBatch(nn.Module):
-    """One norm, and the mean label in place of a term a pair.
+    """One norm, and the mean label in place of one term per pair.
 
-    ``mean_i (y_i d² + (1 - y_i) h²) = ȳ d² + (1 - ȳ) h²``. The norm's gradient at 0 is 0, so that
-    equal batches have a finite gradient where the document's is NaN.
+    ``mean_i (y_i d² + (1 - y_i) h²) = ȳ d² + (1 - ȳ) h²``. The norm's gradient at 0 is 0, so equal
+    batches have a finite gradient; the document's is NaN.
     """
 
     def __init__(self, margin: float) -> None:
@@ -25,7 +25,7 @@ class ContrastiveWholeBatch(nn.Module):
         """Return the loss."""
         wide = widened(x0.dtype)
         share = same.to(wide).mean()
-        # Row by row: one norm over everything would lose digits by the length of the batch.
+        # One norm over all elements of a long batch would lose digits, so rows come first.
         lengths = torch.linalg.vector_norm(x0.to(wide) - x1.to(wide), dim=-1)
         distance = torch.linalg.vector_norm(lengths)
         shortfall = F.relu(self.margin - distance)
@@ -34,7 +34,7 @@ class ContrastiveWholeBatch(nn.Module):
 
 @register("contrastive", "vectorized", compiles=True)
 class Contrastive(nn.Module):
-    """One pass for the squared distances of all pairs, from which both terms are made."""
+    """One pass for the distances of all pairs; both terms use them."""
 
     def __init__(self, margin: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Distances between all rows by one product."""
+"""Distances between all rows by one matrix product, and the distance of two arrays."""
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,7 @@ class PairwiseSquaredDistance(nn.Module):
 
 @register("vector_distance", "vectorized", compiles=True)
 class VectorDistance(nn.Module):
-    """The root of the summed squared error, which keeps nothing but the arrays for its gradient."""
+    """The root of the summed squared error; only the arrays are saved for its gradient."""
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return the one distance, 0-d."""
@@ -51,5 +51,5 @@ class VectorDistance(nn.Module):
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:
-    # The gradient of the root at 0 is infinite; that of relu is 0, whatever reaches it.
+    # The root's gradient at 0 is infinite, but relu's gradient there is 0 for any upstream value.
     return F.mse_loss(a, b, reduction="sum").relu().sqrt()

@@ -1,4 +1,4 @@
-"""SphereFace and ArcFace, with the margin applied to the ``B`` target cosines alone."""
+"""SphereFace and ArcFace, with the margin applied to the ``B`` target cosines only."""
 
 import torch
 import torch.nn.functional as F
@@ -53,14 +53,14 @@ class ArcFace(ArcFaceWeights):
 
     def _add_margin(self, cosine: Tensor) -> Tensor:
         """Return ``cos(θ + m)`` of the target cosines ``[B, 1]``."""
-        # Clamped above 0, for the root's gradient at cos θ = ±1.
+        # The root's gradient at cos θ = ±1 would be infinite, so the squared sine is clamped.
         sine = (1 - cosine.square()).clamp(min=LEAST_SQUARED_SINE).sqrt()
         return cosine * self.cos_m - sine * self.sin_m
 
 
 @register("arcface_guarded", "vectorized", compiles=True)
 class ArcFaceGuarded(ArcFace):
-    """Choose between the two branches for the target cosines alone."""
+    """Choose between the two branches for the target cosines only."""
 
     def _add_margin(self, cosine: Tensor) -> Tensor:
         """Return ``cos(θ + m)``, or its continuation, of the target cosines ``[B, 1]``."""

@@ -1,4 +1,4 @@
-"""Softmax, modified softmax and NormFace: lengths divided out, then one product."""
+"""Softmax, modified softmax and NormFace: divide by the lengths, then one matrix product."""
 
 import torch
 import torch.nn.functional as F

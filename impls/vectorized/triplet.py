@@ -14,7 +14,7 @@ from lossbench.impls.registry import register
 def pairwise_distances(x: Tensor) -> Tensor:
     """Return ``√max(‖x_i - x_j‖², 1e-12)`` of ``x [B, D]``: ``[B, B]``, float32 or wider.
 
-    In float16 1e-12 would be 0, where the root has no finite gradient.
+    In float16 1e-12 would be 0, and the root's gradient at 0 is infinite.
     """
     x = x.to(widened(x.dtype))
     squares = x.square().sum(1)
@@ -57,14 +57,14 @@ class _WeightedDistances(nn.Module):
 
 @register("triplet_weighted_unshifted", "vectorized", compiles=True)
 class TripletWeightedUnshifted(_WeightedDistances):
-    """Both softmaxes over the full matrix, the soft margin without overflow."""
+    """Both softmaxes over the full matrix, and the soft margin without overflow."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
         """Return the loss and the number of correct anchors."""
         distances = self._distances(embeddings)
         same = labels.unsqueeze(1) == labels
         furthest = self._weighted(distances, self._positive_weights(distances, same))
-        # Unshifted: the document's maximum over the negatives is that of the masked zeros, 0.
+        # The document's maximum over the negatives is that of masked zeros, 0, so nothing shifts.
         closest = self._weighted(distances, torch.exp(-distances).masked_fill(same, 0))
         loss = soft_margin(furthest - closest).mean()
         return LossAndCorrect(loss, (closest >= furthest).sum())
@@ -81,14 +81,14 @@ class TripletWeightedUnshifted(_WeightedDistances):
 
 @register("triplet_weighted", "vectorized", compiles=True)
 class TripletWeighted(_WeightedDistances):
-    """Both softmaxes over the full matrix, of which no row is left without an entry."""
+    """Both softmaxes over the full matrix; every row has a positive and a negative."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
         """Return the loss and the number of correct anchors."""
         distances = self._distances(embeddings)
         same = labels.unsqueeze(1) == labels
         furthest = (distances.masked_fill(~same, -torch.inf).softmax(1) * distances).sum(1)
-        # softmin, so that the distances need no negated copy.
+        # softmin needs no negated copy of the distances.
         closest = (F.softmin(distances.masked_fill(same, torch.inf), 1) * distances).sum(1)
         loss = -F.logsigmoid(closest - furthest).mean()
         return LossAndCorrect(loss, (closest >= furthest).sum())

@@ -1,4 +1,4 @@
-"""A module of one's own under a Loss's names."""
+"""A user's module is adapted to a Loss's names."""
 
 import copy
 import pickle
@@ -13,7 +13,7 @@ from lossbench.impls import adapt
 
 
 class Own(nn.Module):
-    """The modified softmax, with its parameter ``W [C, D]`` in a part of it."""
+    """The modified softmax, with its parameter ``W [C, D]`` in a submodule."""
 
     def __init__(self, people, dim, logits=False):
         super().__init__()

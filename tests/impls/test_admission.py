@@ -1,4 +1,4 @@
-"""What the registry refuses, before anything that it was given has computed a value."""
+"""The registry refuses wrong Losses and Implementations before they compute anything."""
 
 import inspect
 from dataclasses import replace
@@ -54,23 +54,23 @@ def test_what_it_could_not_run_on_is_refused(options, message):
 
 
 def without_margin(num_classes, embedding_dim, scale):
-    """Leave out an argument."""
+    """Omit an argument."""
 
 
 def with_typo(num_classes, embedding_dim, scale, marigin):
-    """Take one under another name."""
+    """Accept an argument under another name."""
 
 
 def swapped(embedding_dim, num_classes, scale, margin):
-    """Take them in another order."""
+    """Accept the arguments in another order."""
 
 
 def other_default(num_classes, embedding_dim, scale=32, margin=0.4):
-    """Have a default that the reference has not."""
+    """Have a default that differs from the reference's."""
 
 
 def with_a_default_for_a_size(num_classes=10, embedding_dim=2, scale=32, margin=0.5):
-    """Have a default where the reference has none."""
+    """Have a default for an argument without one in the reference."""
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_every_implementation_has_the_references_state(implementation):
     "implementation", [i for i in supported() if i.loss.has_classes], ids=name_of
 )
 def test_an_optimizer_goes_on_in_another_variant(implementation):
-    """Adam's moments go by a parameter's place, so that another order would exchange them."""
+    """Adam's moments follow the order of the parameters, so another order would exchange them."""
     arguments = Case(implementation.loss.name, batch=8, dim=4, classes=5).arguments
     reference = implementation.loss.reference(**arguments)
     module = implementation.build(**arguments)
@@ -239,7 +239,7 @@ def test_annotations_may_be_postponed():
 
 
 def test_the_registry_knows_no_builder_that_hides_its_arguments():
-    """A ``**kwargs`` takes what the Loss no longer has; here each names its arguments."""
+    """``**kwargs`` accepts arguments that the Loss no longer has, so each builder names its own."""
     for implementation in supported():
         kinds = [p.kind for p in inspect.signature(implementation.builder).parameters.values()]
         hides = inspect.Parameter.VAR_KEYWORD in kinds and implementation.loss.arguments

@@ -1,4 +1,4 @@
-"""``impls.build``: the recommended variant, or the one that is asked for, and why."""
+"""``impls.build``: the recommended or the named variant, and the reason for it."""
 
 import json
 import shutil
@@ -104,7 +104,7 @@ def test_where_nothing_is_faster_the_reference_is_taken(table):
             {"device": "cuda"},
             r"nothing is recommended for cuda float32, only for cpu float32; name",
         ),
-        ({"dtype": torch.bfloat16}, "--dtype bfloat16` finds"),
+        ({"dtype": torch.bfloat16}, "--dtype bfloat16` finds one"),
         ({"batch": 0}, "batch must be 1 or more, got 0"),
         ({"variant": "fuesd"}, "arcface has no variant 'fuesd'; it has: reference"),
         ({"margni": 1}, "arcface: unknown argument 'margni'; it takes: num_classes"),

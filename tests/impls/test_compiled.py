@@ -1,4 +1,4 @@
-"""The compiled variants: derived from the registry, and held to the same oracle."""
+"""The compiled variants: derived by the registry, and compared with the same reference."""
 
 import copy
 
@@ -21,7 +21,7 @@ COMPILED = [
     for implementation in impls.implementations(loss.name)
     if implementation.compiled and not implementation.unsupported("cpu", torch.float32)
 ]
-# One of each way to build a loss; the others take minutes, and run with -m slow.
+# One loss for each way to build one; the others take minutes, and run with -m slow.
 QUICK = {
     "sphereface-vectorized+compile",
     "center_all_pairs-vectorized+compile",
@@ -60,7 +60,7 @@ def test_agrees_in_one_graph_and_serves_other_batches_with_one_more(implementati
         assert not failures
 
 
-# The compiler sums in an order of its own, and what it fuses may hide a NaN.
+# The compiler sums in another order, and fused code may hide a NaN.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "implementation",

@@ -1,4 +1,4 @@
-"""What every implementation in the registry promises; one that is added is tested by that alone."""
+"""The promises of every implementation; each that is registered is tested without more code."""
 
 import copy
 import inspect
@@ -222,7 +222,7 @@ def test_agrees_at_other_arguments(implementation, name, value):
 
 
 def penalty_gradients(implementation, workload):
-    """Return the gradients of ``loss + ‖∇loss‖²``, a gradient penalty, to all that has one."""
+    """Return the gradients of ``loss + ‖∇loss‖²``, a gradient penalty, to all that require one."""
     module = workload.module(implementation)
     inputs = workload.leaves()
     targets = trainable(module, inputs)

@@ -1,4 +1,4 @@
-"""Every cost model holds what an algorithm is seen to do, and the tensors that it must touch."""
+"""Every cost model agrees with the counted operations and with the tensors of its Loss."""
 
 from functools import partial
 
@@ -112,7 +112,7 @@ def test_elements_are_those_of_the_tensors_read_and_written(loss):
     distances = [v for v in outcome.outputs.values() if v.dim() == 2 and "labels" not in given]
     again = dict(read)
     if "centers" in read and loss != "island":
-        # Of the centres a sample looks at those of the batch alone.
+        # The loss reads only the centres of the batch's labels; a move in the forward pass, all.
         again["centers"] = read["centers"][given["labels"].unique()]
         if not changed:
             read = again

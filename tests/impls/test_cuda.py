@@ -1,4 +1,4 @@
-"""What holds on the CPU holds on CUDA; skipped where there is none."""
+"""The promises on the CPU are tested on CUDA; skipped without a CUDA device."""
 
 import pytest
 import torch

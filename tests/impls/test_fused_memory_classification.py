@@ -1,4 +1,4 @@
-"""The fused classification losses: what they allocate and keep, and how their backward behaves."""
+"""The fused classification losses: the memory that they allocate and keep, and their backward."""
 
 import pytest
 import torch
@@ -23,19 +23,19 @@ LOSSES = (
     "softmax_center_unsquared",
 )
 EVERY = pytest.mark.parametrize("loss", LOSSES)
-# Every tile's scores kept, the first's, and none.
+# The number of saved elements: enough for all tiles' scores, for the first tile's, and none.
 KEPT_AND_RECOMPUTED = pytest.mark.parametrize("kept_elements", [2**22, 24 * 128, 0])
 
 
 @pytest.fixture
 def tiled(monkeypatch):
-    """Cut even few classes into tiles."""
+    """Force tiles for few classes too."""
     monkeypatch.setattr(logsumexp, "DENSE_ELEMENTS", 0)
 
 
 @pytest.fixture(params=[2**20, 0], ids=["dense", "tiled"])
 def either(request, monkeypatch):
-    """Take few classes at once, and then in tiles."""
+    """Compute few classes at once, and then in tiles."""
     monkeypatch.setattr(logsumexp, "DENSE_ELEMENTS", request.param)
 
 
@@ -61,7 +61,7 @@ def leaves(module, embeddings):
 
 
 def step(module, embeddings, labels, upstream=1.0):
-    """Return the loss and the gradients of the embeddings and of whatever else takes one."""
+    """Return the loss and the gradients of all embeddings and parameters that require one."""
     loss = module(embeddings, labels).loss
     wanted = [leaf for leaf in leaves(module, embeddings) if leaf.requires_grad]
     return loss, torch.autograd.grad(loss, wanted, torch.full_like(loss, upstream))
@@ -224,7 +224,7 @@ def test_autocast_lowers_no_product(loss, given):
     torch.testing.assert_close(
         lowered,
         plain,
-        # Inputs are widened once under autocast, and their gradients rounded once.
+        # Under autocast the inputs are widened once, and their gradients rounded once.
         **({"rtol": 1e-6, "atol": 0} if given == torch.float32 else {"rtol": 2e-2, "atol": 1e-5}),
     )
 

@@ -1,4 +1,4 @@
-"""What the fused metric losses promise beyond agreement: memory, sparse gradients, refusals."""
+"""The fused metric losses beyond agreement: memory, sparse gradients, refusals."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ FUSED = [
     | {"triplet", "triplet_weighted"}
     and implementation.variant in {"fused", "sparse"}
 ]
-# The losses to own centres are left to autograd.
+# Autograd computes the gradients of the losses to own centres.
 OWN_BACKWARD = [pair for pair in FUSED if pair[0] not in {"center", "center_mse"}]
 
 
@@ -31,7 +31,7 @@ def build(loss, variant="fused", **arguments):
 
 
 def batch(size, dim, classes=None, dtype=torch.float32):
-    """Return embeddings that want a gradient, and labels with four samples a class, shuffled."""
+    """Return embeddings that require a gradient, and shuffled labels with four samples a class."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(size, dim, generator=generator, dtype=dtype).requires_grad_()
     labels = torch.arange(size)[torch.randperm(size, generator=generator)] // 4
@@ -110,7 +110,7 @@ def test_directions_have_the_vectorized_gradient_down_to_no_length_at_all(loss):
         for variant in ("vectorized", "fused")
     )
     assert actual[0].norm() > 0
-    # The gradient to a short row is that much the larger.
+    # A shorter row has a larger gradient, by the same factor.
     for rows in (slice(1), slice(1, 2), slice(2, 3), slice(3, None)):
         torch.testing.assert_close(actual[rows], expected[rows], rtol=1e-9, atol=1e-12)
 

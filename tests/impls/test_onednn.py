@@ -1,4 +1,4 @@
-"""Products by oneDNN: right in every layout, and taken by compiled code too."""
+"""Products by oneDNN: correct in every layout, and used by compiled code too."""
 
 import pytest
 import torch

@@ -73,7 +73,7 @@ def test_a_file_that_changed_is_not_taken_for_the_former(tmp_path):
     file.write_text(YOURS)
     with pytest.raises(ValueError, match="has changed since it was imported"):
         register_from(file)
-    # What this process has imported is still what was asked for.
+    # The code that this process imported before still matches its origin.
     register_again([origin])
 
 

@@ -1,4 +1,4 @@
-"""No implementation takes fewer matrix products than the cost model of its Loss says are needed."""
+"""No implementation computes fewer matrix products than the cost model of its Loss counts."""
 
 from types import MappingProxyType
 
@@ -21,9 +21,9 @@ UNSEEN = {
 
 
 class Products(TorchDispatchMode):
-    """Counts the FLOPs of matrix products, by torch's own rules where it has them.
+    """Counts the FLOPs of matrix products, by torch's own rules if it has one.
 
-    Its own counter follows modules too, and fails where a module of theirs is given a leaf.
+    torch's own counter also follows modules, and fails for a module that is called with a leaf.
     """
 
     RULES = MappingProxyType(
@@ -62,7 +62,7 @@ def products_of(loss, variant, workload):
 
 
 def cubic(cost, phase, sizes):
-    """Return the part of a formula's value that has three sizes as factors: that of products."""
+    """Return the part of a formula's value with three sizes as factors: the matrix products."""
     # The third difference of a cubic polynomial is six times its leading coefficient.
     at = [cost.flops(phase, {k: t * v for k, v in sizes.items()}) for t in (1, 2, 3)]
     return (3 * at[0] - 3 * at[1] + at[2]) / 6
@@ -79,7 +79,7 @@ def test_no_implementation_has_fewer_products(implementation):
     if name_of(implementation) in UNSEEN:
         pytest.skip(UNSEEN[name_of(implementation)])
     loss = implementation.loss
-    # The fused ones take a symmetric product of more than 256 rows in blocks, and half of it.
+    # For more than 256 rows, fused variants compute half of a symmetric product, in blocks.
     workload = workload_of(loss.name, batch=300 if implementation.variant == "fused" else 40)
     sizes = sizes_of(workload.case)
     flops = products_of(loss.name, implementation.variant, workload)

@@ -1,4 +1,4 @@
-"""Third parties against the references in float64: the equal are equal, the departing are not."""
+"""Third parties compared with the references in float64: equal, unless they declare a departure."""
 
 import copy
 import math
@@ -18,7 +18,7 @@ CASES = [
     (200, 48, 40, 1.0),
 ]
 DTYPES = (torch.float64, torch.float32)
-# Where only other arguments than the document's make it equal, these do.
+# Arguments other than the document's that make a variant equal to the reference.
 EQUAL_ARGUMENTS = {("sphereface", "pml"): {"lambda_min": 0, "lambda_max": 0}}
 
 EVERY = [
@@ -123,7 +123,7 @@ def test_equal_ones_are_equal(implementation, case, dtype, seed):
     inputs = make_inputs(implementation.loss, batch, dim, classes, spread)
     eps = torch.finfo(dtype).eps
     for name, (error, usual) in errors(implementation, arguments, inputs, dtype).items():
-        # The 16: pml takes a pair's distance from the expanded square, the reference directly.
+        # The 16: pml computes a pair's distance by the expanded square, the reference directly.
         assert error <= 4 * usual + 16 * eps, name
 
 
@@ -138,7 +138,7 @@ def test_pml_arcface_is_the_guarded_one_in_both_ranges(margin):
     for variant in ("reference", "pml"):
         module = impls.implementation("arcface_guarded", variant).build(**arguments).double()
         module.load_state_dict({"weight": weight})
-        # One sample at a time, so that no error is lost in the mean.
+        # A mean could hide the error of one sample, so each is computed alone.
         losses = [module(x[None], y[None]).loss for x, y in zip(*inputs, strict=True)]
         gradients = torch.autograd.grad(torch.stack(losses).sum(), module.weight)[0]
         if variant == "reference":
@@ -202,7 +202,7 @@ def test_singletons_are_anchors_but_for_pml(variant, equal):
     inputs = make_inputs(implementation.loss, 8, 4, 8, None)
     inputs["labels"] = torch.tensor([0, 0, 1, 2, 3, 4, 5, 6])
     error, _ = errors(implementation, {}, inputs, torch.float64)["value"]
-    # The reference has 1e-6 for a sample's distance from itself, they have 0.
+    # The reference has 1e-6 for a sample's distance from itself; third parties have 0.
     assert (error < 1e-5) is equal
 
 

@@ -1,1 +1,1 @@
-"""What the fused classification losses share: cross-entropy over classes by tiles."""
+"""Shared parts of the fused classification losses: cross-entropy by tiles of classes."""

@@ -1,4 +1,4 @@
-"""The classes cut into tiles, so that scores ``[B, T]`` stay in the caches and in one buffer."""
+"""Tiles of classes: the scores ``[B, T]`` of a tile stay in the caches and in one buffer."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,12 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# The larger of a tile's scores and of its weights: 4 MiB in float32.
+# The maximum number of a tile's scores and of its weights: 4 MiB in float32.
 TILE_ELEMENTS = 2**20
-# So many scores, 44 MiB in float32, are kept for the backward pass: those of the first tiles. The
-# others are computed there once more.
+# The number of scores that are saved for the backward pass, 44 MiB in float32: those of the first
+# tiles. The backward pass computes the others again.
 KEPT_ELEMENTS = 11 * 2**20
-# Narrower tiles, which very large batches would ask for, are slow to multiply.
+# Very large batches would need narrower tiles, which are slow to multiply.
 LEAST_TILE_WIDTH = 128
 
 
@@ -20,9 +20,9 @@ class Tile(NamedTuple):
 
     Attributes:
         start: the first class of the tile.
-        stop: one beyond the last class of the tile.
+        stop: the class after the last one of the tile.
         column: each sample's target within the tile, ``[B, 1]``; any column if it is elsewhere.
-        inside: whether the target is here, ``[B, 1]``.
+        inside: true for samples with their target in the tile, ``[B, 1]``.
     """
 
     start: int
@@ -36,7 +36,7 @@ class ClassTiles:
 
     Args:
         weight: the class weights ``[D, C]``, in any dtype.
-        labels: ``[B]``, int64.
+        labels: the labels ``[B]``, int64.
         dtype: the dtype to compute in.
 
     Attributes:
@@ -55,7 +55,7 @@ class ClassTiles:
         self._buffers: dict[str, Tensor] = {}
 
     def __iter__(self) -> Iterator[Tile]:
-        """Yield the tiles in order; the buffers of one are those of the next."""
+        """Yield the tiles in order; each reuses the buffers of the one before."""
         classes = self.weight.size(1)
         for index, start in enumerate(range(0, classes, self.width)):
             stop = min(start + self.width, classes)
@@ -63,7 +63,7 @@ class ClassTiles:
             yield Tile(start, stop, column, self._homes == index)
 
     def buffer(self, name: str, tile: Tile) -> Tensor:
-        """Return ``[D, T]``, contiguous, of the named buffer, its contents whatever they were."""
+        """Return the named buffer as ``[D, T]``, contiguous, with undefined contents."""
         dim, width = self.weight.size(0), tile.stop - tile.start
         if name not in self._buffers:
             self._buffers[name] = self.weight.new_empty(dim * self.width, dtype=self.dtype)

@@ -1,4 +1,4 @@
-"""All logits at once: torch's own cross-entropy over products with a backward of their own."""
+"""All logits at once: torch's cross-entropy over products with our own backward pass."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def dense_cross_entropy(embeddings: Tensor, weight: Tensor, labels: Tensor, head
 
 
 class _Products(torch.autograd.Function):
-    """The logits of a Head that takes rows and columns as they are."""
+    """The logits of a Head that scales neither rows nor columns."""
 
     @staticmethod
     @without_autocast

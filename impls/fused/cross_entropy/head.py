@@ -1,4 +1,4 @@
-"""What makes a product ``x_i · w_j`` a logit: lengths divided out, a scale, a target's margin."""
+"""Turn a product ``x_i · w_j`` into a logit: divide by lengths, scale, add a target's margin."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,28 +9,29 @@ from torch import Tensor
 
 # As torch.nn.functional.normalize: a shorter vector is divided by this.
 LEAST_LENGTH = 1e-12
-# Stands for a length of 0, where the direction of a row is asked for.
+# Replaces a length of 0 in a division, for the direction of a row.
 LEAST_RADIUS = 1e-30
-# What the target's cosines take at once, in float64: 1 MiB a buffer.
+# The elements that the target's cosines are computed from at once: 1 MiB in float64.
 COSINE_ELEMENTS = 2**17
 
 
 class Columns(NamedTuple):
-    """What scales each weight column, and how its gradient is projected.
+    """The scale of each weight column, and the projection of its gradient.
 
     With ``u = scale · w`` and ``a = ∂loss/∂u`` the gradient of ``w`` is
     ``scale · (a - radial · u (u · a))``.
 
     Attributes:
-        scale: ``[C]``.
-        radial: ``[C]``; 1 where ``u`` has length 1 whatever ``w``, 0 where ``scale`` is constant.
+        scale: the scale of each column, ``[C]``.
+        radial: the factor of the projection, ``[C]``; 1 for columns normalised to length 1, and 0
+            for a constant ``scale``.
     """
 
     scale: Tensor
     radial: Tensor
 
     def of(self, start: int, stop: int) -> "Columns":
-        """Return those of the columns ``start:stop``."""
+        """Return the part for the columns ``start:stop``."""
         return Columns(self.scale[start:stop], self.radial[start:stop])
 
     def grad(
@@ -43,7 +44,7 @@ class Columns(NamedTuple):
         """Turn the gradient of the scaled ``columns [D, C]``, overwritten, into the weight's.
 
         Args:
-            grad: ``[D, C]``.
+            grad: the gradient of the scaled columns, ``[D, C]``; overwritten.
             columns: the scaled weight columns ``[D, C]``.
             products: a buffer ``[D, C]`` to write products to; ``None`` allocates one.
             out: a tensor ``[D, C]`` of any dtype for the result; ``None`` overwrites ``grad``.
@@ -92,18 +93,18 @@ class Head:
 
     @property
     def bounded(self) -> bool:
-        """Whether no product is beyond ±64: then the exponents of float32 hold their powers."""
+        """Whether all products are within ±64, so that their powers do not overflow in float32."""
         return self.columns is not None and self.scale is not None and abs(self.scale) <= 64
 
 
 class Rows(NamedTuple):
-    """The embeddings as a Head takes them: with unit length, times its scale or their own length.
+    """The embeddings scaled for a Head: to unit length, times its scale or their own length.
 
     Attributes:
-        given: ``[B, D]``, in the dtype to compute in.
-        scaled: the rows that give the logits by products with the scaled columns, ``[B, D]``.
-        lengths: ``[B, 1]``, in float64; ``None`` where the Head takes the rows as they are.
-        factor: ``scaled / given``, ``[B, 1]``.
+        given: the embeddings ``[B, D]``, in the dtype to compute in.
+        scaled: the rows to multiply with the scaled columns for the logits, ``[B, D]``.
+        lengths: the rows' lengths ``[B, 1]``, in float64; ``None`` if the rows are not scaled.
+        factor: the quotient ``scaled / given``, ``[B, 1]``; ``None`` if the rows are not scaled.
         scale: the ``scale`` of the Head.
     """
 
@@ -129,8 +130,8 @@ class Rows(NamedTuple):
         """Turn the gradient of the scaled rows ``[B, D]``, in place, into the embeddings'.
 
         Args:
-            grad: ``[B, D]``.
-            stretch: the derivative by the length that a margin adds to it, ``[B, 1]``.
+            grad: the gradient of the scaled rows, ``[B, D]``; overwritten.
+            stretch: the derivative by the length that a margin adds, ``[B, 1]``.
         """
         if self.lengths is None or self.factor is None:
             return grad
@@ -143,7 +144,7 @@ class Rows(NamedTuple):
     def _grad_of_own_length(
         self, grad: Tensor, lengths: Tensor, factor: Tensor, stretch: Tensor | None
     ) -> Tensor:
-        # A row shorter than the least length is divided by that: it grows with its length squared.
+        # A row below LEAST_LENGTH is divided by that, so it grows with its length squared.
         along = (self.given * grad).sum(1, keepdim=True) / LEAST_LENGTH * (lengths < LEAST_LENGTH)
         if stretch is not None:
             along += stretch
@@ -182,8 +183,8 @@ class Target(NamedTuple):
 def _target_products(given: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     """Return the products of the rows with their targets' unit columns, ``[B, 1]``.
 
-    In float64: a margin's slope is steep at a cosine of ±1, and its clamp there steps within a
-    rounding.
+    They are float64, because a margin's slope is steep at a cosine of ±1, and its clamp there
+    changes the slope within a rounding error.
     """
     products = []
     at_once = max(1, COSINE_ELEMENTS // max(1, given.size(1)))

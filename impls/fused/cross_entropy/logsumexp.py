@@ -1,11 +1,11 @@
 """Cross-entropy over a linear layer, class tile by class tile.
 
-Scores are kept in units of log 2: torch's ``exp2`` is several times as fast as its ``exp`` on the
-CPU, and stays so where the result underflows.
+Scores are in units of log 2, because torch's ``exp2`` is several times as fast as its ``exp`` on
+the CPU, also if the result underflows.
 
-Compiled, all logits are made at once: over a batch of symbolic size the loop over tiles takes the
-compiler longer than five minutes. That takes the memory of the logits, and at some thousand classes
-is often the faster way.
+For a batch of symbolic size the compiler needs more than five minutes for the loop over tiles.
+Therefore compiled code computes all logits at once. That needs the memory of the logits, and at
+some thousand classes it is often faster.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from lossbench.impls.labels import refuse_strays
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.products import add_product, product
 
-# Up to so many logits and weights, which are those of one tile, few operators are the fastest.
+# Up to this number of logits and of weights, one tile's, a few operators on all are fastest.
 DENSE_ELEMENTS = TILE_ELEMENTS
 
 
@@ -90,12 +90,12 @@ class _CrossEntropy(torch.autograd.Function):
 def _sums_of_others(
     rows: Rows, tiles: ClassTiles, head: Head, kept: int
 ) -> tuple[list[Sum], list[Tensor], Tensor, Tensor | None]:
-    """Return each tile's sum but for the target, and what else the losses and the gradients need.
+    """Return each tile's sum without the target, and other terms of the losses and gradients.
 
-    That is the powers of two of the first ``kept`` tiles, the target's score, and the columns'
+    These are the powers of two of the first ``kept`` tiles, the target's score, and the columns'
     lengths.
 
-    The target is left out, and not subtracted later, so that no digits cancel where it dominates.
+    A target subtracted later would cancel digits if it dominates, so it is never added.
     """
     factors = rows.scaled / LN_2
     target = factors.new_zeros(len(factors), 1)
@@ -122,9 +122,9 @@ class _Scores:
 
     Args:
         rows: the embeddings.
-        samples: the terms that the forward pass found.
+        samples: the terms that the forward pass computed.
         kept: the highest score and the powers before their sum, for each of the first tiles.
-        bounded: whether the powers are those of the scores as they are.
+        bounded: true if the highest score was not subtracted before the powers.
     """
 
     def __init__(self, rows: Rows, samples: SampleTerms, kept: list[Sum], *, bounded: bool) -> None:
@@ -133,15 +133,15 @@ class _Scores:
         self.pulls = samples.pull * samples.amount
 
     def of(self, index: int, tile: Tile, columns: Tensor) -> Tensor:
-        """Return those of a tile, ``[B, T]``, from what was kept or from a product."""
+        """Return the derivatives of a tile, ``[B, T]``, from saved powers or from a product."""
         if index < len(self.kept):
             highest, powers = self.kept[index]
-            # In place, which autograd need not know: another backward pass writes the same.
+            # Changed in place, hidden from autograd: another backward pass writes the same values.
             scores = powers.data if self.bounded else powers * (highest - self.top).exp2_()
         else:
             scores = product(self.factors, columns)
             if not self.bounded:
-                # After the product, as in the forward pass: the digits lost are the same.
+                # Subtracted after the product, as in the forward pass, to lose the same digits.
                 scores.sub_(self.top)
             scores.exp2_()
         pulls = torch.where(tile.inside, self.pulls, scores.gather(1, tile.column))
@@ -149,7 +149,7 @@ class _Scores:
 
 
 class _Gradients:
-    """The gradients that are needed, gathered tile by tile.
+    """The required gradients, summed tile by tile.
 
     Attributes:
         rows: the gradient of the scaled rows before each sample's share, ``[B, D]``.
@@ -165,7 +165,7 @@ class _Gradients:
         self.factors = (rows.scaled * share).t().contiguous()
 
     def add(self, tile: Tile, scores: Tensor, columns: Tensor, rule: Columns | None) -> None:
-        """Add a tile's part, of its derivatives ``scores [B, T]`` and its ``columns [D, T]``."""
+        """Add a tile's part, from its derivatives ``scores [B, T]`` and its ``columns [D, T]``."""
         if self.rows is not None:
             add_product(self.rows, scores, columns.t())
         if self.weight is None:

@@ -1,4 +1,4 @@
-"""What a tiled cross-entropy knows of each sample: its sum over the classes, its target."""
+"""The terms of each sample in a tiled cross-entropy: the sum over classes, and the target."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class Sum(NamedTuple):
 
         Args:
             scores: the exponents of two.
-            bounded: whether the powers are summed as they are.
+            bounded: whether to sum the powers without subtracting the highest score first.
         """
         if bounded:
             highest = scores.new_zeros(len(scores), 1)
@@ -44,14 +44,14 @@ class Sum(NamedTuple):
 
 
 class SampleTerms(NamedTuple):
-    """What the backward pass needs of each sample, ``[B, 1]`` each.
+    """The terms of each sample that the backward pass needs, ``[B, 1]`` each.
 
     Attributes:
         top: the highest score.
         amount: the sum over the classes of ``2^(score - top)``.
         pull: the loss's derivative by the product with the target's column.
         stretch: the loss's derivative by the embedding's length; ``None`` without a margin on it.
-        focus: the focal factor, where there is one.
+        focus: the focal factor; ``None`` without one.
     """
 
     top: Tensor
@@ -64,7 +64,7 @@ class SampleTerms(NamedTuple):
     def of(
         cls, others: Sum, score: Tensor, target: Target | None, head: Head
     ) -> tuple[Tensor, "SampleTerms"]:
-        """Return each sample's loss, ``[B, 1]``, and what its gradient needs.
+        """Return each sample's loss, ``[B, 1]``, and the terms for its gradient.
 
         Args:
             others: the sum over all classes but the target.
@@ -74,7 +74,7 @@ class SampleTerms(NamedTuple):
         """
         if target is not None:
             score = target.logit / LN_2
-        # In float64, so that neither of two large numbers is rounded.
+        # float64 keeps the digits of the difference of two large numbers.
         gap = (others.highest - score) + others.amount.double().log2()
         gap = gap.mul_(LN_2).to(score.dtype)
         losses = soft_margin(gap)

@@ -1,1 +1,1 @@
-"""What the fused losses of pairs and triplets share: distances, mining and weighting by blocks."""
+"""Shared parts of the fused pair and triplet losses: distances, mining, weighting by blocks."""

@@ -12,7 +12,8 @@ def hardest(x: Tensor, labels: Tensor) -> Tensor:
 
     A row is among its own positives.
     """
-    # Compiled, a pass over all pairs costs little, and a loop over blocks minutes of compiling.
+    # In compiled code a pass over all pairs is cheap, and a loop over blocks takes minutes to
+    # compile.
     at_once = torch.compiler.is_compiling() or block_rows(len(x)) == len(x)
     mine = _hardest_at_once if at_once else _hardest_in_blocks
     return torch.cat(mine(x, labels))
@@ -20,7 +21,7 @@ def hardest(x: Tensor, labels: Tensor) -> Tensor:
 
 def _hardest_at_once(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     products = product(x, x.t())
-    # ‖x_i‖² is the same along a row, and does not change its order.
+    # ‖x_i‖² is constant in a row and does not change its order, so it is omitted.
     ranks = torch.sub(products.diagonal(), products, alpha=2)
     same = labels.unsqueeze(1) == labels
     positive = torch.where(same, ranks, -torch.inf).argmax(1)
@@ -47,7 +48,7 @@ def _hardest_in_blocks(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if stop < batch:
             later = smallest(ranks[:, stop - low :], 0)
             _keep_closer(closest[stop:], negative[stop:], *later, start)
-        # Before the next block is there.
+        # Freed before the next block is allocated.
         del ranks, band
     original = torch.empty_like(order)
     positive = original.index_copy(0, order, order.index_select(0, positive))
@@ -65,8 +66,8 @@ def _keep_closer(
 def smallest(block: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Return the minimum of a matrix along ``dim`` and its index, as ``block.min(dim)`` does.
 
-    Reductions that carry an index are not vectorised on the CPU. So the minima of groups come
-    first, and the index is looked for in the best group alone.
+    Reductions with an index are not vectorised on the CPU. Therefore the minima of groups are
+    computed first, and the index is searched for in the best group only.
     """
     size = block.size(dim)
     if size % ALIGNMENT:

@@ -1,4 +1,4 @@
-"""Losses whose gradient is made along with their value, and kept in place of what it is made of."""
+"""Losses that compute their gradient with their value, and save only the gradient."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
@@ -12,7 +12,7 @@ from lossbench.impls.precision import widened, without_autocast
 
 
 class Evaluated(NamedTuple):
-    """The loss 0-d, how many anchors are correct, and the gradient ``[B, D]`` where asked for."""
+    """The loss 0-d, the number of correct anchors, and the gradient ``[B, D]`` if wanted."""
 
     loss: Tensor
     correct: Tensor
@@ -20,13 +20,13 @@ class Evaluated(NamedTuple):
 
 
 class Precomputed(nn.Module, ABC):
-    """A labelled loss; its ``evaluate`` makes the value and the gradient.
+    """A labelled loss; its ``evaluate`` computes the value and the gradient.
 
-    The loss is linear in what flows in from above, so that one gradient serves any.
+    The gradient is linear in the upstream gradient, so one gradient serves any upstream gradient.
     """
 
-    # No backward pass is left for the compiler to derive, and its own autograd around the graph
-    # would add a third to a small batch's step.
+    # Only evaluate is compiled: nothing is left to derive for the backward pass, and the compiler's
+    # autograd would make a step of a small batch a third slower.
     compiled_method: ClassVar[str] = "evaluate"
 
     @without_autocast
@@ -47,7 +47,7 @@ class Precomputed(nn.Module, ABC):
 class _WithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
-        # With x, for a second derivative to be refused wherever it would pass through it.
+        # x is saved so that a second derivative by it raises an error.
         ctx.save_for_backward(gradient, x)
         return loss
 

@@ -1,4 +1,4 @@
-"""Rows sorted by class, in blocks: equal labels lie in a narrow band of columns."""
+"""Blocks of rows sorted by class: the positives of a block lie in a narrow band of columns."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# A block of distances of this many elements: a few of them stay in the caches.
+# The elements of a block of distances: a few such blocks stay in the caches.
 BLOCK_ELEMENTS = 2**19
-# Bands begin at multiples of this, for reductions that go through columns in groups.
+# Some reductions process columns in groups, so bands begin at multiples of this.
 ALIGNMENT = 16
 
 
@@ -22,7 +22,7 @@ class RowBlock(NamedTuple):
 
 
 def block_rows(batch: int) -> int:
-    """Return how many rows a block has: all of a small batch, else a power of two."""
+    """Return the number of rows of a block: all rows of a small batch, else a power of two."""
     if batch <= 256:
         return batch
     rows = 256
@@ -34,7 +34,7 @@ def block_rows(batch: int) -> int:
 def has_bands(labels: Tensor) -> bool:
     """Return whether the ``row_blocks`` of ``labels [B]``, once sorted, have bands narrower than B.
 
-    Their ends are read on the CPU alone: elsewhere that would wait for the device.
+    Reading their ends would wait for the device, so there are bands on the CPU only.
     """
     return labels.is_cpu and block_rows(len(labels)) < len(labels)
 

@@ -1,4 +1,4 @@
-"""The weighted triplet losses in blocks of rows: softmax weights, and their gradient, in a pass."""
+"""The weighted triplet losses by blocks of rows: softmax weights and gradient in one pass."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from lossbench.impls.fused.pairs.precomputed import Evaluated
 from lossbench.impls.fused.pairs.row_blocks import RowBlock, block_rows, row_blocks
 from lossbench.impls.products import add_product, product
 
-# Stands for the distance of what is no negative: its weight is 0, and so is their product.
+# Replaces the distance of a pair that is not negative: its weight is 0, and so is their product.
 FAR = 1e30
 
 
@@ -19,7 +19,7 @@ def mask_positives(distances: Tensor, same: Tensor) -> Tensor:
 
 
 def weigh_positives(near: Tensor, epsilon: float) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """Return the weights; where epsilon has one, also its share beside each row's maximum."""
+    """Return the weights and, if epsilon is not 0, each maximum's index and epsilon's share."""
     weights = near.softmax(1)
     if not epsilon:
         return weights, None
@@ -36,11 +36,11 @@ def weighted_triplet(
     """Return the soft-margin triplet loss over softmax-weighted distances.
 
     Args:
-        x: ``[B, D]``, detached, float32 or wider.
-        labels: ``[B]``.
+        x: the embeddings ``[B, D]``, detached, float32 or wider.
+        labels: the labels ``[B]``.
         epsilon: the number added to the sums of the weights.
-        shifted: whether the closest negative's distance is taken off before the exponential.
-        wants_gradient: whether to make the gradient too.
+        shifted: whether to subtract the closest negative's distance before the exponential.
+        wants_gradient: whether to compute the gradient too.
     """
     order = None
     if block_rows(len(x)) < len(x):
@@ -58,11 +58,11 @@ def weighted_triplet(
 
 
 class _Rows:
-    """Three buffers of a block's distances, and what gathers over the blocks.
+    """Three buffers for a block's distances, and the sums over all blocks.
 
     With ``w`` the weights, ``f`` the furthest and ``c`` the closest, the derivatives by a distance
-    are ``w⁺ (1 + d - f)`` and ``w⁻ (1 - d + c)``. Carrying the loss's own and ``1 / d`` they are
-    ``G``, and the gradient is ``(diag(H 1) - H) X`` with ``H = G + Gᵀ``.
+    are ``w⁺ (1 + d - f)`` and ``w⁻ (1 - d + c)``. Times the derivative of the loss and ``1 / d``
+    they are ``G``, and the gradient is ``(diag(H 1) - H) X`` with ``H = G + Gᵀ``.
     """
 
     def __init__(self, x: Tensor, labels: Tensor, epsilon: float, shifted: bool) -> None:
@@ -77,7 +77,7 @@ class _Rows:
         self.totals = torch.zeros_like(self.squares)
 
     def visit(self, block: RowBlock, wants_gradient: bool) -> None:
-        """Fill in the means of a block's rows; gather their gradient."""
+        """Compute the means of a block's rows, and add their part of the gradient."""
         start, stop, low, high = block
         distances, weights, spare = self.buffers[:, : stop - start]
         self._measure(block, distances)
@@ -99,7 +99,7 @@ class _Rows:
         weights.div_(spare).mul_(distances)
         pull = torch.sub(near, (furthest - 1).unsqueeze(1)).mul_(near_weights)
         if excess is not None:
-            # Shifting by the maximum scales epsilon, which gives the maximum a gradient of its own.
+            # The shift by the maximum scales epsilon, so the maximum has a gradient of its own.
             index, share = excess
             pull.scatter_add_(1, index, share.mul_(furthest.unsqueeze(1)).neg_())
         pull.mul_(slope).div_(F.threshold(near, CLAMPED_DISTANCE, torch.inf))
@@ -111,13 +111,13 @@ class _Rows:
         squared = product(-2 * self.x[rows], self.x.t(), self.squares)
         torch.add(squared, self.squares[rows].unsqueeze(1), out=distances)
         distances.clamp_(min=LEAST_SQUARED_DISTANCE).sqrt_()
-        # Of a row to itself there is only rounding.
+        # The distance of a row to itself is only rounding error.
         distances.diagonal(block.start).fill_(LEAST_SQUARED_DISTANCE**0.5)
 
     def _weigh_negatives(self, distances: Tensor, weights: Tensor) -> None:
         if self.shifted:
             torch.softmax(torch.neg(distances, out=weights), 1, out=weights)
-            # Where all are far there is no negative, and no loss.
+            # If all are FAR there is no negative, and no loss.
             weights.masked_fill_(distances.amin(1, keepdim=True) >= FAR, torch.nan)
         else:
             torch.neg(distances, out=weights).exp_()
@@ -131,5 +131,5 @@ class _Rows:
         add_product(self.pulls, pull.t(), self.x[rows])
 
     def gradient(self) -> Tensor:
-        """Return the gradient ``[B, D]``, once all blocks are visited."""
+        """Return the gradient ``[B, D]``, after all blocks were visited."""
         return torch.addcmul(self.pulls.neg_(), self.x, self.totals.unsqueeze(1), out=self.pulls)

@@ -1,4 +1,4 @@
-"""The weighted triplet losses over all pairs at once: few passes, where code is fused."""
+"""The weighted triplet losses over all pairs at once: few passes in compiled code."""
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +14,10 @@ from lossbench.impls.products import product
 def dense_triplet(
     x: Tensor, labels: Tensor, *, epsilon: float, shifted: bool, wants_gradient: bool
 ) -> Evaluated:
-    """Return what ``weighted_triplet`` does of ``x [B, D]`` and ``labels [B]``.
+    """Return the result of ``weighted_triplet`` for ``x [B, D]`` and ``labels [B]``.
 
-    With ``G`` the loss's derivatives by the distances over these, and ``H = G + Gᵀ``, the gradient
-    is ``(diag(H 1) - H) X``.
+    With ``G`` the loss's derivatives by the distances, divided by the distances, and
+    ``H = G + Gᵀ``, the gradient is ``(diag(H 1) - H) X``.
     """
     distances = _distances(x)
     same = labels.unsqueeze(1) == labels
@@ -26,7 +26,7 @@ def dense_triplet(
     positive = torch.exp(near - highest)
     far = distances.masked_fill(same, FAR)
     negative = torch.exp((far.amin(1, keepdim=True) if shifted else 0) - far)
-    # Where all are far there is no negative: no weight, and shifted no loss.
+    # If all are FAR there is no negative, so no weight, and if shifted no loss.
     negative = negative.masked_fill(same, 0)
     positive_sum = positive.sum(1, keepdim=True) + epsilon
     negative_sum = negative.sum(1, keepdim=True) + epsilon
@@ -37,7 +37,7 @@ def dense_triplet(
     if wants_gradient:
         slope = torch.sigmoid(furthest - closest) / len(x)
         is_highest = near == highest
-        # Shifting by the maximum scales epsilon, which gives the maximum a gradient of its own.
+        # The shift by the maximum scales epsilon, so the maximum has a gradient of its own.
         share = epsilon * furthest / is_highest.sum(1, keepdim=True)
         pull = positive * (1 + distances - furthest) - torch.where(is_highest, share, 0)
         push = negative * (1 + closest - distances)

@@ -1,4 +1,4 @@
-"""The document's weighted triplet loss over half the pairs: unshifted, e⁻ᵈ serves both ends."""
+"""The document's weighted triplet loss over half the pairs: both ends of a pair share e⁻ᵈ."""
 
 from typing import NamedTuple
 
@@ -15,16 +15,16 @@ from lossbench.impls.fused.pairs.weighting import (
 )
 from lossbench.impls.products import add_product, product
 
-# Up to this batch what the first pass makes of the pairs is kept for the second.
+# Up to this batch size the second pass reuses the distances and weights of the first.
 KEPT_BATCH = 1024
 
 
 def unshifted_triplet(
     x: Tensor, labels: Tensor, *, epsilon: float, wants_gradient: bool
 ) -> Evaluated:
-    """Return what ``weighted_triplet`` does of ``x [B, D]``, ``labels [B]``, unshifted.
+    """Return the result of ``weighted_triplet``, unshifted, for ``x [B, D]`` and ``labels [B]``.
 
-    One pass gathers the sums of the weights, at both ends of each pair; another the gradient.
+    The first pass sums the weights at both ends of each pair; the second computes the gradient.
     """
     labels, order = labels.sort()
     result = _Triangle(x.index_select(0, order), labels, epsilon).step(wants_gradient)
@@ -35,7 +35,7 @@ def unshifted_triplet(
 
 
 class _Pairs(NamedTuple):
-    """Of a block's rows: distances and weights of later columns, and the pull in their band."""
+    """A block's distances and weights to later columns, and the gradient factors in its band."""
 
     far: Tensor
     weight: Tensor
@@ -64,7 +64,7 @@ class _Triangle:
         self.totals = torch.zeros_like(self.squares)
 
     def step(self, wants_gradient: bool) -> Evaluated:
-        """Return the loss, and the gradient of the sorted rows where it is asked for."""
+        """Return the loss and, if wanted, the gradient of the sorted rows."""
         weights, products = torch.zeros_like(self.squares), torch.zeros_like(self.squares)
         kept: list[_Pairs | None] = []
         for number, block in enumerate(self.blocks):
@@ -109,12 +109,12 @@ class _Triangle:
         squared = product(-2 * self.x[rows], self.x[columns].t(), self.squares[columns])
         torch.add(squared, self.squares[rows].unsqueeze(1), out=out)
         out.clamp_(min=LEAST_SQUARED_DISTANCE).sqrt_()
-        # Of a row to itself there is only rounding.
+        # The distance of a row to itself is only rounding error.
         out.diagonal(block.start - block.low).fill_(LEAST_SQUARED_DISTANCE**0.5)
         return out
 
     def _weigh_near(self, block: RowBlock, near: Tensor) -> Tensor:
-        """Fill in the rows' furthest; return its derivative over the distance, ``[rows, band]``."""
+        """Set the rows' furthest; return its derivative over the distance, ``[rows, band]``."""
         weights, excess = weigh_positives(near, self.epsilon)
         furthest = torch.mul(near, weights).sum(1, keepdim=True)
         self.furthest[block.start : block.stop] = furthest.squeeze(1)
@@ -135,7 +135,7 @@ class _Triangle:
         self._gather(block, pull, pairs.near_pull.mul_(slope[rows].unsqueeze(1)))
 
     def _add(self, sums: Tensor, block: RowBlock, values: Tensor) -> None:
-        """Add to the sums at both ends; those of the block's own columns are rows too."""
+        """Add values to the sums at both ends; the block's own columns count as rows only."""
         sums[block.start : block.stop].add_(values.sum(1))
         sums[block.stop :].add_(values[:, block.stop - block.start :].sum(0))
 

@@ -19,7 +19,7 @@ def test_a_quiet_machine_is_not_warned_about():
     [
         (Conditions(load=2.5), "load average is 2.5 on 2 cores"),
         (Conditions(governor="powersave"), "frequency governor is powersave"),
-        (Conditions(throttles=3), "slowed down for their heat 3 times"),
+        (Conditions(throttles=3), "slowed down by heat 3 times"),
         (Conditions(memory_pressure=12.0), "wait for memory 12%"),
         (Conditions(memory_available_bytes=1), "less than a tenth of the memory is free"),
         (Conditions(gpu_processes=2), "2 other processes compute on the GPU"),

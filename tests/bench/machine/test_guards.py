@@ -1,4 +1,4 @@
-"""Whatever a contender changes in the process for others is told by its name."""
+"""The guard names every change that a contender makes to the shared state of the process."""
 
 import functools
 import os
@@ -19,14 +19,14 @@ from lossbench.bench.timing.clock import CpuClock
 
 
 def begun():
-    """Return a guard that begins in the test: pytest changes a variable after the fixtures."""
+    """Return a guard that starts within the test, as pytest changes a variable after fixtures."""
     guard = Guard()
     guard.begin()
     return guard
 
 
 def settings():
-    """Yield what is changed, a call that changes it, and one that puts it back."""
+    """Yield the name of the changed state, a call that changes it, and one that restores it."""
     user = signal.SIGUSR1
     yield "number of threads", torch.set_num_threads, 2, torch.get_num_threads()
     yield "grad mode from True to False", torch.set_grad_enabled, False, True
@@ -100,7 +100,7 @@ def test_hooks_of_all_modules_are_told():
     with pytest.raises(StateChanged, match="torch's _global_forward_hooks"):
         guard.check()
     handle.remove()
-    # torch clears this flag itself, but does not put it back.
+    # torch clears this flag itself, but does not restore it.
     module_hooks._global_is_full_backward_hook = None
     guard.check()
 

@@ -1,4 +1,4 @@
-"""The limits of containers, simulated: what is read of each version, and what is made of it."""
+"""Simulated limits of containers: the quotas that are read from each version, and their use."""
 
 import psutil
 import pytest
@@ -17,7 +17,7 @@ from lossbench.bench.machine.quotas import (
 
 @pytest.fixture
 def groups(tmp_path):
-    """Write a membership and the files of groups, and return what is read of them."""
+    """Write a membership and the files of groups, and return the quotas read from them."""
 
     def write(membership, files):
         for name, text in files.items():

@@ -1,4 +1,4 @@
-"""What a question can do to the worker costs its own answer, and no other."""
+"""A question that harms its worker loses its own answer, and no other."""
 
 import ctypes
 import math
@@ -76,12 +76,12 @@ def test_an_exception_is_a_failure_with_its_reason(worker):
 
 
 def workers():
-    """Return the processes of workers, and not Python's tracker of their semaphores."""
+    """Return the worker processes, without Python's tracker of their semaphores."""
     return {p for p in psutil.Process().children() if "spawn_main" in str(p.cmdline())}
 
 
 def kill_next_worker(known):
-    """Kill the first worker that there was not before."""
+    """Kill the first new worker process."""
     while not (new := workers() - known):
         time.sleep(0.01)
     for each in new:
@@ -209,7 +209,7 @@ def test_a_worker_that_leaves_without_a_word_is_not_waited_for(worker):
 
 def test_what_a_worker_prints_is_bounded_and_spoils_no_result(worker, capsys):
     assert worker.ask(60, print_much) == 3
-    # The pipe is read by another thread, which ends with the process.
+    # Another thread reads the pipe, and ends with the process.
     worker.close()
     out, errors = capsys.readouterr()
     assert out == ""
