@@ -168,18 +168,18 @@ METRICS: tuple[Metric, ...] = (
         gated="note",
     ),
     Metric(
-        "allocations",
-        "count",
-        "buffers that a step takes",
-        at("memory.allocations"),
-        gated="note",
-    ),
-    Metric(
         "synchronisations",
         "count",
         "times that a step waits for the device",
         at("counters.synchronisations"),
         gated="waits",
+    ),
+    Metric(
+        "allocations",
+        "count",
+        "buffers that a step takes",
+        at("memory.allocations"),
+        gated="note",
     ),
     Metric(
         "limit_seconds",
