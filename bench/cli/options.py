@@ -14,6 +14,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from lossbench import impls
 from lossbench.bench.errors import UsageError, unknown_name
 from lossbench.bench.machine.quotas import allowed_processors
+from lossbench.bench.terminal import printing_to_stderr
 from lossbench.impls.outside import register_from, register_installed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -80,13 +81,15 @@ class VariantName(RegisteredName):
 
 def _register(_context: click.Context, _option: click.Parameter, sources: tuple[str, ...]) -> None:
     """Register what installed packages declare, then what the option names."""
-    for problem in register_installed():
+    with printing_to_stderr():
+        problems = register_installed()
+        for source in sources:
+            try:
+                register_from(source)
+            except ValueError as error:
+                raise UsageError(str(error)) from error
+    for problem in problems:
         click.echo(f"warning: {problem}", err=True)
-    for source in sources:
-        try:
-            register_from(source)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
 
 
 # Eager: what it registers, the other options may name.
