@@ -23,6 +23,7 @@ from lossbench.bench.choose.sources import (
 from lossbench.bench.choose.text import answer_text
 from lossbench.bench.cli.options import (
     Bytes,
+    FiniteRange,
     Folder,
     Name,
     device_option,
@@ -58,9 +59,7 @@ machine_option = click.option(
 @click.option("--autocast", is_flag=True, help="Hold float32, and run under autocast to --dtype.")
 @click.option("--data", type=click.Choice(DATA_KINDS), default="gaussian", show_default=True)
 @click.option("--max-memory", type=Bytes(), help="Of a step's peak, as in 512MiB.")
-@click.option(
-    "--max-error", type=click.FloatRange(0, min_open=True), help="Relative, against float64."
-)
+@click.option("--max-error", type=FiniteRange(0, min_open=True), help="Relative, against float64.")
 @click.option("--steps", type=click.IntRange(1), help="To be taken; compiling counts over so many.")
 @click.option("--needs", multiple=True, metavar="OUTPUT", help="That must be computed, as logits.")
 @click.option("--no-third-party", is_flag=True, help="With torch alone.")

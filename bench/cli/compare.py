@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lossbench.bench.cli.options import with_option
+from lossbench.bench.cli.options import FiniteRange, with_option
 from lossbench.bench.compare.comparison import KINDS, MARGIN, compare
 from lossbench.bench.compare.table import as_plain, changes_table
 from lossbench.bench.errors import UsageError
@@ -49,7 +49,7 @@ class Kinds(click.ParamType[tuple[str, ...]]):
     help="Where to look for commits and machines; by default results/ and the records that come "
     "with lossbench.",
 )  # fmt: skip
-@click.option("--margin", type=click.FloatRange(0), default=MARGIN, show_default=True,
+@click.option("--margin", type=FiniteRange(0), default=MARGIN, show_default=True,
               help="How far speed-ups may differ, relative, and still count as equal.")  # fmt: skip
 @click.option(
     "--fail-on", type=Kinds(), default=(), help="Exit with 1 where there is such a change."

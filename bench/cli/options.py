@@ -1,5 +1,6 @@
 """What several commands take, and the values that it may have."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -144,6 +145,21 @@ def refuse_beside(option: str) -> None:
     ]
     if others:
         raise UsageError(f"--{option} takes no other option, got {', '.join(others)}")
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range. click's own takes nan for a number in every range, and inf."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: where it is none, not finite, or out of the range.
+        """
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, got {value}", param, ctx)
+        return number
 
 
 class Processors(click.ParamType[tuple[int, ...]]):

@@ -10,6 +10,7 @@ from lossbench.bench.case.cases import DATA_KINDS, DTYPES
 from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.cli.options import (
     Bytes,
+    FiniteRange,
     Folder,
     Name,
     Processors,
@@ -52,14 +53,14 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 @with_option
 @device_option
 @click.option(
-    "--budget", type=click.FloatRange(0, min_open=True), help="Seconds to sample a phase of a case."
+    "--budget", type=FiniteRange(0, min_open=True), help="Seconds to sample a phase of a case."
 )
 @click.option(
-    "--half-width", type=click.FloatRange(0, 1, min_open=True), default=HALF_WIDTH,
+    "--half-width", type=FiniteRange(0, 1, min_open=True), default=HALF_WIDTH,
     show_default=True, help="Of the speed-ups' intervals, relative: narrow enough to stop earlier.",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=VARIANT_SECONDS, help="Seconds for one variant."
+    "--timeout", type=FiniteRange(1), default=VARIANT_SECONDS, help="Seconds for one variant."
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")
 @click.option(

@@ -10,6 +10,7 @@ from rich.text import Text
 from lossbench.bench.case.cases import Case
 from lossbench.bench.cli.options import (
     Bytes,
+    FiniteRange,
     device_option,
     loss_argument,
     size_options,
@@ -60,11 +61,11 @@ class ScalingReport:
 @with_option
 @device_option
 @click.option(
-    "--budget", type=click.FloatRange(0, min_open=True), default=0.3, show_default=True,
+    "--budget", type=FiniteRange(0, min_open=True), default=0.3, show_default=True,
     help="Seconds to sample a phase of a size.",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=SCALING_SECONDS, show_default=True,
+    "--timeout", type=FiniteRange(1), default=SCALING_SECONDS, show_default=True,
     help="Seconds for one measurement, or one trial of a batch.",
 )  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.")

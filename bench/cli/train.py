@@ -6,7 +6,13 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from lossbench.bench.cli.options import Folder, device_option, variants_option, with_option
+from lossbench.bench.cli.options import (
+    FiniteRange,
+    Folder,
+    device_option,
+    variants_option,
+    with_option,
+)
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
 from lossbench.bench.limits import TRAINING_SECONDS
@@ -34,9 +40,9 @@ from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_tab
 @click.option("--epochs", type=click.IntRange(1), help="How often each image is seen.")
 @click.option("--batch", type=click.IntRange(8), help="Images a step.")
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), help="Learning rate; the recipe's by default."
+    "--lr", type=FiniteRange(0, min_open=True), help="Learning rate; the recipe's by default."
 )
-@click.option("--center-lr", type=click.FloatRange(0), help="Of class centres; 0 leaves them.")
+@click.option("--center-lr", type=FiniteRange(0), help="Of class centres; 0 leaves them.")
 @click.option(
     "--compare", type=click.IntRange(1), metavar="STEPS",
     help="How many steps of a variant are held against the reference's.",
@@ -51,7 +57,7 @@ from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_tab
 )  # fmt: skip
 @click.option(
     "--timeout",
-    type=click.FloatRange(1),
+    type=FiniteRange(1),
     default=TRAINING_SECONDS,
     help="Seconds for one training.",
 )
