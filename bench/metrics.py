@@ -168,18 +168,18 @@ METRICS: tuple[Metric, ...] = (
         gated="note",
     ),
     Metric(
-        "allocations",
-        "count",
-        "number of buffers that a step allocates",
-        at("memory.allocations"),
-        gated="note",
-    ),
-    Metric(
         "synchronisations",
         "count",
         "number of times that a step waits for the device",
         at("counters.synchronisations"),
         gated="waits",
+    ),
+    Metric(
+        "allocations",
+        "count",
+        "buffers that a step takes",
+        at("memory.allocations"),
+        gated="note",
     ),
     Metric(
         "limit_seconds",

@@ -6,7 +6,7 @@ fast. Every message names the loss and, for an implementation, the variant.
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -19,10 +19,15 @@ DEVICES = ("cpu", "cuda")
 FLOATING_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # The word that `impls.build` accepts in place of a variant's name.
 AUTO = "auto"
+VARIANT_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 # The arguments that a case's size gives (all others need a default), with the values for a module
 # that is built only for its names and shapes: the two differ, so that a transposed shape is found.
 SIZE_ARGUMENTS: Mapping[str, int] = MappingProxyType({"num_classes": 3, "embedding_dim": 2})
 ARGUMENT_TYPES = (bool, int, float)
+
+
+class StateError(ValueError):
+    """A module's parameters or buffers are not those of its Loss."""
 
 
 def check_loss(loss: Loss) -> None:
@@ -61,22 +66,31 @@ def check_implementation(
     devices: Sequence[str],
     dtypes: Sequence[torch.dtype],
     requires: Sequence[str],
+    since: tuple[int, int],
 ) -> None:
     """Refuse an Implementation that could not be named, built or run.
 
     Raises:
-        ValueError: if its name, devices, dtypes, packages or builder's arguments do not fit.
+        ValueError: if its name, devices, dtypes, packages, first release or builder's arguments do
+            not fit.
     """
     title = f"{loss.name} {variant}"
-    if variant == AUTO or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", variant):
+    if not isinstance(variant, str) or variant == AUTO or not re.fullmatch(VARIANT_NAME, variant):
         raise ValueError(
             f"{loss.name}: a variant's name has letters, digits and _ . - only, and is not "
             f"{AUTO!r}; got {variant!r}"
         )
     _check_choices(title, "device", devices, DEVICES)
     _check_choices(title, "dtype", dtypes, FLOATING_DTYPES)
-    if isinstance(requires, str):
+    if isinstance(requires, str) or not _are(str, requires):
         raise ValueError(f"{title}: requires must be a tuple of package names, got {requires!r}")
+    if not (_are(int, since) and len(since) == 2):
+        raise ValueError(f"{title}: since must be a release of torch as (2, 11), got {since!r}")
+    if not callable(builder) or (isinstance(builder, type) and not issubclass(builder, nn.Module)):
+        raise ValueError(
+            f"{title}: expected an nn.Module class or a function that returns a module, "
+            f"got {builder!r}"
+        )
     _check_builder(title, loss, builder)
 
 
@@ -89,28 +103,34 @@ def check_state(title: str, module: nn.Module, reference: nn.Module) -> None:
         reference: the Loss's reference.
 
     Raises:
-        ValueError: if parameters or buffers differ in name or shape, or parameters in order.
+        StateError: if parameters or buffers differ in name or shape, or parameters in order.
     """
+    if not isinstance(module, nn.Module):
+        raise StateError(f"{title}: its builder must return an nn.Module, got {module!r}")
     expected, given = _parameters(reference), _parameters(module)
     if given != expected:
-        raise ValueError(
+        raise StateError(
             f"{title}: expected the reference's parameters in its order, {_described(expected)}; "
             f"got {_described(given)}"
         )
     buffers = [dict(_buffers(m, expected)) for m in (reference, module)]
     if buffers[0] != buffers[1]:
         wanted, found = (_described(list(b.items())) for b in buffers)
-        raise ValueError(f"{title}: expected the reference's buffers, {wanted}; got {found}")
+        raise StateError(f"{title}: expected the reference's buffers, {wanted}; got {found}")
 
 
 def _check_choices(title: str, what: str, given: Any, choices: Sequence[Any]) -> None:
-    if isinstance(given, str | torch.dtype) or not given:
+    if not isinstance(given, Collection) or isinstance(given, str) or not given:
         raise ValueError(f"{title}: {what}s must be a tuple of {_listed(choices)}, got {given!r}")
     for each in given:
         if each not in choices:
             raise ValueError(
                 f"{title}: unknown {what} {each!r}; the {what}s are: {_listed(choices)}"
             )
+
+
+def _are(kind: type, values: Any) -> bool:
+    return isinstance(values, Collection) and all(isinstance(each, kind) for each in values)
 
 
 def _check_builder(title: str, loss: Loss, builder: Callable[..., nn.Module]) -> None:
@@ -139,7 +159,11 @@ def _signature(builder: Callable[..., nn.Module]) -> tuple[Mapping[str, inspect.
         constructed_by = next(c for c in builder.__mro__ if "__init__" in vars(c))
         if constructed_by is nn.Module:
             return {}, False
-    parameters = inspect.signature(builder).parameters
+    try:
+        parameters: Mapping[str, inspect.Parameter] = inspect.signature(builder).parameters
+    except ValueError:
+        # Functions written in C may show no arguments.
+        parameters = {}
     starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = {name: p for name, p in parameters.items() if p.kind not in starred}
     return named, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())

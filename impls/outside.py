@@ -76,8 +76,10 @@ def register_from(source: str | os.PathLike[str]) -> Origin:
     text = os.fspath(source)
     path = Path(text).expanduser()
     # A missing file must not be searched for as a module, so the name decides first.
-    if path.suffix == ".py" or path.name != text or path.is_file():
+    if path.suffix == ".py" or path.name != text or _is_file(path):
         return _register_file(path)
+    if not all(text.split(".")):
+        raise ValueError(f"{_line(text) or 'an empty name'}: no such file or module")
     # `python -m` also finds modules in the current folder; the command `lossbench` does not.
     _look_also_in(Path())
     return _register_module(text)
@@ -122,14 +124,17 @@ def origin_of(loss: str, variant: str) -> Origin | None:
 
 
 def _register_file(path: Path) -> Origin:
-    if path.is_dir():
-        raise ValueError(f"{_line(str(path))}: expected a Python file or a module, got a folder")
     try:
         path = path.resolve(strict=True)
         code = path.read_bytes()
-    except OSError as error:
+    except IsADirectoryError:
         raise ValueError(
-            f"{_line(str(path))}: {error.strerror}; expected a Python file or a module"
+            f"{_line(str(path))}: expected a Python file or a module, got a folder"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(
+            f"{_line(str(path))}: {reason}; expected a Python file or a module"
         ) from None
     origin = Origin(str(path), hashlib.sha256(code).hexdigest())
     if _loaded.get(origin.source, origin) != origin:
@@ -140,6 +145,14 @@ def _register_file(path: Path) -> Origin:
         return origin
 
     return _enter(origin.source, load)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # A name that is too long for a file is that of none.
+        return False
 
 
 def _register_module(name: str) -> Origin:
@@ -160,7 +173,9 @@ def _enter(source: str, load: Callable[[], Origin]) -> Origin:
         try:
             with redirect_stdout(sys.stderr):
                 origin = load()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise ValueError(f"{_line(source)}: {_told(error, source)}") from error
         new = _registered() - before
         if not new and source not in _imported_along:

@@ -11,6 +11,7 @@ from torch import nn
 from lossbench.impls.admission import (
     DEVICES,
     FLOATING_DTYPES,
+    StateError,
     check_implementation,
     check_loss,
 )
@@ -89,7 +90,8 @@ def register(
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or
-            dtype is unknown, a limit's situation is, or the builder's arguments are not the Loss's.
+            dtype is unknown, a limit's situation is, or the builder's arguments are not the Loss's;
+            or its parameters and buffers, which is seen at once where it ``requires`` no package.
     """
     variants = _variants(loss)
     if variant in variants:
@@ -98,7 +100,13 @@ def register(
     def enter(builder: Builder) -> Builder:
         check_limits(f"{loss} {variant}", limits or {})
         check_implementation(
-            _losses[loss], variant, builder, devices=devices, dtypes=dtypes, requires=requires
+            _losses[loss],
+            variant,
+            builder,
+            devices=devices,
+            dtypes=dtypes,
+            requires=requires,
+            since=since,
         )
         if isinstance(builder, type):
             # A hook on each module would slow small batches by some percent, so the class changes.
@@ -115,6 +123,7 @@ def register(
             sparse=sparse,
             limits=limits or {},
         )
+        _check_own_state(entered)
         variants[variant] = entered
         for suffix, (mode, where) in COMPILE_MODES.items() if compiles else ():
             variants[variant + suffix] = replace(
@@ -178,6 +187,21 @@ def all_or_nothing() -> Iterator[None]:
         _implementations.clear()
         _implementations.update(kept_variants)
         raise
+
+
+def _check_own_state(entered: Implementation) -> None:
+    """Refuse other parameters or buffers than the Loss's, where building needs no more than torch.
+
+    Any other builder is checked where it is built; importing its package here could take seconds.
+    """
+    if entered.requires or entered.unsupported("cpu", entered.dtypes[0]):
+        return
+    try:
+        entered.verify()
+    except StateError:
+        raise
+    except Exception:  # noqa: BLE001 - it may take larger sizes; what it raises there is recorded
+        return
 
 
 def _variants(loss: str) -> dict[str, Implementation]:

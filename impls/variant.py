@@ -59,7 +59,7 @@ class Implementation:
     def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
         """Return why it cannot run here on a device type in a dtype, or ``None`` if it can."""
         for package in self.requires:
-            if importlib.util.find_spec(package) is None:
+            if not _is_installed(package):
                 return f"needs the package {package}, which is not installed"
         major, minor = torch.__version__.split(".")[:2]
         if (int(major), int(minor)) < self.since:
@@ -106,8 +106,16 @@ class Implementation:
         """Build it once at a tiny size, without advancing the global random generators.
 
         Raises:
-            ValueError: if its parameters or buffers differ from the reference's.
+            StateError: if its parameters or buffers differ from the reference's.
         """
         sizes = {name: n for name, n in SIZE_ARGUMENTS.items() if name in self.loss.arguments}
         with torch.random.fork_rng(devices=()):
             self.build(validate=False, **sizes)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        # Of a dotted name, the package around it is missing.
+        return False

@@ -16,6 +16,8 @@ DTYPES = {
 }
 AUTOCAST_DTYPES = ("bfloat16", "float16")
 DATA_KINDS = ("gaussian", "clustered", "digits")
+# The largest of the integers that torch and the frame count with.
+LARGEST_SIZE = 2**63 - 1
 DIGITS_DIM, DIGITS_CLASSES, DIGITS_BATCH = 64, 10, 1740
 
 
@@ -57,6 +59,8 @@ class Case:
         for name in ("batch", "dim", "classes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+            if getattr(self, name) > LARGEST_SIZE:
+                raise UsageError(f"{name} must be below 2**63, got {getattr(self, name)}")
         if self.autocast and self.dtype not in AUTOCAST_DTYPES:
             raise UsageError(
                 f"autocast takes dtype {' or '.join(AUTOCAST_DTYPES)}, got {self.dtype}"

@@ -60,22 +60,29 @@ def _two_batches(case: Case, generator: torch.Generator, _draw: int) -> dict[str
     return {name: BATCHES[case.data](case, generator)[0] for name in ("a", "b")}
 
 
-def _balanced_labels(case: Case, generator: torch.Generator, per_class: int) -> Tensor:
-    """Return labels ``[B]`` of P random classes with about K samples each (PK sampling)."""
+def count_distinct_labels(case: Case) -> int:
+    """Return how many classes the labels of a Case have, without making its inputs."""
+    # As many images of each digit; a fixed number of samples a class otherwise.
+    per_class = -(-case.batch // case.classes) if case.data == "digits" else SAMPLES_PER_CLASS
     wanted = max(-(-case.batch // per_class), min(2, case.batch))
-    chosen = torch.randperm(case.classes, generator=generator)[:wanted]
+    return min(wanted, case.classes)
+
+
+def _balanced_labels(case: Case, generator: torch.Generator) -> Tensor:
+    """Return labels ``[B]`` of P random classes with about K samples each (PK sampling)."""
+    chosen = torch.randperm(case.classes, generator=generator)[: count_distinct_labels(case)]
     return chosen[torch.arange(case.batch) % len(chosen)]
 
 
 def _gaussian(case: Case, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return standard normal features, and labels that are independent of them."""
     features = torch.randn(case.batch, case.dim, generator=generator, dtype=torch.float64)
-    return features, _balanced_labels(case, generator, SAMPLES_PER_CLASS)
+    return features, _balanced_labels(case, generator)
 
 
 def _clustered(case: Case, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return features in tight clusters, one per class, as late in training, and their labels."""
-    labels = _balanced_labels(case, generator, SAMPLES_PER_CLASS)
+    labels = _balanced_labels(case, generator)
     present, index = torch.unique(labels, return_inverse=True)
     shape = (len(present), case.dim)
     centers = torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -98,8 +105,7 @@ def _digits(case: Case, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     Pixels are standardised together. No image appears twice, and the classes are balanced.
     """
     pixels, targets = _all_digits()
-    per_class = -(-case.batch // case.classes)
-    wanted = _balanced_labels(case, generator, per_class)
+    wanted = _balanced_labels(case, generator)
     order = torch.randperm(len(targets), generator=generator)
     rows = torch.empty(case.batch, dtype=torch.int64)
     for digit in set(wanted.tolist()):

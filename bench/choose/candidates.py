@@ -52,7 +52,7 @@ class Candidate:
         step_seconds: time of forward and backward.
         speedup: speed-up over the reference, with its interval; ``None`` if the reference has no
             times.
-        peak_bytes: most bytes at once above inputs and parameters in a step.
+        step_peak_bytes: most bytes at once above inputs and parameters in a step.
         error: largest relative error against the reference in float64, over all sizes used.
         outputs: names of the outputs that the variant computes.
         compile_seconds: compile time before the first step; 0 if the variant is not compiled.
@@ -67,7 +67,7 @@ class Candidate:
     variant: str
     step_seconds: float
     speedup: Interval | None
-    peak_bytes: int
+    step_peak_bytes: int
     error: float
     outputs: tuple[str, ...]
     compile_seconds: float
@@ -163,7 +163,7 @@ def _candidate(case: Case, neighbours: tuple[Neighbour, ...]) -> Candidate:
         variant=nearest.variant,
         step_seconds=mixed(weights, (neighbour.seconds for neighbour in neighbours)),
         speedup=_speedup(weights, records),
-        peak_bytes=round(mixed(weights, map(_peak_bytes, records))),
+        step_peak_bytes=round(mixed(weights, map(_step_peak_bytes, records))),
         error=max(part.error for record in records for part in record.agreement),
         outputs=tuple(sorted(set.intersection(*map(_outputs, records)))),
         compile_seconds=max(map(_compile_seconds, records)),
@@ -185,7 +185,7 @@ def _speedup(weights: list[float], records: list[Record]) -> Interval | None:
     return mixed_interval(weights, known) if len(known) == len(intervals) else None
 
 
-def _peak_bytes(record: Record) -> int:
+def _step_peak_bytes(record: Record) -> int:
     return record.memory.step_peak_bytes if record.memory else 0
 
 

@@ -111,14 +111,14 @@ def _memory_limits(pool: Pool, request: Request, best: Candidate) -> Iterator[Ch
     """Yield the memory limits at which another variant wins, the nearest first."""
     smaller: Candidate | None = best
     while smaller is not None:
-        below = smaller.peak_bytes
+        below = smaller.step_peak_bytes
         smaller = _winner_within(pool, request, below - 1)
         text = f"`{smaller.variant}`" if smaller else "no variant"
         variant = smaller.variant if smaller else ""
         yield Change("max_memory", below, variant, f"with less than {binary(below)}: {text}")
     unlimited = _winner_within(pool, request, None)
     if request.max_memory is not None and unlimited and unlimited.variant != best.variant:
-        most = unlimited.peak_bytes
+        most = unlimited.step_peak_bytes
         text = f"with {binary(most)} or more: `{unlimited.variant}`"
         yield Change("max_memory", most, unlimited.variant, text)
 

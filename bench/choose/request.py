@@ -168,7 +168,7 @@ def _memory(request: Request, most: int) -> Constraint:
     return _at_most(
         "max_memory",
         most,
-        lambda candidate: candidate.peak_bytes,
+        lambda candidate: candidate.step_peak_bytes,
         words=binary,
         refusal="takes",
         nobody=f"no variant of `{case.loss}`{others} stays under {binary(most)} at batch "

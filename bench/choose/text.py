@@ -53,7 +53,7 @@ def _why(answer: Answer) -> Iterator[tuple[str, str]]:
     yield "time", f"{about}{si(best.step_seconds, 's')} per step{faster}"
     if steps is not None:
         yield "total time", f"{about}{si(best.total_seconds(steps), 's')} for {steps:,} steps"
-    yield "memory", f"{about}{binary(best.peak_bytes)} at the peak of a step"
+    yield "memory", f"{about}{binary(best.step_peak_bytes)} at the peak of a step"
     yield "error", f"{best.error:.0e} at most, relative to the reference in float64"
     yield "compile time", _compiling(answer)
     yield "degenerate inputs", _degenerate(best)
@@ -112,7 +112,7 @@ def _runners_up(answer: Answer) -> Table:
             Text(other.variant),
             si(other.step_seconds, "s"),
             Text(spread(runner.ratio)),
-            binary(other.peak_bytes),
+            binary(other.step_peak_bytes),
             f"{other.error:.0e}",
             compiling,
         )

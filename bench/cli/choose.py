@@ -23,6 +23,7 @@ from lossbench.bench.choose.sources import (
 from lossbench.bench.choose.text import answer_text
 from lossbench.bench.cli.options import (
     Bytes,
+    FiniteRange,
     Folder,
     Name,
     device_option,
@@ -70,7 +71,7 @@ machine_option = click.option(
     help="Largest allowed peak memory of a step above inputs and parameters, for example 512MiB.",
 )  # fmt: skip
 @click.option(
-    "--max-error", type=click.FloatRange(0, min_open=True),
+    "--max-error", type=FiniteRange(0, min_open=True),
     help="Largest allowed relative error against float64.",
 )  # fmt: skip
 @click.option(

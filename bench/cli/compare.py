@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lossbench.bench.cli.options import with_option
+from lossbench.bench.cli.options import FiniteRange, with_option
 from lossbench.bench.compare.comparison import KINDS, MARGIN, compare
 from lossbench.bench.compare.table import as_plain, changes_table
 from lossbench.bench.errors import UsageError
@@ -49,7 +49,7 @@ class Kinds(click.ParamType[tuple[str, ...]]):
     help="Folder to search for the records of commits and machines; can be given several times. "
     "By default results/ and the records that come with lossbench.",
 )  # fmt: skip
-@click.option("--margin", type=click.FloatRange(0), default=MARGIN, show_default=True,
+@click.option("--margin", type=FiniteRange(0), default=MARGIN, show_default=True,
               help="Relative difference up to which speed-ups count as equal.")  # fmt: skip
 @click.option(
     "--fail-on", type=Kinds(), default=(),

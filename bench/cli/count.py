@@ -13,13 +13,17 @@ from lossbench.bench.cli.options import (
     variants_option,
     with_option,
 )
-from lossbench.bench.format import binary, console
+from lossbench.bench.format import console
 from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.counters import count_instructions
 from lossbench.bench.measure.judge import Judgement, judge
+from lossbench.bench.metrics import gated
 from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
+
+# Those that the gate compares too, since they are the same at every run.
+COUNTED = (*gated("note", "waits"), *gated("bytes"))
 
 
 @click.command()
@@ -58,7 +62,7 @@ def count(
     check_variants([loss], variants)
     case = Case(loss, batch, dim, classes, dtype, choose_device(device)).checked()
     table = Table("variant", box=None, pad_edge=False, header_style="bold")
-    for column in ("operators", "waits", "buffers", "peak", "saved", "instructions"):
+    for column in (*(metric.label for metric in COUNTED), *["instructions"] * instructions):
         table.add_column(column, justify="right")
     worker = Worker(default_threads())
     try:
@@ -80,12 +84,6 @@ def _cells(worker: Worker, case: Case, variant: str, *, instructions: bool) -> l
         return [f"{lost.status}: {lost}"]
     if found.counters is None or found.memory is None:
         return [f"{found.status}: {found.reason}"]
-    return [
-        f"{found.counters.operators}",
-        f"{found.counters.synchronisations}",
-        f"{found.memory.allocations}",
-        binary(found.memory.step_peak_bytes),
-        binary(found.memory.saved_bytes),
-        # Counted outside the worker, because valgrind needs more memory than the worker may use.
-        f"{count_instructions(case, variant):,}" if instructions else "",
-    ]
+    cells = [metric.words(metric.of(found)) for metric in COUNTED]
+    # Counted outside the worker, because valgrind needs more memory than the worker may use.
+    return [*cells, f"{count_instructions(case, variant):,}"] if instructions else cells

@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 
 from lossbench.bench.cli.figures import check_file
-from lossbench.bench.cli.options import Name, device_option, losses_option, with_option
+from lossbench.bench.cli.options import FiniteRange, Name, device_option, losses_option, with_option
 from lossbench.bench.errors import writing
 from lossbench.bench.format import console
 from lossbench.bench.gate.compare import BASE, HEAD
@@ -57,7 +57,7 @@ margin_option = click.option(
 )
 budget_option = click.option(
     "--budget",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=0.4,
     show_default=True,
     help="Seconds of sampling per phase (forward, step) of each variant; a suspected slowdown is "

@@ -1,5 +1,6 @@
 """The options and arguments that several commands share, and the types of their values."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from lossbench import impls
 from lossbench.bench.errors import UsageError, unknown_name
 from lossbench.bench.machine.quotas import allowed_processors
+from lossbench.bench.terminal import printing_to_stderr
 from lossbench.impls.outside import register_from, register_installed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -80,13 +82,15 @@ class VariantName(RegisteredName):
 
 def _register(_context: click.Context, _option: click.Parameter, sources: tuple[str, ...]) -> None:
     """Register the contenders of installed packages, then those of the files that are named."""
-    for problem in register_installed():
+    with printing_to_stderr():
+        problems = register_installed()
+        for source in sources:
+            try:
+                register_from(source)
+            except ValueError as error:
+                raise UsageError(str(error)) from error
+    for problem in problems:
         click.echo(f"warning: {problem}", err=True)
-    for source in sources:
-        try:
-            register_from(source)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
 
 
 # Processed first (eager), because other options may name what it registers.
@@ -150,6 +154,21 @@ def refuse_beside(option: str) -> None:
     ]
     if others:
         raise UsageError(f"--{option} takes no other option, got {', '.join(others)}")
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range. click's own takes nan for a number in every range, and inf."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: where it is none, not finite, or out of the range.
+        """
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, got {value}", param, ctx)
+        return number
 
 
 class Processors(click.ParamType[tuple[int, ...]]):

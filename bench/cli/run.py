@@ -10,6 +10,7 @@ from lossbench.bench.case.cases import DATA_KINDS, DTYPES
 from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.cli.options import (
     Bytes,
+    FiniteRange,
     Folder,
     Name,
     Processors,
@@ -68,17 +69,17 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 @with_option
 @device_option
 @click.option(
-    "--budget", type=click.FloatRange(0, min_open=True),
+    "--budget", type=FiniteRange(0, min_open=True),
     help="Seconds of sampling per phase (forward, step) of each case; by default the preset's, or "
     "2 without a preset.",
 )  # fmt: skip
 @click.option(
-    "--half-width", type=click.FloatRange(0, 1, min_open=True), default=HALF_WIDTH,
+    "--half-width", type=FiniteRange(0, 1, min_open=True), default=HALF_WIDTH,
     show_default=True,
     help="Relative half-width of the 95% intervals of all speed-ups at which sampling stops early.",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=VARIANT_SECONDS, show_default=True,
+    "--timeout", type=FiniteRange(1), default=VARIANT_SECONDS, show_default=True,
     help="Seconds without an answer after which a variant is given up.",
 )  # fmt: skip
 @click.option(

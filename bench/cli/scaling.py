@@ -10,6 +10,7 @@ from rich.text import Text
 from lossbench.bench.case.cases import Case
 from lossbench.bench.cli.options import (
     Bytes,
+    FiniteRange,
     device_option,
     loss_argument,
     size_options,
@@ -62,11 +63,11 @@ class ScalingReport:
 @with_option
 @device_option
 @click.option(
-    "--budget", type=click.FloatRange(0, min_open=True), default=0.3, show_default=True,
+    "--budget", type=FiniteRange(0, min_open=True), default=0.3, show_default=True,
     help="Seconds of sampling per phase (forward, step) of each size.",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=SCALING_SECONDS, show_default=True,
+    "--timeout", type=FiniteRange(1), default=SCALING_SECONDS, show_default=True,
     help="Seconds after which a measurement or a trial of a batch is given up.",
 )  # fmt: skip
 @click.option(

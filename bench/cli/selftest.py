@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lossbench.bench.cli.figures import finish, make_folder
-from lossbench.bench.cli.options import Name, device_option
+from lossbench.bench.cli.options import FiniteRange, Name, device_option
 from lossbench.bench.format import console
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS, SELFTESTS
@@ -37,7 +37,7 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 1
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=3.0,
     show_default=True,
     help="Seconds of sampling per process of each trial.",

@@ -6,7 +6,13 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from lossbench.bench.cli.options import Folder, device_option, variants_option, with_option
+from lossbench.bench.cli.options import (
+    FiniteRange,
+    Folder,
+    device_option,
+    variants_option,
+    with_option,
+)
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
 from lossbench.bench.limits import TRAINING_SECONDS
@@ -39,11 +45,11 @@ from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_tab
 )  # fmt: skip
 @click.option("--batch", type=click.IntRange(8), help="Batch size; by default the preset's.")
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True),
+    "--lr", type=FiniteRange(0, min_open=True),
     help="Learning rate; by default that of the loss's recipe.",
 )  # fmt: skip
 @click.option(
-    "--center-lr", type=click.FloatRange(0),
+    "--center-lr", type=FiniteRange(0),
     help="Learning rate of class centres, 0 to keep them fixed; by default that of the loss's "
     "recipe.",
 )  # fmt: skip
@@ -68,7 +74,7 @@ from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_tab
 )  # fmt: skip
 @click.option(
     "--timeout",
-    type=click.FloatRange(1),
+    type=FiniteRange(1),
     default=TRAINING_SECONDS,
     show_default=True,
     help="Seconds after which a training is given up.",

@@ -143,8 +143,10 @@ def _error(row: dict[str, Any], side: str) -> str:
 
 def _worded(metrics: Iterable[Metric], row: dict[str, Any], side: str) -> str:
     """Return the figures of one side as text, each with its name."""
-    worded = ((metric, plain(row[f"{metric.name}_{side}"])) for metric in metrics)
-    return ", ".join(f"{m.label} {m.words(v)}" for m, v in worded if v is not None)
+    import pandas as pd
+
+    worded = ((metric, row[f"{metric.name}_{side}"]) for metric in metrics)
+    return ", ".join(f"{m.label} {m.words(v)}" for m, v in worded if not pd.isna(v))
 
 
 def _status(row: dict[str, Any], side: str) -> str:

@@ -63,7 +63,7 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     for name, (dtype, _) in COLUMNS.items():
         try:
             frame[name] = frame[name].astype(pd.api.types.pandas_dtype(dtype))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UsageError(f"column {name}: expected {dtype}; {error}") from error
     return frame
 

@@ -1,8 +1,6 @@
 """Measure the best rates of this machine, and compute the least time of a Case from them."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
 from typing import Literal
 
 import torch
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
-from lossbench.bench.case.data import make_inputs
+from lossbench.bench.case.data import count_distinct_labels
 from lossbench.bench.timing.clock import calls_a_block, clock
 from lossbench.impls.cost import Phase, Sizes
 
@@ -106,15 +104,8 @@ def limit(case: Case, phase: Phase, ceilings: Ceilings) -> Limit:
 
 def sizes_of(case: Case) -> Sizes:
     """Return the values of a cost's symbols in a Case."""
-    # Labels are made on the CPU, so that records of a GPU can be read without one. The seed changes
-    # which classes are drawn, but not their number.
-    return _sizes_of(replace(case, device="cpu", seed=0))
-
-
-@cache
-def _sizes_of(case: Case) -> Sizes:
-    labels = make_inputs(case).get("labels")
-    distinct = case.batch if labels is None else len(set(labels.tolist()))
+    labelled = "labels" in impls.loss(case.loss).input_names
+    distinct = count_distinct_labels(case) if labelled else case.batch
     return {"B": case.batch, "D": case.dim, "C": case.classes, "U": distinct}
 
 

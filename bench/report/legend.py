@@ -2,17 +2,18 @@
 
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.timing.samples import SAME_MARGIN
+from lossbench.impls.registry import REFERENCE
 
 COLUMNS = {metric.heading: metric.meaning for metric in SHOWN}
 
 # Each verdict has a symbol too, because some readers cannot distinguish the colours.
-SYMBOLS = {"faster": "▲", "slower": "▼", "same": "=", "unclear": "?", "reference": "◆"}
+SYMBOLS = {"faster": "▲", "slower": "▼", "same": "=", "unclear": "?", REFERENCE: "◆"}
 VERDICTS = {
     "faster": "the whole interval lies above 1",
     "slower": "the whole interval lies below 1",
     "same": f"the whole interval lies within {SAME_MARGIN:.0%} of 1",
     "unclear": "the interval contains 1, but is too wide for `same`: measure longer",
-    "reference": "the implementation that others are compared with",
+    REFERENCE: "the implementation that others are compared with",
 }
 GRADES = {
     "same": ("=", "same as the reference"),

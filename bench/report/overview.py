@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lossbench.bench.report.legend import SYMBOLS
 from lossbench.bench.report.style import INK
 from lossbench.bench.run.order import variant_order
+from lossbench.impls.registry import REFERENCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_GRIDS = 12
 SIZE = ["device", "precision", "data", "batch", "dim", "classes", "seed"]
-FILLS = {"faster": "#8fc1e3", "slower": "#f2b56b", "same": "#d9dde2", "reference": "#eef0f2"}
+FILLS = {"faster": "#8fc1e3", "slower": "#f2b56b", "same": "#d9dde2", REFERENCE: "#eef0f2"}
 DARK = "#111418"
 
 
@@ -84,7 +85,7 @@ def _cell(panel: "Axes", column: int, line: int, row: Any) -> None:
     from matplotlib.patches import Rectangle
 
     verdict = row.verdict if row.status == "passed" and isinstance(row.verdict, str) else ""
-    figures = verdict not in ("", "reference")
+    figures = verdict not in ("", REFERENCE)
     box = Rectangle(
         (column + 0.03, line + 0.05), 0.94, 0.9, facecolor=FILLS.get(verdict, "none"),
         edgecolor="#8a929c", linewidth=0.5, linestyle="-" if verdict in FILLS else ":",

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import RootModel, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lossbench import impls
@@ -15,12 +15,14 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.errors import UsageError, unknown_name
 from lossbench.bench.files import write_whole
+from lossbench.bench.machine.quotas import allowed_processors
 from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.sampling import HALF_WIDTH
 from lossbench.impls.outside import Origin, origin_of, register_again
 from lossbench.impls.registry import REFERENCE
 
 PLAN = "plan.json"
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,14 @@ class RunPlan:
     """
 
     tasks: tuple[tuple[Case, tuple[str, ...]], ...]
-    budget_seconds: float
-    timeout_seconds: float
-    threads: int
+    budget_seconds: Seconds
+    timeout_seconds: Seconds
+    threads: PositiveInt
     machine: str
     affinity: tuple[int, ...] = ()
-    processes: int = 1
-    memory_bytes: int | None = None
-    half_width: float = HALF_WIDTH
+    processes: PositiveInt = 1
+    memory_bytes: PositiveInt | None = None
+    half_width: PositiveFloat = HALF_WIDTH
     outside: tuple[Origin, ...] = ()
 
     @property
@@ -83,14 +85,22 @@ def read_plan(folder: Path) -> RunPlan:
     """Return the RunPlan of a run's folder.
 
     Raises:
-        UsageError: if the folder has no plan, or the plan cannot be read.
+        UsageError: if the folder has no plan, the plan cannot be read, or it names processors that
+            this process may not use.
     """
     try:
-        return RunPlanFile.model_validate_json((folder / PLAN).read_bytes()).root
+        plan = RunPlanFile.model_validate_json((folder / PLAN).read_bytes()).root
     except OSError:
         raise UsageError(f"{folder} has no run: there is no {PLAN}") from None
     except ValidationError:
         raise UsageError(f"{folder / PLAN} is damaged; start a new run") from None
+    missing = set(plan.affinity) - set(allowed_processors()) if plan.affinity else set()
+    if missing:
+        raise UsageError(
+            f"{folder / PLAN} names processors that this process may not use: "
+            f"{', '.join(map(str, sorted(missing)))}; resume it where it began, or start a new run"
+        )
+    return plan
 
 
 def register_planned(plan: RunPlan) -> None:

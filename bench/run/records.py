@@ -8,13 +8,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
-from lossbench.bench.case.cases import Case
+from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.agreement import Agreement
@@ -23,6 +24,7 @@ from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.measure.memory import Memory
+from lossbench.bench.printable import printable
 from lossbench.bench.run.former import READERS, SCHEMA, upgrade
 from lossbench.bench.run.order import is_registered
 from lossbench.bench.timing.samples import Timing
@@ -31,6 +33,7 @@ from lossbench.impls.cost import Phase
 from lossbench.impls.outside import Origin
 
 RECORDS = "records.jsonl"
+LONGEST_SCHEMA = 80
 
 Status = Literal[
     "passed", "refused", "departs", "unsupported", "failed", "crashed", "oom", "timeout"
@@ -66,7 +69,8 @@ class Record:
         schema: version of this layout; ``bench.run.former`` has the history of versions.
 
     Raises:
-        ValueError: if the Record has times without ``passed``, or ``passed`` without agreement.
+        ValueError: if the Record has times without ``passed``, ``passed`` without agreement, or no
+            time of its making.
     """
 
     case: Case
@@ -94,6 +98,8 @@ class Record:
             raise ValueError("a record that passed must have an agreement within its budget")
         if self.status != "passed" and (self.forward or self.step):
             raise ValueError(f"a record that is {self.status} must have no times")
+        # Raises if this is no time.
+        datetime.fromisoformat(self.made)
 
     @property
     def cell(self) -> tuple[Case, str]:
@@ -113,9 +119,13 @@ class Record:
     def limit(self, phase: Phase) -> Limit | None:
         """Return the least time of the Case, or ``None`` if it is unknown.
 
-        It is unknown without ceilings, and if the catalogue no longer has the Loss and its cost.
+        It is unknown without ceilings for the Case's dtype, and if the catalogue no longer has the
+        Loss and its cost.
         """
+        dtype = self.case.dtype
         if self.ceilings is None or not is_registered(self.case.loss):
+            return None
+        if dtype not in DTYPES or dtype not in self.ceilings.flops_per_second:
             return None
         return limit(self.case, phase, self.ceilings)
 
@@ -183,8 +193,8 @@ def _parse_former(place: str, line: bytes, error: ValidationError | None = None)
     if not isinstance(schema, int) or schema not in READERS:
         readable = ", ".join(map(str, [*READERS, SCHEMA]))
         raise UsageError(
-            f"{place}: schema {schema!r}; this version reads schemas {readable}; "
-            f"{_other_version(document)}"
+            f"{place}: schema {printable(repr(schema), LONGEST_SCHEMA)}; "
+            f"this version reads schemas {readable}; {_other_version(document)}"
         )
     try:
         return RecordLine.model_validate(upgrade(document)).root
@@ -202,7 +212,7 @@ def _parse_former(place: str, line: bytes, error: ValidationError | None = None)
 def _document(place: str, line: bytes) -> dict[str, Any]:
     try:
         document = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise UsageError(

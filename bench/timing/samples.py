@@ -1,5 +1,6 @@
 """Sampled times, and the verdict on their ratio to the reference's times."""
 
+import math
 import statistics
 from collections.abc import Iterable
 from functools import cached_property
@@ -34,9 +35,12 @@ class Samples:
     throttled: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse no samples, and samples that were not taken in pairs."""
+        """Refuse no samples, what is no time, and samples that were not taken in pairs."""
         if not self.seconds:
             raise ValueError("expected at least one sample, got none")
+        for seconds in (*self.seconds, *self.reference_seconds):
+            if not 0 < seconds < math.inf:
+                raise ValueError(f"expected samples above 0 and finite, got {seconds}")
         if self.reference_seconds and len(self.seconds) != len(self.reference_seconds):
             raise ValueError(
                 f"expected a reference sample for each of {len(self.seconds)}, "

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lossbench.bench.train.course import allowed_gaps
 from lossbench.bench.train.records import Lesson
+from lossbench.impls.registry import REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +117,7 @@ def draw_curve(ax: "Axes", lesson: Lesson) -> None:
     ax.set_xlabel("step", fontsize=9)
     if lesson.reference is None:
         return
-    ax.plot(lesson.reference.losses, color="#bbbbbb", linewidth=3, label="reference")
+    ax.plot(lesson.reference.losses, color="#bbbbbb", linewidth=3, label=REFERENCE)
     for place, trained in enumerate(lesson.variants):
         if trained.curve is not None:
             ax.plot(

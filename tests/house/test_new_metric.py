@@ -38,6 +38,7 @@ from io import StringIO
 from pathlib import Path
 
 from lossbench.bench.cli import main
+from lossbench.bench.cli.count import COUNTED
 from lossbench.bench.frame import COLUMNS
 from lossbench.bench.frame.pytest_benchmark import extra_info
 from lossbench.bench.gate.compare import Seen
@@ -72,6 +73,7 @@ print(json.dumps({
     "pytest_benchmark": extra_info(one),
     "asv": [hasattr(suite.arcface, f"track_{name}") for suite in (eager, compiled)],
     "asv_figures": tracked_figures(Measured(one.case, one.variant, one.agreement, one.memory)),
+    "count": [metric.name for metric in COUNTED],
     "gate": [finding.quantity for finding in findings_of(compared, 0.05)],
 }))
 """
@@ -142,3 +144,7 @@ def test_comparison_and_gate_tell_a_change_of_it(seen):
     assert "bigger, 2" in seen["compare"]
     assert "backward 75 KiB" in seen["compare"]
     assert NAME in seen["gate"]
+
+
+def test_count_shows_what_the_gate_compares(seen):
+    assert NAME in seen["count"]

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("own_registry")
         ("island", "fused+mine", r"got 'fused\+mine'"),
         ("island", "mine[fast]", r"got 'mine\[fast\]'"),
         ("island", "auto", "is not 'auto'; got 'auto'"),
+        ("island", None, "island: a variant's name .*got None"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(loss, variant, message):
@@ -45,7 +46,11 @@ def test_a_name_that_cannot_be_is_refused(loss, variant, message):
         ({"dtypes": ("float32",)}, "unknown dtype 'float32'; the dtypes are: torch.float16, "),
         ({"dtypes": (torch.int8,)}, "arcface mine: unknown dtype torch.int8"),
         ({"dtypes": torch.float32}, "dtypes must be a tuple of torch.float16, .* got torch.float"),
+        ({"devices": 1}, "arcface mine: devices must be a tuple of cpu, cuda, got 1"),
         ({"requires": "numpy"}, "requires must be a tuple of package names, got 'numpy'"),
+        ({"requires": (1,)}, r"arcface mine: requires must be a tuple .*, got \(1,\)"),
+        ({"since": "2.11"}, r"arcface mine: since must be a release .* as \(2, 11\), got '2.11'"),
+        ({"since": (2,)}, r"got \(2,\)"),
     ],
 )
 def test_what_it_could_not_run_on_is_refused(options, message):
@@ -83,11 +88,23 @@ def with_a_default_for_a_size(num_classes=10, embedding_dim=2, scale=32, margin=
         (with_a_default_for_a_size, "num_classes is 10 by default, the reference's has none"),
         (nn.ReLU, "it takes inplace"),
         (type("Bare", (nn.Module,), {}), "it takes none"),
+        (dict.fromkeys, "it takes "),
+        (max, "it takes none"),
+        (dict, "expected an nn.Module class or a function .*, got <class 'dict'>"),
+        (3, "expected an nn.Module class .*, got 3"),
     ],
 )
 def test_a_builder_with_other_arguments_is_refused(builder, message):
     with pytest.raises(ValueError, match=f"arcface mine: .*{message}"):
         register("arcface", "mine")(builder)
+
+
+def test_a_package_within_a_missing_one_is_missing():
+    register("arcface", "mine", requires=("not_there.inner",))(
+        impls.implementation("arcface", "fused").builder
+    )
+    reason = impls.implementation("arcface", "mine").unsupported("cpu", torch.float32)
+    assert reason == "needs the package not_there.inner, which is not installed"
 
 
 def test_a_builder_that_takes_any_argument_is_entered():
@@ -125,11 +142,36 @@ class Counting(ClassCenters):
     ],
 )
 def test_a_state_that_is_not_the_references_is_refused(builder, message):
-    register("center_mse", "mine")(builder)
-    mine = impls.implementation("center_mse", "mine")
-    for refuse in (mine.verify, lambda: mine.build(num_classes=3, embedding_dim=2)):
-        with pytest.raises(ValueError, match=f"center_mse mine: .*{message}"):
-            refuse()
+    with pytest.raises(ValueError, match=f"center_mse mine: .*{message}"):
+        register("center_mse", "mine")(builder)
+    assert "mine" not in [each.variant for each in impls.implementations("center_mse")]
+    register("center_mse", "mine", requires=("torch",))(builder)
+    with pytest.raises(ValueError, match=f"center_mse mine: .*{message}"):
+        impls.implementation("center_mse", "mine").build(num_classes=3, embedding_dim=2)
+
+
+def test_what_a_builder_returns_is_a_module():
+    def build(margin):
+        """Return no module."""
+
+    with pytest.raises(ValueError, match=r"contrastive mine: .* an nn\.Module, got None"):
+        register("contrastive", "mine")(build)
+
+
+def test_a_builder_that_takes_larger_sizes_only_is_entered():
+    @register("center_mse", "mine")
+    def build(num_classes, embedding_dim):
+        if embedding_dim % 8:
+            raise ValueError(f"embedding_dim must be a multiple of 8, got {embedding_dim}")
+        return impls.loss("center_mse").reference(num_classes, embedding_dim)
+
+    assert impls.implementation("center_mse", "mine").build(num_classes=3, embedding_dim=8)
+
+
+def test_registering_draws_no_random_number():
+    before = torch.get_rng_state()
+    register("center_mse", "mine")(impls.loss("center_mse").reference)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 class Reordered(CentersAndWeights):
@@ -141,11 +183,10 @@ class Reordered(CentersAndWeights):
 
 
 def test_parameters_in_another_order_are_refused():
-    register("softmax_center_unsquared", "mine")(Reordered)
     with pytest.raises(
         ValueError, match=r"softmax_center_unsquared mine: .*got weight .*, centers"
     ):
-        impls.implementation("softmax_center_unsquared", "mine").verify()
+        register("softmax_center_unsquared", "mine")(Reordered)
 
 
 @pytest.mark.parametrize("implementation", supported(), ids=name_of)

@@ -148,6 +148,24 @@ def test_an_error_that_cannot_be_printed_is_told(tmp_path):
         register_from(write_contender(tmp_path, code=code))
 
 
+@pytest.mark.parametrize("name", ["", "..", "a..b", "x" * 5000])
+def test_a_name_that_is_no_modules_is_told(name):
+    with pytest.raises(ValueError, match=r"no such file or module$"):
+        register_from(name)
+
+
+@pytest.mark.parametrize("name", ["a\0b.py", f"{'x' * 5000}.py"])
+def test_a_path_that_cannot_be_is_told(name):
+    with pytest.raises(ValueError, match=r"; expected a Python file or a module$"):
+        register_from(name)
+
+
+def test_every_way_to_end_an_import_is_told(tmp_path):
+    code = "class Odd(BaseException):\n    pass\nraise Odd('ended')"
+    with pytest.raises(ValueError, match="line 3: Odd: ended"):
+        register_from(write_contender(tmp_path, code=code))
+
+
 def test_building_for_production_imports_no_entry_point(tmp_path):
     file = write_contender(tmp_path, "acme_losses.py")
     install(file.parent, "acme-losses", {"mine": "acme_losses"})

@@ -3,7 +3,7 @@ import torch
 
 from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DATA_KINDS, DTYPES, Case
-from lossbench.bench.case.data import DRAWS, data_of, make_inputs
+from lossbench.bench.case.data import DRAWS, count_distinct_labels, data_of, make_inputs
 from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.errors import UsageError
@@ -15,6 +15,7 @@ from lossbench.bench.run.plan import choose_tasks
     [
         ({"batch": 0}, "batch must be 1 or more, got 0"),
         ({"classes": -1}, "classes must be 1 or more, got -1"),
+        ({"dim": 2**63}, "dim must be below 2\\*\\*63, got 9223372036854775808"),
         ({"data": "digits"}, "digits has dim 64"),
         ({"data": "digits", "dim": 64, "classes": 11}, "up to 10 classes"),
         ({"data": "digits", "dim": 64, "batch": 1741}, "batches of up to 1740"),
@@ -25,6 +26,22 @@ from lossbench.bench.run.plan import choose_tasks
 def test_sizes_that_cannot_be_are_refused(sizes, message):
     with pytest.raises(UsageError, match=message):
         Case("softmax", **{"batch": 8, "dim": 8, "classes": 10, **sizes})
+
+
+@pytest.mark.parametrize(
+    ("data", "batch", "dim", "classes"),
+    [
+        ("gaussian", 1, 2, 5),
+        ("gaussian", 2, 2, 5),
+        ("clustered", 17, 2, 3),
+        ("clustered", 17, 2, 1000),
+        ("digits", 50, 64, 3),
+        ("digits", 3, 64, 10),
+    ],
+)
+def test_the_labels_are_counted_without_making_inputs(data, batch, dim, classes):
+    case = Case("softmax", batch, dim, classes, data=data)
+    assert count_distinct_labels(case) == len(make_inputs(case)["labels"].unique())
 
 
 def test_a_loss_that_needs_negatives_needs_two_classes():

@@ -84,6 +84,13 @@ def test_names_are_completed(line, names, monkeypatch, capsys):
     assert capsys.readouterr().out.split() == [f"plain,{name}" for name in names]
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("option", ["--budget", "--timeout", "--half-width"])
+def test_a_number_that_is_not_finite_is_refused(option, number, capsys):
+    assert main(["run", option, number]) == 2
+    assert f"Invalid value for '{option}'" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_cuda_is_refused_where_there_is_none(capsys):
     assert main(["run", "--device", "cuda"]) == 2

@@ -23,10 +23,13 @@ from tests.makers.outside import MINE, install, registry_kept, write_contender
 PAGE = Path(__file__).parents[3] / "docs" / "outside.md"
 SIZE = ("--batch", "16", "--dim", "8", "--classes", "4")
 NOISY = """
+import os
+
 import lossbench
 from lossbench.impls.vectorized.margin import ArcFace
 
 print("imported")
+os.write(1, b"written ")
 
 
 @lossbench.register("arcface", "mine")
@@ -154,6 +157,8 @@ def test_what_a_contender_prints_spoils_no_output(tmp_path, capfd):
     assert main(["count", "arcface", "--with", str(file), "--variant", "mine", *SIZE]) == 0
     out, errors = capfd.readouterr()
     assert "imported" not in out
+    assert "written" not in out
+    assert "written" in errors
     assert "called" not in out
     assert errors.count("imported") == 1
     assert "mine" in out

@@ -1,6 +1,7 @@
 """Changes between two runs are found, and noise is not reported as a change."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -160,3 +161,11 @@ def test_two_without_a_common_cell_or_a_record_are_told(runs, capsys):
     assert "expected records; there are none yet" in capsys.readouterr().err
     assert main(["compare", str(first / "none"), str(second)]) == 2
     assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_an_infinite_error_within_an_infinite_budget_is_told(runs, capsys):
+    overflowed = replace(GOOD, error=math.inf, budget=math.inf)
+    first = runs("a", timed("fused", 1))
+    second = runs("b", timed("fused", 1, agreement=(overflowed,)))
+    assert main(["compare", str(first), str(second)]) == 0
+    assert "error inf" in capsys.readouterr().out

@@ -181,3 +181,8 @@ def test_a_long_run_is_read_record_by_record(tmp_path):
     with (folder / RECORDS).open("a") as file:
         file.write("nonsense\n")
     assert next(each_record(folder)) == ALL[0]
+
+
+def test_a_count_beyond_the_columns_integers_is_named():
+    with pytest.raises(UsageError, match="column saved_bytes: expected Int64"):
+        tidy([{"saved_bytes": 2**64}])

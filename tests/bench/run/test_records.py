@@ -6,10 +6,12 @@ import sys
 
 import pytest
 
+from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
+from lossbench.bench.measure.ceilings import Ceilings
 from lossbench.bench.paths import ROOT
 from lossbench.bench.run.records import RECORDS, read_records, record_file
-from lossbench.bench.timing.samples import Timing
+from lossbench.bench.timing.samples import Samples, Timing
 from tests.makers.records import BAD, ENVIRONMENT, GOOD, record
 
 
@@ -47,6 +49,35 @@ def test_the_worst_quantity_is_the_nearest_to_its_budget():
     assert record(agreement=(), status="failed", step=None, forward=None).worst is None
 
 
+@pytest.mark.parametrize("made", ["", "yesterday"])
+def test_a_record_was_made_at_some_time(made):
+    with pytest.raises(ValueError, match="Invalid isoformat string"):
+        record(made=made)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
+def test_a_time_is_above_0_and_finite(seconds):
+    with pytest.raises(ValueError, match="expected samples above 0 and finite"):
+        Samples(seconds=(1e-6, seconds), reference_seconds=(), calls=1)
+    with pytest.raises(ValueError, match="expected samples above 0 and finite"):
+        Samples(seconds=(1e-6,), reference_seconds=(seconds,), calls=1)
+
+
+def ceilings(*dtypes):
+    return Ceilings(dict.fromkeys(dtypes, 1e9), 1e9, {"forward": 1e-6, "step": 1e-6})
+
+
+@pytest.mark.parametrize(("dtype", "rates"), [("float8", ["float8"]), ("float64", ["float32"])])
+def test_a_dtype_without_a_ceiling_has_no_limit(dtype, rates):
+    case = Case("island", batch=4, dim=2, classes=3, dtype=dtype)
+    assert record(case=case, ceilings=ceilings(*rates)).limit("step") is None
+
+
+def test_a_limit_is_read_without_making_the_inputs():
+    case = Case("island", batch=2**40, dim=2**20, classes=10)
+    assert record(case=case, ceilings=ceilings("float32")).limit("step").seconds > 0
+
+
 def test_replacing_a_status_is_checked_too():
     with pytest.raises(ValueError, match="no times"):
         dataclasses.replace(record(), status="failed")
@@ -82,6 +113,7 @@ def test_a_half_written_line_is_passed_over_and_cut_off(tmp_path):
     [
         (b"{not json\n", "line 2: damaged, expected a record as JSON"),
         (b"[]\n", "line 2: damaged"),
+        (b"[" * 100_000 + b"\n", "line 2: damaged"),
         (b'{"schema": 99}\n', "line 2: schema 99; this version reads schemas 1, 2"),
         (b'{"schema": 99, "environment": {"commit": "abc"}}\n', "commit abc wrote it"),
         (b'{"schema": "two"}\n', "line 2: schema 'two'; this version reads"),
@@ -172,6 +204,7 @@ def test_a_full_disk_loses_nothing_that_was_recorded(tmp_path):
     script = """
 import resource, sys
 from pathlib import Path
+from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.records import read_records, record_file
 from tests.makers.records import record
