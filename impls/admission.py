@@ -61,11 +61,13 @@ def check_implementation(
     devices: Sequence[str],
     dtypes: Sequence[torch.dtype],
     requires: Sequence[str],
+    leaves_out: Sequence[str],
 ) -> None:
     """Refuse an Implementation that could not be asked for, built or run.
 
     Raises:
-        ValueError: if its name, devices, dtypes, packages or builder's arguments do not fit.
+        ValueError: if its name, devices, dtypes, packages, outputs or builder's arguments do not
+            fit.
     """
     title = f"{loss.name} {variant}"
     if variant == AUTO or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", variant):
@@ -77,6 +79,9 @@ def check_implementation(
     _check_choices(title, "dtype", dtypes, FLOATING_DTYPES)
     if isinstance(requires, str):
         raise ValueError(f"{title}: requires must be a tuple of package names, got {requires!r}")
+    if leaves_out:
+        # All but the value, which every implementation computes.
+        _check_choices(title, "output", leaves_out, loss.outputs[1:])
     _check_builder(title, loss, builder)
 
 

@@ -90,6 +90,12 @@ class Loss:
         return {name: p for name, p in parameters.items() if p.kind in named}
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs, the value first."""
+        names: tuple[str, ...] = getattr(self.output, "_fields", ())
+        return names
+
+    @property
     def input_names(self) -> tuple[str, ...]:
         """The names of its inputs, in order."""
         return INPUT_NAMES[self.inputs]

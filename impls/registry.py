@@ -70,6 +70,7 @@ def register(
     since: tuple[int, int] = OLDEST_TORCH,
     sparse: bool = False,
     limits: Mapping[str, str] | None = None,
+    leaves_out: tuple[str, ...] = (),
 ) -> Callable[[Builder], Builder]:
     """Enter the decorated class, or function that returns a module, as an Implementation.
 
@@ -86,10 +87,12 @@ def register(
         sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
         limits: why it is not fit for a situation of a training loop, by the situation's name in
             ``impls.limits.SITUATIONS``.
+        leaves_out: the outputs of the Loss that it does not compute, and gives as ``None``.
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or
-            dtype is unknown, a limit's situation is, or the builder's arguments are not the Loss's.
+            dtype is unknown, a limit's situation or an output is, or the builder's arguments are
+            not the Loss's.
     """
     variants = _variants(loss)
     if variant in variants:
@@ -98,7 +101,13 @@ def register(
     def enter(builder: Builder) -> Builder:
         check_limits(f"{loss} {variant}", limits or {})
         check_implementation(
-            _losses[loss], variant, builder, devices=devices, dtypes=dtypes, requires=requires
+            _losses[loss],
+            variant,
+            builder,
+            devices=devices,
+            dtypes=dtypes,
+            requires=requires,
+            leaves_out=leaves_out,
         )
         if isinstance(builder, type):
             # On the class: a hook on each module would cost small batches some percents.
@@ -114,6 +123,7 @@ def register(
             since=since,
             sparse=sparse,
             limits=limits or {},
+            leaves_out=leaves_out,
         )
         variants[variant] = entered
         for suffix, (mode, where) in COMPILE_MODES.items() if compiles else ():

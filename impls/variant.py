@@ -37,6 +37,7 @@ class Implementation:
         sparse: whether a gradient is sparse, which SGD and SparseAdam alone take.
         limits: why it is not fit for a situation of a training loop, by the situation's name in
             ``impls.limits.SITUATIONS``; every other situation it is fit for.
+        leaves_out: the outputs of the Loss that it does not compute, and gives as ``None``.
     """
 
     loss: Loss
@@ -50,6 +51,12 @@ class Implementation:
     since: tuple[int, int] = OLDEST_TORCH
     sparse: bool = False
     limits: Mapping[str, str] = field(default_factory=dict)
+    leaves_out: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the Loss's outputs that it computes, the value first."""
+        return tuple(name for name in self.loss.outputs if name not in self.leaves_out)
 
     @property
     def compiled(self) -> bool:

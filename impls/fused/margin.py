@@ -13,7 +13,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 
-@register("sphereface", "fused", compiles=True)
+@register("sphereface", "fused", compiles=True, leaves_out=("logits",))
 class SphereFace(SphereFaceWeights):
     """The target's cosine gives way to its blend with ψ, times the embedding's length."""
 
@@ -42,7 +42,7 @@ def _slope_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
     return multiple * previous
 
 
-@register("arcface", "fused", compiles=True)
+@register("arcface", "fused", compiles=True, leaves_out=("logits",))
 class ArcFace(ArcFaceWeights):
     """The target's cosine gives way to ``cos(θ + m)``."""
 
@@ -62,7 +62,7 @@ class ArcFace(ArcFaceWeights):
         return Margin(cosine * self.cos_m - sine * self.sin_m, slope)
 
 
-@register("arcface_guarded", "fused", compiles=True)
+@register("arcface_guarded", "fused", compiles=True, leaves_out=("logits",))
 class ArcFaceGuarded(ArcFace):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
 

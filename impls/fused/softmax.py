@@ -9,7 +9,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import ClassWeights
 
 
-@register("softmax", "fused", compiles=True)
+@register("softmax", "fused", compiles=True, leaves_out=("logits",))
 class Softmax(ClassWeights):
     """The products are the logits."""
 
@@ -21,14 +21,14 @@ class Softmax(ClassWeights):
         return LossAndLogits(loss, None)
 
 
-@register("modified_softmax", "fused", compiles=True)
+@register("modified_softmax", "fused", compiles=True, leaves_out=("logits",))
 class ModifiedSoftmax(Softmax):
     """The columns are scaled, tile by tile."""
 
     head = Head(columns=max_norm_columns)
 
 
-@register("normface", "fused", compiles=True)
+@register("normface", "fused", compiles=True, leaves_out=("logits",))
 class NormFace(Softmax):
     """Rows and columns are scaled, the rows once."""
 

@@ -12,7 +12,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCentersAndWeights
 
 
-@register("softmax_center_unsquared", "fused", compiles=True)
+@register("softmax_center_unsquared", "fused", compiles=True, leaves_out=("logits",))
 class SoftmaxCenterUnsquared(CentersAndWeights):
     """One norm over the batch's differences from its centres."""
 
@@ -27,7 +27,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
         return LossAndLogits(total, None)
 
 
-@register("softmax_center", "fused", compiles=True, limits=MOVES_EAGERLY)
+@register("softmax_center", "fused", compiles=True, limits=MOVES_EAGERLY, leaves_out=("logits",))
 class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums; centres with a rate of their own move by one scatter."""
 

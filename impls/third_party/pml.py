@@ -16,6 +16,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import ClassWeights
 
 REQUIRES = ("pytorch_metric_learning",)
+NO_LOGITS = ("logits",)
 # Its distances are torch.cdist's, but for float16, which it computes pair by pair.
 ALL_BUT_BFLOAT16 = (torch.float16, torch.float32, torch.float64)
 
@@ -61,6 +62,7 @@ class AnnealedClassifier(Classifier):
     "modified_softmax",
     "pml",
     requires=REQUIRES,
+    leaves_out=NO_LOGITS,
     dtypes=(torch.float16, torch.bfloat16, torch.float32),
 )
 def modified_softmax(num_classes: int, embedding_dim: int) -> nn.Module:
@@ -78,7 +80,7 @@ def modified_softmax(num_classes: int, embedding_dim: int) -> nn.Module:
     return Classifier(num_classes, embedding_dim, criterion)
 
 
-@register("normface", "pml", requires=REQUIRES)
+@register("normface", "pml", requires=REQUIRES, leaves_out=NO_LOGITS)
 def normface(num_classes: int, embedding_dim: int, scale: float) -> nn.Module:
     """``NormalizedSoftmaxLoss``, whose temperature is 1 / s."""
     from pytorch_metric_learning.losses import NormalizedSoftmaxLoss
@@ -94,6 +96,7 @@ def normface(num_classes: int, embedding_dim: int, scale: float) -> nn.Module:
     "sphereface",
     "pml",
     requires=REQUIRES,
+    leaves_out=NO_LOGITS,
     limits={"arguments": "takes a margin from 1 to 5 and gamma 0"},
     departs="has no annealing: ψ(θ) alone, the document's loss at λ = 0 (lambda_min=lambda_max=0)",
 )
@@ -129,11 +132,12 @@ def sphereface(
     return AnnealedClassifier(num_classes, embedding_dim, criterion)
 
 
-@register("arcface_guarded", "pml", requires=REQUIRES)
+@register("arcface_guarded", "pml", requires=REQUIRES, leaves_out=NO_LOGITS)
 @register(
     "arcface",
     "pml",
     requires=REQUIRES,
+    leaves_out=NO_LOGITS,
     departs="has the guard that the document comments out: equal up to θ = π - m, not beyond",
 )
 def arcface(num_classes: int, embedding_dim: int, scale: float, margin: float) -> nn.Module:
@@ -174,6 +178,7 @@ class MinedTriplets(nn.Module):
     "triplet_batch_hard",
     "pml",
     requires=REQUIRES,
+    leaves_out=("correct",),
     dtypes=ALL_BUT_BFLOAT16,
     departs="has no anchor where a class has one sample: equal where each has two or more",
 )

@@ -29,13 +29,13 @@ class LinearCrossEntropy(ClassWeights):
         return LossAndLogits(loss, None)
 
 
-@register("softmax", "torch", compiles=True, since=(2, 13))
+@register("softmax", "torch", compiles=True, since=(2, 13), leaves_out=("logits",))
 def softmax(num_classes: int, embedding_dim: int) -> nn.Module:
     """The product and the cross-entropy one after the other, which is its default."""
     return LinearCrossEntropy(num_classes, embedding_dim)
 
 
-@register("softmax", "torch_chunked", since=(2, 13))
+@register("softmax", "torch_chunked", since=(2, 13), leaves_out=("logits",))
 def softmax_chunked(num_classes: int, embedding_dim: int) -> nn.Module:
     """Chunks of the batch, whose gradients are made in the forward pass: backward runs once.
 

@@ -45,6 +45,9 @@ def test_a_name_that_cannot_be_is_refused(loss, variant, message):
         ({"dtypes": ("float32",)}, "unknown dtype 'float32'; the dtypes are: torch.float16, "),
         ({"dtypes": (torch.int8,)}, "arcface mine: unknown dtype torch.int8"),
         ({"dtypes": torch.float32}, "dtypes must be a tuple of torch.float16, .* got torch.float"),
+        ({"leaves_out": ("scores",)}, "unknown output 'scores'; the outputs are: logits"),
+        ({"leaves_out": ("loss",)}, "unknown output 'loss'; the outputs are: logits"),
+        ({"leaves_out": "logits"}, "outputs must be a tuple of logits, got 'logits'"),
         ({"requires": "numpy"}, "requires must be a tuple of package names, got 'numpy'"),
     ],
 )
