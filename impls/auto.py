@@ -132,6 +132,10 @@ def build(
     sparse are taken where they are asked for. Where the table has another size only, the nearest is
     taken; a loss that nobody has measured is built as its reference. ``choice.reason`` says so.
 
+    The module of a classification loss has ``logits(embeddings)``, ``[B, C]``, in every variant:
+    what the loss takes the softmax of, its scale included, but without labels and so without a
+    margin. It moves no state, and is for inference; the ``logits`` of a call have the margin.
+
     Args:
         loss: the name of the Loss.
         variant: the name of the variant; ``auto`` takes the one that is recommended.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lossbench.impls.precision import widened
 from lossbench.impls.processes import count_processes, shard_like, sum_over_processes_
+from lossbench.impls.scores import cosines, max_norm_products, products, projections
 
 _MOVED_GRADIENT = "refused with a center_rate: the gradient would see the moved centres"
 MOVES_EAGERLY: Mapping[str, str] = {"compile": _MOVED_GRADIENT, "export": _MOVED_GRADIENT}
@@ -26,12 +27,39 @@ class ClassWeights(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
 
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels, ``[B, C]``."""
+        return products(embeddings, self.weight)
 
-class ArcFaceWeights(ClassWeights):
-    """Class weights under a scale and an additive angular margin.
+
+class MaxNormWeights(ClassWeights):
+    """Class weights of length 1, by a max-norm."""
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels, ``[B, C]``."""
+        return max_norm_products(embeddings, self.weight)
+
+
+class CosineWeights(ClassWeights):
+    """Class weights under a scale.
 
     Attributes:
         scale: the factor s of all cosines.
+    """
+
+    def __init__(self, num_classes: int, embedding_dim: int, scale: float) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.scale = scale
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels or margin, ``[B, C]``."""
+        return cosines(embeddings, self.weight, self.scale)
+
+
+class ArcFaceWeights(CosineWeights):
+    """Class weights under a scale and an additive angular margin.
+
+    Attributes:
         cos_m: ``cos m``.
         sin_m: ``sin m``.
         lowest_cosine: the cosine at ``θ = π - m``; below it the guarded form leaves ``cos(θ + m)``.
@@ -39,8 +67,7 @@ class ArcFaceWeights(ClassWeights):
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.scale = scale
+        super().__init__(num_classes, embedding_dim, scale)
         self.cos_m = math.cos(margin)
         self.sin_m = math.sin(margin)
         self.lowest_cosine = math.cos(math.pi - margin)
@@ -78,6 +105,10 @@ class SphereFaceWeights(ClassWeights):
             self.iteration += 1
         # In float64, where the counter is exact; 0-d, so that it promotes no product.
         return (self.lambda_max / (1 + 0.2 * self.iteration.double())).clamp(min=self.lambda_min)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels or margin, ``[B, C]``."""
+        return projections(embeddings, self.weight)
 
 
 class ClassCenters(nn.Module):
@@ -221,6 +252,10 @@ class RatedCentersAndWeights(RatedCenters):
         self.center_weight = center_weight
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
 
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels, ``[B, C]``."""
+        return products(embeddings, self.weight)
+
 
 class CentersAndWeights(ClassCenters):
     """Class centres that follow their gradient, and class weights beside them."""
@@ -229,6 +264,10 @@ class CentersAndWeights(ClassCenters):
         super().__init__(num_classes, embedding_dim)
         self.center_weight = center_weight
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels, ``[B, C]``."""
+        return products(embeddings, self.weight)
 
 
 def refuse_to_compile(what: str) -> None:

@@ -35,9 +35,13 @@ class SoftmaxCenterUnsquared(nn.Module):
         labels = labels.long()
         distance = embeddings.dist(self.centers.index_select(0, labels))
         center_loss = (1 / 2.0 / labels.size(0)) * distance
-        logits = embeddings.mm(self.weight)
+        logits = self.logits(embeddings)
         softmax_loss = cross_entropy(logits, labels)
         return LossAndLogits(softmax_loss + self.center_weight * center_loss, logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``x_i w_j``, ``[B, C]``, of ``embeddings [B, D]``."""
+        return embeddings.mm(self.weight)
 
 
 class CenterAllPairs(nn.Module):

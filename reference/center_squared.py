@@ -97,7 +97,11 @@ class SoftmaxCenter(MovingCenters):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``; then the centres may move."""
         labels = labels.long()
-        logits = embeddings.mm(self.weight)
+        logits = self.logits(embeddings)
         softmax_loss = cross_entropy(logits, labels, reduction="sum")
         center_loss = self.center_loss(embeddings, labels)
         return LossAndLogits(softmax_loss + self.center_weight * center_loss, logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``x_i w_j``, ``[B, C]``, of ``embeddings [B, D]``."""
+        return embeddings.mm(self.weight)

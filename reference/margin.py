@@ -83,6 +83,12 @@ class SphereFace(nn.Module):
         p = log_p.detach().exp()
         return LossAndLogits((-1 * (1 - p) ** self.gamma * log_p).mean(), logits)
 
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``‖x_i‖ cos θ_ij`` without a margin, ``[B, C]``; this is no call that counts."""
+        cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))
+        length: Tensor = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+        return cosine * length
+
 
 class ArcFace(nn.Module):
     """Additive angular margin (document 001, ``ArcMarginProduct``; arXiv 1801.07698, Eq. 3).
@@ -117,6 +123,10 @@ class ArcFace(nn.Module):
         one_hot = torch.zeros_like(cosine).scatter_(1, labels.view(-1, 1), 1)
         logits = self.scale * (one_hot * phi + (1.0 - one_hot) * cosine)
         return LossAndLogits(cross_entropy(logits, labels), logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``s cos θ_ij`` without a margin, ``[B, C]``, of ``embeddings [B, D]``."""
+        return self.scale * F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))
 
     def target_cosine(self, cosine: Tensor) -> Tensor:
         """Return ``cos(θ + m)``, element by element, of ``cos θ``."""

@@ -48,8 +48,12 @@ class Softmax(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
-        logits = embeddings.mm(self.weight)
+        logits = self.logits(embeddings)
         return LossAndLogits(cross_entropy(logits, labels), logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``x_i w_j``, ``[B, C]``, of ``embeddings [B, D]``."""
+        return embeddings.mm(self.weight)
 
 
 class ModifiedSoftmax(nn.Module):
@@ -71,8 +75,12 @@ class ModifiedSoftmax(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
-        logits = embeddings.mm(self.weight.renorm(2, 1, 1e-5).mul(1e5))
+        logits = self.logits(embeddings)
         return LossAndLogits(cross_entropy(logits, labels), logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``x_i ŵ_j``, ``[B, C]``, of ``embeddings [B, D]``."""
+        return embeddings.mm(self.weight.renorm(2, 1, 1e-5).mul(1e5))
 
 
 class NormFace(nn.Module):
@@ -96,3 +104,7 @@ class NormFace(nn.Module):
         """Return the loss of ``embeddings [B, D]``, ``labels [B]``, and the unscaled cosines."""
         cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))
         return LossAndLogits(cross_entropy(self.scale * cosine, labels), cosine)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``s cos(x_i, w_j)``, ``[B, C]``: what the loss takes the softmax of."""
+        return self.scale * F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))

@@ -5,6 +5,8 @@ here wherever the Loss does neither. Its statistics are off by default and stay 
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,10 +15,12 @@ from torch import Tensor, nn
 
 from lossbench.impls.catalogue import LossAndCorrect, LossAndLogits, LossOnly
 from lossbench.impls.registry import register
+from lossbench.impls.scores import cosines, max_norm_products, projections
 from lossbench.impls.state import ClassWeights
 
 REQUIRES = ("pytorch_metric_learning",)
 NO_LOGITS = ("logits",)
+Scores = Callable[[Tensor, Tensor], Tensor]
 # Its distances are torch.cdist's, but for float16, which it computes pair by pair.
 ALL_BUT_BFLOAT16 = (torch.float16, torch.float32, torch.float64)
 
@@ -27,12 +31,25 @@ class Classifier(ClassWeights):
     The library keeps its weights as a parameter ``W [D, C]``: here it is taken away, and the
     library sees ``weight`` under that name. It is held in a tuple, so as to be no submodule, and is
     built with an initialiser that draws no random number.
+
+    Args:
+        num_classes: the number of classes, C.
+        embedding_dim: the length of an embedding, D.
+        criterion: the library's loss.
+        scores: the function of embeddings and weights that gives the logits of inference.
     """
 
-    def __init__(self, num_classes: int, embedding_dim: int, criterion: Any) -> None:
+    def __init__(
+        self, num_classes: int, embedding_dim: int, criterion: Any, scores: Scores
+    ) -> None:
         super().__init__(num_classes, embedding_dim)
         del criterion.W
         self._criterion = (criterion,)
+        self._scores = scores
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels or margin, ``[B, C]``."""
+        return self._scores(embeddings, self.weight)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss; the library keeps its logits to itself."""
@@ -48,7 +65,7 @@ class AnnealedClassifier(Classifier):
     iteration: Tensor
 
     def __init__(self, num_classes: int, embedding_dim: int, criterion: Any) -> None:
-        super().__init__(num_classes, embedding_dim, criterion)
+        super().__init__(num_classes, embedding_dim, criterion, projections)
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
@@ -77,7 +94,7 @@ def modified_softmax(num_classes: int, embedding_dim: int) -> nn.Module:
         distance=DotProductSimilarity(normalize_embeddings=False),
         weight_init_func=nn.init.zeros_,
     )
-    return Classifier(num_classes, embedding_dim, criterion)
+    return Classifier(num_classes, embedding_dim, criterion, max_norm_products)
 
 
 @register("normface", "pml", requires=REQUIRES, leaves_out=NO_LOGITS)
@@ -89,7 +106,7 @@ def normface(num_classes: int, embedding_dim: int, scale: float) -> nn.Module:
     criterion = NormalizedSoftmaxLoss(
         num_classes, embedding_dim, temperature=temperature, weight_init_func=nn.init.zeros_
     )
-    return Classifier(num_classes, embedding_dim, criterion)
+    return Classifier(num_classes, embedding_dim, criterion, partial(cosines, scale=scale))
 
 
 @register(
@@ -156,7 +173,7 @@ def arcface(num_classes: int, embedding_dim: int, scale: float, margin: float) -
         scale=scale,
         weight_init_func=nn.init.zeros_,
     )
-    return Classifier(num_classes, embedding_dim, criterion)
+    return Classifier(num_classes, embedding_dim, criterion, partial(cosines, scale=scale))
 
 
 class MinedTriplets(nn.Module):

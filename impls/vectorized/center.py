@@ -21,7 +21,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
         labels = labels.long()
         diff = embeddings - F.embedding(labels, self.centers)
         distance = torch.linalg.vector_norm(diff)
-        logits = embeddings @ self.weight
+        logits = self.logits(embeddings)
         loss = cross_entropy(logits, labels)
         return LossAndLogits(loss + self.center_weight / (2 * len(labels)) * distance, logits)
 

@@ -28,7 +28,7 @@ class SoftmaxCenter(RatedCentersAndWeights):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``, having moved the centres."""
         labels = labels.long()
-        logits = embeddings @ self.weight
+        logits = self.logits(embeddings)
         loss = cross_entropy(logits, labels, reduction="sum")
         centers = F.embedding(labels, self._centers_in_loss)
         distance = F.mse_loss(embeddings, centers, reduction="sum")
