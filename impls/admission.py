@@ -62,12 +62,13 @@ def check_implementation(
     dtypes: Sequence[torch.dtype],
     requires: Sequence[str],
     leaves_out: Sequence[str],
+    takes_options: bool,
 ) -> None:
     """Refuse an Implementation that could not be asked for, built or run.
 
     Raises:
-        ValueError: if its name, devices, dtypes, packages, outputs or builder's arguments do not
-            fit.
+        ValueError: if its name, devices, dtypes, packages, outputs, options or builder's arguments
+            do not fit.
     """
     title = f"{loss.name} {variant}"
     if variant == AUTO or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", variant):
@@ -82,6 +83,8 @@ def check_implementation(
     if leaves_out:
         # All but the value, which every implementation computes.
         _check_choices(title, "output", leaves_out, loss.outputs[1:])
+    if takes_options and not loss.takes_options:
+        raise ValueError(f"{title}: the loss takes no options, and so no variant does")
     _check_builder(title, loss, builder)
 
 

@@ -145,7 +145,10 @@ def build(
         validate: refuse inputs that the Loss does not define, at some microseconds a call.
         needs: the outputs that are read, such as ``("logits",)``; a variant that gives ``None`` for
             one is passed over by ``auto``, and refused where it is named.
-        **arguments: the Loss's arguments; those left out take the document's values.
+        **arguments: the Loss's arguments, and of a cross-entropy the options of
+            ``F.cross_entropy``, with its meaning: ``ignore_index``, by default ``None``, which
+            leaves out no sample; ``label_smoothing``; ``class_weights``, its ``weight``; and
+            ``reduction``. Those left out take the document's values.
 
     Raises:
         ValueError: where there is no such Loss, variant or output, the variant cannot run here or

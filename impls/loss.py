@@ -61,6 +61,7 @@ class Loss:
         needs_negatives: whether a batch of one class has no loss.
         moved: the state that a forward pass moves; ``None`` where there is none.
         reference_limits: what the reference is not fit for, as ``Implementation.limits``.
+        takes_options: whether it takes ``F.cross_entropy``'s options beside its arguments.
         bounds: the lowest and the highest value of an argument, where this Loss narrows them.
     """
 
@@ -78,6 +79,7 @@ class Loss:
     needs_negatives: bool = False
     moved: Moved | None = None
     reference_limits: Mapping[str, str] = field(default_factory=dict)
+    takes_options: bool = False
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property

@@ -49,7 +49,13 @@ def register_loss(loss: Loss) -> Loss:
     check_limits(f"{loss.name} {REFERENCE}", loss.reference_limits)
     _losses[loss.name] = loss
     _implementations[loss.name] = {
-        REFERENCE: Implementation(loss, REFERENCE, loss.reference, limits=loss.reference_limits)
+        REFERENCE: Implementation(
+            loss,
+            REFERENCE,
+            loss.reference,
+            limits=loss.reference_limits,
+            takes_options=loss.takes_options,
+        )
     }
     return loss
 
@@ -71,6 +77,7 @@ def register(
     sparse: bool = False,
     limits: Mapping[str, str] | None = None,
     leaves_out: tuple[str, ...] = (),
+    takes_options: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Enter the decorated class, or function that returns a module, as an Implementation.
 
@@ -88,6 +95,8 @@ def register(
         limits: why it is not fit for a situation of a training loop, by the situation's name in
             ``impls.limits.SITUATIONS``.
         leaves_out: the outputs of the Loss that it does not compute, and gives as ``None``.
+        takes_options: whether it takes ``F.cross_entropy``'s options: ``build`` sets the module's
+            ``options``, an ``EntropyOptions``, where they are not the defaults.
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or
@@ -108,6 +117,7 @@ def register(
             dtypes=dtypes,
             requires=requires,
             leaves_out=leaves_out,
+            takes_options=takes_options,
         )
         if isinstance(builder, type):
             # On the class: a hook on each module would cost small batches some percents.
@@ -124,6 +134,7 @@ def register(
             sparse=sparse,
             limits=limits or {},
             leaves_out=leaves_out,
+            takes_options=takes_options,
         )
         variants[variant] = entered
         for suffix, (mode, where) in COMPILE_MODES.items() if compiles else ():

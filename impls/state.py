@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.precision import widened
 from lossbench.impls.processes import count_processes, shard_like, sum_over_processes_
 from lossbench.impls.scores import cosines, max_norm_products, products, projections
@@ -21,10 +22,15 @@ MOVES_EAGERLY: Mapping[str, str] = {"compile": _MOVED_GRADIENT, "export": _MOVED
 
 
 class ClassWeights(nn.Module):
-    """A module with one weight column a class, ``weight [D, C]``."""
+    """A module with one weight column a class, ``weight [D, C]``.
+
+    Attributes:
+        options: the options of its cross-entropy; ``build`` sets those that are not the defaults.
+    """
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
         super().__init__()
+        self.options = EntropyOptions()
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
 
     def logits(self, embeddings: Tensor) -> Tensor:
@@ -249,6 +255,7 @@ class RatedCentersAndWeights(RatedCenters):
         self, num_classes: int, embedding_dim: int, center_weight: float, center_rate: float
     ) -> None:
         super().__init__(num_classes, embedding_dim, center_rate)
+        self.options = EntropyOptions(reduction="sum")
         self.center_weight = center_weight
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
 
@@ -262,6 +269,7 @@ class CentersAndWeights(ClassCenters):
 
     def __init__(self, num_classes: int, embedding_dim: int, center_weight: float) -> None:
         super().__init__(num_classes, embedding_dim)
+        self.options = EntropyOptions()
         self.center_weight = center_weight
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
 

@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from lossbench.impls.admission import DEVICES, FLOATING_DTYPES, SIZE_ARGUMENTS, check_state
+from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.checks import InputCheck, check_arguments
 from lossbench.impls.compiled import cannot_compile, is_compiled
 from lossbench.impls.loss import Loss
+from lossbench.impls.options import check_options, split_options
 from lossbench.impls.precision import attach_fit
 from lossbench.impls.recomputation import MovedState
 
@@ -38,6 +40,7 @@ class Implementation:
         limits: why it is not fit for a situation of a training loop, by the situation's name in
             ``impls.limits.SITUATIONS``; every other situation it is fit for.
         leaves_out: the outputs of the Loss that it does not compute, and gives as ``None``.
+        takes_options: whether it takes ``F.cross_entropy``'s options, by its module's ``options``.
     """
 
     loss: Loss
@@ -52,6 +55,7 @@ class Implementation:
     sparse: bool = False
     limits: Mapping[str, str] = field(default_factory=dict)
     leaves_out: tuple[str, ...] = ()
+    takes_options: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -86,13 +90,23 @@ class Implementation:
         Args:
             validate: refuse inputs that the Loss does not define, at some microseconds a call;
                 without it they give whatever torch makes of them.
-            **arguments: the Loss's arguments; those left out take the document's values.
+            **arguments: the Loss's arguments, and of a cross-entropy the options of
+                ``F.cross_entropy``: ``ignore_index``, ``label_smoothing``, ``class_weights`` and
+                ``reduction``; those left out take the document's values, and leave out no sample.
 
         Raises:
-            ValueError: if an argument is unknown, missing or out of its bounds, or the module's
-                parameters and buffers are not the reference's.
+            ValueError: if an argument is unknown, missing or out of its bounds, an option is given
+                to a variant that takes none, or the module's parameters and buffers are not the
+                reference's.
         """
-        complete = check_arguments(self.loss, arguments)
+        rest, options = split_options(self.loss, arguments)
+        complete = check_arguments(self.loss, rest)
+        options = check_options(self.loss, options, complete.get("num_classes"))
+        if options and not self.takes_options:
+            raise ValueError(
+                f"{self.loss.name}: {self.variant} takes no {', '.join(options)}; the variant "
+                f"{REFERENCE!r} does"
+            )
         # Before the builder, which may draw random numbers of its own.
         initial = self.loss.reference(**complete)
         if self.variant == REFERENCE:
@@ -101,8 +115,11 @@ class Implementation:
             module = self.builder(**complete)
             check_state(f"{self.loss.name} {self.variant}", module, initial)
             module.load_state_dict(initial.state_dict())
+        if options:
+            module.options = EntropyOptions(**options)
         if validate:
-            module.register_forward_pre_hook(InputCheck(self.loss, complete), with_kwargs=True)
+            check = InputCheck(self.loss, {**complete, **options})
+            module.register_forward_pre_hook(check, with_kwargs=True)
         attach_fit(module)
         moved = self.loss.moved
         if moved is not None and (not moved.argument or complete[moved.argument]):

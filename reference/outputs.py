@@ -19,7 +19,7 @@ class LossAndLogits(NamedTuple):
     """A classification loss and the scores that it was computed from.
 
     Attributes:
-        loss: 0-d.
+        loss: 0-d; ``[B]`` under the reduction ``none``.
         logits: ``[B, C]``, or ``None`` where an implementation never forms them.
     """
 

@@ -1,25 +1,15 @@
 """Document 001: softmax, modified softmax and NormFace, which differ in what they normalise.
 
-All three keep their class weights as columns, ``weight [D, C]``, and use no bias.
+All three keep their class weights as columns, ``weight [D, C]``, and use no bias. Their ``options``
+are those of ``F.cross_entropy``, at defaults that leave out, smooth and weigh nothing.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lossbench.reference.options import EntropyOptions
 from lossbench.reference.outputs import LossAndLogits
-
-
-def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """Return the cross-entropy of ``logits [B, C]`` for ``labels [B]``.
-
-    torch's leaves out labels of -100; here a label that is no class is an error, whatever it is.
-
-    Raises:
-        IndexError: where a label is no class.
-    """
-    no_label = torch.iinfo(torch.int32).min
-    return F.cross_entropy(logits, labels.long(), reduction=reduction, ignore_index=no_label)
 
 
 def unit_columns_(weight: Tensor) -> Tensor:
@@ -43,13 +33,14 @@ class Softmax(nn.Module):
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
         super().__init__()
+        self.options = EntropyOptions()
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
         logits = self.logits(embeddings)
-        return LossAndLogits(cross_entropy(logits, labels), logits)
+        return LossAndLogits(self.options.cross_entropy(logits, labels.long()), logits)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return ``x_i w_j``, ``[B, C]``, of ``embeddings [B, D]``."""
@@ -70,13 +61,14 @@ class ModifiedSoftmax(nn.Module):
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
         super().__init__()
+        self.options = EntropyOptions()
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
         unit_columns_(self.weight.data.uniform_(-1, 1))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
         logits = self.logits(embeddings)
-        return LossAndLogits(cross_entropy(logits, labels), logits)
+        return LossAndLogits(self.options.cross_entropy(logits, labels.long()), logits)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return ``x_i ŵ_j``, ``[B, C]``, of ``embeddings [B, D]``."""
@@ -96,6 +88,7 @@ class NormFace(nn.Module):
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float = 16) -> None:
         super().__init__()
+        self.options = EntropyOptions()
         self.scale = scale
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
         unit_columns_(self.weight.data.uniform_(-1, 1))
@@ -103,7 +96,8 @@ class NormFace(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss of ``embeddings [B, D]``, ``labels [B]``, and the unscaled cosines."""
         cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))
-        return LossAndLogits(cross_entropy(self.scale * cosine, labels), cosine)
+        loss = self.options.cross_entropy(self.scale * cosine, labels.long())
+        return LossAndLogits(loss, cosine)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return ``s cos(x_i, w_j)``, ``[B, C]``: what the loss takes the softmax of."""

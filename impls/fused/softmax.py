@@ -14,25 +14,25 @@ class _Fused(ClassWeights):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, and no logits."""
-        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
+        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
         return LossAndLogits(loss, None)
 
 
-@register("softmax", "fused", compiles=True, leaves_out=("logits",))
+@register("softmax", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
 class Softmax(_Fused):
     """The products are the logits."""
 
     head = Head()
 
 
-@register("modified_softmax", "fused", compiles=True, leaves_out=("logits",))
+@register("modified_softmax", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
 class ModifiedSoftmax(_Fused, MaxNormWeights):
     """The columns are scaled, tile by tile."""
 
     head = Head(columns=max_norm_columns)
 
 
-@register("normface", "fused", compiles=True, leaves_out=("logits",))
+@register("normface", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
 class NormFace(_Fused, CosineWeights):
     """Rows and columns are scaled, the rows once."""
 

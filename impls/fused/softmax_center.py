@@ -20,7 +20,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, and no logits."""
-        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
+        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
         diff = embeddings - F.embedding(labels, self.centers)
         distance = torch.linalg.vector_norm(diff, dtype=widened(diff.dtype))
         total = loss + self.center_weight / (2 * len(labels)) * distance
@@ -31,11 +31,11 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
 class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums; centres with a rate of their own move by one scatter."""
 
-    head = Head(mean=False)
+    head = Head()
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having moved the centres, and no logits."""
-        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
+        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
         centers = F.embedding(labels, self._centers_in_loss)
         wide = widened(torch.promote_types(embeddings.dtype, centers.dtype))
         distance = F.mse_loss(embeddings.to(wide), centers.to(wide), reduction="sum")

@@ -17,14 +17,14 @@ FULL_PRECISION = (torch.float32, torch.float64)
 class LinearCrossEntropy(ClassWeights):
     """``torch.nn.functional.linear_cross_entropy``, which torch has from 2.13 on."""
 
-    def __init__(self, num_classes: int, embedding_dim: int, options: Any = None) -> None:
+    def __init__(self, num_classes: int, embedding_dim: int, chunks: Any = None) -> None:
         super().__init__(num_classes, embedding_dim)
-        self.options = options
+        self.chunks = chunks
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss; its logits are not kept."""
         loss = F.linear_cross_entropy(
-            embeddings, self.weight.t(), labels.long(), options=self.options
+            embeddings, self.weight.t(), labels.long(), options=self.chunks
         )
         return LossAndLogits(loss, None)
 

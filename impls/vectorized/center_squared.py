@@ -4,7 +4,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
-from lossbench.impls.labels import cross_entropy
 from lossbench.impls.registry import register
 from lossbench.impls.state import MOVES_EAGERLY, RatedCenters, RatedCentersAndWeights
 
@@ -29,7 +28,7 @@ class SoftmaxCenter(RatedCentersAndWeights):
         """Return the loss and ``logits [B, C]``, having moved the centres."""
         labels = labels.long()
         logits = self.logits(embeddings)
-        loss = cross_entropy(logits, labels, reduction="sum")
+        loss = self.options.cross_entropy(logits, labels)
         centers = F.embedding(labels, self._centers_in_loss)
         distance = F.mse_loss(embeddings, centers, reduction="sum")
         if self._moves:

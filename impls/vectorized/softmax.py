@@ -4,36 +4,35 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
-from lossbench.impls.labels import cross_entropy
 from lossbench.impls.registry import register
 from lossbench.impls.state import ClassWeights, CosineWeights, MaxNormWeights
 
 
-@register("softmax", "vectorized", compiles=True)
+@register("softmax", "vectorized", compiles=True, takes_options=True)
 class Softmax(ClassWeights):
     """Cross-entropy over ``embeddings @ weight``; the document's form is batched already."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``."""
         logits = self.logits(embeddings)
-        return LossAndLogits(cross_entropy(logits, labels.long()), logits)
+        return LossAndLogits(self.options.cross_entropy(logits, labels.long()), logits)
 
 
-@register("modified_softmax", "vectorized", compiles=True)
+@register("modified_softmax", "vectorized", compiles=True, takes_options=True)
 class ModifiedSoftmax(MaxNormWeights):
     """One division for what the document does by a max-norm and a product."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``."""
         logits = self.logits(embeddings)
-        return LossAndLogits(cross_entropy(logits, labels.long()), logits)
+        return LossAndLogits(self.options.cross_entropy(logits, labels.long()), logits)
 
 
-@register("normface", "vectorized", compiles=True)
+@register("normface", "vectorized", compiles=True, takes_options=True)
 class NormFace(CosineWeights):
     """Normalise rows and columns, then one product."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and the unscaled cosines, ``[B, C]``."""
         cosine = F.normalize(embeddings) @ F.normalize(self.weight, dim=0)
-        return LossAndLogits(cross_entropy(self.scale * cosine, labels.long()), cosine)
+        return LossAndLogits(self.options.cross_entropy(self.scale * cosine, labels.long()), cosine)
