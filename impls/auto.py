@@ -147,8 +147,9 @@ def build(
             one is passed over by ``auto``, and refused where it is named.
         **arguments: the Loss's arguments, and of a cross-entropy the options of
             ``F.cross_entropy``, with its meaning: ``ignore_index``, by default ``None``, which
-            leaves out no sample; ``label_smoothing``; ``class_weights``, its ``weight``; and
-            ``reduction``. Those left out take the document's values.
+            leaves out no sample; ``label_smoothing``, under which the fused variants make all
+            logits at once; ``class_weights``, its ``weight``; and ``reduction``. Those left out
+            take the document's values.
 
     Raises:
         ValueError: where there is no such Loss, variant or output, the variant cannot run here or

@@ -264,6 +264,22 @@ def test_compiles_as_one_graph_and_exports(loss, variant):
     torch.testing.assert_close(exported.module()(*batch(-100))[0], again)
 
 
+@pytest.mark.parametrize("variant", ["vectorized+compile", "fused+compile"])
+def test_a_compiled_variant_is_its_reference(variant):
+    implementation = impls.implementation("arcface", variant)
+    reason = implementation.unsupported("cpu", torch.float32)
+    if reason:
+        pytest.skip(reason)
+    options = {"ignore_index": -100, "label_smoothing": 0.1, "class_weights": WEIGHTS}
+    torch.compiler.reset()
+    for reduction in ("mean", "none"):
+        asked = {**options, "reduction": reduction}
+        x, labels = batch(-100)
+        expected = outcome(head(other(implementation), **asked), x, labels)
+        given = outcome(head(implementation, **asked), x, labels)
+        torch.testing.assert_close(given, expected, rtol=1e-8, atol=1e-8)
+
+
 class Operators(TorchDispatchMode):
     """Note the operators that are called in the block."""
 
