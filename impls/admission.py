@@ -67,12 +67,14 @@ def check_implementation(
     dtypes: Sequence[torch.dtype],
     requires: Sequence[str],
     since: tuple[int, int],
+    leaves_out: Sequence[str],
+    takes_options: bool,
 ) -> None:
     """Refuse an Implementation that could not be named, built or run.
 
     Raises:
-        ValueError: if its name, devices, dtypes, packages, first release or builder's arguments do
-            not fit.
+        ValueError: if its name, devices, dtypes, packages, first release, outputs, options or
+            builder's arguments do not fit.
     """
     title = f"{loss.name} {variant}"
     if not isinstance(variant, str) or variant == AUTO or not re.fullmatch(VARIANT_NAME, variant):
@@ -86,6 +88,11 @@ def check_implementation(
         raise ValueError(f"{title}: requires must be a tuple of package names, got {requires!r}")
     if not (_are(int, since) and len(since) == 2):
         raise ValueError(f"{title}: since must be a release of torch as (2, 11), got {since!r}")
+    if leaves_out:
+        # All but the value, which every implementation computes.
+        _check_choices(title, "output", leaves_out, loss.outputs[1:])
+    if takes_options and not loss.takes_options:
+        raise ValueError(f"{title}: the loss takes no options, and so no variant does")
     if not callable(builder) or (isinstance(builder, type) and not issubclass(builder, nn.Module)):
         raise ValueError(
             f"{title}: expected an nn.Module class or a function that returns a module, "

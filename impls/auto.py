@@ -7,7 +7,7 @@ and the reason.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,7 +18,7 @@ from torch import nn
 
 from lossbench.impls.admission import AUTO
 from lossbench.impls.registry import implementation, implementations
-from lossbench.impls.variant import REFERENCE
+from lossbench.impls.variant import REFERENCE, Implementation
 
 TABLE = "recommended.json"
 
@@ -96,6 +96,25 @@ def _parse(line: dict[str, Any]) -> Recommendation:
     return Recommendation(**{**line, **lists})
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """What a variant must run on, and the outputs that it must compute."""
+
+    device: str
+    dtype: torch.dtype
+    needs: tuple[str, ...]
+
+    def missing(self, candidate: Implementation) -> list[str]:
+        return [name for name in self.needs if name not in candidate.outputs]
+
+    def refusal(self, candidate: Implementation) -> str | None:
+        """Return why a variant cannot be taken, to be read after its name; ``None`` if it can."""
+        missing = self.missing(candidate)
+        if missing:
+            return f"does not compute {', '.join(missing)}"
+        return candidate.unsupported(self.device, self.dtype)
+
+
 def build(
     loss: str,
     variant: str = AUTO,
@@ -104,6 +123,7 @@ def build(
     dtype: torch.dtype = torch.float32,
     batch: int | None = None,
     validate: bool = True,
+    needs: Sequence[str] = (),
     **arguments: Any,
 ) -> nn.Module:
     """Return the module of a Loss on a device, with a ``choice`` that explains its variant.
@@ -112,32 +132,64 @@ def build(
     with sparse gradients; name one to build it. Without a measurement at this size, ``auto`` uses
     the nearest size; without any measurement of a loss, its reference. ``choice.reason`` says so.
 
+    The module of a classification loss has ``logits(embeddings)``, ``[B, C]``, in every variant:
+    what the loss takes the softmax of, its scale included, but without labels and so without a
+    margin. It moves no state, and is for inference; the ``logits`` of a call have the margin.
+
     Args:
         loss: the name of the Loss.
         variant: the name of the variant; ``auto`` uses the recommended one.
         device: the device that it will run on.
-        dtype: the dtype of its parameters; float32 also where autocast will lower it.
-        batch: the number of samples a step, B, for ``auto``; it may be left out.
-        validate: refuse inputs that the Loss does not define, at some microseconds a call.
-        **arguments: the Loss's arguments; those left out take the document's values.
+        dtype: the dtype of its parameters; float32 if autocast lowers it during training.
+        batch: the number of samples per step, B, for ``auto``; optional.
+        validate: whether to refuse inputs that the Loss does not define; it costs a few
+            microseconds per call.
+        needs: the outputs that the caller reads, such as ``("logits",)``; ``auto`` skips a variant
+            that returns ``None`` for one of them, and such a variant is refused by its name.
+        **arguments: the Loss's arguments, and of a cross-entropy the options of
+            ``F.cross_entropy``, with its meaning: ``ignore_index``, by default ``None``, which
+            leaves out no sample; ``label_smoothing``, under which the fused variants make all
+            logits at once; ``class_weights``, its ``weight``; and ``reduction``. Those left out
+            take the document's values.
 
     Raises:
-        ValueError: where there is no such Loss or variant, the variant cannot run here, an argument
-            is wrong, or nothing is recommended for this device and dtype.
+        ValueError: if there is no such Loss, variant or output, the variant cannot run here or
+            does not compute what is needed, an argument is wrong, or nothing is recommended for
+            this device and dtype.
     """
     kind = torch.device(device).type
     if batch is not None and batch < 1:
         raise ValueError(f"batch must be 1 or more, got {batch}")
+    _check_outputs(loss, needs)
     if variant == AUTO:
-        choice = _recommend(loss, kind, dtype, _wanted(batch, arguments))
+        choice = _recommend(loss, _Wish(kind, dtype, tuple(needs)), _wanted(batch, arguments))
     else:
         choice = Choice(loss, variant, "as asked for", "", "", {})
-        reason = implementation(loss, variant).unsupported(kind, dtype)
-        if reason is not None:
-            raise ValueError(f"{loss}: {variant} {reason}")
+        _check_variant(loss, variant, _Wish(kind, dtype, tuple(needs)))
     module = implementation(loss, choice.variant).build(validate=validate, **arguments)
     module.choice = choice  # type: ignore[assignment]
     return module.to(device, dtype)
+
+
+def _check_outputs(loss: str, needs: Sequence[str]) -> None:
+    # This reports an unknown Loss.
+    known = implementations(loss)[0].loss.outputs
+    if isinstance(needs, str):
+        raise ValueError(f"{loss}: needs must be a tuple of {', '.join(known)}, got {needs!r}")
+    for name in needs:
+        if name not in known:
+            raise ValueError(f"{loss} has no output {name!r}; it has: {', '.join(known)}")
+
+
+def _check_variant(loss: str, variant: str, wish: _Wish) -> None:
+    candidate = implementation(loss, variant)
+    reason = wish.refusal(candidate)
+    if reason is None:
+        return
+    if wish.missing(candidate):
+        able = [each.variant for each in implementations(loss) if not wish.refusal(each)]
+        reason += f"; take one that does: {', '.join(able)}"
+    raise ValueError(f"{loss}: {variant} {reason}")
 
 
 def _wanted(batch: int | None, arguments: Mapping[str, Any]) -> dict[str, int]:
@@ -150,9 +202,8 @@ def _wanted(batch: int | None, arguments: Mapping[str, Any]) -> dict[str, int]:
     return {axis: n for axis, n in sizes.items() if isinstance(n, int) and n > 0}
 
 
-def _recommend(loss: str, device: str, dtype: torch.dtype, wanted: Mapping[str, int]) -> Choice:
-    # An unknown Loss is told as such.
-    implementations(loss)
+def _recommend(loss: str, wish: _Wish, wanted: Mapping[str, int]) -> Choice:
+    device, dtype = wish.device, wish.dtype
     lines = recommendations().get(loss, ())
     word = str(dtype).removeprefix("torch.")
     if not lines:
@@ -169,7 +220,7 @@ def _recommend(loss: str, device: str, dtype: torch.dtype, wanted: Mapping[str, 
     line = min(fitting, key=lambda line: (line.distance(wanted), -line.batch))
     passed_over = list[str]()
     for variant in line.variants:
-        reason = implementation(loss, variant).unsupported(device, dtype)
+        reason = wish.refusal(implementation(loss, variant))
         if reason is None:
             why = ", ".join([*_why(line, variant, wanted), *passed_over])
             return Choice(loss, variant, why, line.machine, line.measured, line.size)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lossbench.impls.labels import check_range_of_trace
 from lossbench.impls.loss import Inputs, Loss
+from lossbench.impls.options import options_of
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "num_classes": (1, math.inf),
@@ -40,7 +41,7 @@ def check_arguments(loss: Loss, arguments: Mapping[str, Any]) -> dict[str, Any]:
     known = loss.arguments
     for name in arguments:
         if name not in known:
-            choices = ", ".join(known) or "none"
+            choices = ", ".join((*known, *options_of(loss))) or "none"
             raise ValueError(f"{loss.name}: unknown argument {name!r}; it takes: {choices}")
     complete = {}
     for name, parameter in known.items():
@@ -129,7 +130,8 @@ class InputCheck:
         if self.loss.needs_negatives and batch < 2:
             self._refuse("labels must be of two classes or more, got one sample")
         if torch.compiler.is_compiling():
-            check_range_of_trace(labels, self.arguments.get("num_classes"))
+            classes, ignored = map(self.arguments.get, ("num_classes", "ignore_index"))
+            check_range_of_trace(labels, classes, ignored)
         elif labels.device.type == "cpu":
             self._label_values(labels.long())
 
@@ -138,11 +140,17 @@ class InputCheck:
             self._refuse(f"{name} must be of one sample or more, got {list(tensor.shape)}")
 
     def _label_values(self, labels: Tensor) -> None:
+        ignored = self.arguments.get("ignore_index")
+        if ignored is not None:
+            labels = labels[labels != ignored]
+            if len(labels) == 0:
+                return
         lowest, highest = (int(bound) for bound in labels.aminmax())
         num_classes = self.arguments.get("num_classes", math.inf)
         if lowest < 0 or highest >= num_classes:
             wrong = lowest if lowest < 0 else highest
-            self._refuse(f"labels must be from 0 to {num_classes - 1}, got {wrong}")
+            hint = f"; ignore_index={wrong} leaves them out" * self.loss.takes_options
+            self._refuse(f"labels must be from 0 to {num_classes - 1}, got {wrong}{hint}")
         if self.loss.needs_negatives and lowest == highest:
             self._refuse(f"labels must be of two classes or more, all {len(labels)} are {lowest}")
 

@@ -59,9 +59,10 @@ class Loss:
             paper and from what one would expect.
         kind: a ``loss``, or a ``distance`` that losses are built from.
         needs_negatives: whether a batch of one class has no loss.
-        moved: the state that a forward pass moves; ``None`` where there is none.
+        moved: the state that a forward pass moves; ``None`` if there is none.
         reference_limits: the ``Implementation.limits`` of the reference.
-        bounds: the lowest and the highest value of an argument, where this Loss narrows them.
+        takes_options: whether it accepts ``F.cross_entropy``'s options beside its arguments.
+        bounds: the lowest and the highest value of each argument with narrower bounds than usual.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Loss:
     needs_negatives: bool = False
     moved: Moved | None = None
     reference_limits: Mapping[str, str] = field(default_factory=dict)
+    takes_options: bool = False
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
@@ -88,6 +90,12 @@ class Loss:
         # A reference without its own constructor has nn.Module's *args and **kwargs.
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         return {name: p for name, p in parameters.items() if p.kind in named}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs, the value first."""
+        names: tuple[str, ...] = getattr(self.output, "_fields", ())
+        return names
 
     @property
     def input_names(self) -> tuple[str, ...]:

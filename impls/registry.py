@@ -50,7 +50,13 @@ def register_loss(loss: Loss) -> Loss:
     check_limits(f"{loss.name} {REFERENCE}", loss.reference_limits)
     _losses[loss.name] = loss
     _implementations[loss.name] = {
-        REFERENCE: Implementation(loss, REFERENCE, loss.reference, limits=loss.reference_limits)
+        REFERENCE: Implementation(
+            loss,
+            REFERENCE,
+            loss.reference,
+            limits=loss.reference_limits,
+            takes_options=loss.takes_options,
+        )
     }
     return loss
 
@@ -71,6 +77,8 @@ def register(
     since: tuple[int, int] = OLDEST_TORCH,
     sparse: bool = False,
     limits: Mapping[str, str] | None = None,
+    leaves_out: tuple[str, ...] = (),
+    takes_options: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Register the decorated class, or function that returns a module, as an Implementation.
 
@@ -87,11 +95,15 @@ def register(
         sparse: whether a gradient is sparse, which only a few optimizers accept.
         limits: the reasons why it is not fit for situations of a training loop, by their names in
             ``impls.limits.SITUATIONS``.
+        leaves_out: the outputs of the Loss that it does not compute, and returns as ``None``.
+        takes_options: whether it takes ``F.cross_entropy``'s options: ``build`` sets the module's
+            ``options``, an ``EntropyOptions``, where they are not the defaults.
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or
-            dtype is unknown, a limit's situation is, or the builder's arguments are not the Loss's;
-            or its parameters and buffers, which is seen at once where it ``requires`` no package.
+            dtype is unknown, a limit's situation or an output is, or the builder's arguments are
+            not the Loss's; or its parameters and buffers are not the reference's, which is checked
+            at once if it ``requires`` no package.
     """
     variants = _variants(loss)
     if variant in variants:
@@ -107,6 +119,8 @@ def register(
             dtypes=dtypes,
             requires=requires,
             since=since,
+            leaves_out=leaves_out,
+            takes_options=takes_options,
         )
         if isinstance(builder, type):
             # A hook on each module would slow small batches by some percent, so the class changes.
@@ -122,6 +136,8 @@ def register(
             since=since,
             sparse=sparse,
             limits=limits or {},
+            leaves_out=leaves_out,
+            takes_options=takes_options,
         )
         _check_own_state(entered)
         variants[variant] = entered

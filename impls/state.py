@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.precision import widened
 from lossbench.impls.processes import count_processes, shard_like, sum_over_processes_
+from lossbench.impls.scores import cosines, max_norm_products, products, projections
 
 _MOVED_GRADIENT = "refused with a center_rate: the gradient would see the moved centres"
 MOVES_EAGERLY: Mapping[str, str] = {"compile": _MOVED_GRADIENT, "export": _MOVED_GRADIENT}
@@ -20,18 +22,50 @@ MOVES_EAGERLY: Mapping[str, str] = {"compile": _MOVED_GRADIENT, "export": _MOVED
 
 
 class ClassWeights(nn.Module):
-    """A module with one weight column a class, ``weight [D, C]``."""
+    """A module with one weight column per class, ``weight [D, C]``.
+
+    Attributes:
+        options: the options of its cross-entropy; ``build`` sets those that are not the defaults.
+    """
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
         super().__init__()
+        self.options = EntropyOptions()
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
 
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels, ``[B, C]``."""
+        return products(embeddings, self.weight)
 
-class ArcFaceWeights(ClassWeights):
-    """Class weights under a scale and an additive angular margin.
+
+class MaxNormWeights(ClassWeights):
+    """Class weights of length 1, by a max-norm."""
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels, ``[B, C]``."""
+        return max_norm_products(embeddings, self.weight)
+
+
+class CosineWeights(ClassWeights):
+    """Class weights under a scale.
 
     Attributes:
         scale: the factor s of all cosines.
+    """
+
+    def __init__(self, num_classes: int, embedding_dim: int, scale: float) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.scale = scale
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels or margin, ``[B, C]``."""
+        return cosines(embeddings, self.weight, self.scale)
+
+
+class ArcFaceWeights(CosineWeights):
+    """Class weights under a scale and an additive angular margin.
+
+    Attributes:
         cos_m: ``cos m``.
         sin_m: ``sin m``.
         lowest_cosine: the cosine at ``θ = π - m``; below it the guarded form leaves ``cos(θ + m)``.
@@ -39,8 +73,7 @@ class ArcFaceWeights(ClassWeights):
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.scale = scale
+        super().__init__(num_classes, embedding_dim, scale)
         self.cos_m = math.cos(margin)
         self.sin_m = math.sin(margin)
         self.lowest_cosine = math.cos(math.pi - margin)
@@ -78,6 +111,10 @@ class SphereFaceWeights(ClassWeights):
             self.iteration += 1
         # float64 represents the counter exactly; a 0-d tensor does not promote the products.
         return (self.lambda_max / (1 + 0.2 * self.iteration.double())).clamp(min=self.lambda_min)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels or margin, ``[B, C]``."""
+        return projections(embeddings, self.weight)
 
 
 class ClassCenters(nn.Module):
@@ -217,8 +254,13 @@ class RatedCentersAndWeights(RatedCenters):
         self, num_classes: int, embedding_dim: int, center_weight: float, center_rate: float
     ) -> None:
         super().__init__(num_classes, embedding_dim, center_rate)
+        self.options = EntropyOptions(reduction="sum")
         self.center_weight = center_weight
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels, ``[B, C]``."""
+        return products(embeddings, self.weight)
 
 
 class CentersAndWeights(ClassCenters):
@@ -226,8 +268,13 @@ class CentersAndWeights(ClassCenters):
 
     def __init__(self, num_classes: int, embedding_dim: int, center_weight: float) -> None:
         super().__init__(num_classes, embedding_dim)
+        self.options = EntropyOptions()
         self.center_weight = center_weight
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels, ``[B, C]``."""
+        return products(embeddings, self.weight)
 
 
 def refuse_to_compile(what: str) -> None:

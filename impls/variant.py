@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from lossbench.impls.admission import DEVICES, FLOATING_DTYPES, SIZE_ARGUMENTS, check_state
+from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.checks import InputCheck, check_arguments
 from lossbench.impls.compiled import cannot_compile, is_compiled
 from lossbench.impls.loss import Loss
+from lossbench.impls.options import check_options, split_options
 from lossbench.impls.precision import attach_fit
 from lossbench.impls.recomputation import MovedState
 
@@ -37,6 +39,8 @@ class Implementation:
         sparse: whether a gradient is sparse, which only a few optimizers accept.
         limits: the reasons why it is not fit for situations of a training loop, by their names in
             ``impls.limits.SITUATIONS``; every other situation it is fit for.
+        leaves_out: the outputs of the Loss that it does not compute, and returns as ``None``.
+        takes_options: whether it takes ``F.cross_entropy``'s options, by its module's ``options``.
     """
 
     loss: Loss
@@ -50,6 +54,13 @@ class Implementation:
     since: tuple[int, int] = OLDEST_TORCH
     sparse: bool = False
     limits: Mapping[str, str] = field(default_factory=dict)
+    leaves_out: tuple[str, ...] = ()
+    takes_options: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the Loss's outputs that it computes, the value first."""
+        return tuple(name for name in self.loss.outputs if name not in self.leaves_out)
 
     @property
     def compiled(self) -> bool:
@@ -77,16 +88,26 @@ class Implementation:
         """Return the module, in the initial state that the reference has under the same seed.
 
         Args:
-            validate: refuse inputs that the Loss does not define, at some microseconds a call;
-                without it they give whatever torch makes of them.
-            **arguments: the Loss's arguments; those left out take the document's values.
+            validate: whether to refuse inputs that the Loss does not define, which costs a few
+                microseconds per call; without it the results for such inputs are undefined.
+            **arguments: the Loss's arguments and, for a cross-entropy, the options of
+                ``F.cross_entropy``: ``ignore_index``, ``label_smoothing``, ``class_weights`` and
+                ``reduction``; those omitted have the document's values, and ignore no sample.
 
         Raises:
-            ValueError: if an argument is unknown, missing or out of its bounds, or the module's
-                parameters and buffers are not the reference's.
+            ValueError: if an argument is unknown, missing or out of its bounds, an option is given
+                to a variant that takes none, or the module's parameters and buffers are not the
+                reference's.
         """
-        complete = check_arguments(self.loss, arguments)
-        # Before the builder, which may draw random numbers of its own.
+        rest, options = split_options(self.loss, arguments)
+        complete = check_arguments(self.loss, rest)
+        options = check_options(self.loss, options, complete.get("num_classes"))
+        if options and not self.takes_options:
+            raise ValueError(
+                f"{self.loss.name}: {self.variant} takes no {', '.join(options)}; the variant "
+                f"{REFERENCE!r} does"
+            )
+        # The builder may draw random numbers, so the reference is built before it.
         initial = self.loss.reference(**complete)
         if self.variant == REFERENCE:
             module = initial
@@ -94,8 +115,11 @@ class Implementation:
             module = self.builder(**complete)
             check_state(f"{self.loss.name} {self.variant}", module, initial)
             module.load_state_dict(initial.state_dict())
+        if options:
+            module.options = EntropyOptions(**options)
         if validate:
-            module.register_forward_pre_hook(InputCheck(self.loss, complete), with_kwargs=True)
+            check = InputCheck(self.loss, {**complete, **options})
+            module.register_forward_pre_hook(check, with_kwargs=True)
         attach_fit(module)
         moved = self.loss.moved
         if moved is not None and (not moved.argument or complete[moved.argument]):

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lossbench.reference.options import EntropyOptions
 from lossbench.reference.outputs import LossAndLogits, LossOnly
-from lossbench.reference.softmax import cross_entropy
 
 
 class SoftmaxCenterUnsquared(nn.Module):
@@ -26,6 +26,7 @@ class SoftmaxCenterUnsquared(nn.Module):
     def __init__(self, num_classes: int, embedding_dim: int, center_weight: float = 0.2) -> None:
         super().__init__()
         self.center_weight = center_weight
+        self.options = EntropyOptions()
         self.centers = nn.Parameter(10 * torch.randn(num_classes, embedding_dim))
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
         nn.init.xavier_uniform_(self.weight)
@@ -35,9 +36,13 @@ class SoftmaxCenterUnsquared(nn.Module):
         labels = labels.long()
         distance = embeddings.dist(self.centers.index_select(0, labels))
         center_loss = (1 / 2.0 / labels.size(0)) * distance
-        logits = embeddings.mm(self.weight)
-        softmax_loss = cross_entropy(logits, labels)
+        logits = self.logits(embeddings)
+        softmax_loss = self.options.cross_entropy(logits, labels)
         return LossAndLogits(softmax_loss + self.center_weight * center_loss, logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``x_i w_j``, ``[B, C]``, of ``embeddings [B, D]``."""
+        return embeddings.mm(self.weight)
 
 
 class CenterAllPairs(nn.Module):

@@ -6,8 +6,8 @@ Both losses are sums over the batch, and have their class centres as rows, ``cen
 import torch
 from torch import Tensor, nn
 
+from lossbench.reference.options import EntropyOptions
 from lossbench.reference.outputs import LossAndLogits, LossOnly
-from lossbench.reference.softmax import cross_entropy
 
 
 @torch.no_grad()
@@ -91,13 +91,18 @@ class SoftmaxCenter(MovingCenters):
     ) -> None:
         super().__init__(num_classes, embedding_dim, center_rate)
         self.center_weight = center_weight
+        self.options = EntropyOptions(reduction="sum")
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``; then the centres may move."""
         labels = labels.long()
-        logits = embeddings.mm(self.weight)
-        softmax_loss = cross_entropy(logits, labels, reduction="sum")
+        logits = self.logits(embeddings)
+        softmax_loss = self.options.cross_entropy(logits, labels)
         center_loss = self.center_loss(embeddings, labels)
         return LossAndLogits(softmax_loss + self.center_weight * center_loss, logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``x_i w_j``, ``[B, C]``, of ``embeddings [B, D]``."""
+        return embeddings.mm(self.weight)

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lossbench.reference.options import EntropyOptions
 from lossbench.reference.outputs import LossAndLogits
-from lossbench.reference.softmax import cross_entropy, unit_columns_
+from lossbench.reference.softmax import unit_columns_
 
 # cos(mθ) as a polynomial of cos θ, indexed by m: the Chebyshev polynomials of the first kind.
 COSINE_OF_MULTIPLE = (
@@ -19,6 +20,17 @@ COSINE_OF_MULTIPLE = (
     lambda c: 16 * c**5 - 20 * c**3 + 5 * c,
 )
 TRUNCATED_PI = 3.1415926
+
+
+def one_hot(labels: Tensor, like: Tensor, options: EntropyOptions) -> Tensor:
+    """Return 1 at each sample's target and 0 elsewhere, ``[B, C]``, as ``like [B, C]`` is.
+
+    A sample that is left out has no target.
+    """
+    target = options.targets(labels).view(-1, 1)
+    found = torch.zeros_like(like).scatter_(1, target, 1)
+    kept = options.kept(labels)
+    return found if kept is None else found * kept.view(-1, 1)
 
 
 class SphereFace(nn.Module):
@@ -50,6 +62,7 @@ class SphereFace(nn.Module):
         gamma: float = 0,
     ) -> None:
         super().__init__()
+        self.options = EntropyOptions()
         self.margin = margin
         self.lambda_min = lambda_min
         self.lambda_max = lambda_max
@@ -61,7 +74,7 @@ class SphereFace(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
-        target = labels.long().view(-1, 1)
+        labels = labels.long()
         cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0)).clamp(-1, 1)
         theta = cosine.detach().acos()
         k = (self.margin * theta / TRUNCATED_PI).floor()
@@ -74,14 +87,18 @@ class SphereFace(nn.Module):
         self.iteration += 1
         annealed = self.lambda_max / (1 + 0.2 * self.iteration.item())
         blend = 1 + max(self.lambda_min, annealed)
-        is_target = torch.zeros_like(cosine).scatter_(1, target, 1).bool()
+        is_target = one_hot(labels, cosine, self.options).bool()
         logits = plain * 1.0
         logits[is_target] -= plain[is_target] / blend
         logits[is_target] += hard[is_target] / blend
 
-        log_p = F.log_softmax(logits, 1).gather(1, target).view(-1)
-        p = log_p.detach().exp()
-        return LossAndLogits((-1 * (1 - p) ** self.gamma * log_p).mean(), logits)
+        return LossAndLogits(self.options.cross_entropy(logits, labels, self.gamma), logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``‖x_i‖ cos θ_ij`` without a margin, ``[B, C]``; this is no call that counts."""
+        cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))
+        length: Tensor = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+        return cosine * length
 
 
 class ArcFace(nn.Module):
@@ -102,6 +119,7 @@ class ArcFace(nn.Module):
         self, num_classes: int, embedding_dim: int, scale: float = 32, margin: float = 0.5
     ) -> None:
         super().__init__()
+        self.options = EntropyOptions()
         self.scale = scale
         self.cos_m = math.cos(margin)
         self.sin_m = math.sin(margin)
@@ -114,9 +132,13 @@ class ArcFace(nn.Module):
         labels = labels.long()
         cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0)).clamp(-1, 1)
         phi = self.target_cosine(cosine)
-        one_hot = torch.zeros_like(cosine).scatter_(1, labels.view(-1, 1), 1)
-        logits = self.scale * (one_hot * phi + (1.0 - one_hot) * cosine)
-        return LossAndLogits(cross_entropy(logits, labels), logits)
+        is_target = one_hot(labels, cosine, self.options)
+        logits = self.scale * (is_target * phi + (1.0 - is_target) * cosine)
+        return LossAndLogits(self.options.cross_entropy(logits, labels), logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``s cos θ_ij`` without a margin, ``[B, C]``, of ``embeddings [B, D]``."""
+        return self.scale * F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))
 
     def target_cosine(self, cosine: Tensor) -> Tensor:
         """Return ``cos(θ + m)`` for every ``cos θ``."""

@@ -19,7 +19,7 @@ class LossAndLogits(NamedTuple):
     """The output of a classification loss.
 
     Attributes:
-        loss: loss, 0-d.
+        loss: loss, 0-d; ``[B]`` with the reduction ``none``.
         logits: scores, ``[B, C]``; ``None`` if an implementation never forms them.
     """
 

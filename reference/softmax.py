@@ -1,25 +1,15 @@
 """Softmax, modified softmax and NormFace of document 001, which differ in their normalisation.
 
-All three have their class weights as columns, ``weight [D, C]``, and no bias.
+All three have their class weights as columns, ``weight [D, C]``, and no bias. Their ``options`` are
+those of ``F.cross_entropy``; the defaults ignore, smooth and weight nothing.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lossbench.reference.options import EntropyOptions
 from lossbench.reference.outputs import LossAndLogits
-
-
-def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """Return the cross-entropy of ``logits [B, C]`` for ``labels [B]``.
-
-    torch's own function ignores labels of -100. Here every label that is no class is an error.
-
-    Raises:
-        IndexError: if a label is no class.
-    """
-    no_label = torch.iinfo(torch.int32).min
-    return F.cross_entropy(logits, labels.long(), reduction=reduction, ignore_index=no_label)
 
 
 def unit_columns_(weight: Tensor) -> Tensor:
@@ -43,13 +33,18 @@ class Softmax(nn.Module):
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
         super().__init__()
+        self.options = EntropyOptions()
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
-        logits = embeddings.mm(self.weight)
-        return LossAndLogits(cross_entropy(logits, labels), logits)
+        logits = self.logits(embeddings)
+        return LossAndLogits(self.options.cross_entropy(logits, labels.long()), logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``x_i w_j``, ``[B, C]``, of ``embeddings [B, D]``."""
+        return embeddings.mm(self.weight)
 
 
 class ModifiedSoftmax(nn.Module):
@@ -66,13 +61,18 @@ class ModifiedSoftmax(nn.Module):
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
         super().__init__()
+        self.options = EntropyOptions()
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
         unit_columns_(self.weight.data.uniform_(-1, 1))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]`` of ``embeddings [B, D]``, ``labels [B]``."""
-        logits = embeddings.mm(self.weight.renorm(2, 1, 1e-5).mul(1e5))
-        return LossAndLogits(cross_entropy(logits, labels), logits)
+        logits = self.logits(embeddings)
+        return LossAndLogits(self.options.cross_entropy(logits, labels.long()), logits)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``x_i ŵ_j``, ``[B, C]``, of ``embeddings [B, D]``."""
+        return embeddings.mm(self.weight.renorm(2, 1, 1e-5).mul(1e5))
 
 
 class NormFace(nn.Module):
@@ -88,6 +88,7 @@ class NormFace(nn.Module):
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float = 16) -> None:
         super().__init__()
+        self.options = EntropyOptions()
         self.scale = scale
         self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
         unit_columns_(self.weight.data.uniform_(-1, 1))
@@ -95,4 +96,9 @@ class NormFace(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss of ``embeddings [B, D]``, ``labels [B]``, and the cosines, unscaled."""
         cosine = F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))
-        return LossAndLogits(cross_entropy(self.scale * cosine, labels), cosine)
+        loss = self.options.cross_entropy(self.scale * cosine, labels.long())
+        return LossAndLogits(loss, cosine)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return ``s cos(x_i, w_j)``, ``[B, C]``: what the loss takes the softmax of."""
+        return self.scale * F.normalize(embeddings).mm(F.normalize(self.weight, dim=0))

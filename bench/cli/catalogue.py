@@ -7,6 +7,7 @@ from lossbench.bench.cli.options import loss_argument, with_option
 from lossbench.bench.format import console, losses_table, support_table
 from lossbench.impls.cost import SYMBOLS, Cost
 from lossbench.impls.loss import DOCUMENTS
+from lossbench.impls.options import options_of
 
 
 @click.command("list")
@@ -29,6 +30,7 @@ def show(loss: str) -> None:
     out.print(f"paper      {entry.paper or '-'}", markup=False, highlight=False)
     arguments = ", ".join(str(p).replace("'", "") for p in entry.arguments.values())
     out.print(f"arguments  {arguments or '-'}", markup=False, highlight=False)
+    out.print(f"options    {', '.join(options_of(entry)) or '-'}", markup=False, highlight=False)
     out.print(f"inputs     {', '.join(entry.input_names)}", markup=False, highlight=False)
     fields = ", ".join(getattr(entry.output, "_fields", ()))
     out.print(f"outputs    {fields}\n", markup=False, highlight=False)

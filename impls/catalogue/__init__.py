@@ -9,8 +9,17 @@ from lossbench.impls.catalogue.centers import CENTERS
 from lossbench.impls.catalogue.classification import CROSS_ENTROPIES
 from lossbench.impls.catalogue.distances import DISTANCES
 from lossbench.impls.catalogue.metric import METRIC
+from lossbench.reference.options import EntropyOptions, Reduction
 from lossbench.reference.outputs import Distances, LossAndCorrect, LossAndLogits, LossOnly
 
-__all__ = ["CATALOGUE", "Distances", "LossAndCorrect", "LossAndLogits", "LossOnly"]
+__all__ = [
+    "CATALOGUE",
+    "Distances",
+    "EntropyOptions",
+    "LossAndCorrect",
+    "LossAndLogits",
+    "LossOnly",
+    "Reduction",
+]
 
 CATALOGUE = (*CROSS_ENTROPIES, *CENTERS, *METRIC, *DISTANCES)

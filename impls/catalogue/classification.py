@@ -44,6 +44,7 @@ CROSS_ENTROPIES = (
         reference=Softmax,
         inputs="labelled",
         output=LossAndLogits,
+        takes_options=True,
         cost=PRODUCT,
         departures=(INT_LABELS,),
     ),
@@ -56,6 +57,7 @@ CROSS_ENTROPIES = (
         reference=ModifiedSoftmax,
         inputs="labelled",
         output=LossAndLogits,
+        takes_options=True,
         cost=UNIT_COLUMNS,
         departures=(
             "the document prints only the logits; the cross-entropy over them is added here",
@@ -74,6 +76,7 @@ CROSS_ENTROPIES = (
         reference=NormFace,
         inputs="labelled",
         output=LossAndLogits,
+        takes_options=True,
         cost=COSINES,
         departures=(
             "the scale is a constant; the paper learns it",
@@ -94,6 +97,7 @@ CROSS_ENTROPIES = (
         reference=SphereFace,
         inputs="labelled",
         output=LossAndLogits,
+        takes_options=True,
         cost=COSINES,
         bounds={"margin": (0, 5)},
         moved=Moved("iteration", in_evaluation=True),
@@ -119,6 +123,7 @@ CROSS_ENTROPIES = (
         reference=ArcFace,
         inputs="labelled",
         output=LossAndLogits,
+        takes_options=True,
         cost=COSINES,
         departures=(
             "the document comments out its guard for θ > π - m; beyond this angle the loss falls",
@@ -139,6 +144,7 @@ CROSS_ENTROPIES = (
         reference=ArcFaceGuarded,
         inputs="labelled",
         output=LossAndLogits,
+        takes_options=True,
         cost=COSINES,
         bounds={"margin": (0, math.pi)},
         departures=(

@@ -13,7 +13,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 
-@register("sphereface", "fused", compiles=True)
+@register("sphereface", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
 class SphereFace(SphereFaceWeights):
     """Replace the target's cosine by its blend with ψ, times the embedding's length."""
 
@@ -21,7 +21,7 @@ class SphereFace(SphereFaceWeights):
         """Return the loss, having advanced the annealing, and no logits."""
         blend = partial(self._blend, lam=self._anneal())
         head = Head(columns=unit_columns, margin=blend, gamma=self.gamma)
-        loss = fused_cross_entropy(embeddings, self.weight, labels, head)
+        loss = fused_cross_entropy(embeddings, self.weight, labels, head, self.options)
         return LossAndLogits(loss, None)
 
     def _blend(self, cosine: Tensor, lam: Tensor) -> Margin:
@@ -42,14 +42,14 @@ def _slope_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
     return multiple * previous
 
 
-@register("arcface", "fused", compiles=True)
+@register("arcface", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
 class ArcFace(ArcFaceWeights):
     """Replace the target's cosine by ``cos(θ + m)``."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, and no logits."""
         head = Head(columns=unit_columns, scale=self.scale, margin=self._add_margin)
-        loss = fused_cross_entropy(embeddings, self.weight, labels, head)
+        loss = fused_cross_entropy(embeddings, self.weight, labels, head, self.options)
         return LossAndLogits(loss, None)
 
     def _add_margin(self, cosine: Tensor) -> Margin:
@@ -62,7 +62,7 @@ class ArcFace(ArcFaceWeights):
         return Margin(cosine * self.cos_m - sine * self.sin_m, slope)
 
 
-@register("arcface_guarded", "fused", compiles=True)
+@register("arcface_guarded", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
 class ArcFaceGuarded(ArcFace):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
 

@@ -12,7 +12,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCentersAndWeights
 
 
-@register("softmax_center_unsquared", "fused", compiles=True)
+@register("softmax_center_unsquared", "fused", compiles=True, leaves_out=("logits",))
 class SoftmaxCenterUnsquared(CentersAndWeights):
     """One norm over the batch's differences from its centres."""
 
@@ -20,22 +20,22 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, and no logits."""
-        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
+        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
         diff = embeddings - F.embedding(labels, self.centers)
         distance = torch.linalg.vector_norm(diff, dtype=widened(diff.dtype))
         total = loss + self.center_weight / (2 * len(labels)) * distance
         return LossAndLogits(total, None)
 
 
-@register("softmax_center", "fused", compiles=True, limits=MOVES_EAGERLY)
+@register("softmax_center", "fused", compiles=True, limits=MOVES_EAGERLY, leaves_out=("logits",))
 class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums; centres with a rate move by one scatter."""
 
-    head = Head(mean=False)
+    head = Head()
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having moved the centres, and no logits."""
-        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head)
+        loss = fused_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
         centers = F.embedding(labels, self._centers_in_loss)
         wide = widened(torch.promote_types(embeddings.dtype, centers.dtype))
         distance = F.mse_loss(embeddings.to(wide), centers.to(wide), reduction="sum")

@@ -32,6 +32,7 @@ class LigerCrossEntropy(ClassWeights):
     requires=("liger_kernel", "triton"),
     devices=("cuda",),
     dtypes=(torch.float16, torch.bfloat16, torch.float32),
+    leaves_out=("logits",),
 )
 def softmax(num_classes: int, embedding_dim: int) -> nn.Module:
     """``LigerFusedLinearCrossEntropyLoss``, the weights' gradient accumulated in float32."""

@@ -21,7 +21,7 @@ class BatchHard(nn.Module):
         return LossAndCorrect(self.function(labels, embeddings, margin=self.margin), None)
 
 
-@register("triplet_batch_hard", "otl", requires=("online_triplet_loss",))
+@register("triplet_batch_hard", "otl", requires=("online_triplet_loss",), leaves_out=("correct",))
 def triplet_batch_hard(margin: float) -> nn.Module:
     """``batch_hard_triplet_loss``; the only sample of a class has its positive at distance 0."""
     from online_triplet_loss.losses import batch_hard_triplet_loss

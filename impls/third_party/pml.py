@@ -5,6 +5,8 @@ off here if the Loss does neither. Its statistics are off by default and stay of
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,25 +15,41 @@ from torch import Tensor, nn
 
 from lossbench.impls.catalogue import LossAndCorrect, LossAndLogits, LossOnly
 from lossbench.impls.registry import register
+from lossbench.impls.scores import cosines, max_norm_products, projections
 from lossbench.impls.state import ClassWeights
 
 REQUIRES = ("pytorch_metric_learning",)
-# Its distances are torch.cdist's, but for float16, which it computes pair by pair.
+NO_LOGITS = ("logits",)
+Scores = Callable[[Tensor, Tensor], Tensor]
+# Its distances use torch.cdist, except for float16, where it computes pair by pair.
 ALL_BUT_BFLOAT16 = (torch.float16, torch.float32, torch.float64)
 
 
 class Classifier(ClassWeights):
     """A loss of the library over class weights, computed with this module's weights.
 
-    The library keeps its weights as a parameter ``W [D, C]``: here it is taken away, and the
-    library sees ``weight`` under that name. It is held in a tuple, so as to be no submodule, and is
-    built with an initialiser that draws no random number.
+    The library keeps its weights as a parameter ``W [D, C]``; this is deleted, and the library sees
+    ``weight`` under that name. The library's module is kept in a tuple, so that it is not a
+    submodule, and is built with an initialiser that draws no random number.
+
+    Args:
+        num_classes: the number of classes, C.
+        embedding_dim: the length of an embedding, D.
+        criterion: the library's loss.
+        scores: the function of embeddings and weights that gives the logits of inference.
     """
 
-    def __init__(self, num_classes: int, embedding_dim: int, criterion: Any) -> None:
+    def __init__(
+        self, num_classes: int, embedding_dim: int, criterion: Any, scores: Scores
+    ) -> None:
         super().__init__(num_classes, embedding_dim)
         del criterion.W
         self._criterion = (criterion,)
+        self._scores = scores
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [B, D]`` without labels or margin, ``[B, C]``."""
+        return self._scores(embeddings, self.weight)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss; the library does not return its logits."""
@@ -48,7 +66,7 @@ class AnnealedClassifier(Classifier):
     iteration: Tensor
 
     def __init__(self, num_classes: int, embedding_dim: int, criterion: Any) -> None:
-        super().__init__(num_classes, embedding_dim, criterion)
+        super().__init__(num_classes, embedding_dim, criterion, projections)
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
@@ -62,6 +80,7 @@ class AnnealedClassifier(Classifier):
     "modified_softmax",
     "pml",
     requires=REQUIRES,
+    leaves_out=NO_LOGITS,
     dtypes=(torch.float16, torch.bfloat16, torch.float32),
 )
 def modified_softmax(num_classes: int, embedding_dim: int) -> nn.Module:
@@ -76,10 +95,10 @@ def modified_softmax(num_classes: int, embedding_dim: int) -> nn.Module:
         distance=DotProductSimilarity(normalize_embeddings=False),
         weight_init_func=nn.init.zeros_,
     )
-    return Classifier(num_classes, embedding_dim, criterion)
+    return Classifier(num_classes, embedding_dim, criterion, max_norm_products)
 
 
-@register("normface", "pml", requires=REQUIRES)
+@register("normface", "pml", requires=REQUIRES, leaves_out=NO_LOGITS)
 def normface(num_classes: int, embedding_dim: int, scale: float) -> nn.Module:
     """``NormalizedSoftmaxLoss`` with temperature 1 / s."""
     from pytorch_metric_learning.losses import NormalizedSoftmaxLoss
@@ -88,13 +107,14 @@ def normface(num_classes: int, embedding_dim: int, scale: float) -> nn.Module:
     criterion = NormalizedSoftmaxLoss(
         num_classes, embedding_dim, temperature=temperature, weight_init_func=nn.init.zeros_
     )
-    return Classifier(num_classes, embedding_dim, criterion)
+    return Classifier(num_classes, embedding_dim, criterion, partial(cosines, scale=scale))
 
 
 @register(
     "sphereface",
     "pml",
     requires=REQUIRES,
+    leaves_out=NO_LOGITS,
     limits={"arguments": "takes a margin from 1 to 5 and gamma 0"},
     departs="has no annealing: ψ(θ) alone, the document's loss at λ = 0 (lambda_min=lambda_max=0)",
 )
@@ -130,11 +150,12 @@ def sphereface(
     return AnnealedClassifier(num_classes, embedding_dim, criterion)
 
 
-@register("arcface_guarded", "pml", requires=REQUIRES)
+@register("arcface_guarded", "pml", requires=REQUIRES, leaves_out=NO_LOGITS)
 @register(
     "arcface",
     "pml",
     requires=REQUIRES,
+    leaves_out=NO_LOGITS,
     departs="has the guard that the document comments out: equal up to θ = π - m, not beyond",
 )
 def arcface(num_classes: int, embedding_dim: int, scale: float, margin: float) -> nn.Module:
@@ -153,7 +174,7 @@ def arcface(num_classes: int, embedding_dim: int, scale: float, margin: float) -
         scale=scale,
         weight_init_func=nn.init.zeros_,
     )
-    return Classifier(num_classes, embedding_dim, criterion)
+    return Classifier(num_classes, embedding_dim, criterion, partial(cosines, scale=scale))
 
 
 class MinedTriplets(nn.Module):
@@ -175,6 +196,7 @@ class MinedTriplets(nn.Module):
     "triplet_batch_hard",
     "pml",
     requires=REQUIRES,
+    leaves_out=("correct",),
     dtypes=ALL_BUT_BFLOAT16,
     departs="has no anchor where a class has one sample: equal where each has two or more",
 )

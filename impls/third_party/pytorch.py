@@ -17,25 +17,25 @@ FULL_PRECISION = (torch.float32, torch.float64)
 class LinearCrossEntropy(ClassWeights):
     """``torch.nn.functional.linear_cross_entropy``, which torch has from 2.13 on."""
 
-    def __init__(self, num_classes: int, embedding_dim: int, options: Any = None) -> None:
+    def __init__(self, num_classes: int, embedding_dim: int, chunks: Any = None) -> None:
         super().__init__(num_classes, embedding_dim)
-        self.options = options
+        self.chunks = chunks
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss; torch does not return the logits."""
         loss = F.linear_cross_entropy(
-            embeddings, self.weight.t(), labels.long(), options=self.options
+            embeddings, self.weight.t(), labels.long(), options=self.chunks
         )
         return LossAndLogits(loss, None)
 
 
-@register("softmax", "torch", compiles=True, since=(2, 13))
+@register("softmax", "torch", compiles=True, since=(2, 13), leaves_out=("logits",))
 def softmax(num_classes: int, embedding_dim: int) -> nn.Module:
     """The product, then the cross-entropy: the default of torch's function."""
     return LinearCrossEntropy(num_classes, embedding_dim)
 
 
-@register("softmax", "torch_chunked", since=(2, 13))
+@register("softmax", "torch_chunked", since=(2, 13), leaves_out=("logits",))
 def softmax_chunked(num_classes: int, embedding_dim: int) -> nn.Module:
     """Chunks of the batch; the forward pass makes their gradients, so backward runs only once.
 

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
 from lossbench.impls.formulas import ADDED_SQUARE
-from lossbench.impls.labels import cross_entropy
 from lossbench.impls.precision import FEW_FEATURES
 from lossbench.impls.registry import register
 from lossbench.impls.state import AveragingCenters, CentersAndWeights, ClassCenters, IslandCenters
@@ -21,8 +20,8 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
         labels = labels.long()
         diff = embeddings - F.embedding(labels, self.centers)
         distance = torch.linalg.vector_norm(diff)
-        logits = embeddings @ self.weight
-        loss = cross_entropy(logits, labels)
+        logits = self.logits(embeddings)
+        loss = self.options.cross_entropy(logits, labels)
         return LossAndLogits(loss + self.center_weight / (2 * len(labels)) * distance, logits)
 
 

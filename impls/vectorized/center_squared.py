@@ -4,7 +4,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
-from lossbench.impls.labels import cross_entropy
 from lossbench.impls.registry import register
 from lossbench.impls.state import MOVES_EAGERLY, RatedCenters, RatedCentersAndWeights
 
@@ -28,8 +27,8 @@ class SoftmaxCenter(RatedCentersAndWeights):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``, and move the centres if they have a rate."""
         labels = labels.long()
-        logits = embeddings @ self.weight
-        loss = cross_entropy(logits, labels, reduction="sum")
+        logits = self.logits(embeddings)
+        loss = self.options.cross_entropy(logits, labels)
         centers = F.embedding(labels, self._centers_in_loss)
         distance = F.mse_loss(embeddings, centers, reduction="sum")
         if self._moves:

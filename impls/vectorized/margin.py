@@ -6,24 +6,25 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
 from lossbench.impls.formulas import LEAST_SQUARED_SINE, PRINTED_PI, cosine_of_multiple
-from lossbench.impls.labels import cross_entropy
 from lossbench.impls.registry import register
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 
-@register("sphereface", "vectorized", compiles=True)
+@register("sphereface", "vectorized", compiles=True, takes_options=True)
 class SphereFace(SphereFaceWeights):
     """Replace the target's logit by its blend with ψ; the annealing stays on the device."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``, having advanced the annealing."""
         lam = self._anneal()
-        target = labels.long().unsqueeze(1)
+        labels = labels.long()
+        target = self.options.targets(labels).unsqueeze(1)
         cosine = (F.normalize(embeddings) @ F.normalize(self.weight, dim=0)).clamp(-1, 1)
         length = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-        target_logit = length * self._blend(cosine.gather(1, target), lam)
+        own = cosine.gather(1, target)
+        target_logit = length * self.options.where_kept(labels, self._blend(own, lam), own)
         logits = (cosine * length).scatter(1, target, target_logit)
-        return LossAndLogits(self._focal_loss(logits, target), logits)
+        return LossAndLogits(self.options.cross_entropy(logits, labels, self.gamma), logits)
 
     def _blend(self, cosine: Tensor, lam: Tensor) -> Tensor:
         """Return ``(λ cos θ + ψ(θ)) / (1 + λ)`` of the target cosines ``[B, 1]``."""
@@ -32,24 +33,20 @@ class SphereFace(SphereFaceWeights):
         psi = sign * cosine_of_multiple(cosine, self.margin) - 2 * k
         return cosine + (psi - cosine) / (1 + lam)
 
-    def _focal_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        if self.gamma == 0:
-            return cross_entropy(logits, target.squeeze(1))
-        log_p = -cross_entropy(logits, target.squeeze(1), reduction="none")
-        return -((1 - log_p.detach().exp()) ** self.gamma * log_p).mean()
 
-
-@register("arcface", "vectorized", compiles=True)
+@register("arcface", "vectorized", compiles=True, takes_options=True)
 class ArcFace(ArcFaceWeights):
     """Replace the target's cosine by ``cos(θ + m)``."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``."""
-        target = labels.long().unsqueeze(1)
+        labels = labels.long()
+        target = self.options.targets(labels).unsqueeze(1)
         cosine = (F.normalize(embeddings) @ F.normalize(self.weight, dim=0)).clamp(-1, 1)
-        phi = self._add_margin(cosine.gather(1, target))
+        own = cosine.gather(1, target)
+        phi = self.options.where_kept(labels, self._add_margin(own), own)
         logits = self.scale * cosine.scatter(1, target, phi)
-        return LossAndLogits(cross_entropy(logits, target.squeeze(1)), logits)
+        return LossAndLogits(self.options.cross_entropy(logits, labels), logits)
 
     def _add_margin(self, cosine: Tensor) -> Tensor:
         """Return ``cos(θ + m)`` of the target cosines ``[B, 1]``."""
@@ -58,7 +55,7 @@ class ArcFace(ArcFaceWeights):
         return cosine * self.cos_m - sine * self.sin_m
 
 
-@register("arcface_guarded", "vectorized", compiles=True)
+@register("arcface_guarded", "vectorized", compiles=True, takes_options=True)
 class ArcFaceGuarded(ArcFace):
     """Choose between the two branches for the target cosines only."""
 

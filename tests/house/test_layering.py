@@ -27,6 +27,7 @@ SHARED_WITH_CONTENDERS = {
         "precision",
         "products",
         "registry",
+        "scores",
         "state",
     )
 }

@@ -85,6 +85,46 @@ def test_what_cannot_run_here_is_passed_over_and_told(table, monkeypatch):
         impls.build("arcface", "fused", **SIZES)
 
 
+def test_auto_passes_over_what_leaves_out_an_output_that_is_needed(table):
+    table(line("fused", "vectorized", "reference"))
+    assert impls.build("arcface", batch=64, **SIZES).choice.variant == "fused"
+    module = impls.build("arcface", batch=64, needs=("logits",), **SIZES)
+    assert module.choice.variant == "vectorized"
+    assert module.choice.reason.endswith("fused passed over: it does not compute logits")
+    assert module(torch.randn(8, 4), torch.arange(8) % 5).logits.shape == (8, 5)
+
+
+def test_a_variant_that_leaves_out_what_is_needed_is_refused_with_those_that_do_not():
+    with pytest.raises(ValueError, match="arcface: fused does not compute logits; take") as caught:
+        impls.build("arcface", "fused", needs=["logits"], **SIZES)
+    (message,) = str(caught.value).splitlines()
+    named = message.rpartition(": ")[2].split(", ")
+    assert named[:2] == ["reference", "vectorized"]
+    assert {"fused", "fused+compile", "pml"}.isdisjoint(named)
+    built = impls.build("arcface", "vectorized", needs=["loss", "logits"], **SIZES)
+    assert built.choice.reason == "as asked for"
+
+
+@pytest.mark.parametrize("variant", ["auto", "reference"])
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [
+        (("scores",), "arcface has no output 'scores'; it has: loss, logits"),
+        ("logits", "arcface: needs must be a tuple of loss, logits, got 'logits'"),
+    ],
+)
+def test_an_output_that_there_is_not_is_told(variant, needs, message):
+    with pytest.raises(ValueError, match=message):
+        impls.build("arcface", variant, needs=needs, **SIZES)
+
+
+@pytest.mark.parametrize("loss", impls.losses(), ids=lambda loss: loss.name)
+def test_auto_computes_every_output_that_is_needed(loss):
+    case = Case(loss.name, batch=8, dim=4, classes=5)
+    module = impls.build(loss.name, batch=8, needs=loss.outputs, **case.arguments)
+    assert None not in module(**Workload.of(case).leaves())
+
+
 def test_a_loss_that_nobody_has_measured_is_built_as_its_reference(table):
     table(loss="island")
     choice = impls.build("arcface", device="cpu", batch=8, **SIZES).choice

@@ -68,6 +68,14 @@ def test_returns_the_named_tuple_of_its_loss_in_the_dtype_of_its_inputs(implemen
         assert not correct.is_floating_point()
 
 
+@EVERY
+def test_computes_the_outputs_that_it_does_not_leave_out(implementation):
+    workload = Workload.of(small(implementation))
+    out = workload.module(implementation)(**workload.leaves())
+    computed = tuple(n for n, v in zip(out._fields, out, strict=True) if v is not None)
+    assert computed == implementation.outputs
+
+
 @EQUAL
 def test_exchanges_its_state_with_the_reference(implementation):
     case = small(implementation)

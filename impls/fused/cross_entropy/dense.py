@@ -5,25 +5,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.fused.cross_entropy.head import Columns, Head, Rows, Target
-from lossbench.impls.labels import cross_entropy
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.products import product
 
 
-def dense_cross_entropy(embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
-    """Return the loss of ``embeddings [B, D]`` against the classes of ``weight [D, C]``, 0-d."""
+def dense_cross_entropy(
+    embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head, options: EntropyOptions
+) -> Tensor:
+    """Return the loss of ``embeddings [B, D]`` against the classes of ``weight [D, C]``."""
     labels = labels.long()
     if head.columns is None:
         logits: Tensor = _Products.apply(embeddings, weight)  # type: ignore[no-untyped-call]
     else:
-        logits = _Logits.apply(embeddings, weight, labels, head)  # type: ignore[no-untyped-call]
-    if head.gamma == 0:
-        return cross_entropy(logits, labels, reduction="mean" if head.mean else "sum")
-    losses = cross_entropy(logits, labels, reduction="none")
-    losses = losses * (1 - losses.detach().neg().exp()) ** head.gamma
-    return losses.mean() if head.mean else losses.sum()
+        # A margin on a sample that is left out goes nowhere: its logits have no gradient.
+        targets = options.targets(labels)
+        logits = _Logits.apply(embeddings, weight, targets, head)  # type: ignore[no-untyped-call]
+    return options.cross_entropy(logits, labels, head.gamma)
 
 
 class _Products(torch.autograd.Function):

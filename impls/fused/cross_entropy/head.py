@@ -75,21 +75,19 @@ class Margin(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
-    """How a loss turns products into logits, and its samples' losses into one number.
+    """How a loss turns products into logits, and weighs its samples.
 
     Attributes:
         columns: a function from the columns' lengths to their scale; ``None`` leaves them.
         scale: the length that rows are brought to; ``None`` leaves them.
         margin: a function from the target's cosine, in float64, to its substitute; or ``None``.
         gamma: the power of the focal factor ``(1 - p)^γ``, which has no gradient.
-        mean: divide by the size of the batch.
     """
 
     columns: Callable[[Tensor], Columns] | None = None
     scale: float | None = None
     margin: Callable[[Tensor], Margin] | None = None
     gamma: float = 0
-    mean: bool = True
 
     @property
     def bounded(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.formulas import LN_2
 from lossbench.impls.fused.cross_entropy.class_tiles import TILE_ELEMENTS, ClassTiles, Tile
@@ -27,46 +28,68 @@ from lossbench.impls.products import add_product, product
 DENSE_ELEMENTS = TILE_ELEMENTS
 
 
-def fused_cross_entropy(embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
-    """Return the loss of ``embeddings [B, D]`` against the classes of ``weight [D, C]``, 0-d.
+def fused_cross_entropy(
+    embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head, options: EntropyOptions
+) -> Tensor:
+    """Return the loss of ``embeddings [B, D]`` against the classes of ``weight [D, C]``, reduced.
 
-    Both passes go over the class tiles: the forward pass keeps ``O(B + C)`` beside its inputs, and
-    the scores of the first tiles; the backward pass computes those of the others once more. No
-    gradient is made in the forward pass. Few logits are all made at once, and any when compiled.
+    Both passes iterate over the class tiles. The forward pass saves ``O(B + C)`` beside its inputs
+    and the scores of the first tiles; the backward pass computes the other scores again, and all
+    gradients. All logits are computed at once if there are few, in compiled code, and for label
+    smoothing, because its gradient needs every logit.
     """
     dim, classes = weight.shape
     few = max(len(labels), dim) * classes <= DENSE_ELEMENTS
-    if few or torch.compiler.is_compiling():
-        return dense_cross_entropy(embeddings, weight, labels, head)
-    loss: Tensor = _CrossEntropy.apply(embeddings, weight, labels, head)  # type: ignore[no-untyped-call]
+    if few or options.label_smoothing or torch.compiler.is_compiling():
+        return dense_cross_entropy(embeddings, weight, labels, head, options)
+    inputs = (embeddings, weight, labels, head, options)
+    loss: Tensor = _CrossEntropy.apply(*inputs)  # type: ignore[no-untyped-call]
     return loss
 
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     @without_autocast
-    def forward(ctx: Any, embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
+    def forward(
+        ctx: Any,
+        embeddings: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        head: Head,
+        options: EntropyOptions,
+    ) -> Tensor:
         dtype = widened(torch.promote_types(embeddings.dtype, weight.dtype))
         rows, labels = Rows.of(embeddings, dtype, head), labels.long()
-        refuse_strays(labels, weight)
-        tiles = ClassTiles(weight, labels, dtype)
+        targets = options.targets(labels)
+        refuse_strays(targets, weight)
+        tiles = ClassTiles(weight, targets, dtype)
         kept = tiles.kept if any(ctx.needs_input_grad) else 0
         parts, powers, score, lengths = _sums_of_others(rows, tiles, head, kept)
-        target = Target.of(rows, weight, labels, head)
+        target = Target.of(rows, weight, targets, head)
         losses, samples = SampleTerms.of(Sum.of(parts), score, target, head)
-        ctx.head, ctx.dtype = head, dtype
+        ctx.head, ctx.dtype, ctx.reduction = head, dtype, options.reduction
+        shares = _shares(labels, dtype, options)
         shifts = [part.highest for part in parts[: len(powers)]]
-        ctx.save_for_backward(embeddings, weight, labels, lengths, *samples, *shifts, *powers)
-        return losses.mean() if head.mean else losses.sum()
+        saved = (lengths, shares, *samples, *shifts, *powers)
+        ctx.save_for_backward(embeddings, weight, targets, *saved)
+        if shares is not None or options.reduction == "none":
+            losses = options.weigh(losses.squeeze(1), labels)
+        return options.reduce(losses, labels)
 
     @staticmethod
     @differentiable_once
     @without_autocast
-    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        embeddings, weight, labels, lengths, *saved = ctx.saved_tensors
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        embeddings, weight, labels, lengths, shares, *saved = ctx.saved_tensors
         samples, kept = SampleTerms(*saved[:5]), saved[5:]
         rows = Rows.of(embeddings, ctx.dtype, ctx.head)
-        share = grad_loss.to(ctx.dtype) / (len(labels) if ctx.head.mean else 1)
+        share = grad_loss.to(ctx.dtype)
+        if ctx.reduction == "none":
+            share = share.unsqueeze(1)
+        if shares is not None:
+            share = shares * share
+        elif ctx.reduction == "mean":
+            share = share / len(labels)
         if samples.focus is not None:
             share = samples.focus * share
         tiles = ClassTiles(weight, labels, ctx.dtype)
@@ -84,7 +107,19 @@ class _CrossEntropy(torch.autograd.Function):
             stretch = None if samples.stretch is None else samples.stretch * share
             grad_rows = rows.grad(grad_rows.mul_(share / samples.amount), stretch)
             grad_rows = grad_rows.to(embeddings.dtype)
-        return grad_rows, gradients.weight, None, None
+        return grad_rows, gradients.weight, None, None, None
+
+
+def _shares(labels: Tensor, dtype: torch.dtype, options: EntropyOptions) -> Tensor | None:
+    """Return the derivative of the loss by each sample's, ``[B, 1]``; ``None`` if all are alike."""
+    weights, kept = options.sample_weights(labels, dtype), options.kept(labels)
+    if weights is None:
+        return None
+    if options.reduction == "mean":
+        weights = weights / weights.sum()
+        # Where all are left out the mean is NaN, and as in F.cross_entropy their gradient is 0.
+        weights = weights if kept is None else weights.masked_fill(~kept, 0)
+    return weights.unsqueeze(1)
 
 
 def _sums_of_others(
