@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.formulas import LEAST_SQUARED_SINE, PRINTED_PI, cosine_of_multiple
 from lossbench.impls.fused.cross_entropy.head import Head, Margin, unit_columns
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
@@ -13,7 +14,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 
-@register("sphereface", "fused", compiles=True)
+@register("sphereface", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class SphereFace(SphereFaceWeights):
     """The target's cosine gives way to its blend with ψ, times the embedding's length."""
 
@@ -42,7 +43,7 @@ def _slope_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
     return multiple * previous
 
 
-@register("arcface", "fused", compiles=True)
+@register("arcface", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class ArcFace(ArcFaceWeights):
     """The target's cosine gives way to ``cos(θ + m)``."""
 
@@ -62,7 +63,7 @@ class ArcFace(ArcFaceWeights):
         return Margin(cosine * self.cos_m - sine * self.sin_m, slope)
 
 
-@register("arcface_guarded", "fused", compiles=True)
+@register("arcface_guarded", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class ArcFaceGuarded(ArcFace):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
 

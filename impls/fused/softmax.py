@@ -3,13 +3,14 @@
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.fused.cross_entropy.head import Head, max_norm_columns, unit_columns
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
 from lossbench.impls.registry import register
 from lossbench.impls.state import ClassWeights
 
 
-@register("softmax", "fused", compiles=True)
+@register("softmax", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class Softmax(ClassWeights):
     """The products are the logits."""
 
@@ -21,14 +22,14 @@ class Softmax(ClassWeights):
         return LossAndLogits(loss, None)
 
 
-@register("modified_softmax", "fused", compiles=True)
+@register("modified_softmax", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class ModifiedSoftmax(Softmax):
     """The columns are scaled, tile by tile."""
 
     head = Head(columns=max_norm_columns)
 
 
-@register("normface", "fused", compiles=True)
+@register("normface", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class NormFace(Softmax):
     """Rows and columns are scaled, the rows once."""
 

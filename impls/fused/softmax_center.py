@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.fused.cross_entropy.head import Head
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
 from lossbench.impls.precision import widened
@@ -12,7 +13,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCentersAndWeights
 
 
-@register("softmax_center_unsquared", "fused", compiles=True)
+@register("softmax_center_unsquared", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class SoftmaxCenterUnsquared(CentersAndWeights):
     """One norm over the batch's differences from its centres."""
 
@@ -27,7 +28,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
         return LossAndLogits(total, None)
 
 
-@register("softmax_center", "fused", compiles=True, limits=MOVES_EAGERLY)
+@register("softmax_center", "fused", compiles=True, limits={**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE})
 class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums; centres with a rate of their own move by one scatter."""
 
