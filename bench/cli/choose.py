@@ -62,7 +62,11 @@ machine_option = click.option(
     "--max-error", type=click.FloatRange(0, min_open=True), help="Relative, against float64."
 )
 @click.option("--steps", type=click.IntRange(1), help="To be taken; compiling counts over so many.")
-@click.option("--needs", multiple=True, metavar="OUTPUT", help="That must be computed, as logits.")
+@click.option(
+    "--needs", multiple=True, metavar="NAME",
+    help="An output that must be computed, as logits, or a situation of training that it must be "
+    "fit for, as ddp, autocast, export, checkpointing or double-backward; can be repeated.",
+)  # fmt: skip
 @click.option("--no-third-party", is_flag=True, help="With torch alone.")
 @click.option("--sparse", is_flag=True, help="The optimizer takes sparse gradients.")
 @records_option

@@ -1,7 +1,9 @@
 """What the columns of a report mean, and how a verdict is shown."""
 
 from lossbench.bench.metrics import SHOWN
+from lossbench.bench.show.training import FITNESS_MEANINGS
 from lossbench.bench.timing.samples import SAME_MARGIN
+from lossbench.bench.training_loop.situation import Fitness
 
 COLUMNS = {metric.heading: metric.meaning for metric in SHOWN}
 
@@ -18,4 +20,8 @@ GRADES = {
     "same": ("=", "as the reference"),
     "better": ("▲", "finite where the reference is not, or far nearer to the truth"),
     "worse": ("▼", "not finite where the reference is, or further off than an ordinary error"),
+}
+_FITNESS_SYMBOLS: dict[Fitness, str] = {"right": "✓", "limit": "○", "worse": "▼", "-": ""}
+FITNESSES = {
+    fitness: (symbol, FITNESS_MEANINGS[fitness]) for fitness, symbol in _FITNESS_SYMBOLS.items()
 }
