@@ -19,6 +19,9 @@ SELFTEST_SECONDS = 120.0
 SCALING_SECONDS = 60.0
 """One measurement, or one trial of a batch, in `scaling`, which makes dozens of them."""
 
+SITUATION_SECONDS = 120.0
+"""One implementation in one situation of a training loop, in `conformance --training`."""
+
 TRAINING_SECONDS = 3600.0
 """One training in `train`."""
 

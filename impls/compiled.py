@@ -19,6 +19,11 @@ COMPILE_MODES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 )
 """torch.compile's mode, and the devices on which it is distinct, by the suffix of a variant."""
 
+COMPILED_LIMITS: Mapping[str, str] = MappingProxyType(
+    {"double-backward": "refused by torch: compiled code has no second derivative"}
+)
+"""The limits of every compiled variant, beside those of the eager one."""
+
 SUFFIX = "+compile"
 
 

@@ -1,7 +1,7 @@
 """Backward passes that raise an error if a second derivative is requested."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -9,6 +9,12 @@ from torch import Tensor
 
 Gradients = tuple[Tensor | None, ...]
 Backward = Callable[..., Gradients]
+
+DIFFERENTIABLE_ONCE: Mapping[str, str] = {
+    "functional": "refused by torch: it has no functorch transform of a backward pass of our own",
+    "double-backward": "refused: its backward pass has no derivative; take the variant vectorized",
+}
+"""The limits of a variant with such a backward pass."""
 
 
 def differentiable_once(backward: Backward) -> Backward:

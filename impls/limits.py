@@ -6,11 +6,14 @@ from types import MappingProxyType
 SITUATIONS: Mapping[str, str] = MappingProxyType(
     {
         "arguments": "all values of the arguments that the loss takes",
+        "autocast": "torch.autocast around the model, with a GradScaler",
         "checkpointing": "torch.utils.checkpoint around the loss",
         "ddp": "DistributedDataParallel, the loss within the model",
         "fsdp": "fully_shard of a model with the loss in it",
         "compile": "torch.compile(fullgraph=True) of a model with the loss in it",
         "export": "torch.export of the loss",
+        "functional": "torch.func.grad of the loss",
+        "double-backward": "the gradient of a gradient, as a gradient penalty takes it",
         "optimizers": "every optimizer of torch, weight decay, and gradient clipping",
     }
 )

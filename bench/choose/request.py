@@ -9,6 +9,8 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary
+from lossbench.bench.training_loop.fitness import unfitness
+from lossbench.impls.limits import SITUATIONS
 
 Cost = TypeVar("Cost", int, float)
 
@@ -23,12 +25,13 @@ class Request:
         max_error: largest allowed relative error against the reference in float64.
         steps: number of training steps over which compile time is spread; ``None`` to ignore
             compile time.
-        needs: names of outputs that the variant must compute, such as ``logits``.
+        needs: names of outputs that the variant must compute, such as ``logits``, and of situations
+            of a training loop that it must fit, such as ``ddp``.
         third_party: whether packages besides torch may be used.
         sparse: whether the optimizer takes sparse gradients.
 
     Raises:
-        UsageError: if the Loss lacks a needed output.
+        UsageError: if a need is neither an output of the Loss nor a situation.
     """
 
     case: Case
@@ -40,12 +43,13 @@ class Request:
     sparse: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an output that the Loss does not have."""
+        """Refuse a need that is neither an output nor a situation."""
         known = outputs_of(self.case.loss)
         for name in self.needs:
-            if name not in known:
+            if name not in (*known, *SITUATIONS):
                 raise UsageError(
-                    f"{self.case.loss} has no output {name!r}; it has: {', '.join(known)}"
+                    f"{self.case.loss} has no output {name!r}; it has: {', '.join(known)}; "
+                    f"the situations of training are: {', '.join(SITUATIONS)}"
                 )
 
 
@@ -84,7 +88,7 @@ def constraints_of(request: Request) -> Iterator[Constraint]:
     if not request.third_party:
         yield _third_party(loss)
     for name in request.needs:
-        yield _need(request, name)
+        yield _situation(request, name) if name in SITUATIONS else _output(request, name)
     if request.max_error is not None:
         yield _error(loss, request.max_error)
     if request.max_memory is not None:
@@ -138,16 +142,39 @@ def _third_party(loss: str) -> Constraint:
     )
 
 
-def _need(request: Request, name: str) -> Constraint:
+def _output(request: Request, name: str) -> Constraint:
     loss = request.case.loss
     return Constraint(
         field="needs",
-        lifted=tuple(other for other in request.needs if other != name),
+        lifted=_without(request, name),
         lift=f"without --needs {name}",
         admits=lambda c: name in c.outputs,
         refusal=lambda _: f"does not compute {name}",
         impossible=lambda _: f"no variant of `{loss}` that was timed computes {name}",
     )
+
+
+def _situation(request: Request, name: str) -> Constraint:
+    loss = request.case.loss
+
+    def unfit(candidate: Candidate) -> str:
+        return unfitness(loss, candidate.variant, name)
+
+    return Constraint(
+        field="needs",
+        lifted=_without(request, name),
+        lift=f"without --needs {name}",
+        admits=lambda c: not unfit(c),
+        refusal=lambda c: f"not fit for {name}: {unfit(c)}",
+        impossible=lambda left: (
+            f"no variant of `{loss}` that was timed is fit for {name}; "
+            f"`{left[0].variant}`: {unfit(left[0])}"
+        ),
+    )
+
+
+def _without(request: Request, name: str) -> tuple[str, ...]:
+    return tuple(other for other in request.needs if other != name)
 
 
 def _error(loss: str, most: float) -> Constraint:

@@ -80,9 +80,10 @@ machine_option = click.option(
     "ignored.",
 )  # fmt: skip
 @click.option(
-    "--needs", multiple=True, metavar="OUTPUT",
-    help="Output that the implementation must compute, for example logits; can be given several "
-    "times.",
+    "--needs", multiple=True, metavar="NAME",
+    help="Output that the implementation must compute, for example logits, or situation of a "
+    "training loop that it must fit: ddp, autocast, export, checkpointing, double-backward and "
+    "more; can be given several times.",
 )  # fmt: skip
 @click.option("--no-third-party", is_flag=True, help="Use no package besides torch.")
 @click.option(

@@ -1,6 +1,7 @@
-"""``conformance``: test implementations on degenerate inputs."""
+"""``conformance``: test implementations on degenerate inputs and in a training loop."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 import torch
@@ -8,29 +9,79 @@ from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.cli.options import LossName, device_option, with_option
+from lossbench.bench.errors import UsageError, writing
 from lossbench.bench.format import conformance_table, console
+from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.run.plan import choose_device
+from lossbench.bench.show.training import counts_text, training_notes, training_table
+from lossbench.bench.stamped import now
+from lossbench.bench.training_loop.asking import loop_workers
+from lossbench.bench.training_loop.matrix import TrainingMatrix, TrainingRow, measure_rows
 
 
 @click.command()
 @click.argument("losses", type=LossName(), nargs=-1, metavar="[LOSS]...")
 @click.option("--compiled", is_flag=True, help="Include +compile variants, which take minutes.")
+@click.option(
+    "--training", is_flag=True,
+    help="Test the situations of a training loop instead, on the CPU: autocast, DDP and more.",
+)  # fmt: skip
+@click.option(
+    "--json", "file", type=click.Path(path_type=Path, dir_okay=False),
+    help="JSON file to write the matrix of --training to, for the report and the docs.",
+)  # fmt: skip
 @with_option
 @device_option
-def conformance(losses: tuple[str, ...], compiled: bool, device: str) -> None:
-    """Compare each implementation of LOSS with the reference on degenerate inputs.
+def conformance(
+    losses: tuple[str, ...], compiled: bool, training: bool, file: Path | None, device: str
+) -> None:
+    """Compare each implementation of LOSSES with the reference on degenerate inputs.
 
-    Without LOSS all losses are tested. An implementation is `better` if its result is finite and
+    Without LOSSES all losses are tested. An implementation is `better` if its result is finite and
     the reference's is not, or if its error is much smaller. It is `worse` if only the reference's
     result is finite, or if its error is larger than rounding explains. Otherwise it is `same`.
+
+    With --training each implementation is `right`, has a documented `limit`, or is `worse` in each
+    situation of a training loop.
     """
-    where, out = choose_device(device), console()
+    names = losses or tuple(LossName().names())
+    if training:
+        if device == "cuda":
+            raise UsageError("--training runs on the CPU, got --device cuda")
+        show_training(names, file, compiled=compiled)
+        return
+    if file is not None:
+        raise UsageError("--json writes the matrix of --training: give both or neither")
+    show_degenerate(names, choose_device(device), compiled=compiled)
+
+
+def show_training(losses: Sequence[str], file: Path | None, *, compiled: bool) -> None:
+    """Print the training matrix of losses, and write it to a file where one is named."""
+    out, rows = console(), list[TrainingRow]()
+    with loop_workers() as workers:
+        for loss in losses:
+            found = list(measure_rows(workers, loss, compiled=compiled))
+            out.print(Text(loss, "bold"), training_table(found))
+            for note in training_notes(found):
+                out.print(Text(f"  {note}", "dim"), soft_wrap=True)
+            rows += found
+    matrix = TrainingMatrix(current_environment(), now(), tuple(rows))
+    for whose, foreign in (("lossbench's own", False), ("third parties'", True)):
+        out.print(f"{whose}: {counts_text(matrix.counts(foreign=foreign))}")
+    if file is not None:
+        with writing(file):
+            file.write_text(matrix.to_json())
+
+
+def show_degenerate(losses: Sequence[str], where: str, *, compiled: bool) -> None:
+    """Print what implementations do with degenerate inputs on a device type."""
+    out = console()
     worker = Worker(default_threads())
     try:
-        for loss in losses or LossName().names():
+        for loss in losses:
             found: dict[str, Sequence[Conformance] | str] = {}
             for implementation in impls.implementations(loss):
                 supported = implementation.unsupported(where, torch.float32) is None

@@ -53,9 +53,11 @@ class Guard:
             StateChanged: if a contender has changed it before.
         """
         self.check()
-        yield
-        if self._before:
-            self.begin()
+        try:
+            yield
+        finally:
+            if self._before:
+                self.begin()
 
 
 GUARD = Guard()

@@ -13,6 +13,7 @@ from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.paths import RESULTS, RUNS, SHIPPED_RESULTS
 from lossbench.bench.report.order import ordered
 from lossbench.bench.run.records import RECORDS, each_record
+from lossbench.bench.training_loop.matrix import TRAINING_FILE, TrainingMatrix, load_matrix
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,11 +30,13 @@ class Evidence:
             number for each Case of a run.
         conformance: results on degenerate inputs, by label, then by Loss and variant.
         environments: environments of the records, by label.
+            training: training matrices found beside the runs, by the name of their folder.
     """
 
     frame: "pd.DataFrame"
     conformance: dict[str, dict[tuple[str, str], tuple[Conformance, ...]]]
     environments: dict[str, list[Environment]]
+    training: dict[str, TrainingMatrix]
 
     @property
     def labels(self) -> list[str]:
@@ -79,4 +82,12 @@ def load_evidence(paths: Sequence[Path]) -> Evidence:
             if part.conformance:
                 inputs = conformance.setdefault(label, {})
                 inputs[part.case.loss, part.variant] = part.conformance
-    return Evidence(frame, conformance, environments)
+    return Evidence(frame, conformance, environments, _training(paths))
+
+
+def _training(paths: Sequence[Path]) -> dict[str, TrainingMatrix]:
+    """Return the training matrices that stand in the runs' folders, or in those above them."""
+    runs = (run for path in paths for run in find(path))
+    folders = dict.fromkeys(folder for run in runs for folder in (run, run.parent))
+    files = (folder / TRAINING_FILE for folder in folders)
+    return {file.parent.name: load_matrix(file) for file in files if file.is_file()}

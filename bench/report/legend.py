@@ -1,7 +1,9 @@
 """The legend of a report: the meaning of its columns, verdicts and grades."""
 
 from lossbench.bench.metrics import SHOWN
+from lossbench.bench.show.training import FITNESS_MEANINGS
 from lossbench.bench.timing.samples import SAME_MARGIN
+from lossbench.bench.training_loop.situation import Fitness
 from lossbench.impls.registry import REFERENCE
 
 COLUMNS = {metric.heading: metric.meaning for metric in SHOWN}
@@ -19,4 +21,8 @@ GRADES = {
     "same": ("=", "same as the reference"),
     "better": ("▲", "finite where the reference is not, or with a much smaller error"),
     "worse": ("▼", "not finite where the reference is, or with an error beyond rounding"),
+}
+_FITNESS_SYMBOLS: dict[Fitness, str] = {"right": "✓", "limit": "○", "worse": "▼", "-": ""}
+FITNESSES = {
+    fitness: (symbol, FITNESS_MEANINGS[fitness]) for fitness, symbol in _FITNESS_SYMBOLS.items()
 }

@@ -15,6 +15,7 @@ from lossbench.bench.report.data import Evidence
 from lossbench.bench.report.gallery import Plot
 from lossbench.bench.report.overview import grids
 from lossbench.bench.run.order import is_registered
+from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,8 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "unregistered": _unregistered(frame),
         "plots": plots,
         "conformance": evidence.conformance,
+        "training": evidence.training,
+        "situations": LOOP_SITUATIONS,
         "environments": evidence.environments,
         "outside": _few(findings.outside(frame), names),
         "degenerate": DEGENERATE,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
-from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
 from lossbench.impls.formulas import ADDED_SQUARE
 from lossbench.impls.precision import FEW_FEATURES, widened, without_autocast
 from lossbench.impls.registry import register
@@ -15,7 +15,11 @@ from lossbench.impls.state import AveragingCenters, refuse_to_compile
 COMPILED = "refused: the gradient would see the moved centres; 'vectorized' is not"
 
 
-@register("center_all_pairs", "fused", limits={"compile": COMPILED, "export": COMPILED})
+@register(
+    "center_all_pairs",
+    "fused",
+    limits={"compile": COMPILED, "export": COMPILED, **DIFFERENTIABLE_ONCE},
+)
 class CenterAllPairs(AveragingCenters):
     """One column per distinct label, weighted by its count; the own centres separately.
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import LossOnly
-from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.registry import register
 
@@ -18,7 +18,7 @@ class _Contrastive(nn.Module):
         self.margin = margin
 
 
-@register("contrastive_whole_batch", "fused", compiles=True)
+@register("contrastive_whole_batch", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class ContrastiveWholeBatch(_Contrastive):
     """One norm over the batch; the loss is linear in the labels, so their mean is enough."""
 
@@ -29,7 +29,7 @@ class ContrastiveWholeBatch(_Contrastive):
         return LossOnly(_PairLoss.apply(x0, x1, share, self.margin, True))  # type: ignore[no-untyped-call]
 
 
-@register("contrastive", "fused", compiles=True)
+@register("contrastive", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class Contrastive(_Contrastive):
     """One norm per pair."""
 

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import Distances
-from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
 from lossbench.impls.formulas import CLAMPED_DISTANCE, LEAST_SQUARED_DISTANCE
 from lossbench.impls.precision import widened, without_noise
 from lossbench.impls.products import add_product
 from lossbench.impls.registry import register
 
 
-@register("pairwise_distance", "fused", compiles=True)
+@register("pairwise_distance", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class PairwiseDistance(nn.Module):
     """The root of the clamped expanded square, in place."""
 
@@ -22,7 +22,7 @@ class PairwiseDistance(nn.Module):
         return _applied(_Distance, a, b)
 
 
-@register("pairwise_squared_distance", "fused", compiles=True)
+@register("pairwise_squared_distance", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class PairwiseSquaredDistance(nn.Module):
     """The expanded square, unclamped; only the rows are saved for the backward pass."""
 
@@ -31,7 +31,7 @@ class PairwiseSquaredDistance(nn.Module):
         return _applied(_SquaredDistance, a, b)
 
 
-@register("vector_distance", "fused", compiles=True)
+@register("vector_distance", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class VectorDistance(nn.Module):
     """The norm of the rows' norms; the gradient is one factor, and 0 at 0."""
 

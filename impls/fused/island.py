@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
-from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.registry import register
 from lossbench.impls.state import IslandCenters
@@ -17,7 +17,7 @@ SLICE_ELEMENTS = 2**18
 SLICE_ROWS = 2**9
 
 
-@register("island", "fused", compiles=True)
+@register("island", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class Island(IslandCenters):
     """One read of the centres in the forward pass; one read and one write for their gradient.
 

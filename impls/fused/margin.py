@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.formulas import LEAST_SQUARED_SINE, PRINTED_PI, cosine_of_multiple
 from lossbench.impls.fused.cross_entropy.head import Head, Margin, unit_columns
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
@@ -13,7 +14,14 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 
-@register("sphereface", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
+@register(
+    "sphereface",
+    "fused",
+    compiles=True,
+    limits=DIFFERENTIABLE_ONCE,
+    leaves_out=("logits",),
+    takes_options=True,
+)
 class SphereFace(SphereFaceWeights):
     """Replace the target's cosine by its blend with ψ, times the embedding's length."""
 
@@ -42,7 +50,14 @@ def _slope_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
     return multiple * previous
 
 
-@register("arcface", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
+@register(
+    "arcface",
+    "fused",
+    compiles=True,
+    limits=DIFFERENTIABLE_ONCE,
+    leaves_out=("logits",),
+    takes_options=True,
+)
 class ArcFace(ArcFaceWeights):
     """Replace the target's cosine by ``cos(θ + m)``."""
 
@@ -62,7 +77,14 @@ class ArcFace(ArcFaceWeights):
         return Margin(cosine * self.cos_m - sine * self.sin_m, slope)
 
 
-@register("arcface_guarded", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
+@register(
+    "arcface_guarded",
+    "fused",
+    compiles=True,
+    limits=DIFFERENTIABLE_ONCE,
+    leaves_out=("logits",),
+    takes_options=True,
+)
 class ArcFaceGuarded(ArcFace):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
 

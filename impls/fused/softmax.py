@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.fused.cross_entropy.head import Head, max_norm_columns, unit_columns
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
 from lossbench.impls.registry import register
@@ -18,21 +19,42 @@ class _Fused(ClassWeights):
         return LossAndLogits(loss, None)
 
 
-@register("softmax", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
+@register(
+    "softmax",
+    "fused",
+    compiles=True,
+    limits=DIFFERENTIABLE_ONCE,
+    leaves_out=("logits",),
+    takes_options=True,
+)
 class Softmax(_Fused):
     """The products are the logits."""
 
     head = Head()
 
 
-@register("modified_softmax", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
+@register(
+    "modified_softmax",
+    "fused",
+    compiles=True,
+    limits=DIFFERENTIABLE_ONCE,
+    leaves_out=("logits",),
+    takes_options=True,
+)
 class ModifiedSoftmax(_Fused, MaxNormWeights):
     """The columns are scaled, tile by tile."""
 
     head = Head(columns=max_norm_columns)
 
 
-@register("normface", "fused", compiles=True, leaves_out=("logits",), takes_options=True)
+@register(
+    "normface",
+    "fused",
+    compiles=True,
+    limits=DIFFERENTIABLE_ONCE,
+    leaves_out=("logits",),
+    takes_options=True,
+)
 class NormFace(_Fused, CosineWeights):
     """Rows and columns are scaled, the rows once."""
 

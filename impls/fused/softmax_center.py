@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.fused.cross_entropy.head import Head
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
 from lossbench.impls.precision import widened
@@ -12,7 +13,13 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCentersAndWeights
 
 
-@register("softmax_center_unsquared", "fused", compiles=True, leaves_out=("logits",))
+@register(
+    "softmax_center_unsquared",
+    "fused",
+    compiles=True,
+    limits=DIFFERENTIABLE_ONCE,
+    leaves_out=("logits",),
+)
 class SoftmaxCenterUnsquared(CentersAndWeights):
     """One norm over the batch's differences from its centres."""
 
@@ -27,7 +34,13 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
         return LossAndLogits(total, None)
 
 
-@register("softmax_center", "fused", compiles=True, limits=MOVES_EAGERLY, leaves_out=("logits",))
+@register(
+    "softmax_center",
+    "fused",
+    compiles=True,
+    limits={**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE},
+    leaves_out=("logits",),
+)
 class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums; centres with a rate move by one scatter."""
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.fused.pairs.mining import hardest
 from lossbench.impls.fused.pairs.precomputed import Evaluated, Precomputed
 from lossbench.impls.registry import register
@@ -11,7 +12,7 @@ from lossbench.impls.registry import register
 LEAST_DISTANCE = 1e-6
 
 
-@register("triplet_batch_hard", "fused", compiles=True)
+@register("triplet_batch_hard", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class TripletBatchHard(Precomputed):
     """Mine by one product in blocks, then compute the chosen distances from differences.
 

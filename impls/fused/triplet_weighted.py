@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.fused.pairs.precomputed import Evaluated, Precomputed
 from lossbench.impls.fused.pairs.row_blocks import has_bands
 from lossbench.impls.fused.pairs.weighting import weighted_triplet
@@ -52,7 +53,7 @@ class _WeightedTriplet(Precomputed):
         )
 
 
-@register("triplet_weighted_unshifted", "fused", compiles=True)
+@register("triplet_weighted_unshifted", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class TripletWeightedUnshifted(_WeightedTriplet):
     """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
 
@@ -60,7 +61,7 @@ class TripletWeightedUnshifted(_WeightedTriplet):
     shifted = False
 
 
-@register("triplet_weighted", "fused", compiles=True)
+@register("triplet_weighted", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
 class TripletWeighted(_WeightedTriplet):
     """Exact weights at any distance."""
 

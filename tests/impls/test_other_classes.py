@@ -1,10 +1,12 @@
 """A head's weights in a head of more, of fewer or of other classes, as the documentation has it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lossbench import impls
-from tests.makers.training import DIM, PARAMETRIC, draw
+from tests.makers.training import DIM, PARAMETRIC
 
 # What each class of the new head was in the old one, of five classes; -1 is a class that is new.
 GROWN = [0, 1, 2, 3, 4, -1, -1]
@@ -28,15 +30,15 @@ def carry_over(old, head, classes):
 
 @PARAMETRIC
 @pytest.mark.parametrize("classes", [GROWN, SHRUNK, MIXED], ids=["more", "fewer", "other"])
-def test_kept_classes_are_as_trained_and_the_others_as_new(entrant, classes):
-    old = entrant.head()
-    embeddings, labels = draw(entrant.loss)
+def test_kept_classes_are_as_trained_and_the_others_as_new(trainee, classes):
+    old = trainee.head()
+    embeddings, labels = trainee.draw(dtype=torch.float32)
     embeddings.requires_grad_()
     old(embeddings, labels)[0].backward()
     with torch.no_grad():
         for parameter in old.parameters():
             parameter += 1
-    head = entrant.head(classes=len(classes))
+    head = replace(trainee, sizes=replace(trainee.sizes, classes=len(classes))).head()
     fresh = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     carry_over(old.state_dict(), head, classes)
     for name, tensor in head.state_dict().items():

@@ -1,0 +1,1 @@
+"""Situations of a training loop, and a matrix of what each implementation does in them."""

@@ -1,0 +1,96 @@
+"""Graphs: whole models compiled and exported, functional calls, second derivatives."""
+
+import io
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad
+
+from lossbench.bench.machine.guards import GUARD
+from lossbench.bench.training_loop.situation import Situation
+from lossbench.bench.training_loop.trainee import Trainee, check_same, gradients_of
+
+# Which code the graphs become, compiled variants and their tests try; here the graphs are tried.
+BACKEND = "aot_eager"
+
+
+def _compiled(trainee: Trainee) -> None:
+    # The compiler replaces functions of nn.Module when it first compiles one.
+    with GUARD.own_changes():
+        _check_compiled(trainee)
+
+
+def _check_compiled(trainee: Trainee) -> None:
+    torch.compiler.reset()
+    eager, other = trainee.net(), trainee.net()
+    call = torch.compile(other, fullgraph=True, backend=BACKEND)
+    whole = trainee.sizes.batch
+    for batch in (whole, max(2, whole - 5)):
+        inputs = trainee.draw(batch=batch)
+        for net, run in ((eager, eager), (other, call)):
+            net.zero_grad()
+            run(*inputs).backward()
+        check_same(gradients_of(other), gradients_of(eager))
+
+
+def _exported(trainee: Trainee) -> None:
+    inputs = trainee.draw(dtype=torch.float32)
+    # It prints the whole graph where it fails.
+    with redirect_stderr(io.StringIO()):
+        exported = torch.export.export(trainee.head(), inputs).module()
+    check_same({"loss": exported(*inputs)[0]}, {"loss": trainee.head()(*inputs)[0]})
+
+
+def _functional(trainee: Trainee) -> None:
+    """Compare the gradient that torch.func takes with that of a backward pass."""
+    net, inputs = trainee.net(), trainee.draw()
+    parameters = {name: p.detach().clone() for name, p in net.named_parameters()}
+    buffers = {name: b.clone() for name, b in net.named_buffers()}
+    frozen = [name for name, p in net.named_parameters() if not p.requires_grad]
+
+    def loss(named: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Tensor:
+        return functional_call(net, {**named, **others}, inputs)  # type: ignore[no-any-return]
+
+    given = grad(loss)(parameters, buffers)
+    other = trainee.net()
+    other(*inputs).backward()
+    named = {f"grad.{name}": g.to_dense() for name, g in given.items() if name not in frozen}
+    check_same(named, gradients_of(other))
+
+
+def _second_gradients(trainee: Trainee, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the gradients of a gradient penalty."""
+    net = trainee.net().to(dtype)
+    first, *others = trainee.draw(dtype=dtype)
+    first.requires_grad_()
+    (slope,) = torch.autograd.grad(net(first, *others), first, create_graph=True)
+    slope.square().sum().backward()  # type: ignore[no-untyped-call]
+    return {name: g for name, g in gradients_of(net).items() if g.count_nonzero()}
+
+
+def _penalized(trainee: Trainee) -> None:
+    given = _second_gradients(trainee, trainee.dtype)
+    if not trainee.implementation.departs:
+        check_same(given, _second_gradients(trainee.standard, trainee.dtype))
+
+
+GRAPHS = (
+    Situation(
+        "compile, fullgraph",
+        "model and loss as one graph, then a short last batch",
+        _compiled,
+        limit="compile",
+    ),
+    Situation("export", "the exported loss has the module's value", _exported, limit="export"),
+    Situation(
+        "torch.func", "functional_call under grad, as backward()", _functional, limit="functional"
+    ),
+    Situation(
+        "double backward",
+        "a gradient penalty has the reference's gradients",
+        _penalized,
+        limit="double-backward",
+    ),
+)
