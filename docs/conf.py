@@ -32,17 +32,27 @@ def setup(app):
 
 
 def write_pages(app):
-    """Fill in the templates, from the catalogue and from the columns of the frame."""
+    """Fill in the templates, from the catalogue, the frame's columns and the training matrix."""
     from jinja2 import Environment, FileSystemLoader
 
     from lossbench import impls
     from lossbench.bench.frame import COLUMNS
+    from lossbench.bench.show.training import FITNESS_MEANINGS, counts_text, training_notes
     from lossbench.bench.timing.samples import SAME_MARGIN
+    from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
+    from lossbench.bench.training_loop.matrix import shipped_matrices
 
     templates = Environment(loader=FileSystemLoader(app.srcdir), autoescape=False)
     for name in templates.list_templates(extensions=["j2"]):
         page = templates.get_template(name).render(
-            impls=impls, columns=COLUMNS, same=f"{SAME_MARGIN:.0%}"
+            impls=impls,
+            columns=COLUMNS,
+            same=f"{SAME_MARGIN:.0%}",
+            matrices=shipped_matrices(),
+            situations=LOOP_SITUATIONS,
+            fitnesses=FITNESS_MEANINGS,
+            counts=counts_text,
+            notes=training_notes,
         )
         target = Path(app.srcdir) / name.removesuffix(".j2")
         # Rewritten only where it changed, so that an unchanged page is not built anew.
