@@ -20,7 +20,10 @@ COMPILE_MODES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 """torch.compile's mode, and the devices on which it is distinct, by the suffix of a variant."""
 
 COMPILED_LIMITS: Mapping[str, str] = MappingProxyType(
-    {"double-backward": "refused by torch: compiled code has no second derivative"}
+    {
+        "functional": "refused by torch: compiled code takes no functorch transform",
+        "double-backward": "refused by torch: compiled code has no second derivative",
+    }
 )
 """The limits of every compiled variant, beside those of the eager one."""
 

@@ -10,6 +10,7 @@ from lossbench.bench.limits import SITUATION_SECONDS
 from lossbench.bench.machine.process import START_SECONDS
 from lossbench.bench.machine.scratch import ScratchFolder
 from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.measure.compilation import start_compiler
 from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
 from lossbench.bench.training_loop.processes import PROCESSES, Rank
 from lossbench.bench.training_loop.situation import LoopFinding, Situation, attempt, find, judge
@@ -73,9 +74,17 @@ def loop_workers() -> Iterator[LoopWorkers]:
 
 def find_named(trainee: Trainee, name: str) -> LoopFinding:
     """Return what a trainee does in a situation, as a worker is asked for it."""
+    _prepare(trainee)
     return find(LOOP_SITUATIONS[name], trainee)
 
 
 def attempt_named(trainee: Trainee, name: str, rank: Rank) -> str:
     """Return the error of one rank in a situation, as a worker is asked for it."""
+    _prepare(trainee)
     return attempt(LOOP_SITUATIONS[name], trainee, rank)
+
+
+def _prepare(trainee: Trainee) -> None:
+    """Start the compiler where it is needed, so that the trainee is not blamed for its changes."""
+    if trainee.implementation.compiled:
+        start_compiler()

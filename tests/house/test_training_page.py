@@ -4,8 +4,6 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 from lossbench.bench.paths import ROOT
 from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
 
@@ -30,7 +28,6 @@ def test_the_page_names_every_situation_of_its_sections():
     assert LOOP_SITUATIONS.keys() - elsewhere <= named
 
 
-@pytest.mark.slow
 def test_the_worked_example_learns_the_digits():
     done = subprocess.run(
         [sys.executable, EXAMPLE], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, timeout=300,

@@ -141,5 +141,14 @@ def test_a_crash_costs_its_cell(tmp_path):
     assert after.fitness == together.fitness == "right"
 
 
+@pytest.mark.slow
+def test_a_compiled_variant_is_not_blamed_for_the_compiler():
+    compiled = Trainee("arcface", "vectorized+compile")
+    names = ("label dtypes", "DDP", "torch.func", "double backward")
+    with loop_workers() as workers:
+        found = [workers.ask(compiled, LOOP_SITUATIONS[name]) for name in names]
+    assert [each.fitness for each in found] == ["right", "right", "limit", "limit"], found
+
+
 def test_sizes_are_told_in_words():
     assert str(LoopSizes(2, 1, 3)) == "B=2, D=1, C=3"
