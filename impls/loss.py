@@ -61,7 +61,8 @@ class Loss:
         needs_negatives: whether a batch of one class has no loss.
         moved: the state that a forward pass moves; ``None`` if there is none.
         reference_limits: the ``Implementation.limits`` of the reference.
-        takes_options: whether it accepts ``F.cross_entropy``'s options beside its arguments.
+        takes_options: whether the loss accepts ``F.cross_entropy``'s options besides its
+            arguments.
         bounds: the lowest and the highest value of each argument with narrower bounds than usual.
     """
 

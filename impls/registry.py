@@ -96,8 +96,8 @@ def register(
         limits: the reasons why it is not fit for situations of a training loop, by their names in
             ``impls.limits.SITUATIONS``.
         leaves_out: the outputs of the Loss that it does not compute, and returns as ``None``.
-        takes_options: whether it takes ``F.cross_entropy``'s options: ``build`` sets the module's
-            ``options``, an ``EntropyOptions``, where they are not the defaults.
+        takes_options: whether the builder's module accepts ``F.cross_entropy``'s options: ``build``
+            sets its ``options``, an ``EntropyOptions``, if they are not the defaults.
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or

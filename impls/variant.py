@@ -40,7 +40,7 @@ class Implementation:
         limits: the reasons why it is not fit for situations of a training loop, by their names in
             ``impls.limits.SITUATIONS``; every other situation it is fit for.
         leaves_out: the outputs of the Loss that it does not compute, and returns as ``None``.
-        takes_options: whether it takes ``F.cross_entropy``'s options, by its module's ``options``.
+        takes_options: whether its module accepts ``F.cross_entropy``'s options, as ``options``.
     """
 
     loss: Loss

@@ -22,14 +22,14 @@ TRAINING_FILE = "training.json"
 
 @dataclass(frozen=True, config=KEPT)
 class TrainingRow:
-    """What one implementation does in every situation.
+    """The results of one implementation in every situation.
 
     Attributes:
         loss: the Loss's name.
         label: the variant, with the arguments that differ from the defaults.
         variant: the variant.
         foreign: whether a third party computes it.
-        findings: what it does, a finding a situation.
+        findings: the results, one per situation.
     """
 
     loss: str

@@ -24,13 +24,13 @@ class Situation:
 
     Attributes:
         name: the name in the matrix.
-        summary: a line that says what is tried, and what must come of it.
+        summary: one line about the test and its expected result.
         run: the function that tries it and raises where the trainee fails. It takes the trainee
             and, in a situation of several processes, the Rank of its process.
         limit: the name, among ``impls.limits.SITUATIONS``, of the limit that excuses a refusal;
             empty where nothing does.
         applies: whether a trainee can be in this situation at all.
-        processes: how many processes it takes.
+        processes: the number of processes that it needs.
     """
 
     name: str

@@ -185,13 +185,13 @@ def check_same(
     """Refuse tensors that are not the expected ones, within their rounding.
 
     Args:
-        given: tensors by name.
-        expected: the same by the same names.
-        exact: allow no difference at all.
-        loose: the factor of what rounding may make of them.
+        given: the tensors to check, by name.
+        expected: the expected tensors, under the same names.
+        exact: whether no difference at all is allowed.
+        loose: the factor by which the allowed rounding is multiplied.
 
     Raises:
-        AssertionError: where a name is missing or a value differs; the message says by how much.
+        AssertionError: if a name is missing or a value differs; the message says by how much.
     """
     if given.keys() != expected.keys():
         raise AssertionError(f"gives {', '.join(given)}, expected {', '.join(expected)}")
@@ -204,11 +204,11 @@ def check_same(
 
 
 def trainees_of(loss: str, *, compiled: bool = False) -> list[Trainee]:
-    """Return a trainee of each implementation that runs here, and of each whose centres may move.
+    """Return a trainee for each implementation that runs here, one more if its centres may move.
 
     Args:
         loss: the Loss's name.
-        compiled: whether to return those of ``+compile`` variants, and no others.
+        compiled: whether to return the ``+compile`` variants, and only these.
     """
     moved, found = impls.loss(loss).moved, []
     for implementation in impls.implementations(loss):
