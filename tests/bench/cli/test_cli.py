@@ -1,5 +1,6 @@
 """What is wrong is told in one line, with the choices and exit code 2."""
 
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import torch
 from lossbench import impls
 from lossbench.bench.cli import COMMANDS, main
 from lossbench.bench.format import binary, si
+from lossbench.bench.paths import ROOT
 from lossbench.bench.run.plan import choose_tasks
 
 
@@ -43,6 +45,16 @@ def test_a_wrong_argument_is_told_in_a_line(arguments, message, capsys):
     assert message in " ".join(errors.split())
     assert "Traceback" not in errors
     assert out == ""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"]], ids=["click", "rich"])
+def test_a_reader_that_goes_is_no_failure(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "lossbench", *arguments]
+    with os.fdopen(writer, "wb") as out:
+        done = subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["rnu"], ["--nope"]])
