@@ -1,16 +1,22 @@
 """``train``: the documents' experiment."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.text import Text
 
-from lossbench.bench.cli.options import Folder, device_option, variants_option, with_option
+from lossbench import impls
+from lossbench.bench.cli.options import (
+    Folder,
+    LossName,
+    device_option,
+    variants_option,
+    with_option,
+)
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
 from lossbench.bench.limits import TRAINING_SECONDS
-from lossbench.bench.paths import RUNS
+from lossbench.bench.paths import RUNS, new_folder
 from lossbench.bench.run.plan import choose_device
 from lossbench.bench.train.data import DIGITS
 from lossbench.bench.train.experiment import Experiment
@@ -21,15 +27,21 @@ from lossbench.bench.train.run import TrainPlan, check_plan, experiments_of, run
 from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_table, variants_table
 
 
+class TrainedLoss(LossName):
+    """The name of a Loss that a network can be trained with; a distance is none."""
+
+    def names(self) -> list[str]:
+        """Return the names of the losses, in the catalogue's order."""
+        return [loss.name for loss in impls.losses() if loss.kind == "loss"]
+
+
 @click.command()
 @click.option(
     "--preset", type=click.Choice(list(PRESETS)),
     help=" ".join(f"{name}: {preset.summary}." for name, preset in PRESETS.items()),
 )  # fmt: skip
 @click.option("--mnist", type=Folder, help="The folder of MNIST's IDX files, gzipped or not.")
-@click.option(
-    "--loss", "losses", type=click.Choice(TRAINED_LOSSES), multiple=True, help="All by default."
-)
+@click.option("--loss", "losses", type=TrainedLoss(), multiple=True, help="All by default.")
 @variants_option
 @click.option("--epochs", type=click.IntRange(1), help="How often each image is seen.")
 @click.option("--batch", type=click.IntRange(8), help="Images a step.")
@@ -102,8 +114,7 @@ def train(
         timeout_seconds=timeout,
     )
     check_plan(plan)
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    folder = out or RUNS / f"train-{stamp}"
+    folder = out or new_folder(RUNS, "train-")
     try:
         with watching_training(len(plan.experiments)) as watcher:
             training = run_training(folder, plan, watcher)
