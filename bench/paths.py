@@ -1,9 +1,11 @@
 """The folders of the package, and those in which records are read and written."""
 
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import lossbench
-from lossbench.bench.errors import UsageError
+from lossbench.bench.errors import UsageError, writing
 
 IMPORT_FOLDER = Path(lossbench.__file__).absolute().parent.parent
 """The folder that Python imports ``lossbench`` from: a checkout's root, or site-packages."""
@@ -37,6 +39,35 @@ def records_folders() -> tuple[Path, ...]:
     """Return the folders to search for records: the user's own, and the shipped ones."""
     folders = dict.fromkeys((RESULTS, SHIPPED_RESULTS))
     return tuple(folder for folder in folders if folder.is_dir())
+
+
+def new_folder(parent: Path, prefix: str = "") -> Path:
+    """Make a folder named by the time, and by a number if another was made in the same second.
+
+    Args:
+        parent: folder to make it in; made too if missing.
+        prefix: first part of the name.
+
+    Raises:
+        UsageError: if it cannot be made.
+    """
+    stamp = f"{prefix}{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
+    with writing(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        numbers = count(2)
+        folder = parent / stamp
+        while not _made(folder):
+            folder = parent / f"{stamp}-{next(numbers)}"
+    return folder
+
+
+def _made(folder: Path) -> bool:
+    # Made and tested in one: of two commands that start at once, one makes it.
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def check_checkout(what: str) -> None:

@@ -14,7 +14,7 @@ from lossbench.bench.choose.changes import paid_after
 from lossbench.bench.format import binary, si, spread
 from lossbench.impls.registry import REFERENCE
 
-INDENT = (0, 0, 0, 2)
+INDENT = 2
 
 
 def answer_text(answer: Answer) -> Group:
@@ -24,7 +24,7 @@ def answer_text(answer: Answer) -> Group:
         Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")),
         Text.assemble("use ", (answer.best.variant, "bold green")),
     ]
-    sections = {
+    sections: dict[str, Text | Table | None] = {
         "why": _facts(_why(answer)),
         "how certain": Text("\n".join(_sureness(answer))),
         "runners-up": _runners_up(answer) if answer.runners_up else None,
@@ -35,8 +35,15 @@ def answer_text(answer: Answer) -> Group:
     }
     for title, body in sections.items():
         if body is not None and not (isinstance(body, Text) and not body.plain):
-            parts += [Text(f"\n{title}", "bold"), Padding(body, INDENT, expand=False)]
+            parts += [Text(f"\n{title}", "bold"), _indented(body)]
     return Group(*parts)
+
+
+def _indented(body: Text | Table) -> RenderableType:
+    """Return a body indented. Padding crops at the console's width: commands must stay whole."""
+    if isinstance(body, Text):
+        return Text("\n".join(f"{' ' * INDENT}{line}" for line in body.plain.splitlines()))
+    return Padding(body, (0, 0, 0, INDENT), expand=False)
 
 
 def _facts(rows: Iterator[tuple[str, str]]) -> Table:

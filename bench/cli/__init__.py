@@ -1,6 +1,7 @@
 """The command line: one module per command, and how errors are printed."""
 
 import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -13,6 +14,7 @@ from lossbench.bench.errors import UsageError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for an error to correct, 130 for Ctrl-C."""
+    out = sys.stdout
     try:
         code = commands.main(arguments, prog_name="lossbench", standalone_mode=False)
     except NoArgsIsHelpError as error:
@@ -27,10 +29,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # The reader closed the pipe; at exit Python flushes the rest, which must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        return _end_unread()
+    except SystemExit as error:
+        # If the reader closed the pipe, click and rich exit with 1, which is a verdict here: rich
+        # while it handles the error, click after it has replaced the standard output.
+        if sys.stdout is out and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        return _end_unread()
     return code or 0
+
+
+def _end_unread() -> int:
+    # What is left in the buffer must not raise again at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0
 
 
 class LazyCommand(click.Command):

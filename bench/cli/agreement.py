@@ -60,10 +60,13 @@ def agreement(
     worker = Worker(default_threads())
     try:
         # One precision at a time, because the worker caches the oracle of one precision.
-        for precision, asked in cases.items():
-            for variant in chosen:
-                found[variant][precision] = ask(worker, agreement_of, asked, variant)
-        drifts = {variant: ask(worker, trajectory_of, case, variant) for variant in chosen}
+        with console(stderr=True).status(loss) as status:
+            for precision, asked in cases.items():
+                for variant in chosen:
+                    status.update(f"{loss}: {variant}, {precision}")
+                    found[variant][precision] = ask(worker, agreement_of, asked, variant)
+            status.update(f"{loss}: drift")
+            drifts = {variant: ask(worker, trajectory_of, case, variant) for variant in chosen}
     finally:
         worker.close()
     out = console()

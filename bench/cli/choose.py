@@ -1,7 +1,6 @@
 """``choose``: choose one implementation of a loss, with reasons."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from lossbench.bench.cli.options import (
 from lossbench.bench.cli.run import run_shown
 from lossbench.bench.format import console
 from lossbench.bench.machine.environment import current_environment
-from lossbench.bench.paths import RUNS, records_folders
+from lossbench.bench.paths import RUNS, new_folder, records_folders
 from lossbench.bench.run.plan import choose_device, start_run
 from lossbench.bench.run.records import Record
 
@@ -167,7 +166,7 @@ def _measure(
     plan = plan_missing(request.case, records, machine, here, compiled=compiled)
     if plan is None:
         return []
-    folder = RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    folder = new_folder(RUNS)
     start_run(folder, plan)
     run_shown(folder, plan)
     click.echo(f"records: {folder}/records.jsonl", err=True)

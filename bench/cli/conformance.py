@@ -83,10 +83,12 @@ def show_degenerate(losses: Sequence[str], where: str, *, compiled: bool) -> Non
     try:
         for loss in losses:
             found: dict[str, Sequence[Conformance] | str] = {}
-            for implementation in impls.implementations(loss):
-                supported = implementation.unsupported(where, torch.float32) is None
-                if supported and (compiled or not implementation.compiled):
-                    found[implementation.variant] = ask_conformance(worker, implementation, where)
+            with console(stderr=True).status(loss) as status:
+                for each in impls.implementations(loss):
+                    supported = each.unsupported(where, torch.float32) is None
+                    if supported and (compiled or not each.compiled):
+                        status.update(f"{loss}: {each.variant}")
+                        found[each.variant] = ask_conformance(worker, each, where)
             out.print(Text(loss, "bold"), conformance_table(found))
             for variant, reason in found.items():
                 if isinstance(reason, str):

@@ -66,8 +66,11 @@ def count(
         table.add_column(column, justify="right")
     worker = Worker(default_threads())
     try:
-        for variant in choose_variants(case, variants, compiled=False):
-            table.add_row(Text(variant), *_cells(worker, case, variant, instructions=instructions))
+        with console(stderr=True).status(loss) as status:
+            for variant in choose_variants(case, variants, compiled=False):
+                status.update(f"{loss}: {variant}")
+                cells = _cells(worker, case, variant, instructions=instructions)
+                table.add_row(Text(variant), *cells)
     finally:
         worker.close()
     console().print(Text.assemble((loss, "bold"), f"  {case}"), table)

@@ -87,7 +87,8 @@ def profile(
     reasons = []
     try:
         for variant in chosen:
-            found = _profile(worker, case, variant, steps, folder)
+            with console(stderr=True).status(f"{loss}: {variant}"):
+                found = _profile(worker, case, variant, steps, folder)
             if isinstance(found, Profile):
                 _show(shown, variant, found, case, steps, rows)
             else:

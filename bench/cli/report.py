@@ -6,6 +6,7 @@ import click
 
 from lossbench.bench.cli.options import Folder, with_option
 from lossbench.bench.errors import UsageError
+from lossbench.bench.format import console
 from lossbench.bench.paths import RUNS
 from lossbench.bench.report import write_report
 from lossbench.bench.report.data import default_runs
@@ -40,4 +41,6 @@ def report(runs: tuple[Path, ...], out: Path | None, readme: Path | None) -> Non
         return
     chosen = list(runs) or default_runs()
     alone = chosen[0] / "report" if len(chosen) == 1 else RUNS / "report"
-    click.echo(f"page: {write_report(chosen, out or alone)}", err=True)
+    with console(stderr=True).status(f"drawing {', '.join(map(str, chosen))}"):
+        page = write_report(chosen, out or alone)
+    click.echo(f"page: {page}", err=True)

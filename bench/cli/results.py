@@ -41,7 +41,9 @@ def results(
         for folder, records in found.items()
     }
     if not (as_json or as_csv):
-        for records in chosen.values():
+        for folder, records in chosen.items():
+            if len(chosen) > 1:
+                click.echo(f"{folder}:")
             print_results(records)
         return
     frame = tidy(

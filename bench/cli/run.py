@@ -1,6 +1,5 @@
 """``run``: measure agreement, memory and times."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from lossbench.bench.cli.options import (
 from lossbench.bench.cli.results import print_results
 from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.machine.quotas import default_threads
-from lossbench.bench.paths import RUNS
+from lossbench.bench.paths import RUNS, new_folder
 from lossbench.bench.run.plan import (
     RunPlan,
     choose_device,
@@ -158,7 +157,7 @@ def run_cases(
             memory_bytes=memory,
             processes=processes or (PRESETS[chosen].processes if chosen else 1),
         )
-        folder = out or RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+        folder = out or new_folder(RUNS)
         start_run(folder, plan)
     run_shown(folder, plan)
     print_results(read_records(folder))

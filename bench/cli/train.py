@@ -1,14 +1,15 @@
 """``train``: train a small network with each loss, as the documents do."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.text import Text
 
+from lossbench import impls
 from lossbench.bench.cli.options import (
     FiniteRange,
     Folder,
+    LossName,
     device_option,
     variants_option,
     with_option,
@@ -16,7 +17,7 @@ from lossbench.bench.cli.options import (
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
 from lossbench.bench.limits import TRAINING_SECONDS
-from lossbench.bench.paths import RUNS
+from lossbench.bench.paths import RUNS, new_folder
 from lossbench.bench.run.plan import choose_device
 from lossbench.bench.train.data import DIGITS
 from lossbench.bench.train.experiment import Experiment
@@ -27,6 +28,14 @@ from lossbench.bench.train.run import TrainPlan, check_plan, experiments_of, run
 from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_table, variants_table
 
 
+class TrainedLoss(LossName):
+    """The name of a Loss that a network can be trained with; a distance is none."""
+
+    def names(self) -> list[str]:
+        """Return the names of the losses, in the catalogue's order."""
+        return [loss.name for loss in impls.losses() if loss.kind == "loss"]
+
+
 @click.command()
 @click.option(
     "--preset", type=click.Choice(list(PRESETS)),
@@ -34,7 +43,7 @@ from lossbench.bench.train.table import LOSS_LEGEND, VARIANT_LEGEND, trained_tab
 )  # fmt: skip
 @click.option("--mnist", type=Folder, help="Folder of MNIST's IDX files, gzipped or not.")
 @click.option(
-    "--loss", "losses", type=click.Choice(TRAINED_LOSSES), multiple=True, metavar="LOSS",
+    "--loss", "losses", type=TrainedLoss(), multiple=True, metavar="LOSS",
     help="Loss to train with, see `lossbench list`; can be given several times. By default those "
     "of the preset.",
 )  # fmt: skip
@@ -129,8 +138,7 @@ def train(
         timeout_seconds=timeout,
     )
     check_plan(plan)
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    folder = out or RUNS / f"train-{stamp}"
+    folder = out or new_folder(RUNS, "train-")
     try:
         with watching_training(len(plan.experiments)) as watcher:
             training = run_training(folder, plan, watcher)

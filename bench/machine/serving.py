@@ -57,6 +57,7 @@ def serve(settings: WorkerSettings, questions: Connection, output: Connection) -
     questions.send(None)
     while question := questions.recv_bytes():
         questions.send(reply_to(question))
+    _lift_memory_cap()
 
 
 def _print_to(output: Connection) -> None:
@@ -73,6 +74,10 @@ def _prepare(settings: WorkerSettings) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = settings.compiled
     # torch's compiler warns of its own deprecated parts at every compilation.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+    # It sets environment variables when it is first imported, as it is for the digits: the guard
+    # would blame a contender. It is not imported at the top, since commands import this module.
+    import sklearn  # noqa: F401
+
     if settings.affinity:
         psutil.Process().cpu_affinity(list(settings.affinity))
     torch.set_num_threads(settings.threads)
@@ -124,3 +129,12 @@ def _limit_addresses(memory_bytes: int | None) -> None:
     wanted = used + min(memory_bytes or room, room)
     limit = min([wanted, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY)])
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _lift_memory_cap() -> None:
+    """Let the exit handlers allocate: torch's import a module, and print a traceback if refused."""
+    if sys.platform == "linux":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))

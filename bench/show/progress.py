@@ -67,21 +67,23 @@ class Lines:
         self._done = self._begun_at = done
         self._start = time.perf_counter()
         self._case: Case | None = None
+        # The first worker can take many seconds to start.
+        self._print("starting")
 
     def working(self, case: Case, _task: str) -> None:
         """Print the Case if it is a new one."""
         if case == self._case:
             return
         self._case = case
-        self._out.print(
-            f"[{self._done}/{self._total}{self._left()}] {case.loss} {case}",
-            markup=False,
-            highlight=False,
-        )
+        self._print(f"{case.loss} {case}")
 
     def recorded(self, _record: Record) -> None:
         """Count a cell."""
         self._done += 1
+
+    def _print(self, text: str) -> None:
+        how_far = f"[{self._done}/{self._total}{self._left()}]"
+        self._out.print(how_far, text, markup=False, highlight=False)
 
     def _left(self) -> str:
         fresh = self._done - self._begun_at

@@ -17,6 +17,7 @@ from lossbench.impls.registry import REFERENCE
 
 MOMENTUM = 0.9
 COMPANION = "softmax"
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 class Objective(nn.Module):
@@ -105,9 +106,10 @@ def optimizer_of(experiment: Experiment, model: Model) -> torch.optim.SGD:
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Make torch deterministic, without TF32 in cuDNN, and restore its random state afterwards."""
+    """Make torch deterministic, without TF32 in cuDNN, and restore all of it afterwards."""
     # torch requires this variable, and cuBLAS reads it at its first call in a process.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    workspace = os.environ.get(CUBLAS_WORKSPACE)
+    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
@@ -120,3 +122,6 @@ def deterministic() -> Iterator[None]:
             yield
     finally:
         torch.use_deterministic_algorithms(before)
+        # The worker's guard refuses a training that leaves the process changed.
+        if workspace is None:
+            del os.environ[CUBLAS_WORKSPACE]

@@ -13,6 +13,7 @@ from lossbench.bench.case.data import make_inputs
 from lossbench.bench.choose.answer import code_of
 from lossbench.bench.choose.sources import load_records
 from lossbench.bench.cli import main
+from lossbench.bench.format import LEAST_WIDTH
 from lossbench.impls.auto import recommendations
 from tests.makers.choices import ARC, FULL, THREE, ask, elsewhere, full, seen
 from tests.makers.runs import save_run
@@ -54,6 +55,19 @@ def test_real_records_answer_in_json_and_in_words(capsys):
     text = capsys.readouterr().out
     for part in (found["best"]["variant"], "interpolated in log space", "in production", "why"):
         assert part in text
+
+
+def test_what_is_to_be_copied_is_printed_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    speeds = ["--records", str(FULL.parent / "speeds"), *REAL[2:]]
+    arguments = ["choose", "arcface", "--dim", "512", "--classes", "10000", *speeds]
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    copied = [found["measurement"], *found["code"].splitlines()]
+    assert max(map(len, copied)) > LEAST_WIDTH
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in copied if f"  {line}" not in lines] == []
 
 
 @pytest.mark.parametrize("loss", recommendations())

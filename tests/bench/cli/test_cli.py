@@ -1,5 +1,6 @@
 """Errors in the arguments are printed in one line, with the choices, and give exit code 2."""
 
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from lossbench import impls
 from lossbench.bench.cli import COMMANDS, main
 from lossbench.bench.format import binary, si
 from lossbench.bench.metrics import SHOWN
+from lossbench.bench.paths import ROOT
 from lossbench.bench.run.plan import choose_tasks
 
 
@@ -44,6 +46,16 @@ def test_a_wrong_argument_is_told_in_a_line(arguments, message, capsys):
     assert message in " ".join(errors.split())
     assert "Traceback" not in errors
     assert out == ""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"]], ids=["click", "rich"])
+def test_a_reader_that_goes_is_no_failure(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "lossbench", *arguments]
+    with os.fdopen(writer, "wb") as out:
+        done = subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["rnu"], ["--nope"]])

@@ -1,10 +1,15 @@
 """Runs from start to end, in a real worker: measured, resumed, and refused."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.paths import ROOT
 from lossbench.bench.run.plan import RunPlan, start_run
 from lossbench.bench.run.records import RECORDS, read_records
 from lossbench.bench.run.session import Session, run
@@ -88,6 +93,15 @@ def test_a_size_too_large_costs_its_own_cells(tmp_path):
     assert statuses == ["oom", "oom", "passed", "passed"]
 
 
+def test_real_digits_are_measured(tmp_path):
+    command = [sys.executable, "-m", "lossbench", "run", "--loss", "vector_distance"]
+    command += ["--variant", "vectorized", "--data", "digits", "--dim", "64", "--budget", "0.05"]
+    # In a process of its own, as a user's: nothing here may have imported scikit-learn before.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KMP_")}
+    subprocess.run([*command, "--out", tmp_path], cwd=ROOT, env=clean, check=True, timeout=300)
+    assert [record.status for record in read_records(tmp_path)] == ["passed", "passed"]
+
+
 def test_several_processes_sample_each_case(tmp_path):
     asked = plan(CASES[:1], processes=3)
     start_run(tmp_path, asked)
@@ -95,6 +109,14 @@ def test_several_processes_sample_each_case(tmp_path):
     for record in read_records(tmp_path):
         assert len(record.step.processes) == len(record.forward.processes) == 3
         assert record.ceilings.flops_per_second["float32"] > 0
+
+
+def test_a_worker_without_memory_costs_one_line(tmp_path, capsys):
+    asked = plan(memory_bytes=1)
+    start_run(tmp_path, asked)
+    with pytest.raises(UsageError, match="no worker can measure here: out of memory"):
+        run(tmp_path, asked, Silent())
+    assert capsys.readouterr().err == ""
 
 
 def test_where_no_worker_can_start_the_run_is_refused_once(tmp_path, monkeypatch):

@@ -112,6 +112,13 @@ def test_results_shows_a_run_again(tmp_path, capsys):
     assert "expected the records of a run" in capsys.readouterr().err
 
 
+def test_of_several_runs_each_table_stands_under_its_folder(tmp_path, capsys):
+    runs = [save_run(tmp_path / name, [timed("reference", 1e-3)]) for name in ("one", "two")]
+    assert main(["results", *map(str, runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith(str(tmp_path))] == [f"{run}:" for run in runs]
+
+
 def test_what_is_no_longer_registered_is_shown_last_and_marked():
     text = text_of([timed("gone", 1e-6), timed("vectorized", 1e-3), timed("reference", 2e-3)])
     places = [text.index(f"  {name} ") for name in ("vectorized", "reference", "gone")]

@@ -17,8 +17,8 @@ QUICK = ["--epochs", "1", "--compare", "20", "--threads", "1", "--device", "cpu"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--loss", "softmaxx"], "'softmaxx' is not one of 'softmax'"),
-        (["--loss", "pairwise_distance"], "'pairwise_distance' is not one of 'softmax'"),
+        (["--loss", "softmaxx"], "no loss 'softmaxx'; did you mean 'softmax'? there are: soft"),
+        (["--loss", "pairwise_distance"], "no loss 'pairwise_distance'; there are: softmax"),
         (["--preset", "huge"], "'huge' is not one of 'digits', 'mnist', 'center-resnet'"),
         (["--preset", "mnist"], "--preset mnist needs --mnist DIR"),
         (["--preset", "digits", "--mnist", "/x"], "--preset digits takes no --mnist"),
