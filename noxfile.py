@@ -40,7 +40,7 @@ def tests(session: nox.Session) -> None:
     """Run the whole test suite, with one process per core; arguments after -- go to pytest."""
     install(session, *HARNESS, "profile", "test")
     # Each process imports torch and takes some 600 MB; -n 0 after -- runs all tests in one. Tests
-    # that start processes take far longer than others, so an idle process takes over from a busy one.
+    # that start processes take much longer, so an idle process takes over from a busy one.
     spread = ("-n", "logical", "--maxprocesses=8", "--dist", "worksteal")
     session.run("python", "-m", "pytest", *spread, *session.posargs)
 
