@@ -40,6 +40,15 @@ def test_too_few_trials_neither_keep_nor_break_a_promise(total, holds, outcome):
     assert check.found == str(Share(0, total))
 
 
+def contains(whole, part):
+    """Tell whether JSON holds all of other JSON; fields that were added since may be more."""
+    if isinstance(part, dict):
+        return part.keys() <= whole.keys() and all(contains(whole[k], part[k]) for k in part)
+    if isinstance(part, list):
+        return len(whole) == len(part) and all(map(contains, whole, part))
+    return whole == part
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("selftest", SelfTestReport), ("gate", Proof), ("choose", TrialReport)]
 )
@@ -49,5 +58,5 @@ def test_the_committed_figures_are_read_completely_and_keep_every_promise(name, 
     for file in files:
         text = file.read_text()
         report = TypeAdapter(kind).validate_json(text)
-        assert json.loads(report.to_json()) == json.loads(text)
+        assert contains(json.loads(report.to_json()), json.loads(text))
         assert {check.outcome for check in report.checks} == {"holds"}
