@@ -51,7 +51,7 @@ def free_port():
 def started(folder, port, output, *runs):
     """Return the process of a server, as soon as it has read all runs."""
     code = (
-        "import sys; from pathlib import Path; from bench.profile.serving import serve;"
+        "import sys; from pathlib import Path; from lossbench.bench.profile.serving import serve;"
         "serve(Path(sys.argv[1]), int(sys.argv[2]))"
     )
     arguments = [sys.executable, "-c", code, str(folder), str(port)]
