@@ -8,7 +8,7 @@ VARIANT_SECONDS = 300.0
 """Checking one variant of a Case, in a run and in asv; torch.compile alone may take a minute."""
 
 COMMAND_SECONDS = 600.0
-"""One variant in `agreement`, `count` and `profile`, which run many steps of it."""
+"""One variant in `agreement`, `conformance`, `count` and `profile`, which run many steps of it."""
 
 GATE_SECONDS = 120.0
 """One variant of one tree in the gate, whose sizes are small."""

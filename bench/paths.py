@@ -81,3 +81,7 @@ def check_checkout(what: str) -> None:
     """
     if not IN_CHECKOUT:
         raise UsageError(f"{what} needs a checkout of lossbench; this is the package in {PACKAGE}")
+
+
+MEASURED_ROOMS = ("impls", "reference")
+"""The rooms that are measured: the gate and asv take them from several commits."""

@@ -11,7 +11,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.candidates import Candidate, Excluded
 from lossbench.bench.choose.changes import Change, changes
 from lossbench.bench.choose.ranking import Lead, Ranking, RunnerUp, rank
-from lossbench.bench.choose.request import Request, outputs_of
+from lossbench.bench.choose.request import Request
 from lossbench.bench.choose.sources import Host, NotMeasured, Pool
 from lossbench.bench.stamped import KEPT
 from lossbench.impls.outside import origin_of
@@ -159,7 +159,7 @@ def code_of(case: Case, variant: str) -> str:
     dtype = "" if case.dtype == "float32" or case.autocast else f", dtype=torch.{case.dtype}"
     arguments = "".join(f", {name}={value}" for name, value in case.arguments.items())
     inputs = ", ".join(f"{name}={name}" for name in loss.input_names)
-    output = outputs_of(case.loss)[0]
+    output = impls.loss(case.loss).outputs[0]
     device = f'device="{case.device}"'
     lines = [
         "import torch, lossbench" if dtype or case.autocast else "import lossbench",

@@ -44,19 +44,13 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuse a need that is neither an output nor a situation."""
-        known = outputs_of(self.case.loss)
+        known = impls.loss(self.case.loss).outputs
         for name in self.needs:
             if name not in (*known, *SITUATIONS):
                 raise UsageError(
                     f"{self.case.loss} has no output {name!r}; it has: {', '.join(known)}; "
                     f"the situations of training are: {', '.join(SITUATIONS)}"
                 )
-
-
-def outputs_of(loss: str) -> tuple[str, ...]:
-    """Return the names of a Loss's outputs, the loss value first."""
-    names: tuple[str, ...] = getattr(impls.loss(loss).output, "_fields", ())
-    return names
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from lossbench import impls
 from lossbench.bench.cli.options import LossName, device_option, with_option
 from lossbench.bench.errors import UsageError, writing
 from lossbench.bench.format import conformance_table, console
+from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
@@ -105,7 +106,11 @@ def ask_conformance(
         return f"departs: {implementation.departs}"
     try:
         return worker.ask(
-            600, measure_conformance, implementation.loss.name, implementation.variant, device
+            COMMAND_SECONDS,
+            measure_conformance,
+            implementation.loss.name,
+            implementation.variant,
+            device,
         )
     except Lost as lost:
         return f"{lost.status}: {lost}"

@@ -18,9 +18,8 @@ from types import ModuleType
 
 from lossbench.bench.errors import UsageError
 from lossbench.bench.gate.redirecting import redirect_folder, redirect_imports
-from lossbench.bench.paths import ROOT
+from lossbench.bench.paths import MEASURED_ROOMS, ROOT
 
-ROOMS = ("impls", "reference")
 WORKING_TREE = "working tree"
 # The code of a copy's top-level module: like lossbench's, it gives the names of its ``impls``.
 PUBLIC_NAMES = """from importlib import import_module
@@ -97,9 +96,11 @@ def copy_revision(name: str, folder: Path, revision: str) -> Tree:
         UsageError: if there is no such commit, or it has no implementations.
     """
     commit = _commit(revision)
-    done = _git("archive", "--format=tar", commit, "--", *ROOMS)
+    done = _git("archive", "--format=tar", commit, "--", *MEASURED_ROOMS)
     if done.returncode:
-        raise UsageError(f"{revision} ({commit[:12]}) has no {' and '.join(ROOMS)} to compare with")
+        raise UsageError(
+            f"{revision} ({commit[:12]}) has no {' and '.join(MEASURED_ROOMS)} to compare with"
+        )
     tree = Tree(name, folder, commit[:12])
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(folder / tree.package, filter="data")
@@ -113,7 +114,7 @@ def copy_files(name: str, folder: Path) -> Tree:
         UsageError: if there are none.
     """
     tree = Tree(name, folder, WORKING_TREE)
-    for room in ROOMS:
+    for room in MEASURED_ROOMS:
         try:
             unwanted = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / room, tree.file(room), ignore=unwanted)
@@ -164,6 +165,6 @@ def _as_package(tree: Tree) -> Tree:
     """Make a copy importable under its own name, whatever names its commit's imports use."""
     tree.file("__init__.py").write_text(PUBLIC_NAMES)
     # In older commits ``impls`` and ``reference`` were top-level packages.
-    old = {room: f"{tree.package}.{room}" for room in ROOMS}
+    old = {room: f"{tree.package}.{room}" for room in MEASURED_ROOMS}
     redirect_folder(tree.file(""), {"lossbench": tree.package, **old})
     return tree

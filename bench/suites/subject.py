@@ -12,9 +12,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import lossbench
-from lossbench.bench.paths import ROOT
-
-ROOMS = ("impls", "reference")
+from lossbench.bench.paths import MEASURED_ROOMS, ROOT
 
 
 def use_installed() -> None:
@@ -38,7 +36,7 @@ def _renamed(folder: Path) -> Path:
 
     copy = Path(tempfile.mkdtemp(prefix="lossbench-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
-    for room in ROOMS:
+    for room in MEASURED_ROOMS:
         shutil.copytree(folder / room, copy / room)
-    redirect_folder(copy, {room: f"lossbench.{room}" for room in ROOMS})
+    redirect_folder(copy, {room: f"lossbench.{room}" for room in MEASURED_ROOMS})
     return copy
