@@ -71,13 +71,16 @@ def _step_ratios(found: Any) -> dict[str, Any] | None:
 def _speedup_text(row: Row) -> str:
     from lossbench.bench.format import spread
     from lossbench.bench.timing.intervals import Interval
+    from lossbench.bench.timing.samples import processes_mark
     from lossbench.impls.registry import REFERENCE
 
     median, low, high = (row.get(f"step_speedup{end}") for end in ("", "_low", "_high"))
     if row["variant"] == REFERENCE or median is None:
         return ""
     # asv stores no 95% interval.
-    return f"{median:.3g}x" if low is None or high is None else spread(Interval(median, low, high))
+    if low is None or high is None:
+        return f"{median:.3g}x"
+    return spread(Interval(median, low, high)) + processes_mark(row.get("processes"))
 
 
 def _limit_text(row: Row) -> str:
@@ -110,7 +113,8 @@ METRICS: tuple[Metric, ...] = (
         "step_speedup",
         "ratio",
         "the reference's step over the variant's, median of pairs from the same round, with its "
-        "95% interval; asv stores the inverse, `step_ratio`",
+        "95% interval; † if fewer than three processes sampled it, since the interval then leaves "
+        "out how processes differ; asv stores the inverse, `step_ratio`",
         at("step.speedup.median"),
         heading="speed-up [95%]",
         text=_speedup_text,

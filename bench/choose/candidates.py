@@ -60,6 +60,7 @@ class Candidate:
         better: degenerate inputs on which it is better than the reference.
         tried: whether degenerate inputs were tried; they are skipped for compiled variants.
         sizes: measured sizes that the figures rest on.
+        processes: number of processes that sampled the times, the fewest over these sizes.
         interpolated: whether these sizes differ from the requested one.
         neighbours: measured sizes together with their Records.
     """
@@ -76,6 +77,7 @@ class Candidate:
     tried: bool
     sizes: tuple[Size, ...]
     interpolated: bool
+    processes: int | None = None
     neighbours: Annotated[tuple[Neighbour, ...], Field(exclude=True, repr=False)] = ()
 
     @property
@@ -175,6 +177,7 @@ def _candidate(case: Case, neighbours: tuple[Neighbour, ...]) -> Candidate:
             for near, weight in zip(cases, weights, strict=True)
         ),
         interpolated=not at_size(case, cases),
+        processes=min(len(timing_of(record).processes) for record in records),
         neighbours=neighbours,
     )
 

@@ -12,6 +12,7 @@ from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.changes import paid_after
 from lossbench.bench.format import binary, si, spread
+from lossbench.bench.timing.samples import FEW_PROCESSES, FEWEST_PROCESSES, processes_mark
 from lossbench.impls.registry import REFERENCE
 
 INDENT = 2
@@ -56,7 +57,8 @@ def _facts(rows: Iterator[tuple[str, str]]) -> Table:
 def _why(answer: Answer) -> Iterator[tuple[str, str]]:
     best, steps = answer.best, answer.request.steps
     about = "about " if best.interpolated else ""
-    faster = f", {spread(best.speedup)} the reference's speed" if best.speedup else ""
+    mark = processes_mark(best.processes)
+    faster = f", {spread(best.speedup)}{mark} the reference's speed" if best.speedup else ""
     yield "time", f"{about}{si(best.step_seconds, 's')} per step{faster}"
     if steps is not None:
         yield "total time", f"{about}{si(best.total_seconds(steps), 's')} for {steps:,} steps"
@@ -95,8 +97,9 @@ def _sureness(answer: Answer) -> Iterator[str]:
     if not answer.rival:
         yield "it is the only eligible variant"
         return
-    ratio = next(r.ratio for r in answer.runners_up if r.candidate.variant == answer.rival)
-    figures = f"`{answer.rival}` takes {spread(ratio)} its time"
+    rival = next(r for r in answer.runners_up if r.candidate.variant == answer.rival)
+    mark = _mark(answer, rival.candidate)
+    figures = f"`{answer.rival}` takes {spread(rival.ratio)}{mark} its time"
     if answer.verdict == "clear":
         yield f"clear: {figures}"
     elif answer.verdict == "same":
@@ -104,6 +107,11 @@ def _sureness(answer: Answer) -> Iterator[str]:
     else:
         yield f"unclear: {figures}; the records cannot tell which is faster. To find out:"
         yield answer.measurement
+
+
+def _mark(answer: Answer, other: Candidate) -> str:
+    """Return the mark of a ratio to the best variant, if either rests on too few processes."""
+    return processes_mark(answer.best.processes) or processes_mark(other.processes)
 
 
 def _runners_up(answer: Answer) -> Table:
@@ -118,7 +126,7 @@ def _runners_up(answer: Answer) -> Table:
         table.add_row(
             Text(other.variant),
             si(other.step_seconds, "s"),
-            Text(spread(runner.ratio)),
+            Text(spread(runner.ratio) + _mark(answer, other)),
             binary(other.step_peak_bytes),
             f"{other.error:.0e}",
             compiling,
@@ -147,3 +155,9 @@ def _grounds(answer: Answer) -> Iterator[str]:
         yield f"interpolated in log space between {sizes}; --measure measures this size"
     else:
         yield f"measured at {sizes.removesuffix(' (100%)')}"
+    compared = (best, *(runner.candidate for runner in answer.runners_up))
+    if any(processes_mark(each.processes) for each in compared):
+        yield (
+            f"{FEW_PROCESSES}: sampled in fewer than {FEWEST_PROCESSES} processes, so the interval "
+            "leaves out how processes differ"
+        )

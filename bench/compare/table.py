@@ -15,6 +15,7 @@ from lossbench.bench.frame.plain import plain
 from lossbench.bench.metric import Metric
 from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.intervals import Interval
+from lossbench.bench.timing.samples import processes_mark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +131,8 @@ def _interval(row: dict[str, Any], name: str, side: str) -> Interval:
 
 
 def _speedup(row: dict[str, Any], side: str) -> str:
-    return spread(_interval(row, SPEEDUP, f"_{side}"))
+    mark = processes_mark(row[f"processes_{side}"])
+    return spread(_interval(row, SPEEDUP, f"_{side}")) + mark
 
 
 def _bytes(row: dict[str, Any], side: str) -> str:

@@ -11,6 +11,7 @@ from lossbench.bench.frame import load
 from lossbench.bench.report.findings import winners
 from lossbench.bench.report.legend import COLUMNS, SYMBOLS
 from lossbench.bench.report.order import ordered
+from lossbench.bench.timing.samples import processes_mark
 from lossbench.impls.registry import REFERENCE
 
 # The first mark names the runs, so that the part can be renewed without naming them again.
@@ -82,7 +83,8 @@ def _row(row: dict[Any, Any]) -> str:
     speedup = "1"
     if row["variant"] != REFERENCE:
         figures = (row[f"step_speedup{end}"] for end in ("", "_low", "_high"))
-        speedup = "{:.3g}x [{:.3g}, {:.3g}]".format(*figures)
+        mark = processes_mark(row["processes"])
+        speedup = "{:.3g}x [{:.3g}, {:.3g}]".format(*figures) + mark
     cells = (
         row["loss"],
         f"{row['size']}, {row['precision']}, {row['device']}, {row['data']}",

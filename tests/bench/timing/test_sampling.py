@@ -56,7 +56,7 @@ def test_sampling_ends_when_the_interval_is_narrow_enough():
         interleave(calls, "a", Sampling(budget_seconds=0.5, half_width=width))["b"]
         for width in (0.5, 1e-9)
     )
-    assert len(wide.seconds) == FEWEST_ROUNDS
+    assert len(wide.seconds) < 3 * FEWEST_ROUNDS
     assert len(narrow.seconds) > 4 * FEWEST_ROUNDS
 
 
