@@ -91,7 +91,7 @@ class Workload:
         )
         return replace(self, inputs=tuple(inputs), state=state)
 
-    def module(self, implementation: impls.Implementation, *, validate: bool = False) -> nn.Module:
+    def module(self, implementation: impls.Implementation, *, validate: bool = True) -> nn.Module:
         """Return a module of an implementation, in the case's dtype and initial state."""
         module = implementation.build(validate=validate, **self.case.arguments)
         module.to(device=self.case.device, dtype=self.case.held_dtype)

@@ -102,6 +102,11 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
     "memory.",
 )  # fmt: skip
 @click.option(
+    "--validate/--no-validate", default=True, show_default=True,
+    help="Time the modules as they are built by default, with the checks of their inputs, or "
+    "without the checks.",
+)  # fmt: skip
+@click.option(
     "--machine", type=Name(), default="",
     help="Name of this machine in the records; by default its host name.",
 )  # fmt: skip
@@ -125,6 +130,7 @@ def run_cases(
     affinity: tuple[int, ...],
     processes: int | None,
     memory: int | None,
+    validate: bool,
     machine: str,
     out: Path | None,
     resume: Path | None,
@@ -156,6 +162,7 @@ def run_cases(
             machine=machine,
             affinity=affinity,
             memory_bytes=memory,
+            validate=validate,
             processes=processes or (PRESETS[chosen].processes if chosen else FEWEST_PROCESSES),
         )
         folder = out or new_folder(RUNS)

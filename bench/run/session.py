@@ -15,7 +15,14 @@ from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.scratch import ScratchFolder, sweep_scratch_folders
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.ceilings import Ceilings, measure_ceilings
-from lossbench.bench.measure.judge import Judgement, Times, judge_variant, measure_times
+from lossbench.bench.measure.judge import (
+    Judgement,
+    RefusedTimes,
+    Times,
+    joined,
+    judge_variant,
+    measure_times,
+)
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
 from lossbench.bench.timing.sampling import Sampling
@@ -133,15 +140,21 @@ class Session:
             )
         return judgement
 
-    def _timed(self, case: Case, variant: str, judgement: Judgement, times: Times | Lost) -> Record:
+    def _timed(
+        self, case: Case, variant: str, judgement: Judgement, times: Times | RefusedTimes | Lost
+    ) -> Record:
         if isinstance(times, Lost):
             return self._record(case, variant, times.status, str(times), **_seen(judgement))
+        if isinstance(times, RefusedTimes):
+            return self._record(case, variant, "refused", times.reason, **_seen(judgement))
         ceilings = self._ceilings_of(case)
         return self._record(
             case, variant, "passed", **_seen(judgement), **_seen(times), ceilings=ceilings
         )
 
-    def _time(self, case: Case, variants: list[str], *, baseline: bool) -> dict[str, Times | Lost]:
+    def _time(
+        self, case: Case, variants: list[str], *, baseline: bool
+    ) -> dict[str, Times | RefusedTimes | Lost]:
         """Return the times of variants, or the reason why there are none.
 
         A variant that crashes the worker loses the times of all others too. The variants are then
@@ -155,13 +168,15 @@ class Session:
                 return {variants[0]: lost}
         else:
             return {variant: times[variant] for variant in variants}
-        alone: dict[str, Times | Lost] = {}
+        alone: dict[str, Times | RefusedTimes | Lost] = {}
         for variant in variants:
             alone.update(self._time(case, [variant], baseline=baseline))
         return alone
 
-    def _sample(self, case: Case, variants: tuple[str, ...]) -> dict[str, Times]:
+    def _sample(self, case: Case, variants: tuple[str, ...]) -> dict[str, Times | RefusedTimes]:
         """Return the times of variants, sampled in the plan's number of processes.
+
+        A variant that one of the processes refuses has no times.
 
         Raises:
             Lost: if one of the processes fails.
@@ -171,8 +186,17 @@ class Session:
         found = []
         for process, worker in enumerate(self._samplers):
             sampling = Sampling(budget, self.plan.half_width, 1000 * case.seed + process)
-            found.append(worker.ask(timeout, measure_times, case, variants, sampling))
-        return {name: Times.joined([times[name] for times in found]) for name in variants}
+            found.append(
+                worker.ask(
+                    timeout,
+                    measure_times,
+                    case,
+                    variants,
+                    sampling,
+                    validate=self.plan.validate,
+                )
+            )
+        return {name: joined([times[name] for times in found]) for name in variants}
 
     def _ceilings_of(self, case: Case) -> Ceilings | None:
         """Return the machine's ceilings for a Case's device and dtype, measured only once."""
