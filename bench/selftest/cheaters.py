@@ -1,7 +1,6 @@
 """Implementations that cheat, each in one way; the harness must refuse each with the reason."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from pydantic.dataclasses import dataclass
@@ -10,12 +9,10 @@ from torch import Tensor, nn
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.agreement import measure_agreement
+from lossbench.bench.selftest.contender import Cheat, Forward, around_reference
 from lossbench.impls.registry import REFERENCE
 
 CHEATED_LOSSES = ("center_mse", "arcface", "triplet_batch_hard")
-
-Forward = Callable[..., Any]
-Cheat = Callable[[nn.Module, Forward, Tensor, Tensor], Any]
 
 
 @dataclass(frozen=True)
@@ -108,15 +105,7 @@ CHEATS: dict[str, tuple[Cheat, str]] = {
 
 def cheater(loss: str, cheat: Cheat) -> impls.Implementation:
     """Return an Implementation of a Loss that is the reference with a cheat."""
-    entry = impls.loss(loss)
-
-    def build(**arguments: Any) -> nn.Module:
-        module = entry.reference(**arguments)
-        forward = module.forward
-        module.forward = lambda embeddings, labels: cheat(module, forward, embeddings, labels)
-        return module
-
-    return impls.Implementation(entry, "cheater", build)
+    return impls.Implementation(impls.loss(loss), "cheater", around_reference(loss, cheat))
 
 
 def reason_to_refuse(case: Case, implementation: impls.Implementation) -> str:

@@ -12,6 +12,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.case.draws import DRAWS
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.cli import main
+from lossbench.bench.machine.guards import StateChanged
 from lossbench.bench.measure.agreement import (
     Agreement,
     expect,
@@ -68,7 +69,7 @@ def test_a_detached_graph_raises():
 
 
 def test_a_changed_input_raises():
-    with pytest.raises(ValueError, match="it changed its input embeddings"):
+    with pytest.raises(StateChanged, match="it changed its input embeddings"):
         refused(cheater("center_mse", mutating).builder)
 
 
