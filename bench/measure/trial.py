@@ -16,7 +16,7 @@ from lossbench.bench.machine.guards import StateChanged, generators_untouched
 from lossbench.bench.measure.answers import Answers
 from lossbench.bench.measure.witness import Kept, Witness
 from lossbench.bench.timing.clock import Timed, clock
-from lossbench.bench.timing.lingering import works_on
+from lossbench.bench.timing.lingering import Lingering
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave
 from lossbench.impls.registry import REFERENCE
@@ -24,7 +24,8 @@ from lossbench.impls.registry import REFERENCE
 PHASES = ("forward", "step")
 # The checks of calls during the sampling, and those after it, take about this share of the budget.
 CHECKED_SHARE = 0.15
-FEWEST_CALLS, MOST_CALLS = 2, 16
+# Few calls are checked where one takes long, and enough where calls are short.
+FEWEST_CALLS, MOST_CALLS, LEAST_SECONDS = 2, 16, 0.05
 
 
 class WrongWhenTimed(StateChanged):
@@ -53,12 +54,14 @@ class Trial:
         calls: calls of each module, by name.
         witnesses: witness of each module, by the same names.
         baseline: name of the module that the others are compared with.
+        lingering: watcher of the threads that work after a call.
     """
 
     feed: Feed
     calls: Mapping[str, Calls]
     witnesses: Mapping[str, Witness]
     baseline: str
+    lingering: Lingering
     _random: random.Random = field(default_factory=lambda: random.Random(secrets.randbits(64)))
     _due: float = 0.0
     _pending: tuple[Witness, Kept] | None = None
@@ -69,20 +72,14 @@ class Trial:
         device = self.feed.workload.case.device
         self._wait_for_next(CHECKED_SHARE * sampling.budget_seconds / MOST_CALLS)
         found = interleave(timed, self.baseline, sampling, device, self._check)
-        self._check_after(phase, CHECKED_SHARE * sampling.budget_seconds)
+        self._check_after(phase, max(LEAST_SECONDS, CHECKED_SHARE * sampling.budget_seconds))
         return found
 
     def refusals(self) -> dict[str, str]:
         """Return the reasons to refuse modules, by name."""
         usual = self.witnesses[self.baseline].aliased if self.baseline in self.witnesses else set()
-        found = {}
-        for name, witness in self.witnesses.items():
-            shared = sorted(witness.aliased - usual)
-            memory = f"{', '.join(shared)} shares memory with an input or the state"
-            reason = witness.reason() or (memory if shared else "")
-            if reason:
-                found[name] = f"when timed: {reason}"
-        return found
+        reasons = {name: witness.reason(usual) for name, witness in self.witnesses.items()}
+        return {name: f"when timed: {reason}" for name, reason in reasons.items() if reason}
 
     def _timed(self, name: str, phase: str) -> Timed:
         calls, witness = self.calls[name], self.witnesses[name]
@@ -118,9 +115,11 @@ class Trial:
             content = self.feed.draw()
             for name in self.calls:
                 self._check_call(name, phase, content)
-        if phase == PHASES[-1] and self.feed.workload.case.device == "cpu":
-            for name in self.calls:
-                self._look_for_threads(name)
+        # On CUDA the clock waits for all work.
+        if phase == "step" and self.feed.workload.case.device == "cpu":
+            for name, calls in self.calls.items():
+                if self.lingering.works_on(calls.step):
+                    self.witnesses[name].blame("it works on after its call returned")
 
     def _check_call(self, name: str, phase: str, content: Content) -> None:
         calls, witness = self.calls[name], self.witnesses[name]
@@ -133,12 +132,6 @@ class Trial:
         clock(timed, self.feed.workload.case.device).block_seconds(1)
         for kept in filter(None, seen):
             witness.check(kept)
-
-    def _look_for_threads(self, name: str) -> None:
-        """Note a module that works on after its call has returned; on CUDA the clock waits."""
-        witness = self.witnesses[name]
-        if works_on(self.calls[name].step):
-            witness.fault = witness.fault or "it works on after its call returned"
 
 
 def sample_modules(
@@ -166,9 +159,10 @@ def sample_modules(
     oracles = {name: (references or {}).get(name, own) for name in modules}
     # Modules with the same reference share their answers.
     answers = {id(oracle): Answers(feed, oracle) for oracle in oracles.values()}
+    lingering = Lingering()
     with generators_untouched():
         calls = {name: prepare_calls(module, feed) for name, module in modules.items()}
         witnesses = {name: Witness(calls[name], answers[id(oracles[name])]) for name in calls}
-        trial = Trial(feed, calls, witnesses, baseline)
+        trial = Trial(feed, calls, witnesses, baseline, lingering)
         timings = {phase: trial.sample(phase, sampling) for phase in phases}
     return Sampled(timings, trial.refusals())

@@ -75,14 +75,14 @@ class Witness:
             raise AssertionError("a call was timed that was not fed")
         found = self._results(result)
         device = self.calls.feed.workload.case.device
-        self.fault = self.fault or why_not_plain(found, device)
+        self.blame(why_not_plain(found, device))
         if self.fault:
             return None
         tensors = {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
         # Copied first of all: what runs on in the background has no time to finish.
         values = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         if _is_forward(result):
-            graph = self._gradients(self.calls.gradients(result))
+            graph = self._backward(result)
             tensors |= graph
             values |= {name: tensor.detach().clone() for name, tensor in graph.items()}
         self._look(content, tensors)
@@ -97,9 +97,18 @@ class Witness:
             {name: relative_error(value, exact[name]) for name, value in kept.values.items()}
         )
 
-    def reason(self) -> str:
-        """Return the reason to refuse the module after all checks; empty if there is none."""
-        return self.fault or self._overwritten() or "; ".join(self._departures())
+    def reason(self, usual: set[str]) -> str:
+        """Return the reason to refuse the module after all checks; empty if there is none.
+
+        Args:
+            usual: quantities that share memory with an input or the state in the baseline too.
+        """
+        found = (self.fault, "; ".join(self._departures()), self._shared(usual), self._changed())
+        return next(filter(None, found), "")
+
+    def blame(self, fault: str) -> None:
+        """Note a reason to refuse the module; the first one is kept."""
+        self.fault = self.fault or fault
 
     def _results(self, result: Any) -> dict[str, object]:
         """Return the results of a call by quantity, read past everything that a class may do."""
@@ -108,6 +117,14 @@ class Witness:
         named = dict(zip(fields, tuple.__iter__(out), strict=True))
         found = {f"out.{name}": value for name, value in named.items() if value is not None}
         return found | self._gradients(gradients)
+
+    def _backward(self, out: Any) -> dict[str, Tensor]:
+        """Return the gradients of a forward that was timed alone."""
+        try:
+            return self._gradients(self.calls.gradients(out))
+        except RuntimeError as error:
+            self.blame(f"its forward has no backward: {str(error).splitlines()[0]}")
+            return {}
 
     def _gradients(self, gradients: tuple[Tensor | None, ...]) -> dict[str, Tensor]:
         named = dict(zip(self.calls.targets, gradients, strict=False))
@@ -120,11 +137,11 @@ class Witness:
         self.calls.feed.write_inputs(content, given)
         for name, tensor in inputs.items():
             if not tensor.equal(given[name]):
-                self.fault = self.fault or f"it changed its input {name}"
+                self.blame(f"it changed its input {name}")
         outputs = {name for name in tensors if name.startswith("out.")}
         missing = {name for name in self._names if name.startswith("out.")} - outputs
         if missing:
-            self.fault = self.fault or f"it returned no {', '.join(sorted(missing))}"
+            self.blame(f"it returned no {', '.join(sorted(missing))}")
         owned = set(addresses({**inputs, **self.calls.state}).values())
         self.aliased |= {name for name, at in addresses(tensors).items() if at in owned}
 
@@ -136,12 +153,16 @@ class Witness:
             held = {name: numbers_of(tensor.detach()) for name, tensor in tensors.items()}
             self._held.append((held, values))
 
-    def _overwritten(self) -> str:
+    def _shared(self, usual: set[str]) -> str:
+        shared = ", ".join(sorted(self.aliased - usual))
+        return f"{shared} shares memory with an input or the state" if shared else ""
+
+    def _changed(self) -> str:
         for held, values in self._held:
             for name, tensor in held.items():
                 copy = numbers_of(values[name])
                 if not torch.allclose(tensor, copy, rtol=0, atol=0, equal_nan=True):
-                    return f"a later call overwrote {name}"
+                    return f"{name} changed after its call"
         return ""
 
     def _complete(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

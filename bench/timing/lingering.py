@@ -22,30 +22,30 @@ PARALLEL_SIZE = 2**20
 _now, _of_process, _of_thread = time.perf_counter, time.process_time, time.thread_time
 
 
-def works_on(call: Callable[[], object]) -> bool:
-    """Return whether other threads work after a call has returned, more than they spin.
+class Lingering:
+    """Watches the other threads of this process; made before any contender has been called."""
 
-    Three calls in a row must show it, because another part of the process may work by chance.
-    """
-    return all(_is_late(call) for _ in range(TRIES))
+    def __init__(self) -> None:
+        """Measure how long other threads spin after a parallel region."""
+        numbers = torch.ones(PARALLEL_SIZE)
+        numbers.exp_()
+        others = torch.get_num_threads() - 1
+        self._spinning = max(_seconds_of_others(WATCHED_SECONDS), others * SPINNING_SECONDS)
 
+    def works_on(self, call: Callable[[], object]) -> bool:
+        """Return whether other threads work after a call has returned, more than they spin.
 
-def _is_late(call: Callable[[], object]) -> bool:
-    start = _now()
-    result = call()
-    spent = _now() - start
-    late = _seconds_of_others(max(WATCHED_SECONDS, min(2 * spent, LONGEST_SECONDS)))
-    del result
-    least = max(LEAST_SECONDS, SHARE * spent)
-    return late > least and late > least + 2 * _spinning_seconds()
+        Three calls in a row must show it, because another part of the process may work by chance.
+        """
+        return all(self._is_late(call) for _ in range(TRIES))
 
-
-def _spinning_seconds() -> float:
-    """Return the processor time of other threads after a parallel region."""
-    numbers = torch.ones(PARALLEL_SIZE)
-    numbers.exp_()
-    others = torch.get_num_threads() - 1
-    return max(_seconds_of_others(WATCHED_SECONDS), others * SPINNING_SECONDS)
+    def _is_late(self, call: Callable[[], object]) -> bool:
+        start = _now()
+        result = call()
+        spent = _now() - start
+        late = _seconds_of_others(max(WATCHED_SECONDS, min(2 * spent, LONGEST_SECONDS)))
+        del result
+        return late > max(LEAST_SECONDS, SHARE * spent) + 2 * self._spinning
 
 
 def _seconds_of_others(watched: float) -> float:
