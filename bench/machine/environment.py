@@ -73,6 +73,11 @@ class Environment:
     quota_memory_bytes: int = 0
 
     @property
+    def revision(self) -> str:
+        """The commit, and whether there were uncommitted changes, in words."""
+        return self.commit + " with uncommitted changes" * self.dirty
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """The conditions that distort the times of this environment, one per line."""
         warnings = self.conditions.warnings(self.cores)

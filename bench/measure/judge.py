@@ -16,12 +16,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.machine.guards import generators_untouched
 from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
-from lossbench.bench.measure.compilation import (
-    Compilation,
-    WarmCompilation,
-    measure_compilation,
-    measure_warm_compilation,
-)
+from lossbench.bench.measure.compilation import start_compiler
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
@@ -43,7 +38,6 @@ class Judgement:
         agreement: errors against the float64 reference, one entry per quantity.
         memory: bytes of a step; ``None`` if it was refused or cannot run.
         counters: counts of the operators of a step; ``None`` if ``memory`` is ``None``.
-        compilation: cost of compiling, if it is compiled and this was asked for.
         conformance: behaviour with degenerate inputs, if this was asked for; empty if it is
             compiled, since each of their shapes would be compiled again.
     """
@@ -53,7 +47,6 @@ class Judgement:
     agreement: tuple[Agreement, ...] = ()
     memory: Memory | None = None
     counters: Counters | None = None
-    compilation: Compilation | None = None
     conformance: tuple[Conformance, ...] = ()
 
 
@@ -64,20 +57,17 @@ class Times:
     Attributes:
         forward: times of a forward that keeps its graph.
         step: times of forward and backward, to every input and parameter.
-        warm_compilation: cost of compiling in this process; ``None`` if it is not compiled.
     """
 
     forward: Timing
     step: Timing
-    warm_compilation: WarmCompilation | None = None
 
     @classmethod
     def joined(cls, processes: Sequence["Times"]) -> Self:
-        """Return the times of several processes together, with the compilation of the last one."""
+        """Return the times of several processes together."""
         return cls(
             Timing.joined(times.forward for times in processes),
             Timing.joined(times.step for times in processes),
-            processes[-1].warm_compilation,
         )
 
 
@@ -115,14 +105,15 @@ def judge(
 
 
 def judge_variant(case: Case, variant: str) -> Judgement:
-    """Check a registered variant, with its cost of compiling or its conformance."""
+    """Check a registered variant, with its conformance unless it is compiled."""
     implementation = impls.implementation(case.loss, variant)
     if implementation.unsupported(case.device, case.held_dtype):
         return judge(case, implementation)
     if implementation.compiled:
-        # Any step would compile the module, so the cost of compiling is measured first.
-        compilation = measure_compilation(case, implementation)
-        return replace(judge(case, implementation), compilation=compilation)
+        start_compiler()
+        # torch limits recompilations, and code that was compiled for other cases would count.
+        torch.compiler.reset()
+        return judge(case, implementation)
     judgement = judge(case, implementation)
     return replace(judgement, conformance=measure_conformance(case.loss, variant, case.device))
 
@@ -133,14 +124,11 @@ def measure_times(case: Case, variants: tuple[str, ...], sampling: Sampling) -> 
     torch.compiler.reset()
     workload = workload_of(case)
     entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
+    if any(entry.compiled for entry in entries.values()):
+        start_compiler()
     modules = {variant: workload.module(entry) for variant, entry in entries.items()}
-    compilations = {
-        variant: measure_warm_compilation(workload, module)
-        for variant, module in modules.items()
-        if entries[variant].compiled
-    }
     forward, step = sample_modules(workload, modules, sampling)
-    return {name: Times(forward[name], step[name], compilations.get(name)) for name in modules}
+    return {name: Times(forward[name], step[name]) for name in modules}
 
 
 def sample_modules(

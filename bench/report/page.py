@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lossbench import impls
 from lossbench.bench.format import binary, si
 from lossbench.bench.machine.environment import Environment
+from lossbench.bench.marks import DIRTY, SHARED_COMPILE, marks_of, signs
 from lossbench.bench.measure.degenerate import DEGENERATE
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.report import findings, legend
@@ -63,6 +64,7 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "outside": _few(findings.outside(frame), names),
         "degenerate": DEGENERATE,
         "legend": legend,
+        "marked": marks_of(frame.to_dict("records")),
         "metrics": SHOWN,
     }
     return _templates().get_template("page.html.j2").render(shown)
@@ -80,6 +82,8 @@ def _templates() -> "Templates":
         "ticked": _ticked,
         "breakable": _breakable,
         "specification": _specification,
+        "dirty_sign": lambda row: signs(row, [DIRTY]),
+        "compile_sign": lambda row: signs(row, [SHARED_COMPILE]),
     }
     return templates
 
@@ -178,7 +182,7 @@ def _specification(environment: Environment) -> dict[str, str]:
         "packages": ", ".join(packages) or "none",
         "Python": environment.python,
         "system": environment.system,
-        "commit": environment.commit + " with local changes" * environment.dirty,
+        "commit": environment.revision,
         "variables": ", ".join(variables) or "none",
         "load at the start": f"{environment.conditions.load:g}",
         "warnings": "; ".join(environment.warnings) or "none",
