@@ -44,10 +44,9 @@ class Host:
     @classmethod
     def of(cls, environment: Environment, device: str) -> "Host":
         """Return the Host of an environment, for computations on a device."""
-        processor = environment.gpu if device == "cuda" else environment.cpu
         return cls(
             environment.machine,
-            processor,
+            environment.processor(device),
             environment.cores,
             environment.threads,
             environment.torch,

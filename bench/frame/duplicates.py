@@ -14,10 +14,9 @@ def without_duplicates(frame: "pd.DataFrame", keys: Sequence[str]) -> "pd.DataFr
     """Return a frame with one row of each cell: the one that ``preferred`` chooses.
 
     Args:
-        frame: frame of ``lossbench.load``.
+        frame: frame of ``lossbench.load``, or some rows of it.
         keys: columns that identify a cell.
     """
-    frame = frame.reset_index(drop=True)
     several = frame[frame.duplicated(list(keys), keep=False)]
     dropped: list[int] = []
     for places in several.groupby(list(keys), sort=False, dropna=False).groups.values():

@@ -15,6 +15,7 @@ from lossbench.bench.report import findings, legend
 from lossbench.bench.report.data import Evidence
 from lossbench.bench.report.gallery import Plot
 from lossbench.bench.report.overview import grids
+from lossbench.bench.run.mixture import mixture_of, setting_of
 from lossbench.bench.run.order import is_registered
 from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
 
@@ -45,7 +46,10 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "losses": names,
         "devices": list(frame["device"].unique()),
         "precisions": list(frame["precision"].unique()),
-        "runs": [_run(str(label), rows) for label, rows in frame.groupby("label", sort=False)],
+        "runs": [
+            _run(str(label), rows, evidence.environments.get(str(label), ()))
+            for label, rows in frame.groupby("label", sort=False)
+        ],
         "total": len(frame),
         "cells": _few(frame, names),
         "winners": _few(findings.winners(frame), names),
@@ -102,7 +106,7 @@ def _few(frame: "pd.DataFrame", losses: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _run(label: str, rows: "pd.DataFrame") -> dict[str, Any]:
+def _run(label: str, rows: "pd.DataFrame", environments: Sequence[Environment]) -> dict[str, Any]:
     first = rows.iloc[0]
     return {
         "label": label,
@@ -113,6 +117,7 @@ def _run(label: str, rows: "pd.DataFrame") -> dict[str, Any]:
         "torch": ", ".join(sorted(set(rows["torch"].dropna()))),
         "cells": len(rows),
         "statuses": rows["status"].value_counts().to_dict(),
+        "mixture": mixture_of(map(setting_of, environments)),
     }
 
 

@@ -17,6 +17,7 @@ from lossbench.bench.metric import Row
 from lossbench.bench.metrics import SHOWN, derived
 from lossbench.bench.printable import printable
 from lossbench.bench.run.economics import best_eager, break_even_steps
+from lossbench.bench.run.mixture import mixture_of, setting_of
 from lossbench.bench.run.order import UNREGISTERED, place_of_record
 from lossbench.bench.run.records import Record, Status
 from lossbench.impls.registry import REFERENCE
@@ -120,6 +121,8 @@ def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
 def warnings(records: Sequence[Record]) -> list[str]:
     """Return the warnings about disturbed times of a run, one line each."""
     lines = sorted({line for record in records for line in record.environment.warnings})
+    mixture = mixture_of(setting_of(record.environment) for record in records)
+    lines += [f"the run is {mixture}"] * bool(mixture)
     timed = [record.step for record in records if record.step]
     disturbed = sum(step.elsewhere > BUSY_ELSEWHERE for step in timed)
     if disturbed:

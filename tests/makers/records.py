@@ -11,7 +11,7 @@ from lossbench.bench.run.records import Record
 from lossbench.bench.timing.samples import Samples, Timing
 
 # As of a clean checkout, because the tests must pass while the code is being changed.
-ENVIRONMENT = replace(current_environment(machine="here"), dirty=False)
+ENVIRONMENT = replace(current_environment(machine="here"), dirty=False, changes="")
 TIMING = Timing((Samples(seconds=(2e-6, 3e-6), reference_seconds=(1e-6, 2e-6), calls=3),))
 FIGURES = {"reference_error": 1e-8, "budget": 1e-7, "ulps": 1.0, "reference_ulps": 1.0, "draw": 0}
 GOOD = Agreement("out.loss", error=1e-8, **FIGURES)
