@@ -12,6 +12,7 @@ from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.changes import paid_after
 from lossbench.bench.format import binary, si, spread
+from lossbench.bench.marks import DIRTY, SHARED_COMPILE, marks_of, signs
 from lossbench.impls.registry import REFERENCE
 
 INDENT = 2
@@ -22,7 +23,7 @@ def answer_text(answer: Answer) -> Group:
     case = answer.request.case
     parts: list[RenderableType] = [
         Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")),
-        Text.assemble("use ", (answer.best.variant, "bold green")),
+        Text.assemble("use ", (answer.best.variant, "bold green"), _dirty(answer.best)),
     ]
     sections: dict[str, Text | Table | None] = {
         "why": _facts(_why(answer)),
@@ -72,13 +73,21 @@ def _compiling(answer: Answer) -> str:
         return "none"
     eager = [r.candidate for r in answer.runners_up if not r.candidate.compiled]
     against = min(eager, key=lambda candidate: candidate.step_seconds, default=None)
-    cost = f"{best.compile_seconds:.3g} s"
+    cost = _cost(best)
     steps = paid_after(best, against) if against else math.inf
     if against is None or steps == math.inf:
         return cost
     return (
         f"{cost}, saved after {steps:,.0f} steps against {against.variant}, the fastest eager one"
     )
+
+
+def _cost(candidate: Candidate) -> str:
+    return f"{candidate.compile_seconds:.3g} s{signs(vars(candidate), [SHARED_COMPILE])}"
+
+
+def _dirty(candidate: Candidate) -> str:
+    return signs(vars(candidate), [DIRTY])
 
 
 def _degenerate(best: Candidate) -> str:
@@ -114,9 +123,9 @@ def _runners_up(answer: Answer) -> Table:
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for runner in answer.runners_up:
         other = runner.candidate
-        compiling = f"{other.compile_seconds:.3g} s" if other.compiled else ""
+        compiling = _cost(other) if other.compiled else ""
         table.add_row(
-            Text(other.variant),
+            Text(other.variant + _dirty(other)),
             si(other.step_seconds, "s"),
             Text(spread(runner.ratio)),
             binary(other.step_peak_bytes),
@@ -147,3 +156,5 @@ def _grounds(answer: Answer) -> Iterator[str]:
         yield f"interpolated in log space between {sizes}; --measure measures this size"
     else:
         yield f"measured at {sizes.removesuffix(' (100%)')}"
+    everyone = [best, *(runner.candidate for runner in answer.runners_up)]
+    yield from map(str, marks_of(map(vars, everyone)))

@@ -99,7 +99,7 @@ def _cell(panel: "Axes", column: int, line: int, row: Any) -> None:
     }
     words = SYMBOLS[verdict] if verdict else row.status
     if figures:
-        words += f" {row.step_speedup:.3g}×"
+        words += f" {row.step_speedup:.3g}×{row.name.removeprefix(row.variant)}"
         interval = f"{row.step_speedup_low:.3g} to {row.step_speedup_high:.3g}"
         panel.text(column + 0.5, line + 0.73, interval, fontsize=6, **style)
     panel.text(column + 0.5, line + (0.36 if figures else 0.5), words, **style)

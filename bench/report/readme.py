@@ -8,6 +8,7 @@ from typing import Any
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, si
 from lossbench.bench.frame import load
+from lossbench.bench.marks import DIRTY
 from lossbench.bench.report.findings import winners
 from lossbench.bench.report.legend import COLUMNS, SYMBOLS
 from lossbench.bench.report.order import ordered
@@ -70,9 +71,13 @@ def columns_part() -> str:
 
 def _section(name: str, run: Path) -> str:
     won = winners(ordered(load(run)))
-    rows = "".join(map(_row, won.to_dict("records")))
+    found = won.to_dict("records")
+    rows = "".join(map(_row, found))
+    # Winners may be clean where a variant that is as fast, or takes less memory, is not.
+    dirty = DIRTY.sign in rows
+    note = f"`{DIRTY.sign}` {DIRTY.meaning}.\n\n" * dirty
     return (
-        f"### {name}\n\n"
+        f"### {name}\n\n{note}"
         "| loss | case | fastest | speed-up [95%] | verdict | step | as fast | least peak |\n"
         f"| --- | --- | --- | --- | --- | --- | --- | --- |\n{rows}\n"
     )
@@ -86,7 +91,7 @@ def _row(row: dict[Any, Any]) -> str:
     cells = (
         row["loss"],
         f"{row['size']}, {row['precision']}, {row['device']}, {row['data']}",
-        f"`{row['variant']}`",
+        f"`{row['name']}`",
         speedup,
         f"{SYMBOLS[row['verdict']]} {row['verdict']}",
         si(row["step_seconds"], "s"),

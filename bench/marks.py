@@ -1,0 +1,59 @@
+"""The marks of figures that need a warning: a sign beside the figure, explained below it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A warning about a figure.
+
+    Attributes:
+        sign: sign that stands behind the figure, or behind the name of its variant.
+        meaning: warning in words.
+        column: column of the frame that tells whether the mark applies.
+        value: value of the column for which it applies.
+    """
+
+    sign: str
+    meaning: str
+    column: str
+    value: object
+
+    def __str__(self) -> str:
+        """Return the sign and its meaning, in one line."""
+        return f"{self.sign} {self.meaning}"
+
+    def applies(self, row: Mapping[Any, Any]) -> bool:
+        """Return whether it applies to a row of the frame, or the columns of a Record."""
+        same: Any = row.get(self.column) == self.value
+        # pandas has a bool of its own, and a missing value, which no comparison makes a bool.
+        return getattr(same, "item", lambda: same)() is True
+
+
+DIRTY = Mark(
+    "*",
+    "measured with uncommitted changes, so its commit does not reproduce it",
+    "dirty",
+    value=True,
+)
+SHARED_COMPILE = Mark(
+    "~",
+    "compile time measured in a process that had compiled before, without the start of the "
+    "compiler: it may be several times too short",
+    "compile_process",
+    value="shared",
+)
+MARKS = (DIRTY, SHARED_COMPILE)
+
+
+def signs(row: Mapping[Any, Any], marks: Iterable[Mark] = MARKS) -> str:
+    """Return the signs of the marks that apply to a row; empty if none does."""
+    return "".join(mark.sign for mark in marks if mark.applies(row))
+
+
+def marks_of(rows: Iterable[Mapping[Any, Any]]) -> list[Mark]:
+    """Return the marks that apply to at least one of the rows, to explain them."""
+    rows = list(rows)
+    return [mark for mark in MARKS if any(mark.applies(row) for row in rows)]
