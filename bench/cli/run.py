@@ -37,6 +37,7 @@ from lossbench.bench.run.plan import (
 from lossbench.bench.run.records import read_records
 from lossbench.bench.run.session import run
 from lossbench.bench.show.progress import watching
+from lossbench.bench.timing.samples import FEWEST_PROCESSES
 from lossbench.bench.timing.sampling import HALF_WIDTH
 
 
@@ -94,8 +95,8 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 )  # fmt: skip
 @click.option(
     "--processes", type=click.IntRange(1),
-    help="Number of processes that sample each case; they share the budget. By default the "
-    "preset's, or 1 without a preset.",
+    help="Number of processes that sample each case; they share the budget. By default "
+    f"{FEWEST_PROCESSES}. The interval of fewer leaves out how processes differ, and is marked †.",
 )  # fmt: skip
 @click.option(
     "--memory", type=Bytes(),
@@ -175,7 +176,7 @@ def run_cases(
             affinity=affinity,
             memory_bytes=memory,
             validate=validate,
-            processes=processes or (PRESETS[chosen].processes if chosen else 1),
+            processes=processes or (PRESETS[chosen].processes if chosen else FEWEST_PROCESSES),
         )
         folder = out or new_folder(RUNS)
         start_run(folder, plan)

@@ -71,6 +71,10 @@ class Session:
         # The judge compiles the code; workers that share its folder need not compile it again.
         self._compiled = ScratchFolder()
         self.judge = self._worker()
+        # They live as long as the run: to start three for each case would take most of its time.
+        self._samplers = [self.judge]
+        if plan.processes > 1:
+            self._samplers = [self._worker() for _ in range(plan.processes)]
         self._ceilings: dict[tuple[str, str], Ceilings] = {}
 
     def __enter__(self) -> Self:
@@ -90,8 +94,9 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the worker, and remove the folder of compiled code."""
-        self.judge.close()
+        """End the workers, and remove the folder of compiled code."""
+        for worker in {self.judge, *self._samplers}:
+            worker.close()
         self._compiled.remove()
 
     def _worker(self, compiled: Path | None = None) -> Worker:
@@ -186,23 +191,18 @@ class Session:
         budget = self.plan.budget_seconds / self.plan.processes
         timeout = sampling_seconds(self.plan.timeout_seconds, budget)
         found = []
-        for process in range(self.plan.processes):
+        for process, worker in enumerate(self._samplers):
             sampling = Sampling(budget, self.plan.half_width, 1000 * case.seed + process)
-            worker = self.judge if self.plan.processes == 1 else self._worker()
-            try:
-                found.append(
-                    worker.ask(
-                        timeout,
-                        measure_times,
-                        case,
-                        variants,
-                        sampling,
-                        validate=self.plan.validate,
-                    )
+            found.append(
+                worker.ask(
+                    timeout,
+                    measure_times,
+                    case,
+                    variants,
+                    sampling,
+                    validate=self.plan.validate,
                 )
-            finally:
-                if worker is not self.judge:
-                    worker.close()
+            )
         return {name: joined([times[name] for times in found]) for name in variants}
 
     def _ceilings_of(self, case: Case) -> Ceilings | None:

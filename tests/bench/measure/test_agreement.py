@@ -298,7 +298,7 @@ def test_the_command_names_the_variants_that_there_are(capsys):
 def test_a_run_under_autocast_times_what_takes_no_half_precision(tmp_path):
     torch_variant = ["--loss", "triplet_batch_hard", "--variant", "torch", "--budget", "0.01"]
     sizes = ["--batch", "8", "--dim", "4", "--classes", "3", "--dtype", "float16"]
-    arguments = ["run", "--autocast", *torch_variant, *sizes, "--device", "cpu"]
+    arguments = ["run", "--autocast", *torch_variant, *sizes, "--device", "cpu", "--processes", "1"]
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     records = {record.variant: record for record in read_records(tmp_path)}
     assert {variant: record.status for variant, record in records.items()} == {
