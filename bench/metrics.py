@@ -26,6 +26,12 @@ def _verdict(found: Any) -> str | None:
     return REFERENCE if found.variant == REFERENCE else str(found.step.verdict)
 
 
+def _compile_process(found: Any) -> str | None:
+    if found.compilation is None:
+        return None
+    return "fresh" if found.compilation.fresh else "shared"
+
+
 def _limit(name: str) -> Callable[[Any], Any]:
     """Return the function that reads a field of the time limit of a Record's step."""
 
@@ -70,8 +76,8 @@ def _step_ratios(found: Any) -> dict[str, Any] | None:
 
 def _speedup_text(row: Row) -> str:
     from lossbench.bench.format import spread
+    from lossbench.bench.marks import FEW_PROCESSES, signs
     from lossbench.bench.timing.intervals import Interval
-    from lossbench.bench.timing.samples import processes_mark
     from lossbench.impls.registry import REFERENCE
 
     median, low, high = (row.get(f"step_speedup{end}") for end in ("", "_low", "_high"))
@@ -80,7 +86,7 @@ def _speedup_text(row: Row) -> str:
     # asv stores no 95% interval.
     if low is None or high is None:
         return f"{median:.3g}x"
-    return spread(Interval(median, low, high)) + processes_mark(row.get("processes"))
+    return spread(Interval(median, low, high)) + signs(row, [FEW_PROCESSES])
 
 
 def _limit_text(row: Row) -> str:
@@ -247,15 +253,23 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "compile_seconds",
         "seconds",
-        "time of the first compilation, with an empty cache",
+        "time to compile in a fresh process with an empty cache, with the start of the compiler",
         at("compilation.compile_seconds"),
         asv=Tracked(compiled=True),
     ),
     Metric(
         "warm_compile_seconds",
         "seconds",
-        "time of the compilation in a new process, with the code in the cache on the disk",
+        "time to compile in a fresh process with the code in the cache, with the start of the "
+        "compiler",
         at("warm_compilation.compile_seconds"),
+    ),
+    Metric(
+        "compile_process",
+        "word",
+        "`fresh` if `compile_seconds` is of a fresh process; `shared` in older records, where the "
+        "process had compiled before: the time may be several times too short",
+        _compile_process,
     ),
 )
 

@@ -4,8 +4,7 @@ import math
 import statistics
 from collections.abc import Iterable
 from functools import cached_property
-from numbers import Integral
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -21,17 +20,6 @@ FEWEST_PROCESSES = 3
 In this project's records the interval of one process contained the mean of the two others in only
 77% of the cells.
 """
-FEW_PROCESSES = "†"
-"""The mark of an interval that rests on fewer processes."""
-
-
-def processes_mark(processes: Any) -> str:
-    """Return the mark of an interval that rests on too few processes; otherwise nothing.
-
-    Args:
-        processes: number of processes; ``None`` or NaN if it is unknown, as in figures of asv.
-    """
-    return FEW_PROCESSES if isinstance(processes, Integral) and processes < FEWEST_PROCESSES else ""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from lossbench.bench.compare.comparison import compare
 from lossbench.bench.compare.table import changes_table
 from lossbench.bench.format import plain_text
 from lossbench.bench.frame import load
+from lossbench.bench.marks import FEW_PROCESSES
 from lossbench.bench.report.readme import renewed
 from lossbench.bench.show.results import results_table
-from lossbench.bench.timing.samples import FEW_PROCESSES, Samples, Timing, processes_mark
+from lossbench.bench.timing.samples import Samples, Timing
 from tests.makers.choices import THREE, ask
 from tests.makers.records import record
 from tests.makers.runs import save_run
@@ -34,11 +35,11 @@ def in_processes(count, seconds=5e-4):
     [(1, True), (2, True), (3, False), (5, False), (None, False), (pd.NA, False)],
 )
 def test_fewer_than_three_processes_are_marked(processes, marked):
-    assert (processes_mark(processes) == FEW_PROCESSES) is marked
+    assert FEW_PROCESSES.applies({"processes": processes}) is marked
 
 
 def test_numpy_s_numbers_are_numbers():
-    assert processes_mark(np.int64(1)) == FEW_PROCESSES
+    assert FEW_PROCESSES.applies({"processes": np.int64(1)})
 
 
 @pytest.mark.parametrize(("count", "marked"), [(1, True), (3, False)])
@@ -65,7 +66,7 @@ def test_an_answer_of_choose_says_what_the_mark_means():
     assert {len(each.step.processes) for each in THREE} == {1}
     text = plain_text(answer_text(ask(THREE)))
     assert "]†" in text
-    assert "†: sampled in fewer than 3 processes" in text
+    assert "† sampled in fewer than 3 processes" in text
 
 
 def test_by_default_three_processes_sample():
