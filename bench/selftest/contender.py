@@ -35,6 +35,7 @@ class Contender:
         cheat: function around the reference's call.
         expected: status that its Record must have.
         reason: regular expression that the reason of the Record must match; empty to match any.
+        quick: whether a quick self-test enters it too.
         devices: devices that it can be tried on.
     """
 
@@ -44,6 +45,7 @@ class Contender:
     cheat: Cheat
     expected: Status = "refused"
     reason: str = ""
+    quick: bool = False
     devices: tuple[str, ...] = ("cpu", "cuda")
 
     @property

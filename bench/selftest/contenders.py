@@ -1,10 +1,12 @@
 """All contenders of the self-test, and the publicly known cheats that they try."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from lossbench import impls
+from lossbench.bench.run.records import Status
 from lossbench.bench.selftest.cheaters import CHEATED_LOSSES, CHEATS, detached, honest, moving
-from lossbench.bench.selftest.contender import Contender, around_reference
+from lossbench.bench.selftest.contender import Contender, Kind, around_reference
 from lossbench.bench.selftest.harmful import HARMS
 from lossbench.bench.selftest.honest import HONEST
 from lossbench.bench.selftest.judged_cheaters import JUDGED_CHEATS
@@ -57,9 +59,24 @@ PUBLIC_CHEATS: dict[str, tuple[str, ...]] = {
 """The publicly known cheats, with the names of the contenders that try each."""
 
 
+QUICK = frozenset(
+    {
+        "none, an honest copy",
+        "zeros",
+        "anomaly mode",
+        "time.perf_counter",
+        "exit code 0",
+        "error that cannot be encoded",
+        "honest for 40 calls",
+        "honest, keeps a workspace",
+    }
+)
+"""The contenders of a quick self-test: at least one of each kind, and no slow one."""
+
+
 def contenders(device: str) -> tuple[Contender, ...]:
     """Return the contenders that can be tried on a device, those of one loss together."""
-    found = [each for each in _all() if device in each.devices]
+    found = [replace(each, quick=each.name in QUICK) for each in _all() if device in each.devices]
     losses = dict.fromkeys(each.loss for each in found)
     return tuple(each for loss in losses for each in found if each.loss == loss)
 
@@ -93,7 +110,7 @@ def _wrong() -> Iterator[Contender]:
             if cheat is honest:
                 yield Contender(name, "honest", loss, cheat, "passed")
             elif not (cheat is moving and loss in NO_STATE):
-                status = "failed" if cheat is detached else "refused"
+                status: Status = "failed" if cheat is detached else "refused"
                 yield Contender(name, "wrong results", loss, cheat, status, reason)
     gradient = r"grad\.embeddings is off"
     yield Contender("gradients left out", "wrong results", MAIN_LOSS, forward_only, reason=gradient)
@@ -132,10 +149,10 @@ def _irregular() -> Iterator[Contender]:
 
 
 def _timed() -> Iterator[Contender]:
-    kind = "cheats when timed"
+    kind: Kind = "cheats when timed"
     for name, (cheat, reason) in TIMED_CHEATS.items():
         loss = RAISING_LOSS if name in RAISING else TIMED_LOSS
-        status = "failed" if name in RAISING else "refused"
+        status: Status = "failed" if name in RAISING else "refused"
         yield Contender(name, kind, loss, cheat, status, reason)
     yield Contender(
         "uninitialized output",

@@ -26,7 +26,7 @@ from lossbench.bench.selftest.contender import Cheat, Forward
 _LEFT = list[object]()
 
 
-class _Passing(TorchDispatchMode):
+class _Passing(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A mode that sees every operator, and changes none."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
