@@ -12,12 +12,7 @@ import torch
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
-from lossbench.bench.measure.compilation import (
-    Compilation,
-    WarmCompilation,
-    measure_compilation,
-    measure_warm_compilation,
-)
+from lossbench.bench.measure.compilation import start_compiler
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
@@ -39,7 +34,6 @@ class Judgement:
         agreement: errors against the float64 reference, one entry per quantity.
         memory: bytes of a step; ``None`` if it was refused or cannot run.
         counters: counts of the operators of a step; ``None`` if ``memory`` is ``None``.
-        compilation: cost of compiling, if it is compiled and this was asked for.
         conformance: behaviour with degenerate inputs, if this was asked for; empty if it is
             compiled, since each of their shapes would be compiled again.
     """
@@ -49,7 +43,6 @@ class Judgement:
     agreement: tuple[Agreement, ...] = ()
     memory: Memory | None = None
     counters: Counters | None = None
-    compilation: Compilation | None = None
     conformance: tuple[Conformance, ...] = ()
 
 
@@ -60,20 +53,17 @@ class Times:
     Attributes:
         forward: times of a forward that keeps its graph.
         step: times of forward and backward, to every input and parameter.
-        warm_compilation: cost of compiling in this process; ``None`` if it is not compiled.
     """
 
     forward: Timing
     step: Timing
-    warm_compilation: WarmCompilation | None = None
 
     @classmethod
     def joined(cls, processes: Sequence["Times"]) -> Self:
-        """Return the times of several processes together, with the compilation of the last one."""
+        """Return the times of several processes together."""
         return cls(
             Timing.joined(times.forward for times in processes),
             Timing.joined(times.step for times in processes),
-            processes[-1].warm_compilation,
         )
 
 
@@ -130,14 +120,15 @@ def judge(
 
 
 def judge_variant(case: Case, variant: str) -> Judgement:
-    """Check a registered variant, with its cost of compiling or its conformance."""
+    """Check a registered variant, with its conformance unless it is compiled."""
     implementation = impls.implementation(case.loss, variant)
     if implementation.unsupported(case.device, case.held_dtype):
         return judge(case, implementation)
     if implementation.compiled:
-        # Any step would compile the module, so the cost of compiling is measured first.
-        compilation = measure_compilation(case, implementation)
-        return replace(judge(case, implementation), compilation=compilation)
+        start_compiler()
+        # torch limits recompilations, and code that was compiled for other cases would count.
+        torch.compiler.reset()
+        return judge(case, implementation)
     judgement = judge(case, implementation)
     return replace(judgement, conformance=measure_conformance(case.loss, variant, case.device))
 
@@ -159,16 +150,13 @@ def measure_times(
     torch.compiler.reset()
     workload = workload_of(case)
     entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
+    if any(entry.compiled for entry in entries.values()):
+        start_compiler()
     modules = {name: workload.module(entry, validate=validate) for name, entry in entries.items()}
-    compilations = {
-        variant: measure_warm_compilation(workload, module)
-        for variant, module in modules.items()
-        if entries[variant].compiled
-    }
     sampled = sample_modules(workload, modules, sampling)
     return {
         name: RefusedTimes(reason)
         if (reason := sampled.refusals.get(name))
-        else Times(forward, sampled.timings["step"][name], compilations.get(name))
+        else Times(forward, sampled.timings["step"][name])
         for name, forward in sampled.timings["forward"].items()
     }

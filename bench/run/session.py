@@ -23,9 +23,11 @@ from lossbench.bench.measure.judge import (
     judge_variant,
     measure_times,
 )
+from lossbench.bench.run.compiling import measure_compile_costs
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
 from lossbench.bench.timing.sampling import Sampling
+from lossbench.impls.compiled import is_compiled
 from lossbench.impls.outside import origin_of
 from lossbench.impls.registry import REFERENCE
 
@@ -66,9 +68,13 @@ class Session:
         self.plan = plan
         self.watcher = watcher
         self.environment = current_environment(plan.machine, plan.threads, plan.affinity)
-        # The judge compiles the code; workers that share its folder time it without compiling.
+        # The judge compiles the code; workers that share its folder need not compile it again.
         self._compiled = ScratchFolder()
         self.judge = self._worker()
+        # They live as long as the run: to start three for each case would take most of its time.
+        self._samplers = [self.judge]
+        if plan.processes > 1:
+            self._samplers = [self._worker() for _ in range(plan.processes)]
         self._ceilings: dict[tuple[str, str], Ceilings] = {}
 
     def __enter__(self) -> Self:
@@ -88,16 +94,17 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the worker, and remove the folder of compiled code."""
-        self.judge.close()
+        """End the workers, and remove the folder of compiled code."""
+        for worker in {self.judge, *self._samplers}:
+            worker.close()
         self._compiled.remove()
 
-    def _worker(self) -> Worker:
+    def _worker(self, compiled: Path | None = None) -> Worker:
         return Worker(
             self.plan.threads,
             affinity=self.plan.affinity,
             memory_bytes=self.plan.memory_bytes,
-            compiled=self._compiled.path,
+            compiled=compiled or self._compiled.path,
         )
 
     def measure(self, case: Case, variants: list[str], *, baseline: bool) -> Iterator[Record]:
@@ -108,7 +115,7 @@ class Session:
             variants: the names of the variants to measure.
             baseline: whether the reference can be timed, although it is not among the variants.
         """
-        judged: dict[str, Judgement] = {}
+        judged: dict[str, dict[str, Any]] = {}
         for variant in variants:
             self.watcher.working(case, f"checking {variant}")
             found = self._judge(case, variant)
@@ -123,29 +130,34 @@ class Session:
         for variant, times in self._time(case, list(judged), baseline=baseline).items():
             yield self._timed(case, variant, judged[variant], times)
 
-    def _judge(self, case: Case, variant: str) -> Judgement | Record:
-        """Return the judgement of a variant if it can be timed, or else its final Record."""
+    def _judge(self, case: Case, variant: str) -> dict[str, Any] | Record:
+        """Return the judgement of a variant if it can be timed, or else its final Record.
+
+        The judgement has the names of the Record's fields, with the cost of compiling.
+        """
+        seen: dict[str, Any] = {}
+        timeout = self.plan.timeout_seconds
         try:
-            judgement = self.judge.ask(self.plan.timeout_seconds, judge_variant, case, variant)
+            judgement = self.judge.ask(timeout, judge_variant, case, variant)
+            seen = _seen(judgement)
+            if judgement.status != "passed":
+                return self._record(case, variant, judgement.status, judgement.reason, **seen)
+            if is_compiled(variant):
+                self.watcher.working(case, f"compiling {variant}")
+                seen |= measure_compile_costs(self._worker, timeout, case, variant)
         except Lost as lost:
-            return self._record(case, variant, lost.status, str(lost))
-        if judgement.status != "passed":
-            return self._record(
-                case, variant, judgement.status, judgement.reason, **_seen(judgement)
-            )
-        return judgement
+            return self._record(case, variant, lost.status, str(lost), **seen)
+        return seen
 
     def _timed(
-        self, case: Case, variant: str, judgement: Judgement, times: Times | RefusedTimes | Lost
+        self, case: Case, variant: str, judged: dict[str, Any], times: Times | RefusedTimes | Lost
     ) -> Record:
         if isinstance(times, Lost):
-            return self._record(case, variant, times.status, str(times), **_seen(judgement))
+            return self._record(case, variant, times.status, str(times), **judged)
         if isinstance(times, RefusedTimes):
-            return self._record(case, variant, "refused", times.reason, **_seen(judgement))
+            return self._record(case, variant, "refused", times.reason, **judged)
         ceilings = self._ceilings_of(case)
-        return self._record(
-            case, variant, "passed", **_seen(judgement), **_seen(times), ceilings=ceilings
-        )
+        return self._record(case, variant, "passed", **judged, **_seen(times), ceilings=ceilings)
 
     def _time(
         self, case: Case, variants: list[str], *, baseline: bool
@@ -179,23 +191,18 @@ class Session:
         budget = self.plan.budget_seconds / self.plan.processes
         timeout = sampling_seconds(self.plan.timeout_seconds, budget)
         found = []
-        for process in range(self.plan.processes):
+        for process, worker in enumerate(self._samplers):
             sampling = Sampling(budget, self.plan.half_width, 1000 * case.seed + process)
-            worker = self.judge if self.plan.processes == 1 else self._worker()
-            try:
-                found.append(
-                    worker.ask(
-                        timeout,
-                        measure_times,
-                        case,
-                        variants,
-                        sampling,
-                        validate=self.plan.validate,
-                    )
+            found.append(
+                worker.ask(
+                    timeout,
+                    measure_times,
+                    case,
+                    variants,
+                    sampling,
+                    validate=self.plan.validate,
                 )
-            finally:
-                if worker is not self.judge:
-                    worker.close()
+            )
         return {name: joined([times[name] for times in found]) for name in variants}
 
     def _ceilings_of(self, case: Case) -> Ceilings | None:

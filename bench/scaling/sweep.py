@@ -1,7 +1,7 @@
 """Measure variants along one axis of the sizes: agreement, bytes and times, in a worker."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lossbench import impls
 from lossbench.bench.case.calls import Calls, prepare_calls
@@ -51,8 +51,7 @@ def median_step_seconds(
 
 def one_draw(case: Case) -> Workload:
     """Return the workload of a Case with only its first batch."""
-    workload = Workload.of(case)
-    return replace(workload, inputs=workload.inputs[:1], cotangents=workload.cotangents[:1])
+    return Workload.of(case, draws=1)
 
 
 def _calls(workload: Workload, variant: str) -> Calls:

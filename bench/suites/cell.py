@@ -160,7 +160,7 @@ def _measure(cell: AsvCell, implementation: "impls.Implementation") -> Findings:
     workload = workload_of(case)
     runs = implementation.unsupported(case.device, case.held_dtype) is None
     # Measured first, because any earlier step would compile the variant and fill the cache.
-    compilation = _compile(workload, implementation) if runs and cell.compiled else None
+    compilation = _compile(case, cell.variant) if runs and cell.compiled else None
     found = judge(case, implementation)
     if found.status in ("unsupported", "departs"):
         return Findings(reason=found.reason)
@@ -182,13 +182,13 @@ def tracked_figures(measured: "Measured") -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _compile(workload: "Workload", implementation: "impls.Implementation") -> "WarmCompilation":
-    """Return the cost of compiling with an empty cache."""
+def _compile(case: "Case", variant: str) -> "WarmCompilation":
+    """Return the cost of compiling with an empty cache; asv has imported the compiler before."""
     # The compiler reads this at each use. asv removes the working directory at the end.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=Path.cwd())
     from lossbench.bench.measure.compilation import measure_warm_compilation
 
-    return measure_warm_compilation(workload, workload.module(implementation))
+    return measure_warm_compilation(case, variant)
 
 
 def _sample(
