@@ -16,10 +16,9 @@ from lossbench.impls.loss import Loss
 from lossbench.impls.options import check_options, split_options
 from lossbench.impls.precision import attach_fit
 from lossbench.impls.recomputation import MovedState
+from lossbench.impls.torch_release import OLDEST_TORCH, release_text, running_release
 
 REFERENCE = "reference"
-# The oldest torch release that the distribution's metadata permits.
-OLDEST_TORCH = (2, 11)
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,8 @@ class Implementation:
         for package in self.requires:
             if not _is_installed(package):
                 return f"needs the package {package}, which is not installed"
-        major, minor = torch.__version__.split(".")[:2]
-        if (int(major), int(minor)) < self.since:
-            needed = ".".join(map(str, self.since))
+        if running_release() < self.since:
+            needed = release_text(self.since)
             return f"needs torch {needed} or later, this is {torch.__version__}"
         if device not in self.devices:
             return f"runs on {', '.join(self.devices)}, not on {device}"
