@@ -71,9 +71,9 @@ class Implementation:
         for package in self.requires:
             if not _is_installed(package):
                 return f"needs the package {package}, which is not installed"
-        if running_release() < self.since:
-            needed = release_text(self.since)
-            return f"needs torch {needed} or later, this is {torch.__version__}"
+        outdated = self.outdated()
+        if outdated:
+            return outdated
         if device not in self.devices:
             return f"runs on {', '.join(self.devices)}, not on {device}"
         if dtype not in self.dtypes:
@@ -81,6 +81,12 @@ class Implementation:
         if device == "cuda" and not torch.cuda.is_available():
             return f"torch {torch.__version__} finds no CUDA device here"
         return cannot_compile(device) if self.compiled else None
+
+    def outdated(self) -> str | None:
+        """Return why the torch that runs is too old for it, or ``None`` if it is not."""
+        if running_release() >= self.since:
+            return None
+        return f"needs torch {release_text(self.since)} or later, this is {torch.__version__}"
 
     def build(self, *, validate: bool = True, **arguments: Any) -> nn.Module:
         """Return the module, in the initial state that the reference has under the same seed.

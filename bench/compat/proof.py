@@ -16,13 +16,17 @@ from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DTYPES, Case
 from lossbench.bench.compat.golden import GoldenVector, golden_of
 from lossbench.bench.measure.agreement import measure_agreement, workload_of
+from lossbench.impls.compiled import DEFAULT_MODE
 
 Standing = Literal["right", "wrong", "unsupported", "departs"]
 
-# Samples, features and classes. A compiled variant takes minutes, so it is tried on fewer inputs.
-EAGER_SIZES = ((4, 3, 2), (12, 8, 5), (17, 16, 40), (70, 33, 7))
-COMPILED_SIZES = ((12, 8, 5), (17, 16, 40))
-DTYPE_SIZE = (12, 8, 5)
+# Samples, features and classes.
+SIZES = ((4, 3, 2), (12, 8, 5), (17, 16, 40), (70, 33, 7))
+# Compiling takes minutes: a compiled variant is tried on fewer inputs, and on still fewer in a mode
+# other than the default, which differs from it in the matrix products.
+COMPILED_SIZES = SIZES[1:3]
+TUNED_SIZES = SIZES[2:3]
+DTYPE_SIZE = SIZES[1]
 
 
 @dataclass(frozen=True)
@@ -69,24 +73,37 @@ def prove(loss: str, variant: str, device: str) -> Proof:
     return Proof("right", trials=passed)
 
 
-def trials_of(
-    implementation: impls.Implementation, device: str
-) -> Iterator[Case | GoldenVector]:
+def trials_of(implementation: impls.Implementation, device: str) -> Iterator[Case | GoldenVector]:
     """Yield the inputs to try an implementation on, the smallest first."""
-    loss = implementation.loss.name
-    sizes = COMPILED_SIZES if implementation.compiled else EAGER_SIZES
-    for batch, dim, classes in sizes:
-        yield Case(loss, batch, dim, classes, device=device)
-    case = Case(loss, *DTYPE_SIZE, device=device)
-    if implementation.compiled:
-        yield replace(case, dtype="bfloat16")
-    else:
-        yield replace(case, data="clustered")
-        others = (replace(case, dtype=name) for name in DTYPES if name != case.dtype)
-        yield from (c for c in others if not implementation.unsupported(device, c.torch_dtype))
-        yield from (replace(case, dtype=name, autocast=True) for name in AUTOCAST_DTYPES)
+    cases = _compiled_cases if implementation.compiled else _eager_cases
+    yield from cases(implementation, device)
     if device == "cpu" and not implementation.unsupported(device, torch.float64):
-        yield from golden_of(loss)
+        vectors = golden_of(implementation.loss.name)
+        yield from vectors if _is_plain(implementation) else vectors[:1]
+
+
+def _is_plain(implementation: impls.Implementation) -> bool:
+    """Return whether it is eager, or compiled in the default mode."""
+    return implementation.mode in ("", DEFAULT_MODE)
+
+
+def _eager_cases(implementation: impls.Implementation, device: str) -> Iterator[Case]:
+    loss = implementation.loss.name
+    yield from (Case(loss, *size, device=device) for size in SIZES)
+    case = Case(loss, *DTYPE_SIZE, device=device)
+    yield replace(case, data="clustered")
+    others = (replace(case, dtype=name) for name in DTYPES if name != case.dtype)
+    yield from (c for c in others if not implementation.unsupported(device, c.torch_dtype))
+    yield from (replace(case, dtype=name, autocast=True) for name in AUTOCAST_DTYPES)
+
+
+def _compiled_cases(implementation: impls.Implementation, device: str) -> Iterator[Case]:
+    loss, plain = implementation.loss.name, _is_plain(implementation)
+    sizes = COMPILED_SIZES if plain else TUNED_SIZES
+    yield from (Case(loss, *size, device=device) for size in sizes)
+    lowered = Case(loss, *DTYPE_SIZE, dtype="bfloat16", device=device)
+    if plain and not implementation.unsupported(device, lowered.torch_dtype):
+        yield lowered
 
 
 def _failure(trial: Case | GoldenVector, implementation: impls.Implementation) -> str:
@@ -110,7 +127,8 @@ def contract_failure(case: Case, implementation: impls.Implementation) -> str:
     out = workload.outputs(workload.module(implementation, validate=True), workload.leaves())
     if type(out) is not implementation.loss.output:
         return f"returns {type(out).__name__}, not {implementation.loss.output.__name__}"
-    computed = tuple(name for name, value in out._asdict().items() if value is not None)
+    names = zip(implementation.loss.outputs, out, strict=True)
+    computed = tuple(name for name, value in names if value is not None)
     if computed != implementation.outputs:
         return f"computes {', '.join(computed)}, not {', '.join(implementation.outputs)}"
     expected = torch.float32 if case.autocast else case.torch_dtype
