@@ -18,6 +18,7 @@ from lossbench.bench.choose.ratios import (
 )
 from lossbench.bench.choose.sizes import at_size, mixed, weights_between
 from lossbench.bench.choose.sources import Pool
+from lossbench.bench.compat.standing import doubt_of
 from lossbench.bench.run.order import UNREGISTERED
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
@@ -104,13 +105,14 @@ class Excluded:
     Attributes:
         variant: name of the variant.
         kind: kind of reason: ``departs`` (declared not equal to the loss), ``unmeasured`` at this
-            size, ``no times`` in its records, a ``constraint`` that it does not meet, or
-            ``unregistered`` (no longer an implementation).
+            size, ``no times`` in its records, a ``constraint`` that it does not meet,
+            ``unregistered`` (no longer an implementation), or ``unproven`` (wrong on the torch that
+            runs, or not tried on it).
         reason: reason in one line.
     """
 
     variant: str
-    kind: Literal["departs", "unmeasured", "no times", "constraint", "unregistered"]
+    kind: Literal["departs", "unmeasured", "no times", "constraint", "unregistered", "unproven"]
     reason: str
 
 
@@ -133,6 +135,9 @@ def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candi
     if implementation.departs:
         return Excluded(variant, "departs", f"departs: {implementation.departs}")
     records = pool.of(variant)
+    doubt = doubt_of(implementation, case.device, pool.host.torch) if records else ""
+    if doubt:
+        return Excluded(variant, "unproven", doubt)
     weights = weights_between(case, sorted(records, key=_sizes))
     if weights is None:
         return Excluded(variant, "unmeasured", "not measured at this size")
