@@ -76,6 +76,7 @@ def _step_ratios(found: Any) -> dict[str, Any] | None:
 
 def _speedup_text(row: Row) -> str:
     from lossbench.bench.format import spread
+    from lossbench.bench.marks import FEW_PROCESSES, signs
     from lossbench.bench.timing.intervals import Interval
     from lossbench.impls.registry import REFERENCE
 
@@ -83,7 +84,9 @@ def _speedup_text(row: Row) -> str:
     if row["variant"] == REFERENCE or median is None:
         return ""
     # asv stores no 95% interval.
-    return f"{median:.3g}x" if low is None or high is None else spread(Interval(median, low, high))
+    if low is None or high is None:
+        return f"{median:.3g}x"
+    return spread(Interval(median, low, high)) + signs(row, [FEW_PROCESSES])
 
 
 def _limit_text(row: Row) -> str:
@@ -116,7 +119,8 @@ METRICS: tuple[Metric, ...] = (
         "step_speedup",
         "ratio",
         "the reference's step over the variant's, median of pairs from the same round, with its "
-        "95% interval; asv stores the inverse, `step_ratio`",
+        "95% interval; † if fewer than three processes sampled it, since the interval then leaves "
+        "out how processes differ; asv stores the inverse, `step_ratio`",
         at("step.speedup.median"),
         heading="speed-up [95%]",
         text=_speedup_text,

@@ -12,7 +12,7 @@ from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.changes import paid_after
 from lossbench.bench.format import binary, si, spread
-from lossbench.bench.marks import DIRTY, SHARED_COMPILE, marks_of, signs
+from lossbench.bench.marks import DIRTY, FEW_PROCESSES, SHARED_COMPILE, marks_of, signs
 from lossbench.impls.registry import REFERENCE
 
 INDENT = 2
@@ -57,7 +57,8 @@ def _facts(rows: Iterator[tuple[str, str]]) -> Table:
 def _why(answer: Answer) -> Iterator[tuple[str, str]]:
     best, steps = answer.best, answer.request.steps
     about = "about " if best.interpolated else ""
-    faster = f", {spread(best.speedup)} the reference's speed" if best.speedup else ""
+    mark = signs(vars(best), [FEW_PROCESSES])
+    faster = f", {spread(best.speedup)}{mark} the reference's speed" if best.speedup else ""
     yield "time", f"{about}{si(best.step_seconds, 's')} per step{faster}"
     if steps is not None:
         yield "total time", f"{about}{si(best.total_seconds(steps), 's')} for {steps:,} steps"
@@ -104,8 +105,9 @@ def _sureness(answer: Answer) -> Iterator[str]:
     if not answer.rival:
         yield "it is the only eligible variant"
         return
-    ratio = next(r.ratio for r in answer.runners_up if r.candidate.variant == answer.rival)
-    figures = f"`{answer.rival}` takes {spread(ratio)} its time"
+    rival = next(r for r in answer.runners_up if r.candidate.variant == answer.rival)
+    mark = _mark(answer, rival.candidate)
+    figures = f"`{answer.rival}` takes {spread(rival.ratio)}{mark} its time"
     if answer.verdict == "clear":
         yield f"clear: {figures}"
     elif answer.verdict == "same":
@@ -113,6 +115,12 @@ def _sureness(answer: Answer) -> Iterator[str]:
     else:
         yield f"unclear: {figures}; the records cannot tell which is faster. To find out:"
         yield answer.measurement
+
+
+def _mark(answer: Answer, other: Candidate) -> str:
+    """Return the mark of a ratio to the best variant, if either rests on too few processes."""
+    few = any(FEW_PROCESSES.applies(vars(each)) for each in (answer.best, other))
+    return FEW_PROCESSES.sign * few
 
 
 def _runners_up(answer: Answer) -> Table:
@@ -127,7 +135,7 @@ def _runners_up(answer: Answer) -> Table:
         table.add_row(
             Text(other.variant + _dirty(other)),
             si(other.step_seconds, "s"),
-            Text(spread(runner.ratio)),
+            Text(spread(runner.ratio) + _mark(answer, other)),
             binary(other.step_peak_bytes),
             f"{other.error:.0e}",
             compiling,

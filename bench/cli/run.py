@@ -37,6 +37,7 @@ from lossbench.bench.run.plan import (
 from lossbench.bench.run.records import read_records
 from lossbench.bench.run.session import run
 from lossbench.bench.show.progress import watching
+from lossbench.bench.timing.samples import FEWEST_PROCESSES
 from lossbench.bench.timing.sampling import HALF_WIDTH
 
 
@@ -94,13 +95,18 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 )  # fmt: skip
 @click.option(
     "--processes", type=click.IntRange(1),
-    help="Number of processes that sample each case; they share the budget. By default the "
-    "preset's, or 1 without a preset.",
+    help="Number of processes that sample each case; they share the budget. By default "
+    f"{FEWEST_PROCESSES}. The interval of fewer leaves out how processes differ, and is marked †.",
 )  # fmt: skip
 @click.option(
     "--memory", type=Bytes(),
     help="Memory that a worker process may allocate, for example 4GiB; by default most of the free "
     "memory.",
+)  # fmt: skip
+@click.option(
+    "--validate/--no-validate", default=True, show_default=True,
+    help="Time the modules as they are built by default, with the checks of their inputs, or "
+    "without the checks.",
 )  # fmt: skip
 @click.option(
     "--machine", type=Name(), default="",
@@ -132,6 +138,7 @@ def run_cases(
     affinity: tuple[int, ...],
     processes: int | None,
     memory: int | None,
+    validate: bool,
     machine: str,
     out: Path | None,
     resume: Path | None,
@@ -168,7 +175,8 @@ def run_cases(
             machine=machine,
             affinity=affinity,
             memory_bytes=memory,
-            processes=processes or (PRESETS[chosen].processes if chosen else 1),
+            validate=validate,
+            processes=processes or (PRESETS[chosen].processes if chosen else FEWEST_PROCESSES),
         )
         folder = out or new_folder(RUNS)
         start_run(folder, plan)

@@ -13,7 +13,7 @@ from lossbench.bench.compare.doubts import SIDES
 from lossbench.bench.format import si, spread
 from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.frame.plain import plain
-from lossbench.bench.marks import DIRTY, marks_of, signs
+from lossbench.bench.marks import DIRTY, FEW_PROCESSES, marks_of, signs
 from lossbench.bench.metric import Metric
 from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.intervals import Interval
@@ -135,7 +135,8 @@ def _interval(row: dict[str, Any], name: str, side: str) -> Interval:
 
 
 def _speedup(row: dict[str, Any], side: str) -> str:
-    return spread(_interval(row, SPEEDUP, f"_{side}")) + _sign(row, side)
+    marks = signs(_of_side(row, side))
+    return spread(_interval(row, SPEEDUP, f"_{side}")) + marks
 
 
 def _bytes(row: dict[str, Any], side: str) -> str:
@@ -166,7 +167,7 @@ def _sign(row: dict[str, Any], side: str) -> str:
 
 
 def _of_side(row: Mapping[Any, Any], side: str) -> dict[str, Any]:
-    return {DIRTY.column: row[f"{DIRTY.column}_{side}"]}
+    return {column: row[f"{column}_{side}"] for column in (DIRTY.column, FEW_PROCESSES.column)}
 
 
 def as_plain(found: Comparison) -> dict[str, Any]:

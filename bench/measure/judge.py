@@ -3,26 +3,22 @@
 The run, the gate, asv and ``count`` all call ``judge``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
-from torch import nn
 
 from lossbench import impls
-from lossbench.bench.case.calls import prepare_calls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.case.workload import Workload
-from lossbench.bench.machine.guards import generators_untouched
 from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
 from lossbench.bench.measure.compilation import start_compiler
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
+from lossbench.bench.measure.trial import sample_modules
 from lossbench.bench.timing.samples import Timing
-from lossbench.bench.timing.sampling import Sampling, interleave
-from lossbench.impls.registry import REFERENCE
+from lossbench.bench.timing.sampling import Sampling
 
 Standing = Literal["passed", "refused", "departs", "unsupported"]
 
@@ -69,6 +65,25 @@ class Times:
             Timing.joined(times.forward for times in processes),
             Timing.joined(times.step for times in processes),
         )
+
+
+@dataclass(frozen=True)
+class RefusedTimes:
+    """The refusal of a variant that gave wrong results when it was timed.
+
+    Attributes:
+        reason: what was wrong, in one line.
+    """
+
+    reason: str
+
+
+def joined(processes: Sequence[Times | RefusedTimes]) -> Times | RefusedTimes:
+    """Return the times of several processes together, or the first refusal."""
+    refusals = [times for times in processes if isinstance(times, RefusedTimes)]
+    if refusals:
+        return refusals[0]
+    return Times.joined([times for times in processes if isinstance(times, Times)])
 
 
 def judge(
@@ -118,29 +133,30 @@ def judge_variant(case: Case, variant: str) -> Judgement:
     return replace(judgement, conformance=measure_conformance(case.loss, variant, case.device))
 
 
-def measure_times(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dict[str, Times]:
-    """Return the times of variants of a Case, interleaved, of both forward and step."""
+def measure_times(
+    case: Case, variants: tuple[str, ...], sampling: Sampling, *, validate: bool = True
+) -> dict[str, Times | RefusedTimes]:
+    """Return the times of variants of a Case, interleaved, of both forward and step.
+
+    A variant whose results were wrong when it was timed is refused; the others keep their times.
+
+    Args:
+        case: case to time the variants in.
+        variants: names of the variants, the reference among them if the others are compared.
+        sampling: sampling of each phase.
+        validate: whether the modules check their inputs, as they do by default.
+    """
     # torch limits recompilations, and code that was compiled for other cases would count.
     torch.compiler.reset()
     workload = workload_of(case)
     entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
     if any(entry.compiled for entry in entries.values()):
         start_compiler()
-    modules = {variant: workload.module(entry) for variant, entry in entries.items()}
-    forward, step = sample_modules(workload, modules, sampling)
-    return {name: Times(forward[name], step[name]) for name in modules}
-
-
-def sample_modules(
-    workload: Workload, modules: Mapping[str, nn.Module], sampling: Sampling
-) -> tuple[dict[str, Timing], dict[str, Timing]]:
-    """Return the interleaved times of modules by name: first of the forward, then of the step."""
-    inputs, device = workload.leaves(), workload.case.device
-    calls = {name: prepare_calls(workload, module, inputs) for name, module in modules.items()}
-    resets = {name: call.reset for name, call in calls.items()}
-    forwards = {name: call.forward for name, call in calls.items()}
-    steps = {name: call.step for name, call in calls.items()}
-    with generators_untouched():
-        forward = interleave(forwards, REFERENCE, sampling, resets, device)
-        step = interleave(steps, REFERENCE, sampling, resets, device)
-    return forward, step
+    modules = {name: workload.module(entry, validate=validate) for name, entry in entries.items()}
+    sampled = sample_modules(workload, modules, sampling)
+    return {
+        name: RefusedTimes(reason)
+        if (reason := sampled.refusals.get(name))
+        else Times(forward, sampled.timings["step"][name])
+        for name, forward in sampled.timings["forward"].items()
+    }

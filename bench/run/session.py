@@ -15,7 +15,14 @@ from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.scratch import ScratchFolder, sweep_scratch_folders
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.ceilings import Ceilings, measure_ceilings
-from lossbench.bench.measure.judge import Judgement, Times, judge_variant, measure_times
+from lossbench.bench.measure.judge import (
+    Judgement,
+    RefusedTimes,
+    Times,
+    joined,
+    judge_variant,
+    measure_times,
+)
 from lossbench.bench.run.compiling import measure_compile_costs
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
@@ -64,6 +71,10 @@ class Session:
         # The judge compiles the code; workers that share its folder need not compile it again.
         self._compiled = ScratchFolder()
         self.judge = self._worker()
+        # They live as long as the run: to start three for each case would take most of its time.
+        self._samplers = [self.judge]
+        if plan.processes > 1:
+            self._samplers = [self._worker() for _ in range(plan.processes)]
         self._ceilings: dict[tuple[str, str], Ceilings] = {}
 
     def __enter__(self) -> Self:
@@ -83,8 +94,9 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the worker, and remove the folder of compiled code."""
-        self.judge.close()
+        """End the workers, and remove the folder of compiled code."""
+        for worker in {self.judge, *self._samplers}:
+            worker.close()
         self._compiled.remove()
 
     def _worker(self, compiled: Path | None = None) -> Worker:
@@ -138,14 +150,18 @@ class Session:
         return seen
 
     def _timed(
-        self, case: Case, variant: str, judged: dict[str, Any], times: Times | Lost
+        self, case: Case, variant: str, judged: dict[str, Any], times: Times | RefusedTimes | Lost
     ) -> Record:
         if isinstance(times, Lost):
             return self._record(case, variant, times.status, str(times), **judged)
+        if isinstance(times, RefusedTimes):
+            return self._record(case, variant, "refused", times.reason, **judged)
         ceilings = self._ceilings_of(case)
         return self._record(case, variant, "passed", **judged, **_seen(times), ceilings=ceilings)
 
-    def _time(self, case: Case, variants: list[str], *, baseline: bool) -> dict[str, Times | Lost]:
+    def _time(
+        self, case: Case, variants: list[str], *, baseline: bool
+    ) -> dict[str, Times | RefusedTimes | Lost]:
         """Return the times of variants, or the reason why there are none.
 
         A variant that crashes the worker loses the times of all others too. The variants are then
@@ -159,13 +175,15 @@ class Session:
                 return {variants[0]: lost}
         else:
             return {variant: times[variant] for variant in variants}
-        alone: dict[str, Times | Lost] = {}
+        alone: dict[str, Times | RefusedTimes | Lost] = {}
         for variant in variants:
             alone.update(self._time(case, [variant], baseline=baseline))
         return alone
 
-    def _sample(self, case: Case, variants: tuple[str, ...]) -> dict[str, Times]:
+    def _sample(self, case: Case, variants: tuple[str, ...]) -> dict[str, Times | RefusedTimes]:
         """Return the times of variants, sampled in the plan's number of processes.
+
+        A variant that one of the processes refuses has no times.
 
         Raises:
             Lost: if one of the processes fails.
@@ -173,15 +191,19 @@ class Session:
         budget = self.plan.budget_seconds / self.plan.processes
         timeout = sampling_seconds(self.plan.timeout_seconds, budget)
         found = []
-        for process in range(self.plan.processes):
+        for process, worker in enumerate(self._samplers):
             sampling = Sampling(budget, self.plan.half_width, 1000 * case.seed + process)
-            worker = self.judge if self.plan.processes == 1 else self._worker()
-            try:
-                found.append(worker.ask(timeout, measure_times, case, variants, sampling))
-            finally:
-                if worker is not self.judge:
-                    worker.close()
-        return {name: Times.joined([times[name] for times in found]) for name in variants}
+            found.append(
+                worker.ask(
+                    timeout,
+                    measure_times,
+                    case,
+                    variants,
+                    sampling,
+                    validate=self.plan.validate,
+                )
+            )
+        return {name: joined([times[name] for times in found]) for name in variants}
 
     def _ceilings_of(self, case: Case) -> Ceilings | None:
         """Return the machine's ceilings for a Case's device and dtype, measured only once."""

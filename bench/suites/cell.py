@@ -154,6 +154,7 @@ def _measure(cell: AsvCell, implementation: "impls.Implementation") -> Findings:
     from lossbench.bench.case.cases import Case
     from lossbench.bench.measure.agreement import workload_of
     from lossbench.bench.measure.judge import judge
+    from lossbench.bench.measure.trial import WrongWhenTimed
 
     case = Case(cell.loss, cell.batch, cell.dim, cell.classes, cell.dtype, cell.device)
     workload = workload_of(case)
@@ -166,7 +167,10 @@ def _measure(cell: AsvCell, implementation: "impls.Implementation") -> Findings:
     measured = Measured(case, cell.variant, found.agreement, found.memory, found.counters)
     if found.status == "refused":
         return Findings(tracked_figures(measured), found.reason)
-    forward, step = _sample(workload, implementation)
+    try:
+        forward, step = _sample(workload, implementation)
+    except WrongWhenTimed as wrong:
+        return Findings(tracked_figures(measured), str(wrong))
     return Findings(
         tracked_figures(replace(measured, forward=forward, step=step, compilation=compilation))
     )
@@ -190,16 +194,23 @@ def _compile(case: "Case", variant: str) -> "WarmCompilation":
 def _sample(
     workload: "Workload", implementation: "impls.Implementation"
 ) -> tuple["Timing", "Timing"]:
-    """Return the times of forward and step, sampled in the same rounds as the reference's."""
+    """Return the times of forward and step, sampled in the same rounds as the reference's.
+
+    Raises:
+        WrongWhenTimed: if the results were wrong when they were timed.
+    """
     from lossbench import impls
-    from lossbench.bench.measure.judge import sample_modules
+    from lossbench.bench.measure.trial import PHASES, WrongWhenTimed, sample_modules
     from lossbench.bench.timing.sampling import Sampling
     from lossbench.impls.registry import REFERENCE
 
     reference = impls.implementation(workload.case.loss, REFERENCE)
     modules = {entry.variant: workload.module(entry) for entry in (reference, implementation)}
-    forward, step = sample_modules(workload, modules, Sampling(BUDGET_SECONDS))
-    return forward[implementation.variant], step[implementation.variant]
+    sampled = sample_modules(workload, modules, Sampling(BUDGET_SECONDS))
+    if implementation.variant in sampled.refusals:
+        raise WrongWhenTimed(sampled.refusals[implementation.variant])
+    forward, step = (sampled.timings[phase][implementation.variant] for phase in PHASES)
+    return forward, step
 
 
 def skip(reason: str) -> NoReturn:

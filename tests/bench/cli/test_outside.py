@@ -58,6 +58,7 @@ def measured(tmp_path_factory):
     (code,) = re.findall(r"```python\n(import torch\n.*?)```", PAGE.read_text(), re.DOTALL)
     file, run = write_contender(folder, "my_losses.py", code), folder / "run"
     arguments = ("--loss", "arcface", "--variant", "mine", *SIZE, "--budget", "0.05")
+    arguments += ("--processes", "1")
     with registry_kept():
         assert main(["run", "--with", str(file), *arguments, "--out", str(run)]) == 0
     return file, run
