@@ -4,7 +4,7 @@ import functools
 import importlib.util
 import shutil
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import torch
@@ -62,8 +62,9 @@ def compiled(builder: Callable[..., nn.Module], mode: str) -> Callable[..., nn.M
 def _compiled_class(eager: type[nn.Module], mode: str) -> type[nn.Module]:
     """Return the subclass of an eager class that is compiled in a mode."""
     name = getattr(eager, "compiled_method", "forward")
+    function = _with_own_code(getattr(eager, name), f"{eager.__name__}_{name}")
     # fullgraph: a break in the graph raises, and does not fall back in silence.
-    method: Callable[..., Any] = torch.compile(getattr(eager, name), fullgraph=True, mode=mode)
+    method: Callable[..., Any] = torch.compile(function, fullgraph=True, mode=mode)
 
     def call(self: nn.Module, *inputs: Any, **named: Any) -> Any:
         return method(self, *inputs, **named)
@@ -73,6 +74,19 @@ def _compiled_class(eager: type[nn.Module], mode: str) -> type[nn.Module]:
 
     # Pickle finds a class by its module and name, and this class is in no module.
     return type(f"Compiled{eager.__name__}", (eager,), {name: call, "__reduce__": reduce})
+
+
+def _with_own_code(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return a copy of a function with a code object of its own.
+
+    torch.compile counts how often it compiles a code object, and refuses the ninth time. Losses
+    share methods, and the code that wraps them, so their counts would add up.
+    """
+    code = function.__code__.replace(co_name=name)
+    scope, closure = function.__globals__, function.__closure__
+    copy = FunctionType(code, scope, name, function.__defaults__, closure)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 def _new(eager: type[nn.Module], mode: str) -> nn.Module:
