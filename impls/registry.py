@@ -16,7 +16,7 @@ from lossbench.impls.admission import (
     check_loss,
 )
 from lossbench.impls.catalogue import CATALOGUE
-from lossbench.impls.compiled import COMPILE_MODES, COMPILED_LIMITS, compiled
+from lossbench.impls.compiled import COMPILE_MODES, compiled, compiled_limits
 from lossbench.impls.guarded import guard_forward
 from lossbench.impls.limits import check_limits
 from lossbench.impls.loss import Loss
@@ -151,7 +151,7 @@ def register(
                 builder=compiled(builder, mode),
                 devices=tuple(device for device in where if device in devices),
                 mode=mode,
-                limits={**entered.limits, **COMPILED_LIMITS},
+                limits={**entered.limits, **compiled_limits(builder)},
             )
         return builder
 
