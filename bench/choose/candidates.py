@@ -151,7 +151,11 @@ def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candi
         for near, weight in weights.items()
     )
     lost = _lost(neighbour.record for neighbour in neighbours)
-    return Excluded(variant, "no times", lost) if lost else _candidate(case, neighbours)
+    return (
+        Excluded(variant, "no times", lost)
+        if lost
+        else _candidate(case, implementation, neighbours)
+    )
 
 
 def _sizes(case: Case) -> tuple[int, ...]:
@@ -166,18 +170,20 @@ def _lost(records: Iterable[Record]) -> str:
     return ""
 
 
-def _candidate(case: Case, neighbours: tuple[Neighbour, ...]) -> Candidate:
+def _candidate(
+    case: Case, implementation: impls.Implementation, neighbours: tuple[Neighbour, ...]
+) -> Candidate:
     weights = [neighbour.weight for neighbour in neighbours]
     records = [neighbour.record for neighbour in neighbours]
     cases = [record.case for record in records]
     nearest = max(neighbours, key=lambda neighbour: neighbour.weight).record
     return Candidate(
-        variant=nearest.variant,
+        variant=implementation.variant,
         step_seconds=mixed(weights, (neighbour.seconds for neighbour in neighbours)),
         speedup=_speedup(weights, records),
         step_peak_bytes=round(mixed(weights, map(_step_peak_bytes, records))),
         error=max(part.error for record in records for part in record.agreement),
-        outputs=tuple(sorted(set.intersection(*map(_outputs, records)))),
+        outputs=implementation.outputs,
         compile_seconds=max(map(_compile_seconds, records)),
         worse=tuple(part.input for part in nearest.conformance if part.grade == "worse"),
         better=tuple(part.input for part in nearest.conformance if part.grade == "better"),
@@ -211,12 +217,6 @@ def _compile_seconds(record: Record) -> float:
 def _compile_process(records: Iterable[Record]) -> str:
     fresh = {record.compilation.fresh for record in records if record.compilation}
     return ("fresh" if fresh == {True} else "shared") if fresh else ""
-
-
-def _outputs(record: Record) -> set[str]:
-    """Return the outputs that were compared, which are those that the variant computes."""
-    names = (part.quantity.partition(".") for part in record.agreement)
-    return {name for kind, _, name in names if kind == "out"}
 
 
 def ratio_of(first: Candidate, second: Candidate) -> Interval:
