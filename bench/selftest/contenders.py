@@ -11,6 +11,7 @@ from lossbench.bench.selftest.harmful import HARMS
 from lossbench.bench.selftest.honest import HONEST
 from lossbench.bench.selftest.judged_cheaters import JUDGED_CHEATS
 from lossbench.bench.selftest.public_cheaters import (
+    burning,
     falling_back,
     forward_only,
     from_reference,
@@ -31,7 +32,7 @@ NO_STATE = ("triplet_batch_hard",)
 
 PUBLIC_CHEATS: dict[str, tuple[str, ...]] = {
     "work on another stream than the timed one": ("other stream",),
-    "background threads": ("unfinished output", "thread that works on"),
+    "background threads": ("unfinished output", "thread that works on", "thread that never ends"),
     "lazy tensor subclasses": ("lazy tensor",),
     "patched clocks": tuple(CLOCKS),
     "lower precision than asked": ("lower precision",),
@@ -161,6 +162,8 @@ def _timed() -> Iterator[Contender]:
         later(uninitialized),
         reason=r"out\.logits is off",
     )
+    late = "works on after its call returned"
+    yield Contender("thread that never ends", kind, TIMED_LOSS, later(burning), reason=late)
     yield Contender(
         "other stream", kind, TIMED_LOSS, later(other_stream), reason="off", devices=("cuda",)
     )
