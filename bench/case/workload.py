@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.data import DIFFERENTIABLE, DRAWS, make_inputs
+from lossbench.bench.machine.compiler import start_compiler
 from lossbench.impls.registry import REFERENCE
 
 # The axis of the embedding dimension, by the name of an input or a parameter.
@@ -93,6 +94,9 @@ class Workload:
 
     def module(self, implementation: impls.Implementation, *, validate: bool = False) -> nn.Module:
         """Return a module of an implementation, in the case's dtype and initial state."""
+        # asv and the gate also measure the first commits, which had no attribute ``compiled``.
+        if getattr(implementation, "compiled", False):
+            start_compiler()
         module = implementation.build(validate=validate, **self.case.arguments)
         module.to(device=self.case.device, dtype=self.case.held_dtype)
         self.reset(module)

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 
@@ -10,7 +9,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.errors import UsageError
-from lossbench.bench.machine.guards import GUARD
+from lossbench.bench.machine.compiler import start_compiler
 from lossbench.bench.measure.agreement import workload_of
 
 
@@ -74,16 +73,6 @@ def measure_compilation(case: Case, implementation: impls.Implementation) -> Com
         sweep=tuple(other.batch for other in sweep),
         recompiles=counters["stats"]["unique_graphs"] - graphs,
     )
-
-
-@cache
-def start_compiler() -> float:
-    """Compile a tiny function, and return the seconds: the compiler imports and probes first."""
-    with GUARD.own_changes():
-        start = time.perf_counter()
-        twice = torch.compile(lambda x: 2 * x)
-        twice(torch.ones(2))
-        return time.perf_counter() - start
 
 
 def measure_warm_compilation(workload: Workload, module: torch.nn.Module) -> WarmCompilation:
