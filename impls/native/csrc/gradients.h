@@ -1,0 +1,121 @@
+// The gradients of both factors, from the derivatives of a tile `[panel][class][PANEL]`.
+#pragma once
+
+#include "class_scores.h"
+
+namespace lossbench::LOSSBENCH_TARGET {
+
+// Derivatives that exist at once: 4 MiB in float32.
+constexpr int64_t DERIVATIVES = 1 << 20;
+// Replaces a length of 0 in a division, for the direction of a row.
+constexpr double LEAST_RADIUS = 1e-30;
+
+// The gradient of the scaled rows, `sums [B / PANEL][D][PANEL]`, and then of the embeddings.
+template <class T>
+struct RowGradient {
+  const CrossEntropy& job;
+  const ScaledRows<T>& rows;
+  int64_t size;
+  T *sums, *row;
+
+  RowGradient(const CrossEntropy& asked, const ScaledRows<T>& scaled, Arena& arena)
+      : job(asked), rows(scaled) {
+    const bool wanted = job.grad_x.data != nullptr;
+    size = wanted ? rows.dim * PANEL<T> : 0;
+    sums = arena.take<T>(rows.panels * size);
+    row = arena.take<T>(rows.dim);
+  }
+
+  void clear() {
+    for (int64_t i = 0; i < rows.panels * size; ++i) sums[i] = 0;
+  }
+
+  void add(int64_t p, const Tile<T>& tile, const T* derivatives) {
+    multiply<T>(rows.dim, rows.lanes(p), ByRows<T>{tile.weight.data, tile.weight.stride},
+                derivatives, tile.count, sums + p * size, Store::add);
+  }
+
+  // Turns the scaled rows' gradient into the embeddings'.
+  void write(int64_t p, const T* stretch) {
+    alignas(64) T along[PANEL<T>] = {};
+    T* sum = sums + p * size;
+    if (job.head.rows != Rows::given)
+      for (int64_t v = 0; v < PANEL<T>; v += WIDTH<T>) {
+        Vec<T> total = {};
+        for (int64_t i = v; i < size; i += PANEL<T>)
+          total += load<T>(sum + i) * load<T>(rows.panel(p) + i);
+        store<T>(along + v, total);
+      }
+    for (int64_t lane = 0; lane < rows.lanes(p); ++lane) write_lane(p, lane, along, stretch);
+  }
+
+ private:
+  void write_lane(int64_t p, int64_t lane, const T* along, const T* stretch) {
+    const int64_t b = p * PANEL<T> + lane;
+    const T* sum = sums + p * size + lane;
+    const T* scaled = rows.panel(p) + lane;
+    const T factor = rows.factors[b], bend = this->bend(b, along[lane], stretch[lane]);
+    for (int64_t d = 0; d < rows.dim; ++d)
+      row[d] = sum[d * PANEL<T>] * factor + scaled[d * PANEL<T>] * bend;
+    write_row<T>(job.grad_x, b, 0, rows.dim, row);
+  }
+
+  // What is added of the scaled row itself.
+  T bend(int64_t b, T along, T stretch) const {
+    if (job.head.rows == Rows::given) return 0;
+    const double length = rows.lengths[b], factor = rows.factors[b];
+    if (job.head.rows == Rows::scaled) {
+      const double scale = job.head.scale;
+      return static_cast<T>(length < LEAST_LENGTH || scale == 0
+                                ? 0
+                                : -along / (scale * scale) * factor);
+    }
+    // A row below LEAST_LENGTH is divided by that, so it grows with its length squared; along is
+    // the product with the scaled row, which is the given one times the factor.
+    double pull = stretch;
+    if (length < LEAST_LENGTH && factor != 0) pull += along / factor / LEAST_LENGTH;
+    return factor == 0 ? 0
+                       : static_cast<T>(pull / (length > LEAST_RADIUS ? length : LEAST_RADIUS) /
+                                        factor);
+  }
+};
+
+template <class T>
+inline int64_t column_scratch(int64_t batch, int64_t dim) {
+  return (batch + dim) * PANEL<T>;
+}
+
+// Writes the weight's gradient for the classes `from : from + PANEL` of a tile.
+template <class T>
+inline void write_columns(const CrossEntropy& job, const ScaledRows<T>& rows, const Tile<T>& tile,
+                          int64_t from, const T* derivatives, T* scratch) {
+  const int64_t lanes = smaller(PANEL<T>, tile.count - from);
+  T *turned = scratch, *sums = scratch + rows.batch * PANEL<T>;
+  for (int64_t b = 0; b < rows.batch; ++b) {
+    const T* source = derivatives + b / PANEL<T> * PANEL<T> * tile.count + from * PANEL<T> +
+                      b % PANEL<T>;
+    T* to = turned + b * PANEL<T>;
+    for (int64_t lane = 0; lane < lanes; ++lane) to[lane] = source[lane * PANEL<T>];
+    for (int64_t lane = lanes; lane < PANEL<T>; ++lane) to[lane] = 0;
+  }
+  multiply<T>(rows.dim, lanes, ByPanels<T>{rows.scaled, rows.dim * PANEL<T>}, turned, rows.batch,
+              sums);
+  if (tile.scales != nullptr) {
+    alignas(64) T along[PANEL<T>] = {};
+    for (int64_t d = 0; d < rows.dim; ++d)
+      for (int64_t lane = 0; lane < lanes; ++lane)
+        along[lane] += sums[d * PANEL<T> + lane] * tile.weight.data[d * tile.weight.stride + from + lane];
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      const T scale = tile.scales[from + lane];
+      along[lane] *= scale * scale * radial<T>(job.head.columns, scale);
+    }
+    for (int64_t d = 0; d < rows.dim; ++d)
+      for (int64_t lane = 0; lane < lanes; ++lane)
+        sums[d * PANEL<T> + lane] -=
+            along[lane] * tile.weight.data[d * tile.weight.stride + from + lane];
+  }
+  for (int64_t d = 0; d < rows.dim; ++d)
+    write_row<T>(job.grad_weight, d, tile.from + from, lanes, sums + d * PANEL<T>);
+}
+
+}  // namespace lossbench::LOSSBENCH_TARGET

@@ -1,0 +1,122 @@
+// The two factors of the logits, ready to be multiplied: scaled rows in panels, and class tiles.
+#pragma once
+
+#include "arena.h"
+#include "margins.h"
+#include "parallel.h"
+#include "products.h"
+
+namespace lossbench::LOSSBENCH_TARGET {
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// The embeddings times a factor, `panels [B / PANEL][D][PANEL]`: lanes are samples.
+template <class T>
+struct ScaledRows {
+  const Matrix& x;
+  const Head& head;
+  int64_t batch, dim, panels;
+  T* scaled;
+  double* lengths;  // [B padded]; without a scale, none.
+  T* factors;       // [B padded]
+
+  ScaledRows(const CrossEntropy& job, Arena& arena)
+      : x(job.x), head(job.head), batch(x.rows), dim(x.columns) {
+    panels = (batch + PANEL<T> - 1) / PANEL<T>;
+    scaled = arena.take<T>(panels * dim * PANEL<T>);
+    lengths = arena.take<double>(panels * PANEL<T>);
+    factors = arena.take<T>(panels * PANEL<T>);
+    buffer_ = arena.take<T>(dim);
+  }
+
+  const T* panel(int64_t p) const { return scaled + p * dim * PANEL<T>; }
+  int64_t lanes(int64_t p) const { return smaller(PANEL<T>, batch - p * PANEL<T>); }
+
+  void fill() {
+    for (int64_t p = 0; p < panels; ++p) {
+      T* to = scaled + p * dim * PANEL<T>;
+      for (int64_t lane = 0; lane < PANEL<T>; ++lane) {
+        const int64_t b = p * PANEL<T> + lane;
+        if (b < batch) {
+          fill_lane(b, to + lane);
+        } else {
+          lengths[b] = 1, factors[b] = 0;
+          for (int64_t d = 0; d < dim; ++d) to[d * PANEL<T> + lane] = 0;
+        }
+      }
+    }
+  }
+
+ private:
+  void fill_lane(int64_t b, T* to) {
+    const T* row = row_of<T>(x, b, buffer_);
+    T factor = 1;
+    if (head.rows != Rows::given) {
+      const double length = __builtin_sqrt(dot<T>(row, row, dim));
+      const double held = length > LEAST_LENGTH ? length : LEAST_LENGTH;
+      lengths[b] = length;
+      factor = static_cast<T>((head.rows == Rows::scaled ? head.scale : length) / held);
+    }
+    factors[b] = factor;
+    for (int64_t d = 0; d < dim; ++d) to[d * PANEL<T>] = row[d] * factor;
+  }
+
+  T* buffer_;
+};
+
+// A tile of the weight's columns as rows of T: in place, or copied to a buffer.
+template <class T>
+struct TileOfWeight {
+  const T* data;
+  int64_t stride;
+};
+
+template <class T>
+inline bool in_place(const Matrix& weight) {
+  return weight.dtype == DTYPE<T> && weight.column_stride == 1;
+}
+
+template <class T>
+inline TileOfWeight<T> tile_in_place(const Matrix& weight, int64_t from) {
+  return {static_cast<const T*>(weight.data) + from, weight.row_stride};
+}
+
+template <class T>
+inline TileOfWeight<T> tile_copied(const Matrix& weight, int64_t from, int64_t count, T* buffer) {
+  for (int64_t d = 0; d < weight.rows; ++d)
+    read_row<T>(weight, d, from, count, buffer + d * count);
+  return {buffer, count};
+}
+
+// The scale of each column of a tile, from its length.
+template <class T>
+inline void scale_columns(Columns columns, TileOfWeight<T> tile, int64_t dim, int64_t count,
+                          T* scales) {
+  double squares[TILE] = {};
+  for (int64_t d = 0; d < dim; ++d) {
+    const T* row = tile.data + d * tile.stride;
+    for (int64_t c = 0; c < count; ++c) {
+      const double value = row[c];
+      squares[c] += value * value;
+    }
+  }
+  for (int64_t c = 0; c < count; ++c) {
+    const double length = __builtin_sqrt(squares[c]);
+    if (columns == Columns::unit)
+      scales[c] = static_cast<T>(1 / (length > LEAST_LENGTH ? length : LEAST_LENGTH));
+    else
+      // renorm's max-norm: shorter columns are stretched, not normalised.
+      scales[c] = static_cast<T>(length <= 1e-5 ? 1e5 : 1 / (length + 1e-7));
+  }
+}
+
+// The factor of a column's gradient along itself: 1 / (scale · length), or 0 for a constant scale.
+template <class T>
+inline T radial(Columns columns, T scale) {
+  if (columns == Columns::unit) return scale < static_cast<T>(1 / LEAST_LENGTH) ? 1 : 0;
+  // 1 / (length + 1e-7) is the scale of a column that is longer than 1e-5.
+  const double length = 1 / static_cast<double>(scale) - 1e-7;
+  return scale >= static_cast<T>(9.95e4) ? 0 : static_cast<T>(1 / (scale * length));
+}
+
+}  // namespace lossbench::LOSSBENCH_TARGET

@@ -1,0 +1,26 @@
+// The operators, in torch's types.
+#pragma once
+
+#include "tensors.h"
+
+namespace lossbench {
+
+using OptionalTensor = std::optional<Tensor>;
+
+std::tuple<Tensor, Tensor> cross_entropy(Tensor x, Tensor weight, Tensor labels,
+                                         OptionalTensor class_weights, OptionalTensor iteration,
+                                         std::vector<double> head,
+                                         std::optional<int64_t> ignore_index, double smoothing,
+                                         int64_t reduction, int64_t kept_tiles);
+
+std::tuple<Tensor, Tensor> cross_entropy_backward(
+    Tensor upstream, Tensor x, Tensor weight, Tensor labels, OptionalTensor class_weights,
+    Tensor saved, std::vector<double> head, std::optional<int64_t> ignore_index, double smoothing,
+    int64_t reduction, int64_t kept_tiles, bool for_x, bool for_weight);
+
+std::tuple<Tensor, Tensor, Tensor> cross_entropy_with_gradients(
+    Tensor x, Tensor weight, Tensor labels, OptionalTensor class_weights, OptionalTensor iteration,
+    std::vector<double> head, std::optional<int64_t> ignore_index, double smoothing,
+    int64_t reduction, bool for_x, bool for_weight);
+
+}  // namespace lossbench
