@@ -8,11 +8,9 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.differentiable import differentiable_once
-from lossbench.impls.native.operators import BATCH_MULTIPLE, TILE
+from lossbench.impls.native.gradients import FEW_ELEMENTS, is_half, scaled
+from lossbench.impls.native.shapes import BATCH_MULTIPLE, TILE
 
-# Up to this number of logits and of weights the gradients are computed with the loss: a second
-# operator would cost more than they do.
-FEW_ELEMENTS = 2**16
 # The number of powers that are saved for the backward pass, 44 MiB in float32.
 KEPT_ELEMENTS = 11 * 2**20
 REDUCTIONS = {"mean": 0, "sum": 1, "none": 2}
@@ -81,9 +79,7 @@ def native_cross_entropy(
     )
     inputs = (embeddings, weight, labels, options.class_weights, iteration, head, given)
     few = max(batch, dim) * classes <= FEW_ELEMENTS and options.reduction != "none"
-    # A gradient in half precision would underflow before its upstream gradient, a large scale.
-    is_half = embeddings.element_size() < 4 or weight.element_size() < 4
-    function = _WithGradients if few and not is_half else _InTwoPasses
+    function = _WithGradients if few and not is_half(embeddings, weight) else _InTwoPasses
     loss: Tensor = function.apply(*inputs)  # type: ignore[no-untyped-call]
     return loss
 
@@ -117,18 +113,6 @@ class _WithGradients(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         _, _, grad_x, grad_weight = ctx.saved_tensors
         return (*scaled(upstream, grad_x, grad_weight), None, None, None, None, None)
-
-
-def scaled(upstream: Tensor, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Return gradients times an upstream gradient; themselves if it is 1 and they are used once."""
-    if not torch.compiler.is_compiling() and _used_once() and upstream.item() == 1:
-        return gradients
-    return tuple(None if each is None else (each * upstream).to(each.dtype) for each in gradients)
-
-
-def _used_once() -> bool:
-    """Return whether this backward pass frees what was saved for it."""
-    return not torch._C._autograd._get_current_graph_task_keep_graph()
 
 
 class _InTwoPasses(torch.autograd.Function):
