@@ -171,6 +171,18 @@ def _softmax_center_with_gradients(
     )
 
 
+def _all_pairs(
+    x: Tensor, centers: Tensor, _labels: Tensor, for_x: bool, for_centers: bool, dense: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    dtype = _wide(x, centers)
+    like = centers if dense else x
+    return (
+        x.new_empty((), dtype=dtype),
+        x.new_empty(x.shape if for_x else (0,), dtype=dtype),
+        like.new_empty(like.shape if for_centers else (0,), dtype=dtype),
+    )
+
+
 FAKES: dict[str, Callable[..., Any]] = {
     "cross_entropy": _cross_entropy,
     "cross_entropy_backward": _cross_entropy_backward,
@@ -178,6 +190,7 @@ FAKES: dict[str, Callable[..., Any]] = {
     "centers": _centers,
     "centers_backward": _centers_backward,
     "centers_with_gradients": _centers_with_gradients,
+    "all_pairs": _all_pairs,
     "softmax_center_with_gradients": _softmax_center_with_gradients,
 }
 """The functions that return tensors of each operator's shapes and dtypes, for tracing."""

@@ -1,6 +1,7 @@
 // The operators of the centre losses: tensors in, tensors out.
 #include "centers.h"
 
+#include "all_pairs.h"
 #include "operators.h"
 
 namespace lossbench {
@@ -96,6 +97,28 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> softmax_center_with_gradients(
   if (wide) *static_cast<double*>(sum.mutable_data_ptr()) = both;
   else *static_cast<float*>(sum.mutable_data_ptr()) = static_cast<float>(both);
   return {sum, grad_x, grad_weight, grad_centers};
+}
+
+std::tuple<Tensor, Tensor, Tensor> all_pairs(Tensor x, Tensor centers, Tensor labels, bool for_x,
+                                             bool for_centers, bool dense) {
+  STD_TORCH_CHECK(x.dim() == 2 && centers.dim() == 2 && x.size(1) == centers.size(1),
+                  "lossbench: expected embeddings [B, D] and centers [C, D]");
+  AllPairs job;
+  job.x = matrix_of(x), job.centers = matrix_of(centers), job.dense = dense;
+  job.labels = labels_of(labels, job.x.rows);
+  check_labels(job.labels, job.x.rows, job.centers.rows);
+  const bool wide = is_wide(x, centers);
+  const Dtype dtype = wide ? Dtype::float64 : Dtype::float32;
+  const int64_t rows = dense ? job.centers.rows : job.x.rows;
+  Tensor loss = empty({}, dtype);
+  Tensor grad_x = for_x ? empty({job.x.rows, job.x.columns}, dtype) : empty({0}, dtype);
+  Tensor grad_centers = for_centers ? empty({rows, job.x.columns}, dtype) : empty({0}, dtype);
+  const Tensor scratch = bytes(LOSSBENCH_CALL(all_pairs_scratch(job, wide)));
+  job.loss = loss.mutable_data_ptr(), job.scratch = scratch.mutable_data_ptr();
+  if (for_x) job.grad_x = grad_x.mutable_data_ptr();
+  if (for_centers) job.grad_centers = grad_centers.mutable_data_ptr();
+  LOSSBENCH_CALL(all_pairs(job, wide));
+  return {loss, grad_x, grad_centers};
 }
 
 }  // namespace lossbench

@@ -31,6 +31,9 @@ STABLE_TORCH_LIBRARY(lossbench_native, m) {
       "softmax_center_with_gradients(Tensor x, Tensor weight, Tensor centers, Tensor labels, "
       "int reduction, float factor, bool rooted, bool for_x, bool for_weight, bool for_centers) "
       "-> (Tensor loss, Tensor grad_x, Tensor grad_weight, Tensor grad_centers)");
+  m.def(
+      "all_pairs(Tensor x, Tensor centers, Tensor labels, bool for_x, bool for_centers, "
+      "bool dense) -> (Tensor loss, Tensor grad_x, Tensor grad_centers)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
@@ -41,4 +44,5 @@ STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
   m.impl("centers_backward", TORCH_BOX(&lossbench::centers_backward));
   m.impl("centers_with_gradients", TORCH_BOX(&lossbench::centers_with_gradients));
   m.impl("softmax_center_with_gradients", TORCH_BOX(&lossbench::softmax_center_with_gradients));
+  m.impl("all_pairs", TORCH_BOX(&lossbench::all_pairs));
 }

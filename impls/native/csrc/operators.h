@@ -40,4 +40,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> softmax_center_with_gradients(
     Tensor x, Tensor weight, Tensor centers, Tensor labels, int64_t reduction, double factor,
     bool rooted, bool for_x, bool for_weight, bool for_centers);
 
+std::tuple<Tensor, Tensor, Tensor> all_pairs(Tensor x, Tensor centers, Tensor labels, bool for_x,
+                                             bool for_centers, bool dense);
+
 }  // namespace lossbench

@@ -138,11 +138,12 @@ struct PanelFactors {
 
   PanelFactors(const CrossEntropy& job, const Shares& shares, const SampleTerms<T>& terms,
                int64_t p) {
+    const double per_norm = 1 / shares.norm;
     for (int64_t lane = 0; lane < PANEL<T>; ++lane) {
       const int64_t b = p * PANEL<T> + lane;
       power[lane] = spread[lane] = target[lane] = stretch[lane] = 0;
       if (b >= job.x.rows || !shares.kept(b)) continue;
-      const double share = shares.upstream(b) * terms.focus[b] / shares.norm;
+      const double share = shares.upstream(b) * terms.focus[b] * per_norm;
       const double weight = shares.class_weight(job.labels[b]);
       const double own = (1 - shares.smoothing) * weight, miss = terms.miss[b];
       const double spreads = shares.spread() * shares.all_weights;
