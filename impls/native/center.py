@@ -4,10 +4,9 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
-from lossbench.impls.native import build
-from lossbench.impls.native.centers import Terms, native_centers
+from lossbench.impls.native.build import problem
+from lossbench.impls.native.centers import CenterTerms, difference, native_centers
 from lossbench.impls.native.operators import Native
-from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
 from lossbench.impls.state import MOVES_EAGERLY, ClassCenters, IslandCenters, RatedCenters
 
@@ -17,14 +16,14 @@ from lossbench.impls.state import MOVES_EAGERLY, ClassCenters, IslandCenters, Ra
     "native",
     devices=("cpu",),
     limits=DIFFERENTIABLE_ONCE,
-    problem=build.problem,
+    problem=problem,
 )
 class CenterMse(Native, ClassCenters):
     """The mean of the squared differences."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""
-        terms = Terms(1 / embeddings.numel())
+        terms = CenterTerms(1 / embeddings.numel())
         return LossOnly(native_centers(embeddings, self.centers, labels, terms))
 
 
@@ -33,12 +32,12 @@ class CenterMse(Native, ClassCenters):
     "native",
     devices=("cpu",),
     limits={**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE},
-    problem=build.problem,
+    problem=problem,
 )
 class Center(Native, RatedCenters):
     """Half the sum of the squared differences; centres with a rate move by one scatter."""
 
-    terms = Terms(0.5)
+    terms = CenterTerms(0.5)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, and move the centres if they have a rate."""
@@ -49,24 +48,17 @@ class Center(Native, RatedCenters):
         return LossOnly(loss)
 
 
-def difference(embeddings: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
-    """Return the embeddings minus their classes' centres, ``[B, D]``, without a graph."""
-    chosen = centers.detach().index_select(0, labels)
-    wide = widened(embeddings.dtype)
-    return embeddings.detach().to(wide) - chosen.to(wide)
-
-
 @register(
     "island",
     "native",
     devices=("cpu",),
     limits=DIFFERENTIABLE_ONCE,
-    problem=build.problem,
+    problem=problem,
 )
 class Island(Native, IslandCenters):
     """One read of the centres in the forward pass; one read and one write for their gradient."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""
-        terms = Terms(0.5 / self.batch_size, pair_weight=float(self.island_weight))
+        terms = CenterTerms(0.5 / self.batch_size, pair_weight=float(self.island_weight))
         return LossOnly(native_centers(embeddings, self.centers, labels, terms))

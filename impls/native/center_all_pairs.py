@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
-from lossbench.impls.native import build
+from lossbench.impls.native.build import problem
 from lossbench.impls.native.gradients import FEW_ELEMENTS, is_half, scaled
 from lossbench.impls.native.operators import Native
 from lossbench.impls.registry import register
@@ -21,7 +21,7 @@ COMPILED = "refused: the centres move within the forward pass; 'vectorized' is n
     "native",
     devices=("cpu",),
     limits={"compile": COMPILED, "export": COMPILED, **DIFFERENTIABLE_ONCE},
-    problem=build.problem,
+    problem=problem,
 )
 class CenterAllPairs(Native, AveragingCenters):
     """One distance per sample and distinct label, from the difference, weighted by its count.
@@ -32,12 +32,12 @@ class CenterAllPairs(Native, AveragingCenters):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, and move the centres."""
         refuse_to_compile("the variant 'native' of center_all_pairs")
-        loss: Tensor = _AllPairs.apply(embeddings, self.centers, labels)  # type: ignore[no-untyped-call]
+        loss: Tensor = _AllPairsWithGradients.apply(embeddings, self.centers, labels)  # type: ignore[no-untyped-call]
         self._move_centers(embeddings, labels)
         return LossOnly(loss)
 
 
-class _AllPairs(torch.autograd.Function):
+class _AllPairsWithGradients(torch.autograd.Function):
     """Gradients with the loss; those of the centres as rows of samples if there are many."""
 
     @staticmethod

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.differentiable import differentiable_once
-from lossbench.impls.native.cross_entropy import REDUCTIONS, Head, native_cross_entropy
+from lossbench.impls.native.cross_entropy import REDUCTIONS, NativeHead, native_cross_entropy
 from lossbench.impls.native.gradients import FEW_ELEMENTS, is_half, scaled
+from lossbench.impls.precision import widened
 
 
-class Terms(NamedTuple):
+class CenterTerms(NamedTuple):
     """The factors of the terms of a centre loss.
 
     Attributes:
@@ -26,7 +27,7 @@ class Terms(NamedTuple):
 
 
 def native_centers(
-    embeddings: Tensor, centers: Tensor, labels: Tensor, terms: Terms, *, moves: bool = False
+    embeddings: Tensor, centers: Tensor, labels: Tensor, terms: CenterTerms, *, moves: bool = False
 ) -> Tensor:
     """Return a loss of ``embeddings [B, D]`` and ``centers [C, D]``, 0-d.
 
@@ -40,17 +41,19 @@ def native_centers(
     dim = embeddings.size(1)
     few = max(len(embeddings), len(centers)) * dim <= FEW_ELEMENTS
     function = (
-        _WithGradients if moves or (few and not is_half(embeddings, centers)) else _InTwoPasses
+        _CentersWithGradients
+        if moves or (few and not is_half(embeddings, centers))
+        else _CentersInTwoPasses
     )
     loss: Tensor = function.apply(embeddings, centers, labels, terms)  # type: ignore[no-untyped-call]
     return loss
 
 
-class _WithGradients(torch.autograd.Function):
+class _CentersWithGradients(torch.autograd.Function):
     """One operator for the loss and its gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, centers: Tensor, labels: Tensor, terms: Terms) -> Tensor:
+    def forward(ctx: Any, x: Tensor, centers: Tensor, labels: Tensor, terms: CenterTerms) -> Tensor:
         for_x, for_centers = ctx.needs_input_grad[:2]
         loss: Tensor
         loss, grad_x, grad_centers = torch.ops.lossbench_native.centers_with_gradients.default(
@@ -72,11 +75,11 @@ class _WithGradients(torch.autograd.Function):
         return (*scaled(upstream, grad_x, grad_centers), None, None)
 
 
-class _InTwoPasses(torch.autograd.Function):
+class _CentersInTwoPasses(torch.autograd.Function):
     """An operator for each pass: nothing of the size of a gradient is kept between them."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, centers: Tensor, labels: Tensor, terms: Terms) -> Tensor:
+    def forward(ctx: Any, x: Tensor, centers: Tensor, labels: Tensor, terms: CenterTerms) -> Tensor:
         loss: Tensor
         loss, saved = torch.ops.lossbench_native.centers.default(x, centers, labels, *terms)
         ctx.save_for_backward(x, centers, labels, saved)
@@ -99,7 +102,7 @@ def native_softmax_center(
     weight: Tensor,
     centers: Tensor,
     labels: Tensor,
-    terms: Terms,
+    terms: CenterTerms,
     options: EntropyOptions,
     *,
     moves: bool = False,
@@ -118,16 +121,16 @@ def native_softmax_center(
     few = max(embeddings.numel(), weight.numel(), len(embeddings) * len(centers)) <= FEW_ELEMENTS
     if few and not is_half(embeddings, weight, centers):
         inputs = (embeddings, weight, centers, labels, REDUCTIONS[options.reduction], terms)
-        loss: Tensor = _SoftmaxCenter.apply(*inputs)  # type: ignore[no-untyped-call]
+        loss: Tensor = _SoftmaxCenterWithGradients.apply(*inputs)  # type: ignore[no-untyped-call]
         return loss
     entropy = native_cross_entropy(embeddings, weight, labels, PLAIN_HEAD, options)
     return entropy + native_centers(embeddings, centers, labels, terms, moves=moves)
 
 
-PLAIN_HEAD = Head().numbers()
+PLAIN_HEAD = NativeHead().numbers()
 
 
-class _SoftmaxCenter(torch.autograd.Function):
+class _SoftmaxCenterWithGradients(torch.autograd.Function):
     """One operator for the sum and its gradients."""
 
     @staticmethod
@@ -138,7 +141,7 @@ class _SoftmaxCenter(torch.autograd.Function):
         centers: Tensor,
         labels: Tensor,
         reduction: int,
-        terms: Terms,
+        terms: CenterTerms,
     ) -> Tensor:
         wanted = ctx.needs_input_grad[:3]
         loss: Tensor
@@ -157,3 +160,10 @@ class _SoftmaxCenter(torch.autograd.Function):
     @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         return (*scaled(upstream, *ctx.saved_tensors[3:]), None, None, None)
+
+
+def difference(embeddings: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
+    """Return the embeddings minus their classes' centres, ``[B, D]``, without a graph."""
+    chosen = centers.detach().index_select(0, labels)
+    wide = widened(embeddings.dtype)
+    return embeddings.detach().to(wide) - chosen.to(wide)

@@ -17,7 +17,7 @@ REDUCTIONS = {"mean": 0, "sum": 1, "none": 2}
 
 
 @dataclass(frozen=True)
-class Head:
+class NativeHead:
     """How a loss turns products into logits; the numbers are those of csrc/cross_entropy.h.
 
     Attributes:
@@ -27,11 +27,11 @@ class Head:
         scale: the length of the rows.
         gamma: the power of the focal factor.
         cos_m: the cosine of an additive margin.
-        sin_m: its sine.
+        sin_m: the sine of an additive margin.
         lowest_cosine: the cosine below which the guard holds.
-        drop: what the guard subtracts.
+        drop: the amount that the guard subtracts from such a cosine.
         multiple: the multiplicative margin.
-        lambda_min: its smallest λ.
+        lambda_min: the smallest λ of a multiplicative margin.
         lambda_max: the λ that its annealing starts from.
     """
 
@@ -67,7 +67,7 @@ def native_cross_entropy(
         embeddings: the embeddings, ``[B, D]``.
         weight: the class weights, ``[D, C]``.
         labels: the labels, ``[B]``.
-        head: the numbers of a ``Head``.
+        head: the numbers of a ``NativeHead``.
         options: the options of the cross-entropy.
         iteration: the number of calls, 0-d int64, that anneals a multiplicative margin.
     """
@@ -79,12 +79,14 @@ def native_cross_entropy(
     )
     inputs = (embeddings, weight, labels, options.class_weights, iteration, head, given)
     few = max(batch, dim) * classes <= FEW_ELEMENTS and options.reduction != "none"
-    function = _WithGradients if few and not is_half(embeddings, weight) else _InTwoPasses
+    function = (
+        _EntropyWithGradients if few and not is_half(embeddings, weight) else _EntropyInTwoPasses
+    )
     loss: Tensor = function.apply(*inputs)  # type: ignore[no-untyped-call]
     return loss
 
 
-class _WithGradients(torch.autograd.Function):
+class _EntropyWithGradients(torch.autograd.Function):
     """One operator for the loss and its gradients."""
 
     @staticmethod
@@ -115,7 +117,7 @@ class _WithGradients(torch.autograd.Function):
         return (*scaled(upstream, grad_x, grad_weight), None, None, None, None, None)
 
 
-class _InTwoPasses(torch.autograd.Function):
+class _EntropyInTwoPasses(torch.autograd.Function):
     """An operator for each pass; the powers of the first class tiles are kept between them."""
 
     @staticmethod

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
-from lossbench.impls.native import build
-from lossbench.impls.native.cross_entropy import Head, native_cross_entropy
+from lossbench.impls.native.build import problem
+from lossbench.impls.native.cross_entropy import NativeHead, native_cross_entropy
 from lossbench.impls.native.operators import Native
 from lossbench.impls.registry import register
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
@@ -18,14 +18,14 @@ from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
-    problem=build.problem,
+    problem=problem,
 )
 class SphereFace(Native, SphereFaceWeights):
     """Replace the target's cosine by its blend with ψ, times the embedding's length."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having advanced the annealing, and no logits."""
-        head = Head(
+        head = NativeHead(
             columns=1,
             rows=2,
             margin=3,
@@ -46,7 +46,7 @@ class _Additive(Native, ArcFaceWeights):
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
         super().__init__(num_classes, embedding_dim, scale, margin)
-        self.head = Head(
+        self.head = NativeHead(
             columns=1,
             rows=1,
             margin=self.guard,
@@ -70,7 +70,7 @@ class _Additive(Native, ArcFaceWeights):
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
-    problem=build.problem,
+    problem=problem,
 )
 class ArcFace(_Additive):
     """Replace the target's cosine by ``cos(θ + m)``."""
@@ -85,7 +85,7 @@ class ArcFace(_Additive):
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
-    problem=build.problem,
+    problem=problem,
 )
 class ArcFaceGuarded(_Additive):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lossbench.impls.native import build
+from lossbench.impls.native.build import library
 from lossbench.impls.native.shapes import FAKES
 
 NAMESPACE = "lossbench_native"
@@ -25,7 +25,7 @@ def load() -> None:
     global _loaded
     if _loaded:
         return
-    torch.ops.load_library(str(build.library()))  # type: ignore[no-untyped-call]
+    torch.ops.load_library(str(library()))  # type: ignore[no-untyped-call]
     for name, shapes in FAKES.items():
         torch.library.register_fake(f"{NAMESPACE}::{name}", shapes)
     _loaded = True

@@ -4,9 +4,8 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
-from lossbench.impls.native import build
-from lossbench.impls.native.center import difference
-from lossbench.impls.native.centers import Terms, native_softmax_center
+from lossbench.impls.native.build import problem
+from lossbench.impls.native.centers import CenterTerms, difference, native_softmax_center
 from lossbench.impls.native.operators import Native
 from lossbench.impls.registry import register
 from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCentersAndWeights
@@ -18,14 +17,14 @@ from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCenters
     devices=("cpu",),
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
-    problem=build.problem,
+    problem=problem,
 )
 class SoftmaxCenterUnsquared(Native, CentersAndWeights):
     """One norm over the batch's differences from its centres."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, and no logits."""
-        terms = Terms(self.center_weight / (2 * len(labels)), rooted=True)
+        terms = CenterTerms(self.center_weight / (2 * len(labels)), rooted=True)
         weight, centers = self.weight, self.centers
         loss = native_softmax_center(embeddings, weight, centers, labels, terms, self.options)
         return LossAndLogits(loss, None)
@@ -37,14 +36,14 @@ class SoftmaxCenterUnsquared(Native, CentersAndWeights):
     devices=("cpu",),
     limits={**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE},
     leaves_out=("logits",),
-    problem=build.problem,
+    problem=problem,
 )
 class SoftmaxCenter(Native, RatedCentersAndWeights):
     """The two sums; centres with a rate move by one scatter."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having moved the centres, and no logits."""
-        terms = Terms(self.center_weight / 2)
+        terms = CenterTerms(self.center_weight / 2)
         centers, moves = self._centers_in_loss, self._moves
         loss = native_softmax_center(
             embeddings, self.weight, centers, labels, terms, self.options, moves=moves
