@@ -60,7 +60,11 @@ class Candidate:
         better: degenerate inputs on which it is better than the reference.
         tried: whether degenerate inputs were tried; they are skipped for compiled variants.
         sizes: measured sizes that the figures rest on.
+        processes: number of processes that sampled the times, the fewest over these sizes.
         interpolated: whether these sizes differ from the requested one.
+        dirty: whether one of the Records was measured with uncommitted changes.
+        compile_process: ``shared`` if the compile time of one of the Records is of the former
+            method and may be too short, else ``fresh``; empty if the variant is not compiled.
         neighbours: measured sizes together with their Records.
     """
 
@@ -76,6 +80,9 @@ class Candidate:
     tried: bool
     sizes: tuple[Size, ...]
     interpolated: bool
+    processes: int | None = None
+    dirty: bool = False
+    compile_process: str = ""
     neighbours: Annotated[tuple[Neighbour, ...], Field(exclude=True, repr=False)] = ()
 
     @property
@@ -175,6 +182,9 @@ def _candidate(case: Case, neighbours: tuple[Neighbour, ...]) -> Candidate:
             for near, weight in zip(cases, weights, strict=True)
         ),
         interpolated=not at_size(case, cases),
+        processes=min(len(timing_of(record).processes) for record in records),
+        dirty=any(record.environment.dirty for record in records),
+        compile_process=_compile_process(records),
         neighbours=neighbours,
     )
 
@@ -191,6 +201,11 @@ def _step_peak_bytes(record: Record) -> int:
 
 def _compile_seconds(record: Record) -> float:
     return record.compilation.compile_seconds if record.compilation else 0.0
+
+
+def _compile_process(records: Iterable[Record]) -> str:
+    fresh = {record.compilation.fresh for record in records if record.compilation}
+    return ("fresh" if fresh == {True} else "shared") if fresh else ""
 
 
 def _outputs(record: Record) -> set[str]:

@@ -26,7 +26,7 @@ from lossbench.bench.measure.counters import Counters
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.printable import printable
 from lossbench.bench.run.former import READERS, SCHEMA, upgrade
-from lossbench.bench.run.order import is_registered
+from lossbench.bench.run.order import Provenance, is_registered
 from lossbench.bench.timing.samples import Timing
 from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase
@@ -105,6 +105,13 @@ class Record:
     def cell(self) -> tuple[Case, str]:
         """The Case and the variant, which identify the Record in its run."""
         return self.case, self.variant
+
+    @property
+    def provenance(self) -> Provenance:
+        """The origin by which it is preferred to other Records of its cell, or they to it."""
+        processes = len(self.step.processes) if self.step else 0
+        environment = self.environment
+        return Provenance(not environment.dirty, environment.commit, processes, self.made)
 
     @property
     def compiled(self) -> bool:

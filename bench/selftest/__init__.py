@@ -8,6 +8,7 @@ from lossbench.bench.limits import SELFTEST_SECONDS
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.selftest.buffers import measure_counts
 from lossbench.bench.selftest.cheaters import measure_refusals
+from lossbench.bench.selftest.coverage import measure_coverage
 from lossbench.bench.selftest.gates import Alarm, hold_gates
 from lossbench.bench.selftest.report import PLANTED, SelfTestReport
 from lossbench.bench.selftest.trials import (
@@ -64,7 +65,7 @@ class SelfTestPlan:
     @property
     def parts(self) -> int:
         """The number of calls of ``tell``."""
-        return 2 + sum(trials for *_, trials in self.arms) + self.gate_pairs
+        return 3 + sum(trials for *_, trials in self.arms) + self.gate_pairs
 
 
 def run_selftest(plan: SelfTestPlan, tell: Tell, measure: Measure | None = None) -> SelfTestReport:
@@ -76,6 +77,8 @@ def run_selftest(plan: SelfTestPlan, tell: Tell, measure: Measure | None = None)
         measure: function that measures the pair of a trial; by default in fresh processes.
     """
     environment = current_environment(plan.machine, plan.threads)
+    tell("coverage of the intervals")
+    coverage = tuple(measure_coverage())
     with fresh_worker(plan.threads) as worker:
         tell("cheaters")
         refusals = worker.ask(SELFTEST_SECONDS, measure_refusals, plan.device)
@@ -88,6 +91,7 @@ def run_selftest(plan: SelfTestPlan, tell: Tell, measure: Measure | None = None)
         alarms=tuple(_hold_gates(plan, tell)),
         refusals=refusals,
         counts=counts,
+        coverage=coverage,
         budget_seconds=plan.budget_seconds,
         processes=plan.processes,
         made=now(),

@@ -14,6 +14,7 @@ from lossbench.bench.promises import (
 )
 from lossbench.bench.selftest.buffers import Count
 from lossbench.bench.selftest.cheaters import Refusal
+from lossbench.bench.selftest.coverage import LEAST_COVERED, Coverage
 from lossbench.bench.selftest.gates import Alarm
 from lossbench.bench.selftest.trials import PairTrial
 
@@ -34,6 +35,7 @@ class SelfTestReport(Judged):
         alarms: answers of the gates of other tools.
         refusals: results of the cheaters.
         counts: counts of the planted buffers.
+        coverage: coverage of the intervals, by simulation; ``None`` in reports from before this.
     """
 
     processes: int
@@ -41,6 +43,7 @@ class SelfTestReport(Judged):
     alarms: tuple[Alarm, ...]
     refusals: tuple[Refusal, ...]
     counts: tuple[Count, ...]
+    coverage: tuple[Coverage, ...] | None = None
 
     def select(self, effect: float, *, loaded: bool) -> list[PairTrial]:
         """Return the trials of one effect, with or without another process's load."""
@@ -60,6 +63,7 @@ class SelfTestReport(Judged):
             _all_right(
                 "planted buffers counted to the byte", [(c.what, c.right) for c in self.counts]
             ),
+            *([] if self.coverage is None else [_covered(self.coverage)]),
         )
 
 
@@ -83,6 +87,15 @@ def _found(trials: Sequence[PairTrial]) -> Check:
         f"{PLANTED:.0%} slower: found within {LONGEST_SECONDS:.0f} s in at least {LEAST_FOUND:.0%}"
     )
     return judge_promise(promise, share, holds=share.value >= LEAST_FOUND, fewest=FEWEST_TRIALS)
+
+
+def _covered(coverage: Sequence[Coverage]) -> Check:
+    promise = f"95% intervals contain the true ratio in at least {LEAST_COVERED:.0%}"
+    promised = [each for each in coverage if each.promised]
+    return _all_right(
+        promise,
+        [(f"{c.noise}, {c.rounds} rounds, {c.processes} processes", c.right) for c in promised],
+    )
 
 
 def _all_right(promise: str, parts: Sequence[tuple[str, bool]]) -> Check:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from lossbench.bench.format import checks_table, figures_table, words_table
 from lossbench.bench.promises import Share
+from lossbench.bench.selftest.coverage import LEAST_COVERED, Coverage
 from lossbench.bench.selftest.gates import Alarm
 from lossbench.bench.selftest.report import PLANTED, SelfTestReport, share_of
 from lossbench.bench.selftest.trials import PairTrial
@@ -28,6 +29,7 @@ def report_table(report: SelfTestReport) -> Group:
         _curve(report),
         Text("\nAlarms on the same pairs: called slower", "bold"),
         _gates(report),
+        *_coverage(report.coverage or ()),
         Text("\nCheaters", "bold"),
         _refusals(report),
     )
@@ -76,6 +78,32 @@ def _gate_cells(alarms: Sequence[Alarm]) -> Iterable[Text]:
         yield Text(str(Share(sum(alarm.raised for alarm in group), len(group))))
     yield Text(f"{np.median([alarm.factor for alarm in planted]):.3f}x")
     yield Text(f"{np.median([alarm.seconds for alarm in planted]):.1f}")
+
+
+def _coverage(coverage: Sequence[Coverage]) -> Iterable[Text | Table]:
+    """Yield the heading and the table of the coverage, if there is one."""
+    if not coverage:
+        return
+    yield Text("\nCoverage of the 95% intervals, by simulation", "bold")
+    yield Text(
+        f"At least {LEAST_COVERED:.0%} is promised, except in brackets. width: mean "
+        "half-width, for a standard deviation of 2% from round to round, and of another 2% between "
+        "processes if there are several.\n"
+    )
+    processes = sorted({each.processes for each in coverage})
+    columns = (f"{count} process{'es' * (count > 1)}" for count in processes)
+    heads = [head for name in columns for head in (name, "width")]
+    table = figures_table("noise", "rounds", *heads)
+    for (noise, rounds), row in groupby(coverage, key=lambda each: (each.noise, each.rounds)):
+        table.add_row(noise, str(rounds), *(cell for each in row for cell in _covered(each)))
+    yield table
+
+
+def _covered(each: Coverage) -> Iterable[Text]:
+    """Yield the cells of a coverage: the share and the width."""
+    share = f"{each.share.value:.1%}"
+    yield Text(share if each.promised else f"[{share}]", "" if each.right else "red")
+    yield Text(f"{each.half_width:.2%}")
 
 
 def _refusals(report: SelfTestReport) -> Table:

@@ -16,6 +16,7 @@ from lossbench.bench.paths import ROOT
 from lossbench.bench.run.records import RECORDS, read_records
 
 ARGUMENTS = ["run", "--preset", "ci", "--variant", "vectorized", "--budget", "0.05"]
+ARGUMENTS += ["--processes", "1"]
 
 
 def begin(folder, *more):
@@ -147,6 +148,7 @@ def test_a_run_onto_a_full_disk_resumes_when_there_is_room(small_disk, capsys):
     ballast.write_bytes(bytes(64 * 1024))
     folder = small_disk / "run"
     arguments = ["--variant", "vectorized", "--budget", "0.02", "--threads", "1"]
+    arguments += ["--processes", "1"]
     assert main(["run", "--preset", "ci", *arguments, "--out", str(folder)]) == 2
     assert "No space left on device; the records before this one are complete" in (
         " ".join(capsys.readouterr().err.split())

@@ -16,6 +16,7 @@ from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.selftest import SelfTestPlan, run_selftest
 from lossbench.bench.selftest.buffers import Count, measure_counts
 from lossbench.bench.selftest.cheaters import CHEATS, Refusal, measure_refusals
+from lossbench.bench.selftest.coverage import Coverage
 from lossbench.bench.selftest.gates import Alarm, asv_worsened, hold_gates
 from lossbench.bench.selftest.planted import measure_pair, slowed
 from lossbench.bench.selftest.report import SelfTestReport
@@ -63,6 +64,7 @@ def report(false_alarms=0, missed=0, trials=60, seconds=3.0, loaded_alarms=0, **
         ),
         "refusals": (Refusal("zeros", "arcface", "out.loss is off", "out.loss"),),
         "counts": (Count("1 B held", 1, 1),),
+        "coverage": (Coverage("normal", 20, 1, 95, 100, 0.01, promised=True),),
     }
     return SelfTestReport(**{**made, **found})
 
@@ -116,6 +118,7 @@ def test_kept_promises_exit_with_0():
         {"refusals": (Refusal("zeros", "arcface", "", "out.loss"),)},
         {"refusals": ()},
         {"counts": (Count("1 B held", 1, 2),)},
+        {"coverage": (Coverage("normal", 20, 1, 92, 100, 0.01, promised=True),)},
     ],
 )
 def test_a_broken_promise_exits_with_1(broken):
@@ -135,6 +138,7 @@ def test_the_report_renders_and_is_read_back():
     text = plain_text(report_table(made))
     assert "3/60 5% [1, 14]" in text
     assert "asv continuous -f 1.1" in text
+    assert "95.0%" in text
     assert TypeAdapter(SelfTestReport).validate_json(made.to_json()) == made
 
 
@@ -172,6 +176,7 @@ class Scripted:
 def nothing_started(monkeypatch):
     monkeypatch.setattr(selftest, "fresh_worker", Nothing)
     monkeypatch.setattr(selftest, "burnt_core", Nothing)
+    monkeypatch.setattr(selftest, "measure_coverage", tuple)
 
 
 class Nothing:
