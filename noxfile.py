@@ -30,6 +30,16 @@ def install(session: nox.Session, *names: str) -> None:
     session.install("-q", "-c", "constraints.txt", *wanted)
 
 
+def native(session: nox.Session) -> None:
+    """Build the native operators, or say why they are left out."""
+    code = (
+        "from lossbench.impls.native.build import library, problem;"
+        "reason = problem();"
+        "print('native operators:', f'left out, {reason}' if reason else library(), flush=True)"
+    )
+    session.run("python", "-c", code)
+
+
 def command(session: nox.Session, name: str, *arguments: str) -> None:
     """Run a command of lossbench; the arguments after -- come last."""
     session.run("python", "-m", "lossbench", name, *arguments, *session.posargs)
@@ -39,10 +49,34 @@ def command(session: nox.Session, name: str, *arguments: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole test suite, with one process per core; arguments after -- go to pytest."""
     install(session, *HARNESS, "profile", "test")
+    native(session)
     # Each process imports torch and takes some 600 MB; -n 0 after -- runs all tests in one. Tests
     # that start processes take much longer, so an idle process takes over from a busy one.
     spread = ("-n", "logical", "--maxprocesses=8", "--dist", "worksteal")
     session.run("python", "-m", "pytest", *spread, *session.posargs)
+
+
+@nox.session(name="native", default=False)
+def build_native(session: nox.Session) -> None:
+    """Build the native operators with the system's compiler."""
+    install(session)
+    native(session)
+
+
+@nox.session(default=False)
+def sanitize(session: nox.Session) -> None:
+    """Test the native operators under AddressSanitizer and UndefinedBehaviorSanitizer (g++)."""
+    install(session, *HARNESS, "test")
+    flags = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    found = session.run("g++", "-print-file-name=libasan.so", external=True, silent=True)
+    environment = {
+        "LOSSBENCH_NATIVE_FLAGS": flags,
+        "LD_PRELOAD": str(found).strip(),
+        # Python and torch keep memory until they end.
+        "ASAN_OPTIONS": "detect_leaks=0",
+    }
+    tests = ("tests/impls/native/test_operators.py", "tests/impls/native/test_math.py")
+    session.run("python", "-m", "pytest", *tests, *session.posargs, env=environment)
 
 
 @nox.session(default=False)
@@ -64,6 +98,7 @@ def typecheck(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure every loss on this machine; arguments after -- go to `lossbench run`."""
     install(session, *HARNESS)
+    native(session)
     command(session, "run")
 
 

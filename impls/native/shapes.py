@@ -191,6 +191,7 @@ FAKES: dict[str, Callable[..., Any]] = {
     "centers_backward": _centers_backward,
     "centers_with_gradients": _centers_with_gradients,
     "all_pairs": _all_pairs,
+    "exp_or_log": lambda x, _logarithm: x.new_empty(x.numel()),
     "softmax_center_with_gradients": _softmax_center_with_gradients,
 }
 """The functions that return tensors of each operator's shapes and dtypes, for tracing."""

@@ -34,6 +34,7 @@ STABLE_TORCH_LIBRARY(lossbench_native, m) {
   m.def(
       "all_pairs(Tensor x, Tensor centers, Tensor labels, bool for_x, bool for_centers, "
       "bool dense) -> (Tensor loss, Tensor grad_x, Tensor grad_centers)");
+  m.def("exp_or_log(Tensor x, bool logarithm) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
@@ -44,5 +45,6 @@ STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
   m.impl("centers_backward", TORCH_BOX(&lossbench::centers_backward));
   m.impl("centers_with_gradients", TORCH_BOX(&lossbench::centers_with_gradients));
   m.impl("softmax_center_with_gradients", TORCH_BOX(&lossbench::softmax_center_with_gradients));
+  m.impl("exp_or_log", TORCH_BOX(&lossbench::exp_or_log));
   m.impl("all_pairs", TORCH_BOX(&lossbench::all_pairs));
 }
