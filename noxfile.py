@@ -30,14 +30,16 @@ def install(session: nox.Session, *names: str) -> None:
     session.install("-q", "-c", "constraints.txt", *wanted)
 
 
+BUILD = """
+from lossbench.impls.native.build import library, problem
+reason = problem()
+print("native operators:", f"left out, {reason}" if reason else library(), flush=True)
+"""
+
+
 def native(session: nox.Session) -> None:
     """Build the native operators, or say why they are left out."""
-    code = (
-        "from lossbench.impls.native.build import library, problem;"
-        "reason = problem();"
-        "print('native operators:', f'left out, {reason}' if reason else library(), flush=True)"
-    )
-    session.run("python", "-c", code)
+    session.run("python", "-c", BUILD)
 
 
 def command(session: nox.Session, name: str, *arguments: str) -> None:
@@ -68,14 +70,20 @@ def sanitize(session: nox.Session) -> None:
     """Test the native operators under AddressSanitizer and UndefinedBehaviorSanitizer (g++)."""
     install(session, *HARNESS, "test")
     flags = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined"
-    found = session.run("g++", "-print-file-name=libasan.so", external=True, silent=True)
+    # libstdc++ too: the sanitizer looks for the function that throws before torch loads it.
+    found = [
+        str(session.run("g++", f"-print-file-name={name}", external=True, silent=True)).strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
     environment = {
         "LOSSBENCH_NATIVE_FLAGS": flags,
-        "LD_PRELOAD": str(found).strip(),
+        "LD_PRELOAD": " ".join(found),
         # Python and torch keep memory until they end.
         "ASAN_OPTIONS": "detect_leaks=0",
     }
     tests = ("tests/impls/native/test_operators.py", "tests/impls/native/test_math.py")
+    # Built here: a compiler under the sanitizer would be checked too.
+    session.run("python", "-c", BUILD, env={"LOSSBENCH_NATIVE_FLAGS": flags})
     session.run("python", "-m", "pytest", *tests, *session.posargs, env=environment)
 
 

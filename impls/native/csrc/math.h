@@ -96,7 +96,9 @@ inline Vec<T> log(Vec<T> x) {
   using F = Float<T>;
   const Ints<T> is_small = x < splat<T>(F::LEAST_NORMAL);
   const Vec<T> normal = is_small ? x * F::TO_NORMAL : x;
-  const Ints<T> bits = bits_as<Ints<T>>(normal);
+  // The bits of a negative number would overflow below; its result is replaced at the end.
+  const Vec<T> positive = normal <= splat<T>(0) ? splat<T>(1) : normal;
+  const Ints<T> bits = bits_as<Ints<T>>(positive);
   // The fraction is from √½ to √2, so that its logarithm is near 0 where x is near 1.
   const Ints<T> of_root = bits_as<Ints<T>>(splat<T>(static_cast<T>(0.70710678118654752440)));
   const Ints<T> exponent = (bits - of_root) >> F::MANTISSA;
