@@ -17,6 +17,7 @@ from lossbench.impls.state import MOVES_EAGERLY, ClassCenters, IslandCenters, Ra
     devices=("cpu",),
     limits=DIFFERENTIABLE_ONCE,
     problem=problem,
+    refuses_labels=True,
 )
 class CenterMse(Native, ClassCenters):
     """The mean of the squared differences."""
@@ -33,6 +34,7 @@ class CenterMse(Native, ClassCenters):
     devices=("cpu",),
     limits={**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE},
     problem=problem,
+    refuses_labels=True,
 )
 class Center(Native, RatedCenters):
     """Half the sum of the squared differences; centres with a rate move by one scatter."""
@@ -54,6 +56,7 @@ class Center(Native, RatedCenters):
     devices=("cpu",),
     limits=DIFFERENTIABLE_ONCE,
     problem=problem,
+    refuses_labels=True,
 )
 class Island(Native, IslandCenters):
     """One read of the centres in the forward pass; one read and one write for their gradient."""

@@ -71,6 +71,7 @@ class _Additive(Native, ArcFaceWeights):
     leaves_out=("logits",),
     takes_options=True,
     problem=problem,
+    refuses_labels=True,
 )
 class ArcFace(_Additive):
     """Replace the target's cosine by ``cos(θ + m)``."""
@@ -86,6 +87,7 @@ class ArcFace(_Additive):
     leaves_out=("logits",),
     takes_options=True,
     problem=problem,
+    refuses_labels=True,
 )
 class ArcFaceGuarded(_Additive):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""

@@ -28,6 +28,7 @@ class _Native(Native, ClassWeights):
     leaves_out=("logits",),
     takes_options=True,
     problem=problem,
+    refuses_labels=True,
 )
 class Softmax(_Native):
     """The products are the logits."""
@@ -41,6 +42,7 @@ class Softmax(_Native):
     leaves_out=("logits",),
     takes_options=True,
     problem=problem,
+    refuses_labels=True,
 )
 class ModifiedSoftmax(_Native, MaxNormWeights):
     """The columns are scaled by a max-norm."""
@@ -56,6 +58,7 @@ class ModifiedSoftmax(_Native, MaxNormWeights):
     leaves_out=("logits",),
     takes_options=True,
     problem=problem,
+    refuses_labels=True,
 )
 class NormFace(_Native, CosineWeights):
     """Rows and columns are scaled."""

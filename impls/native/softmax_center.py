@@ -18,6 +18,7 @@ from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCenters
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     problem=problem,
+    refuses_labels=True,
 )
 class SoftmaxCenterUnsquared(Native, CentersAndWeights):
     """One norm over the batch's differences from its centres."""
@@ -37,6 +38,7 @@ class SoftmaxCenterUnsquared(Native, CentersAndWeights):
     limits={**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE},
     leaves_out=("logits",),
     problem=problem,
+    refuses_labels=True,
 )
 class SoftmaxCenter(Native, RatedCentersAndWeights):
     """The two sums; centres with a rate move by one scatter."""
