@@ -101,16 +101,21 @@ class SphereFaceWeights(ClassWeights):
         self.gamma = gamma
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
-    def _anneal(self) -> Tensor:
-        """Count a call and return its λ, without synchronisation of the device."""
+    def _count(self) -> Tensor:
+        """Count a call, and return the number of calls, 0-d int64."""
         if _compiles_backward():
             # A compiled backward pass reads the counter again, so it must not change in place.
             self.iteration = self.iteration + 1
         else:
             # A new counter made in inference mode could not be used in training, so: in place.
             self.iteration += 1
+        return self.iteration
+
+    def _anneal(self) -> Tensor:
+        """Count a call and return its λ, without synchronisation of the device."""
+        count = self._count()
         # float64 represents the counter exactly; a 0-d tensor does not promote the products.
-        return (self.lambda_max / (1 + 0.2 * self.iteration.double())).clamp(min=self.lambda_min)
+        return (self.lambda_max / (1 + 0.2 * count.double())).clamp(min=self.lambda_min)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return the logits of ``embeddings [B, D]`` without labels or margin, ``[B, C]``."""
