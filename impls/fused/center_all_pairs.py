@@ -8,9 +8,9 @@ from torch import Tensor
 from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
 from lossbench.impls.formulas import ADDED_SQUARE
+from lossbench.impls.moving import AveragingCenters, refuse_to_compile
 from lossbench.impls.precision import FEW_FEATURES, widened, without_autocast
 from lossbench.impls.registry import register
-from lossbench.impls.state import AveragingCenters, refuse_to_compile
 
 COMPILED = "refused: the gradient would see the moved centres; 'vectorized' is not"
 
