@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+DEFAULT_MODE = "default"
 COMPILE_MODES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "+compile": ("default", ("cpu", "cuda")),
+        "+compile": (DEFAULT_MODE, ("cpu", "cuda")),
         "+compile[max-autotune]": ("max-autotune", ("cpu", "cuda")),
         "+compile[reduce-overhead]": ("reduce-overhead", ("cuda",)),
     }

@@ -62,7 +62,8 @@ def round_loss(module: nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
             return None
         for parameter in module.parameters():
             dtype = torch.promote_types(dtype, parameter.dtype)
-    return None if dtype is loss.dtype else out._replace(**{out._fields[0]: loss.to(dtype)})
+    # torch 2.11 cannot compile a named tuple's _replace.
+    return None if dtype is loss.dtype else type(out)(loss.to(dtype), *out[1:])
 
 
 def is_lowered(value: Any) -> bool:

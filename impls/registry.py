@@ -20,7 +20,8 @@ from lossbench.impls.compiled import COMPILE_MODES, compiled, compiled_limits
 from lossbench.impls.guarded import guard_forward
 from lossbench.impls.limits import check_limits
 from lossbench.impls.loss import Loss
-from lossbench.impls.variant import OLDEST_TORCH, REFERENCE, Implementation
+from lossbench.impls.torch_release import OLDEST_TORCH
+from lossbench.impls.variant import REFERENCE, Implementation
 
 __all__ = [
     "REFERENCE",

@@ -159,5 +159,6 @@ class CentersAndWeights(ClassCenters):
 
 
 def _compiles_backward() -> bool:
-    compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
-    return compiling and torch.is_grad_enabled()
+    # In code that torch 2.11 compiles, is_exporting() is always true. It returns this flag.
+    exporting = torch.compiler._is_exporting_flag
+    return torch.compiler.is_compiling() and not exporting and torch.is_grad_enabled()

@@ -16,10 +16,9 @@ from lossbench.impls.guarded import attach, has_guarded_forward
 from lossbench.impls.loss import Loss
 from lossbench.impls.options import check_options, split_options
 from lossbench.impls.recomputation import MovedState
+from lossbench.impls.torch_release import OLDEST_TORCH, release_text, running_release
 
 REFERENCE = "reference"
-# The oldest torch release that the distribution's metadata permits.
-OLDEST_TORCH = (2, 11)
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,9 @@ class Implementation:
         for package in self.requires:
             if not _is_installed(package):
                 return f"needs the package {package}, which is not installed"
-        major, minor = torch.__version__.split(".")[:2]
-        if (int(major), int(minor)) < self.since:
-            needed = ".".join(map(str, self.since))
-            return f"needs torch {needed} or later, this is {torch.__version__}"
+        outdated = self.outdated()
+        if outdated:
+            return outdated
         if device not in self.devices:
             return f"runs on {', '.join(self.devices)}, not on {device}"
         if dtype not in self.dtypes:
@@ -87,6 +85,12 @@ class Implementation:
         if device == "cuda" and not torch.cuda.is_available():
             return f"torch {torch.__version__} finds no CUDA device here"
         return cannot_compile(device) if self.compiled else None
+
+    def outdated(self) -> str | None:
+        """Return why the torch that runs is too old for it, or ``None`` if it is not."""
+        if running_release() >= self.since:
+            return None
+        return f"needs torch {release_text(self.since)} or later, this is {torch.__version__}"
 
     def build(self, *, validate: bool = True, **arguments: Any) -> nn.Module:
         """Return the module, in the initial state that the reference has under the same seed.

@@ -18,6 +18,7 @@ from lossbench.bench.choose.ratios import (
 )
 from lossbench.bench.choose.sizes import at_size, mixed, weights_between
 from lossbench.bench.choose.sources import Pool
+from lossbench.bench.compat.standing import doubt_of
 from lossbench.bench.run.order import UNREGISTERED
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
@@ -60,7 +61,11 @@ class Candidate:
         better: degenerate inputs on which it is better than the reference.
         tried: whether degenerate inputs were tried; they are skipped for compiled variants.
         sizes: measured sizes that the figures rest on.
+        processes: number of processes that sampled the times, the fewest over these sizes.
         interpolated: whether these sizes differ from the requested one.
+        dirty: whether one of the Records was measured with uncommitted changes.
+        compile_process: ``shared`` if the compile time of one of the Records is of the former
+            method and may be too short, else ``fresh``; empty if the variant is not compiled.
         neighbours: measured sizes together with their Records.
     """
 
@@ -76,6 +81,9 @@ class Candidate:
     tried: bool
     sizes: tuple[Size, ...]
     interpolated: bool
+    processes: int | None = None
+    dirty: bool = False
+    compile_process: str = ""
     neighbours: Annotated[tuple[Neighbour, ...], Field(exclude=True, repr=False)] = ()
 
     @property
@@ -97,13 +105,14 @@ class Excluded:
     Attributes:
         variant: name of the variant.
         kind: kind of reason: ``departs`` (declared not equal to the loss), ``unmeasured`` at this
-            size, ``no times`` in its records, a ``constraint`` that it does not meet, or
-            ``unregistered`` (no longer an implementation).
+            size, ``no times`` in its records, a ``constraint`` that it does not meet,
+            ``unregistered`` (no longer an implementation), or ``unproven`` (wrong on the torch that
+            runs, or not tried on it).
         reason: reason in one line.
     """
 
     variant: str
-    kind: Literal["departs", "unmeasured", "no times", "constraint", "unregistered"]
+    kind: Literal["departs", "unmeasured", "no times", "constraint", "unregistered", "unproven"]
     reason: str
 
 
@@ -126,6 +135,9 @@ def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candi
     if implementation.departs:
         return Excluded(variant, "departs", f"departs: {implementation.departs}")
     records = pool.of(variant)
+    doubt = doubt_of(implementation, case.device, pool.host.torch) if records else ""
+    if doubt:
+        return Excluded(variant, "unproven", doubt)
     weights = weights_between(case, sorted(records, key=_sizes))
     if weights is None:
         return Excluded(variant, "unmeasured", "not measured at this size")
@@ -181,6 +193,9 @@ def _candidate(
             for near, weight in zip(cases, weights, strict=True)
         ),
         interpolated=not at_size(case, cases),
+        processes=min(len(timing_of(record).processes) for record in records),
+        dirty=any(record.environment.dirty for record in records),
+        compile_process=_compile_process(records),
         neighbours=neighbours,
     )
 
@@ -197,6 +212,11 @@ def _step_peak_bytes(record: Record) -> int:
 
 def _compile_seconds(record: Record) -> float:
     return record.compilation.compile_seconds if record.compilation else 0.0
+
+
+def _compile_process(records: Iterable[Record]) -> str:
+    fresh = {record.compilation.fresh for record in records if record.compilation}
+    return ("fresh" if fresh == {True} else "shared") if fresh else ""
 
 
 def ratio_of(first: Candidate, second: Candidate) -> Interval:

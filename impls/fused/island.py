@@ -6,7 +6,11 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
-from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
+from lossbench.impls.differentiable import (
+    DIFFERENTIABLE_ONCE,
+    differentiable_once,
+    returns_new_tensor,
+)
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.registry import register
 from lossbench.impls.state import IslandCenters
@@ -34,6 +38,7 @@ class Island(IslandCenters):
 
 class _Island(torch.autograd.Function):
     @staticmethod
+    @returns_new_tensor
     def forward(
         ctx: Any, x: Tensor, centers: Tensor, labels: Tensor, pair_weight: float, weight: float
     ) -> Tensor:
