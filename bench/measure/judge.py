@@ -71,7 +71,7 @@ class RefusedTimes:
     """The refusal of a variant that gave wrong results when it was timed.
 
     Attributes:
-        reason: what was wrong, in one line.
+        reason: cause of the refusal, in one line.
     """
 
     reason: str
@@ -136,7 +136,7 @@ def measure_times(
 ) -> dict[str, Times | RefusedTimes]:
     """Return the times of variants of a Case, interleaved, of both forward and step.
 
-    A variant whose results were wrong when it was timed is refused; the others keep their times.
+    A variant that gave wrong results when it was timed is refused; the others keep their times.
 
     Args:
         case: case to time the variants in.
