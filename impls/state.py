@@ -186,13 +186,16 @@ class ShiftingCenters(ClassCenters):
             momentum: the factor of all centres.
         """
         wide = rows.to(widened(rows.dtype))
-        counts = _counts(labels, len(self.centers))
         if self._sharded is None and count_processes() == 1:
-            moves = wide * share(counts.index_select(0, labels).to(wide.dtype)).unsqueeze(1)
+            places = _places_of_classes(labels, len(self.centers))
+            sums = torch.zeros_like(wide).index_add_(0, places, wide)
+            counts = _counts(places, len(labels))
+            moves = sums * share(counts.to(wide.dtype)).unsqueeze(1)
             centers = self.centers if momentum == 1 else self.centers.mul_(momentum)
             centers.index_add_(0, labels, moves.to(centers.dtype))
             return
         refuse_to_compile("moving the centres of several processes")
+        counts = _counts(labels, len(self.centers))
         sums = wide.new_zeros(self.centers.shape).index_add_(0, labels, wide)
         sum_over_processes_(sums, counts)
         moves = sums * share(counts.to(wide.dtype)).unsqueeze(1)
@@ -290,6 +293,18 @@ def refuse_to_compile(what: str) -> None:
         raise NotImplementedError(
             f"{what} cannot be compiled: the gradient would see the moved centres"
         )
+
+
+def _places_of_classes(labels: Tensor, num_classes: int) -> Tensor:
+    """Return for each sample the place in the batch of one sample of its class, ``[B]``.
+
+    It stands for the class where sums per class are formed: ``[B, D]`` instead of ``[C, D]``, and
+    no size depends on the labels. A centre that took its samples one by one would be rounded at
+    each of them; with their sum it is rounded once.
+    """
+    order = torch.arange(len(labels), device=labels.device)
+    # Of several samples of a class any one may win; all of them then read the same place.
+    return labels.new_zeros(num_classes).scatter_(0, labels, order).index_select(0, labels)
 
 
 def _counts(labels: Tensor, num_classes: int) -> Tensor:

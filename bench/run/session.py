@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
-from lossbench.bench.case.cases import Case
+from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import sampling_seconds
 from lossbench.bench.machine.environment import current_environment
@@ -16,9 +16,11 @@ from lossbench.bench.machine.scratch import ScratchFolder, sweep_scratch_folders
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.ceilings import Ceilings, measure_ceilings
 from lossbench.bench.measure.judge import Judgement, Times, judge_variant, measure_times
+from lossbench.bench.measure.plausibility import check_plausibility
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
 from lossbench.bench.timing.sampling import Sampling
+from lossbench.impls.cost import Phase
 from lossbench.impls.outside import origin_of
 from lossbench.impls.registry import REFERENCE
 
@@ -62,7 +64,7 @@ class Session:
         # The judge compiles the code; workers that share its folder time it without compiling.
         self._compiled = ScratchFolder()
         self.judge = self._worker()
-        self._ceilings: dict[tuple[str, str], Ceilings] = {}
+        self._ceilings: dict[str, Ceilings] = {}
 
     def __enter__(self) -> Self:
         """Start the worker, and return the session.
@@ -131,7 +133,19 @@ class Session:
     def _timed(self, case: Case, variant: str, judgement: Judgement, times: Times | Lost) -> Record:
         if isinstance(times, Lost):
             return self._record(case, variant, times.status, str(times), **_seen(judgement))
+        seconds: dict[Phase, float] = {
+            "forward": times.forward.median_seconds,
+            "step": times.step.median_seconds,
+        }
         ceilings = self._ceilings_of(case)
+        if ceilings and check_plausibility(case, seconds, ceilings):
+            # The machine may have been busy while its ceilings were measured.
+            ceilings = self._ceilings[case.device] = ceilings.joined(self._measure_ceilings(case))
+        reason = check_plausibility(case, seconds, ceilings) if ceilings else ""
+        if reason:
+            return self._record(
+                case, variant, "refused", reason, **_seen(judgement), ceilings=ceilings
+            )
         return self._record(
             case, variant, "passed", **_seen(judgement), **_seen(times), ceilings=ceilings
         )
@@ -175,16 +189,22 @@ class Session:
         return {name: Times.joined([times[name] for times in found]) for name in variants}
 
     def _ceilings_of(self, case: Case) -> Ceilings | None:
-        """Return the machine's ceilings for a Case's device and dtype, measured only once."""
-        kind = (case.device, case.dtype)
-        if kind not in self._ceilings:
-            try:
-                self._ceilings[kind] = self.judge.ask(
-                    self.plan.timeout_seconds, measure_ceilings, case.device, (case.dtype,)
-                )
-            except Lost:
+        """Return the machine's ceilings for a Case's device, measured only once."""
+        if case.device not in self._ceilings:
+            measured = self._measure_ceilings(case)
+            if measured is None:
                 return None
-        return self._ceilings[kind]
+            self._ceilings[case.device] = measured
+        return self._ceilings[case.device]
+
+    def _measure_ceilings(self, case: Case) -> Ceilings | None:
+        """Measure the ceilings in every dtype, since a product may be computed in another one."""
+        try:
+            return self.judge.ask(
+                self.plan.timeout_seconds, measure_ceilings, case.device, tuple(DTYPES)
+            )
+        except Lost:
+            return None
 
     def _record(
         self, case: Case, variant: str, status: Status, reason: str = "", **seen: Any

@@ -12,6 +12,7 @@ from rich.text import Text
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
 from lossbench.bench.measure.compilation import WarmCompilation
+from lossbench.bench.measure.plausibility import EXCESSES
 from lossbench.bench.metrics import SHOWN, derived
 from lossbench.bench.printable import printable
 from lossbench.bench.run.economics import best_eager, break_even_steps
@@ -75,6 +76,9 @@ def _notes(record: Record) -> Iterable[str]:
         yield UNREGISTERED
     if record.reason:
         yield f"{record.status}: {printable(record.reason)}"
+    excess = record.below_limit("step")
+    if excess:
+        yield f"its step takes less time than the limit of this machine: {EXCESSES[excess]}"
     if record.origin:
         yield f"from {record.origin}"
     if record.compilation:
