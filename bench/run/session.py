@@ -222,7 +222,8 @@ class Session:
     ) -> Record:
         made = datetime.now(UTC).isoformat(timespec="seconds")
         origin = origin_of(case.loss, variant)
-        return Record(case, variant, status, self.environment, made, reason, **seen, origin=origin)
+        seen |= {"origin": origin, "validated": self.plan.validate}
+        return Record(case, variant, status, self.environment, made, reason, **seen)
 
 
 def _seen(found: Judgement | Times) -> dict[str, Any]:
