@@ -9,6 +9,9 @@
 
 namespace lossbench::LOSSBENCH_TARGET {
 
+// Rows of more numbers are wide.
+constexpr int64_t WIDE_ROW = 4096;
+
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Whether a matrix is rows of T already.
@@ -96,6 +99,13 @@ struct TileOfWeight {
     return buffer;
   }
 };
+
+// Whether a weight's tiles are read where they are. In a wide weight each row of a tile lies in
+// pages of its own, so its tiles are copied.
+template <class T>
+inline bool tiles_in_place(const Matrix& weight) {
+  return in_place<T>(weight) && weight.row_stride <= WIDE_ROW;
+}
 
 template <class T>
 inline TileOfWeight<T> tile_in_place(const Matrix& weight, int64_t from) {
