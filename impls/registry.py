@@ -16,11 +16,12 @@ from lossbench.impls.admission import (
     check_loss,
 )
 from lossbench.impls.catalogue import CATALOGUE
-from lossbench.impls.compiled import COMPILE_MODES, COMPILED_LIMITS, compiled
+from lossbench.impls.compiled import COMPILE_MODES, compiled, compiled_limits
+from lossbench.impls.guarded import guard_forward
 from lossbench.impls.limits import check_limits
 from lossbench.impls.loss import Loss
-from lossbench.impls.precision import fit_for_autocast
-from lossbench.impls.variant import OLDEST_TORCH, REFERENCE, Implementation
+from lossbench.impls.torch_release import OLDEST_TORCH
+from lossbench.impls.variant import REFERENCE, Implementation
 
 __all__ = [
     "REFERENCE",
@@ -79,6 +80,7 @@ def register(
     limits: Mapping[str, str] | None = None,
     leaves_out: tuple[str, ...] = (),
     takes_options: bool = False,
+    refuses_labels: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Register the decorated class, or function that returns a module, as an Implementation.
 
@@ -98,6 +100,8 @@ def register(
         leaves_out: the outputs of the Loss that it does not compute, and returns as ``None``.
         takes_options: whether the builder's module accepts ``F.cross_entropy``'s options: ``build``
             sets its ``options``, an ``EntropyOptions``, if they are not the defaults.
+        refuses_labels: whether the forward raises an ``IndexError`` or ``RuntimeError`` for every
+            label that is no class, on the CPU too, so that nothing else need read the labels.
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or
@@ -123,8 +127,7 @@ def register(
             takes_options=takes_options,
         )
         if isinstance(builder, type):
-            # A hook on each module would slow small batches by some percent, so the class changes.
-            builder.forward = fit_for_autocast(builder.forward)  # type: ignore[attr-defined]
+            guard_forward(builder)
         entered = Implementation(
             _losses[loss],
             variant,
@@ -138,6 +141,7 @@ def register(
             limits=limits or {},
             leaves_out=leaves_out,
             takes_options=takes_options,
+            refuses_labels=refuses_labels,
         )
         _check_own_state(entered)
         variants[variant] = entered
@@ -148,7 +152,7 @@ def register(
                 builder=compiled(builder, mode),
                 devices=tuple(device for device in where if device in devices),
                 mode=mode,
-                limits={**entered.limits, **COMPILED_LIMITS},
+                limits={**entered.limits, **compiled_limits(builder)},
             )
         return builder
 

@@ -182,7 +182,7 @@ class ShiftingCenters(ClassCenters):
         Args:
             rows: one row per sample, ``[B, D]``.
             labels: the labels of the samples, ``[B]``.
-            share: a function from the number n of a class's samples, 0 or more, to its factor.
+            share: a function from the number n of a class's samples, 1 or more, to its factor.
             momentum: the factor of all centres.
         """
         wide = rows.to(widened(rows.dtype))
@@ -195,7 +195,8 @@ class ShiftingCenters(ClassCenters):
         refuse_to_compile("moving the centres of several processes")
         sums = wide.new_zeros(self.centers.shape).index_add_(0, labels, wide)
         sum_over_processes_(sums, counts)
-        moves = sums * share(counts.to(wide.dtype)).unsqueeze(1)
+        # The sum of a class without samples is 0, times any share.
+        moves = sums * share(counts.clamp(min=1).to(wide.dtype)).unsqueeze(1)
         self.centers.mul_(momentum).add_(moves)
         if self._sharded is not None:
             self._sharded.mul_(momentum).add_(shard_like(moves, self._sharded))
@@ -210,11 +211,8 @@ class AveragingCenters(ShiftingCenters):
 
     def _move_centers(self, embeddings: Tensor, labels: Tensor) -> None:
         """Shrink all centres by the momentum, and add the rest of each class's mean."""
-
-        def share(counts: Tensor) -> Tensor:
-            return (1 - self.momentum) / counts.clamp(min=1)
-
-        self._shift(embeddings, labels, share, self.momentum)
+        rest = 1 - self.momentum
+        self._shift(embeddings, labels, lambda counts: rest / counts, self.momentum)
 
 
 class RatedCenters(ShiftingCenters):
@@ -299,5 +297,6 @@ def _counts(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def _compiles_backward() -> bool:
-    compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
-    return compiling and torch.is_grad_enabled()
+    # In code that torch 2.11 compiles, is_exporting() is always true. It returns this flag.
+    exporting = torch.compiler._is_exporting_flag
+    return torch.compiler.is_compiling() and not exporting and torch.is_grad_enabled()

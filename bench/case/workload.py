@@ -11,6 +11,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.data import DIFFERENTIABLE, make_inputs
 from lossbench.bench.case.draws import DRAWS, draw_of
+from lossbench.bench.machine.guards import StateChanged
 from lossbench.impls.registry import REFERENCE
 
 # The axis of the embedding dimension, by the name of an input or a parameter.
@@ -134,7 +135,7 @@ class Workload:
         """Return the results of one forward and backward of a module.
 
         Raises:
-            ValueError: if the module changed an input.
+            StateChanged: if the module changed an input.
         """
         inputs = self.leaves(draw)
         targets = trainable(module, inputs)
@@ -142,7 +143,7 @@ class Workload:
         gradients = self.gradients(out, list(targets.values()), draw)
         for name, tensor in self.inputs[draw].items():
             if not torch.allclose(inputs[name], tensor, rtol=0, atol=0, equal_nan=True):
-                raise ValueError(f"it changed its input {name}")
+                raise StateChanged(f"it changed its input {name}")
         return Outcome(
             {
                 name: value.detach()

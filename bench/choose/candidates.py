@@ -18,6 +18,7 @@ from lossbench.bench.choose.ratios import (
 )
 from lossbench.bench.choose.sizes import at_size, mixed, weights_between
 from lossbench.bench.choose.sources import Pool
+from lossbench.bench.compat.standing import doubt_of
 from lossbench.bench.run.order import UNREGISTERED
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
@@ -104,13 +105,14 @@ class Excluded:
     Attributes:
         variant: name of the variant.
         kind: kind of reason: ``departs`` (declared not equal to the loss), ``unmeasured`` at this
-            size, ``no times`` in its records, a ``constraint`` that it does not meet, or
-            ``unregistered`` (no longer an implementation).
+            size, ``no times`` in its records, a ``constraint`` that it does not meet,
+            ``unregistered`` (no longer an implementation), or ``unproven`` (wrong on the torch that
+            runs, or not tried on it).
         reason: reason in one line.
     """
 
     variant: str
-    kind: Literal["departs", "unmeasured", "no times", "constraint", "unregistered"]
+    kind: Literal["departs", "unmeasured", "no times", "constraint", "unregistered", "unproven"]
     reason: str
 
 
@@ -133,6 +135,9 @@ def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candi
     if implementation.departs:
         return Excluded(variant, "departs", f"departs: {implementation.departs}")
     records = pool.of(variant)
+    doubt = doubt_of(implementation, case.device, pool.host.torch) if records else ""
+    if doubt:
+        return Excluded(variant, "unproven", doubt)
     weights = weights_between(case, sorted(records, key=_sizes))
     if weights is None:
         return Excluded(variant, "unmeasured", "not measured at this size")
@@ -146,7 +151,11 @@ def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candi
         for near, weight in weights.items()
     )
     lost = _lost(neighbour.record for neighbour in neighbours)
-    return Excluded(variant, "no times", lost) if lost else _candidate(case, neighbours)
+    return (
+        Excluded(variant, "no times", lost)
+        if lost
+        else _candidate(case, implementation, neighbours)
+    )
 
 
 def _sizes(case: Case) -> tuple[int, ...]:
@@ -161,18 +170,20 @@ def _lost(records: Iterable[Record]) -> str:
     return ""
 
 
-def _candidate(case: Case, neighbours: tuple[Neighbour, ...]) -> Candidate:
+def _candidate(
+    case: Case, implementation: impls.Implementation, neighbours: tuple[Neighbour, ...]
+) -> Candidate:
     weights = [neighbour.weight for neighbour in neighbours]
     records = [neighbour.record for neighbour in neighbours]
     cases = [record.case for record in records]
     nearest = max(neighbours, key=lambda neighbour: neighbour.weight).record
     return Candidate(
-        variant=nearest.variant,
+        variant=implementation.variant,
         step_seconds=mixed(weights, (neighbour.seconds for neighbour in neighbours)),
         speedup=_speedup(weights, records),
         step_peak_bytes=round(mixed(weights, map(_step_peak_bytes, records))),
         error=max(part.error for record in records for part in record.agreement),
-        outputs=tuple(sorted(set.intersection(*map(_outputs, records)))),
+        outputs=implementation.outputs,
         compile_seconds=max(map(_compile_seconds, records)),
         worse=tuple(part.input for part in nearest.conformance if part.grade == "worse"),
         better=tuple(part.input for part in nearest.conformance if part.grade == "better"),
@@ -206,12 +217,6 @@ def _compile_seconds(record: Record) -> float:
 def _compile_process(records: Iterable[Record]) -> str:
     fresh = {record.compilation.fresh for record in records if record.compilation}
     return ("fresh" if fresh == {True} else "shared") if fresh else ""
-
-
-def _outputs(record: Record) -> set[str]:
-    """Return the outputs that were compared, which are those that the variant computes."""
-    names = (part.quantity.partition(".") for part in record.agreement)
-    return {name for kind, _, name in names if kind == "out"}
 
 
 def ratio_of(first: Candidate, second: Candidate) -> Interval:

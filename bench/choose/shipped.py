@@ -2,7 +2,8 @@
 
 The table has a line per measured size: the variants that are faster than the reference, the fastest
 first, then the reference itself. It names only variants that every user of torch can use: none that
-is third-party, compiled, has sparse gradients, or is worse than the reference on degenerate inputs.
+is third-party, compiled, has sparse gradients, is worse than the reference on degenerate inputs, or
+is not proven on every release of torch in the table of ``compat``.
 """
 
 import json
@@ -13,10 +14,13 @@ from typing import Any
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.sources import Host, preferred_of_cells
+from lossbench.bench.compat.standing import right_everywhere
+from lossbench.bench.compat.table import CompatColumn, known_table
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.order import place_of_case
 from lossbench.bench.run.records import Record
 from lossbench.impls.registry import REFERENCE
+from lossbench.impls.torch_release import release_text
 
 TABLE_SCHEMA = 1
 
@@ -96,7 +100,13 @@ def _for_everyone(record: Record) -> bool:
     if found is None or record.variant == REFERENCE:
         return False
     special = bool(found.requires or found.compiled or found.departs or found.sparse)
-    return not special and all(part.grade != "worse" for part in record.conformance)
+    worse = any(part.grade == "worse" for part in record.conformance)
+    return not special and not worse and right_everywhere(_proofs(), found.loss.name, found.variant)
+
+
+def _proofs() -> tuple[CompatColumn, ...]:
+    """Return the columns that a named variant must be right in: those of the CPU."""
+    return tuple(column for column in known_table().columns if column.device == "cpu")
 
 
 def _machines(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
@@ -132,13 +142,16 @@ def _machine_of(record: Record) -> str:
 
 
 def _json(machines: Mapping[str, Any], losses: Mapping[str, list[dict[str, Any]]]) -> str:
-    """Return JSON with one line per machine and one line per size."""
+    """Return JSON with the proven releases of torch, one line per machine and one per size."""
     blocks = [
         f'  "{name}": [\n' + ",\n".join(f"   {json.dumps(line)}" for line in losses[name]) + "\n  ]"
         for name in sorted(losses)
     ]
     hosts = [f'  "{name}": {json.dumps(machines[name])}' for name in sorted(machines)]
+    releases = [release_text(release) for release in sorted({c.release for c in _proofs()})]
     return (
-        f'{{\n "schema": {TABLE_SCHEMA},\n "machines": {{\n' + ",\n".join(hosts) + "\n },\n"
+        f'{{\n "schema": {TABLE_SCHEMA},\n "proven_on": {json.dumps(releases)},\n "machines": {{\n'
+        + ",\n".join(hosts)
+        + "\n },\n"
         ' "losses": {\n' + ",\n".join(blocks) + "\n }\n}\n"
     )

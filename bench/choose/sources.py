@@ -147,13 +147,31 @@ def _kind(case: Case) -> tuple[object, ...]:
     return case.loss, case.dtype, case.device, case.data, case.seed, case.autocast
 
 
-def alike(pools: Sequence[Pool], here: Host) -> list[Pool]:
-    """Return the pools of Hosts that equal this one, apart from the machine's name."""
-    return [pool for pool in pools if replace(pool.host, machine=here.machine) == here]
+def alike(pools: Sequence[Pool], here: Host, *, any_torch: bool = False) -> list[Pool]:
+    """Return the pools of Hosts that equal this one, apart from the machine's name.
+
+    Args:
+        pools: pools to select from.
+        here: this machine.
+        any_torch: whether the version of torch may differ too.
+    """
+    found = [
+        pool
+        for pool in pools
+        if replace(pool.host, machine=here.machine, torch="") == replace(here, torch="")
+    ]
+    return found if any_torch else [pool for pool in found if pool.host.torch == here.torch]
+
+
+def _of_torch(pools: list[Pool], here: Host) -> list[Pool]:
+    """Return the pools in order, those of the torch that runs first."""
+    return sorted(pools, key=lambda pool: pool.host.torch != here.torch)
 
 
 def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) -> list[Pool]:
     """Return the pools of the named machine, or without a name of all machines like this one.
+
+    Without records of this torch, those that such a machine made with another torch are returned.
 
     Raises:
         NotMeasured: if there are no pools.
@@ -163,10 +181,10 @@ def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) ->
     if not pools:
         raise NotMeasured(f"no records of {kind} with {case.data} data; --measure makes some")
     if machine:
-        chosen = [pool for pool in pools if pool.host.machine == machine]
+        chosen = _of_torch([pool for pool in pools if pool.host.machine == machine], here)
         ways = f"expected one of: {', '.join(sorted({pool.host.machine for pool in pools}))}"
     else:
-        chosen = alike(pools, here)
+        chosen = alike(pools, here) or alike(pools, here, any_torch=True)
         ways = "; ".join(
             f"--machine {pool.host.machine} uses those of {pool.host}" for pool in pools
         )

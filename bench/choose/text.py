@@ -157,6 +157,9 @@ def _grounds(answer: Answer) -> Iterator[str]:
     when = f"on {last}" if first == last else f"from {first} to {last}"
     commits = ", ".join(commit[:7] or "none" for commit in source.commits)
     yield f"records of {source.host}, made {when} at commit {commits}"
+    if source.host.torch != answer.torch:
+        yield f"of another torch: this is torch {answer.torch}, and ratios differ between releases;"
+        yield "  --measure measures on this one"
     sizes = ", ".join(
         f"{size.batch}x{size.dim}, C={size.classes} ({size.share:.0%})" for size in best.sizes
     )

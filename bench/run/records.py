@@ -16,7 +16,7 @@ from pydantic import ConfigDict, RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.case.cases import DTYPES, Case
-from lossbench.bench.errors import UsageError
+from lossbench.bench.errors import UsageError, writing
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.agreement import Agreement
 from lossbench.bench.measure.ceilings import Ceilings, Limit, limit
@@ -284,16 +284,17 @@ def record_file(folder: Path) -> Iterator[RecordFile]:
     """Open a run's record file, and lock it for this process.
 
     Raises:
-        UsageError: if another process writes to it.
+        UsageError: if another process writes to it, or it cannot be written.
     """
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UsageError(f"{folder}: another run writes there; choose another --out") from None
-    file = RecordFile(folder)
+    with writing(folder):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(f"{folder}: another run writes there; choose another --out") from None
+        file = RecordFile(folder)
     try:
         yield file
     finally:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossbench.bench.selftest.cheaters import Cheat, Forward
+from lossbench.bench.selftest.contender import Cheat, Forward
 
 
 def workspace(module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:

@@ -10,17 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossbench import impls
-from lossbench.bench.case.cases import Case
-from lossbench.bench.measure.agreement import workload_of
-from lossbench.bench.measure.trial import sample_modules
-from lossbench.bench.selftest.cheaters import Cheat, Forward, Refusal, cheater, halved, moving
-from lossbench.bench.selftest.honest import HONEST
-from lossbench.bench.timing.sampling import Sampling
-from lossbench.impls.registry import REFERENCE
+from lossbench.bench.selftest.cheaters import halved, moving
+from lossbench.bench.selftest.contender import Cheat, Forward
 
 TIMED_LOSS = "arcface"
-BUDGET_SECONDS = 0.1
 # Calls of the comparison with the reference, of the memory and of the counters come before.
 HONEST_CALLS = 40
 STARTED_SECONDS, WORKING_SECONDS = 0.005, 0.1
@@ -227,32 +220,10 @@ TIMED_CHEATS: dict[str, tuple[Cheat, str]] = {
     "an output left out": (later(no_logits), r"returned no out\.logits"),
     "no graph": (later(graphless), "does not require grad"),
     "input changed": (later(spoiling), "changed its input embeddings"),
-    "parameters changed": (later(moving), r"after\.weight is off"),
+    "parameters moved": (later(moving), r"after\.weight is off"),
     "overwritten output": (later(one_buffer), r"out\.logits changed after its call"),
     "memory of a parameter": (later(beside_the_weight), r"out\.logits shares memory with"),
     "lazy tensor": (later(lazy), "is a Lazy, expected a plain torch.Tensor"),
     "unfinished output": (later(unfinished), r"out\.logits is off"),
     "thread that works on": (later(working_on), "works on after its call returned"),
 }
-
-
-def reason_when_timed(case: Case, implementation: impls.Implementation) -> str:
-    """Return the reason to refuse an implementation when it is timed; empty if there is none."""
-    workload = workload_of(case)
-    entries = {REFERENCE: impls.implementation(case.loss, REFERENCE), "timed": implementation}
-    modules = {name: workload.module(entry) for name, entry in entries.items()}
-    try:
-        sampled = sample_modules(workload, modules, Sampling(BUDGET_SECONDS))
-    except (RuntimeError, TypeError, ValueError) as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
-    return sampled.refusals.get("timed", "")
-
-
-def measure_timed_refusals(device: str) -> tuple[Refusal, ...]:
-    """Return the result of every timed cheater, and of the honest ones that look alike."""
-    case = Case(TIMED_LOSS, batch=16, dim=8, classes=5, device=device)
-    entered = TIMED_CHEATS | {name: (honest, "") for name, honest in HONEST.items()}
-    return tuple(
-        Refusal(name, TIMED_LOSS, reason_when_timed(case, cheater(TIMED_LOSS, cheat)), expected)
-        for name, (cheat, expected) in entered.items()
-    )
