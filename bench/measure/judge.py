@@ -12,7 +12,6 @@ import torch
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
-from lossbench.bench.measure.compilation import start_compiler
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
@@ -125,7 +124,6 @@ def judge_variant(case: Case, variant: str) -> Judgement:
     if implementation.unsupported(case.device, case.held_dtype):
         return judge(case, implementation)
     if implementation.compiled:
-        start_compiler()
         # torch limits recompilations, and code that was compiled for other cases would count.
         torch.compiler.reset()
         return judge(case, implementation)
@@ -150,8 +148,6 @@ def measure_times(
     torch.compiler.reset()
     workload = workload_of(case)
     entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
-    if any(entry.compiled for entry in entries.values()):
-        start_compiler()
     modules = {name: workload.module(entry, validate=validate) for name, entry in entries.items()}
     sampled = sample_modules(workload, modules, sampling)
     return {
