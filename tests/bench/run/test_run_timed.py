@@ -10,10 +10,10 @@ from tests.makers.outside import registry_kept, write_contender
 SIZE = ("--batch", "16", "--dim", "8", "--classes", "5", "--budget", "0.05", "--threads", "1")
 IDLE = """
 import lossbench
-from lossbench.bench.selftest.cheaters import cheater
+from lossbench.bench.selftest.contender import around_reference
 from lossbench.bench.selftest.timed_cheaters import idle, later
 
-lossbench.register("arcface", "mine")(cheater("arcface", later(idle)).builder)
+lossbench.register("arcface", "mine")(around_reference("arcface", later(idle)))
 """
 
 
