@@ -18,6 +18,8 @@ from lossbench.bench.selftest.gates import Alarm
 from lossbench.bench.selftest.mixed import Neighbour, Tried
 from lossbench.bench.selftest.trials import PairTrial
 
+# 1: cheaters in one process, without coverage. 2: contenders in a run.
+SCHEMA = 2
 LONGEST_SECONDS = 10.0
 PLANTED = 0.10
 # With fewer than 20 trials, one false alarm alone would break the promise of at most 5%; and with
@@ -48,6 +50,7 @@ class SelfTestReport(Judged):
     neighbours: tuple[Neighbour, ...]
     counts: tuple[Count, ...]
     coverage: tuple[Coverage, ...]
+    schema: int = SCHEMA
 
     def select(self, effect: float, *, loaded: bool) -> list[PairTrial]:
         """Return the trials of one effect, with or without another process's load."""
