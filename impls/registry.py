@@ -80,6 +80,7 @@ def register(
     limits: Mapping[str, str] | None = None,
     leaves_out: tuple[str, ...] = (),
     takes_options: bool = False,
+    problem: Callable[[], str | None] | None = None,
     refuses_labels: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Register the decorated class, or function that returns a module, as an Implementation.
@@ -100,6 +101,8 @@ def register(
         leaves_out: the outputs of the Loss that it does not compute, and returns as ``None``.
         takes_options: whether the builder's module accepts ``F.cross_entropy``'s options: ``build``
             sets its ``options``, an ``EntropyOptions``, if they are not the defaults.
+        problem: a function that returns why it can run nowhere on this machine, or ``None``, as for
+            code that needs a compiler; such code is not built at import.
         refuses_labels: whether the forward raises an ``IndexError`` or ``RuntimeError`` for every
             label that is no class, on the CPU too, so that nothing else need read the labels.
 
@@ -141,6 +144,7 @@ def register(
             limits=limits or {},
             leaves_out=leaves_out,
             takes_options=takes_options,
+            problem=problem,
             refuses_labels=refuses_labels,
         )
         _check_own_state(entered)
@@ -213,9 +217,10 @@ def all_or_nothing() -> Iterator[None]:
 def _check_own_state(entered: Implementation) -> None:
     """Refuse other parameters or buffers than the Loss's, where building needs no more than torch.
 
-    Any other builder is checked where it is built; importing its package here could take seconds.
+    Any other builder is checked where it is built; importing its package here could take seconds,
+    and compiling its code a minute.
     """
-    if entered.requires or entered.unsupported("cpu", entered.dtypes[0]):
+    if entered.requires or entered.problem or entered.unsupported("cpu", entered.dtypes[0]):
         return
     try:
         entered.verify()

@@ -40,6 +40,8 @@ class Implementation:
             ``impls.limits.SITUATIONS``; every other situation it is fit for.
         leaves_out: the outputs of the Loss that it does not compute, and returns as ``None``.
         takes_options: whether its module accepts ``F.cross_entropy``'s options, as ``options``.
+        problem: a function that returns why it can run nowhere on this machine, or ``None``, as for
+            code that needs a compiler.
         refuses_labels: whether its forward raises an ``IndexError`` or ``RuntimeError`` for every
             label that is no class, on the CPU too. The check then does not read the labels before
             the forward; it looks for the words when the forward has raised.
@@ -58,6 +60,7 @@ class Implementation:
     limits: Mapping[str, str] = field(default_factory=dict)
     leaves_out: tuple[str, ...] = ()
     takes_options: bool = False
+    problem: Callable[[], str | None] | None = None
     refuses_labels: bool = False
 
     @property
@@ -82,6 +85,8 @@ class Implementation:
             return f"runs on {', '.join(self.devices)}, not on {device}"
         if dtype not in self.dtypes:
             return f"takes {', '.join(map(str, self.dtypes))}, not {dtype}"
+        if self.problem is not None and (reason := self.problem()):
+            return reason
         if device == "cuda" and not torch.cuda.is_available():
             return f"torch {torch.__version__} finds no CUDA device here"
         return cannot_compile(device) if self.compiled else None

@@ -12,7 +12,6 @@ import torch
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
-from lossbench.bench.measure.compilation import start_compiler
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
@@ -104,6 +103,8 @@ def judge(
     unsupported = implementation.unsupported(case.device, case.held_dtype)
     if unsupported is not None:
         return Judgement("unsupported", unsupported)
+    # Memory comes first: what a process keeps is allocated in its first steps.
+    memory = measure_memory(case, implementation)
     agreement = measure_agreement(case, implementation, reference) if compare else ()
     # asv and the gate also measure the first commits, which had no attribute ``departs``.
     departs = getattr(implementation, "departs", "")
@@ -114,7 +115,7 @@ def judge(
         "departs" if departs else "passed",
         departs,
         agreement,
-        measure_memory(case, implementation),
+        memory,
         measure_counters(case, implementation),
     )
 
@@ -125,7 +126,6 @@ def judge_variant(case: Case, variant: str) -> Judgement:
     if implementation.unsupported(case.device, case.held_dtype):
         return judge(case, implementation)
     if implementation.compiled:
-        start_compiler()
         # torch limits recompilations, and code that was compiled for other cases would count.
         torch.compiler.reset()
         return judge(case, implementation)
@@ -150,8 +150,6 @@ def measure_times(
     torch.compiler.reset()
     workload = workload_of(case)
     entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
-    if any(entry.compiled for entry in entries.values()):
-        start_compiler()
     modules = {name: workload.module(entry, validate=validate) for name, entry in entries.items()}
     sampled = sample_modules(workload, modules, sampling)
     return {
