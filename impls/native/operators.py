@@ -5,7 +5,7 @@ cannot.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ NAMESPACE = "lossbench_native"
 # As in csrc/cross_entropy.h.
 BATCH_MULTIPLE = 32
 TILE = 256
+
+Shapes = TypeVar("Shapes", bound=Callable[..., Any])
 
 _loaded = False
 
@@ -33,6 +35,16 @@ def load() -> None:
     for name, shapes in _FAKES.items():
         torch.library.register_fake(f"{NAMESPACE}::{name}", shapes)
     _loaded = True
+
+
+def shapes_of(name: str) -> Callable[[Shapes], Shapes]:
+    """Decorate the function that makes an operator's outputs without their values, for tracing."""
+
+    def enter(shapes: Shapes) -> Shapes:
+        _FAKES[name] = shapes
+        return shapes
+
+    return enter
 
 
 class Native(nn.Module):
