@@ -16,11 +16,12 @@ from lossbench.impls.admission import (
     check_loss,
 )
 from lossbench.impls.catalogue import CATALOGUE
-from lossbench.impls.compiled import COMPILE_MODES, COMPILED_LIMITS, compiled
+from lossbench.impls.compiled import COMPILE_MODES, compiled, compiled_limits
+from lossbench.impls.guarded import guard_forward
 from lossbench.impls.limits import check_limits
 from lossbench.impls.loss import Loss
-from lossbench.impls.precision import fit_for_autocast
-from lossbench.impls.variant import OLDEST_TORCH, REFERENCE, Implementation
+from lossbench.impls.torch_release import OLDEST_TORCH
+from lossbench.impls.variant import REFERENCE, Implementation
 
 __all__ = [
     "REFERENCE",
@@ -80,6 +81,7 @@ def register(
     leaves_out: tuple[str, ...] = (),
     takes_options: bool = False,
     problem: Callable[[], str | None] | None = None,
+    refuses_labels: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Register the decorated class, or function that returns a module, as an Implementation.
 
@@ -101,6 +103,8 @@ def register(
             sets its ``options``, an ``EntropyOptions``, if they are not the defaults.
         problem: a function that returns why it can run nowhere on this machine, or ``None``, as for
             code that needs a compiler; such code is not built at import.
+        refuses_labels: whether the forward raises an ``IndexError`` or ``RuntimeError`` for every
+            label that is no class, on the CPU too, so that nothing else need read the labels.
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or
@@ -126,8 +130,7 @@ def register(
             takes_options=takes_options,
         )
         if isinstance(builder, type):
-            # A hook on each module would slow small batches by some percent, so the class changes.
-            builder.forward = fit_for_autocast(builder.forward)  # type: ignore[attr-defined]
+            guard_forward(builder)
         entered = Implementation(
             _losses[loss],
             variant,
@@ -142,6 +145,7 @@ def register(
             leaves_out=leaves_out,
             takes_options=takes_options,
             problem=problem,
+            refuses_labels=refuses_labels,
         )
         _check_own_state(entered)
         variants[variant] = entered
@@ -152,7 +156,7 @@ def register(
                 builder=compiled(builder, mode),
                 devices=tuple(device for device in where if device in devices),
                 mode=mode,
-                limits={**entered.limits, **COMPILED_LIMITS},
+                limits={**entered.limits, **compiled_limits(builder)},
             )
         return builder
 

@@ -101,16 +101,21 @@ class SphereFaceWeights(ClassWeights):
         self.gamma = gamma
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
-    def _anneal(self) -> Tensor:
-        """Count a call and return its λ, without synchronisation of the device."""
+    def _count(self) -> Tensor:
+        """Count a call, and return the number of calls, 0-d int64."""
         if _compiles_backward():
             # A compiled backward pass reads the counter again, so it must not change in place.
             self.iteration = self.iteration + 1
         else:
             # A new counter made in inference mode could not be used in training, so: in place.
             self.iteration += 1
+        return self.iteration
+
+    def _anneal(self) -> Tensor:
+        """Count a call and return its λ, without synchronisation of the device."""
+        count = self._count()
         # float64 represents the counter exactly; a 0-d tensor does not promote the products.
-        return (self.lambda_max / (1 + 0.2 * self.iteration.double())).clamp(min=self.lambda_min)
+        return (self.lambda_max / (1 + 0.2 * count.double())).clamp(min=self.lambda_min)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return the logits of ``embeddings [B, D]`` without labels or margin, ``[B, C]``."""
@@ -182,7 +187,7 @@ class ShiftingCenters(ClassCenters):
         Args:
             rows: one row per sample, ``[B, D]``.
             labels: the labels of the samples, ``[B]``.
-            share: a function from the number n of a class's samples, 0 or more, to its factor.
+            share: a function from the number n of a class's samples, 1 or more, to its factor.
             momentum: the factor of all centres.
         """
         wide = rows.to(widened(rows.dtype))
@@ -195,7 +200,8 @@ class ShiftingCenters(ClassCenters):
         refuse_to_compile("moving the centres of several processes")
         sums = wide.new_zeros(self.centers.shape).index_add_(0, labels, wide)
         sum_over_processes_(sums, counts)
-        moves = sums * share(counts.to(wide.dtype)).unsqueeze(1)
+        # The sum of a class without samples is 0, times any share.
+        moves = sums * share(counts.clamp(min=1).to(wide.dtype)).unsqueeze(1)
         self.centers.mul_(momentum).add_(moves)
         if self._sharded is not None:
             self._sharded.mul_(momentum).add_(shard_like(moves, self._sharded))
@@ -210,11 +216,8 @@ class AveragingCenters(ShiftingCenters):
 
     def _move_centers(self, embeddings: Tensor, labels: Tensor) -> None:
         """Shrink all centres by the momentum, and add the rest of each class's mean."""
-
-        def share(counts: Tensor) -> Tensor:
-            return (1 - self.momentum) / counts.clamp(min=1)
-
-        self._shift(embeddings, labels, share, self.momentum)
+        rest = 1 - self.momentum
+        self._shift(embeddings, labels, lambda counts: rest / counts, self.momentum)
 
 
 class RatedCenters(ShiftingCenters):
@@ -299,5 +302,6 @@ def _counts(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def _compiles_backward() -> bool:
-    compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
-    return compiling and torch.is_grad_enabled()
+    # In code that torch 2.11 compiles, is_exporting() is always true. It returns this flag.
+    exporting = torch.compiler._is_exporting_flag
+    return torch.compiler.is_compiling() and not exporting and torch.is_grad_enabled()

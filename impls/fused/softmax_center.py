@@ -19,6 +19,7 @@ from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCenters
     compiles=True,
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
+    refuses_labels=True,
 )
 class SoftmaxCenterUnsquared(CentersAndWeights):
     """One norm over the batch's differences from its centres."""
@@ -40,6 +41,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
     compiles=True,
     limits={**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE},
     leaves_out=("logits",),
+    refuses_labels=True,
 )
 class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums; centres with a rate move by one scatter."""

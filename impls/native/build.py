@@ -5,10 +5,10 @@ headers, so a change of any of them makes another library. A wheel may hold the 
 """
 
 import contextlib
-import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -60,9 +60,7 @@ def compiler() -> str | None:
 
 def problem() -> str | None:
     """Return why there is no library and none can be built, or ``None``."""
-    if prebuilt() or compiler():
-        return None
-    return NO_COMPILER
+    return None if prebuilt() or compiler() else NO_COMPILER
 
 
 def cache_folder() -> Path:
@@ -72,15 +70,16 @@ def cache_folder() -> Path:
     return Path(root) / "lossbench" / "native"
 
 
-def library(extra: tuple[str, ...] = ()) -> Path:
+def library() -> Path:
     """Return the library, built if there is none.
 
-    Args:
-        extra: flags for the compiler and the linker beside the usual ones, as for a sanitizer.
+    Flags in ``$LOSSBENCH_NATIVE_FLAGS`` are added to those of the compiler and the linker, as for a
+    sanitizer; then no wheel's library is taken.
 
     Raises:
         NativeBuildError: if there is no compiler, it fails, or it takes too long.
     """
+    extra = tuple(shlex.split(os.environ.get("LOSSBENCH_NATIVE_FLAGS", "")))
     found = prebuilt()
     if found is not None and not extra:
         return found
@@ -102,7 +101,6 @@ def targets() -> dict[str, tuple[str, ...]]:
     return TARGETS if is_x86 else {"plain": TARGETS["plain"]}
 
 
-@functools.cache
 def _key(with_: str, extra: tuple[str, ...]) -> str:
     """Return a hash of all that the library depends on."""
     version = subprocess.run([with_, "--version"], capture_output=True, timeout=60, check=False)

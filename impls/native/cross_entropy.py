@@ -8,18 +8,16 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.differentiable import differentiable_once
-from lossbench.impls.native.operators import BATCH_MULTIPLE, TILE
+from lossbench.impls.native.gradients import FEW_ELEMENTS, is_half, scaled
+from lossbench.impls.native.shapes import BATCH_MULTIPLE, TILE
 
-# Up to this number of logits and of weights the gradients are computed with the loss: a second
-# operator would cost more than they do.
-FEW_ELEMENTS = 2**16
 # The number of powers that are saved for the backward pass, 44 MiB in float32.
 KEPT_ELEMENTS = 11 * 2**20
 REDUCTIONS = {"mean": 0, "sum": 1, "none": 2}
 
 
 @dataclass(frozen=True)
-class Head:
+class NativeHead:
     """How a loss turns products into logits; the numbers are those of csrc/cross_entropy.h.
 
     Attributes:
@@ -29,11 +27,11 @@ class Head:
         scale: the length of the rows.
         gamma: the power of the focal factor.
         cos_m: the cosine of an additive margin.
-        sin_m: its sine.
+        sin_m: the sine of an additive margin.
         lowest_cosine: the cosine below which the guard holds.
-        drop: what the guard subtracts.
+        drop: the amount that the guard subtracts from such a cosine.
         multiple: the multiplicative margin.
-        lambda_min: its smallest λ.
+        lambda_min: the smallest λ of a multiplicative margin.
         lambda_max: the λ that its annealing starts from.
     """
 
@@ -69,7 +67,7 @@ def native_cross_entropy(
         embeddings: the embeddings, ``[B, D]``.
         weight: the class weights, ``[D, C]``.
         labels: the labels, ``[B]``.
-        head: the numbers of a ``Head``.
+        head: the numbers of a ``NativeHead``.
         options: the options of the cross-entropy.
         iteration: the number of calls, 0-d int64, that anneals a multiplicative margin.
     """
@@ -81,14 +79,14 @@ def native_cross_entropy(
     )
     inputs = (embeddings, weight, labels, options.class_weights, iteration, head, given)
     few = max(batch, dim) * classes <= FEW_ELEMENTS and options.reduction != "none"
-    # A gradient in half precision would underflow before its upstream gradient, a large scale.
-    is_half = embeddings.element_size() < 4 or weight.element_size() < 4
-    function = _WithGradients if few and not is_half else _InTwoPasses
+    function = (
+        _EntropyWithGradients if few and not is_half(embeddings, weight) else _EntropyInTwoPasses
+    )
     loss: Tensor = function.apply(*inputs)  # type: ignore[no-untyped-call]
     return loss
 
 
-class _WithGradients(torch.autograd.Function):
+class _EntropyWithGradients(torch.autograd.Function):
     """One operator for the loss and its gradients."""
 
     @staticmethod
@@ -119,19 +117,7 @@ class _WithGradients(torch.autograd.Function):
         return (*scaled(upstream, grad_x, grad_weight), None, None, None, None, None)
 
 
-def scaled(upstream: Tensor, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Return gradients times an upstream gradient; themselves if it is 1 and they are used once."""
-    if not torch.compiler.is_compiling() and _used_once() and upstream.item() == 1:
-        return gradients
-    return tuple(None if each is None else (each * upstream).to(each.dtype) for each in gradients)
-
-
-def _used_once() -> bool:
-    """Return whether this backward pass frees what was saved for it."""
-    return not torch._C._autograd._get_current_graph_task_keep_graph()
-
-
-class _InTwoPasses(torch.autograd.Function):
+class _EntropyInTwoPasses(torch.autograd.Function):
     """An operator for each pass; the powers of the first class tiles are kept between them."""
 
     @staticmethod

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndCorrect
 from lossbench.impls.differentiable import differentiable_once
-from lossbench.impls.native.cross_entropy import scaled
+from lossbench.impls.native.gradients import is_half, scaled
 from lossbench.impls.precision import widened
 
 Operator = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -30,19 +30,13 @@ def evaluate(
         *arguments: the operator's other arguments.
     """
     x = embeddings
-    if x.element_size() < 4:
+    if is_half(x):
         x = x.to(widened(x.dtype))
     if torch.is_grad_enabled() and x.requires_grad:
         loss, correct = _WithGradient.apply(x, labels, operator, arguments)  # type: ignore[no-untyped-call]
     else:
         loss, correct, _ = operator(x, labels, *arguments, False)
     return LossAndCorrect(loss, correct)
-
-
-def shapes(x: Tensor, for_x: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the outputs of such an operator without their values, for tracing."""
-    gradient = x.new_empty(x.shape if for_x else (0,))
-    return x.new_empty(()), x.new_empty((), dtype=torch.int64), gradient
 
 
 class _WithGradient(torch.autograd.Function):

@@ -4,15 +4,15 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
-from lossbench.impls.native import build
-from lossbench.impls.native.cross_entropy import Head, native_cross_entropy
+from lossbench.impls.native.build import problem
+from lossbench.impls.native.cross_entropy import NativeHead, native_cross_entropy
 from lossbench.impls.native.operators import Native
 from lossbench.impls.registry import register
 from lossbench.impls.state import ClassWeights, CosineWeights, MaxNormWeights
 
 
 class _Native(Native, ClassWeights):
-    head = Head().numbers()
+    head = NativeHead().numbers()
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, and no logits."""
@@ -27,7 +27,8 @@ class _Native(Native, ClassWeights):
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
-    problem=build.problem,
+    problem=problem,
+    refuses_labels=True,
 )
 class Softmax(_Native):
     """The products are the logits."""
@@ -40,12 +41,13 @@ class Softmax(_Native):
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
-    problem=build.problem,
+    problem=problem,
+    refuses_labels=True,
 )
 class ModifiedSoftmax(_Native, MaxNormWeights):
     """The columns are scaled by a max-norm."""
 
-    head = Head(columns=2).numbers()
+    head = NativeHead(columns=2).numbers()
 
 
 @register(
@@ -55,11 +57,12 @@ class ModifiedSoftmax(_Native, MaxNormWeights):
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
-    problem=build.problem,
+    problem=problem,
+    refuses_labels=True,
 )
 class NormFace(_Native, CosineWeights):
     """Rows and columns are scaled."""
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float) -> None:
         super().__init__(num_classes, embedding_dim, scale)
-        self.head = Head(columns=1, rows=1, scale=scale).numbers()
+        self.head = NativeHead(columns=1, rows=1, scale=scale).numbers()

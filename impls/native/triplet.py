@@ -5,9 +5,9 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndCorrect
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
-from lossbench.impls.native import build
-from lossbench.impls.native.operators import Native, shapes_of
-from lossbench.impls.native.precomputed import evaluate, shapes
+from lossbench.impls.native.build import problem
+from lossbench.impls.native.operators import Native
+from lossbench.impls.native.precomputed import evaluate
 from lossbench.impls.registry import register
 
 
@@ -16,7 +16,8 @@ from lossbench.impls.registry import register
     "native",
     devices=("cpu",),
     limits=DIFFERENTIABLE_ONCE,
-    problem=build.problem,
+    problem=problem,
+    refuses_labels=True,
 )
 class TripletBatchHard(Native):
     """Mine in tiles, each for both of its sides; then two differences an anchor."""
@@ -29,10 +30,3 @@ class TripletBatchHard(Native):
         """Return the loss and the number of correct anchors."""
         operator = torch.ops.lossbench_native.triplet_batch_hard.default
         return evaluate(operator, embeddings, labels, self.margin)
-
-
-@shapes_of("triplet_batch_hard")
-def _shapes(
-    x: Tensor, _labels: Tensor, _margin: float, for_x: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    return shapes(x, for_x)

@@ -3,18 +3,13 @@
 // Pairs are mined in square tiles of one half of the matrix, each for the anchors of its rows and of
 // its columns. A tile writes what it finds to places of its own, so the number of threads changes
 // no result. The chosen distances are computed again, from differences.
-#include "math.h"
 #include "mining.h"
+#include "rows.h"
 #include "triplets.h"
 
 namespace lossbench::LOSSBENCH_TARGET {
 namespace {
 
-// Rows of tiles. More would need more memory; fewer would compute more pairs twice.
-constexpr int64_t MOST_BLOCKS = 16;
-// A distance up to this was clamped and has no gradient; the root of 1e-12 may round upwards.
-constexpr double CLAMPED_DISTANCE = 1.000001e-6;
-constexpr double LEAST_DISTANCE = 1e-6;
 constexpr int KINDS = 2;  // Of partners: the furthest positive, the closest negative.
 
 template <class T>
@@ -23,7 +18,8 @@ struct BatchHard {
   Arena arena;
   Panels<T> samples;
   ClassNumbers<T> classes;
-  int64_t batch, dim, padded, block_panels, blocks, tiles, slots;
+  Tiling tiling;
+  int64_t batch, dim, padded, slots;
   T* halves;
   Partner<T>* found;      // [blocks][KINDS][B padded]: of an anchor, among the samples of a block.
   Hardest<T>* of_rows;    // [slots][rows of a block]
@@ -38,16 +34,14 @@ struct BatchHard {
         arena(asked.scratch),
         samples(asked.x, arena),
         classes(asked.x.rows, samples.padded(), arena),
+        tiling(samples.count),
         batch(samples.batch),
         dim(samples.dim),
         padded(samples.padded()) {
-    block_panels = (samples.count + MOST_BLOCKS - 1) / MOST_BLOCKS;
-    if (block_panels < 1) block_panels = 1;
-    blocks = (samples.count + block_panels - 1) / block_panels, tiles = blocks * (blocks + 1) / 2;
-    slots = slots_for(tiles, static_cast<double>(batch) * batch * dim);
+    slots = slots_for(tiling.count, static_cast<double>(batch) * batch * dim);
     halves = arena.take<T>(padded);
-    found = arena.take<Partner<T>>(blocks * KINDS * padded);
-    of_rows = arena.take<Hardest<T>>(slots * block_panels * PANEL<T>);
+    found = arena.take<Partner<T>>(tiling.blocks * KINDS * padded);
+    of_rows = arena.take<Hardest<T>>(slots * tiling.size * PANEL<T>);
     coefficients = arena.take<double>(KINDS * batch);
     chosen = arena.take<Partner<T>>(KINDS * batch);
     hinges = arena.take<double>(batch);
@@ -57,43 +51,33 @@ struct BatchHard {
   }
 
   bool run() {
-    each_slot(samples.count, 4.0 * batch * dim, [&](int64_t p) {
+    for_each(samples.count, 4.0 * batch * dim, [&](int64_t p) {
       samples.fill(p);
       fill_halves<T>(samples, p, halves);
     });
     if (!all_finite<T>(samples, halves)) return false;
     classes.fill(job.labels);
-    spread(slots, tiles, [&](int64_t slot, int64_t begin, int64_t end) {
-      for (int64_t tile = begin; tile < end; ++tile) mine_tile(slot, tile);
+    spread(slots, tiling.count, [&](int64_t slot, int64_t begin, int64_t end) {
+      for (int64_t number = begin; number < end; ++number) mine_tile(slot, tiling[number]);
     });
-    each_slot(batch, 8.0 * batch * dim, [&](int64_t anchor) { choose(anchor); });
+    for_each(batch, 8.0 * batch * dim, [&](int64_t anchor) { choose(anchor); });
     write_values();
     if (job.gradient != nullptr) differentiate();
     return true;
   }
 
-  template <class F>
-  void each_slot(int64_t tasks, double operations, const F& f) {
-    spread(slots_for(tasks, operations), tasks, [&](int64_t, int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) f(task);
-    });
-  }
-
-  // Tiles are numbered column by column, from the first row to the diagonal.
-  void mine_tile(int64_t slot, int64_t tile) {
-    int64_t column = 0;
-    while ((column + 1) * (column + 2) / 2 <= tile) ++column;
-    const int64_t row = tile - column * (column + 1) / 2;
-    const int64_t first = row * block_panels, last = lesser(first + block_panels, samples.count);
-    Hardest<T>* rows = row == column ? nullptr : of_rows + slot * block_panels * PANEL<T>;
+  void mine_tile(int64_t slot, const Tile& tile) {
+    const int64_t first = tile.first_row, last = tile.last_row;
+    // A tile on the diagonal has all its pairs, so its columns are enough.
+    Hardest<T>* rows = tile.row == tile.column ? nullptr : of_rows + slot * tiling.size * PANEL<T>;
     for (int64_t i = 0; rows != nullptr && i < (last - first) * PANEL<T>; ++i) rows[i].clear();
-    const int64_t from = column * block_panels, to = lesser(from + block_panels, samples.count);
-    for (int64_t p = from; p < to; ++p) mine_panel(first, last, p, rows, place(row, 0, p * PANEL<T>));
+    for (int64_t p = tile.first_column; p < tile.last_column; ++p)
+      mine_panel(first, last, p, rows, place(tile.row, 0, p * PANEL<T>));
     if (rows == nullptr) return;
     for (int64_t i = first * PANEL<T>; i < lesser(last * PANEL<T>, batch); ++i) {
       const Hardest<T>& hardest = rows[i - first * PANEL<T>];
-      *place(column, 0, i) = least_of_lanes<T>(hardest.furthest);
-      *place(column, 1, i) = least_of_lanes<T>(hardest.closest);
+      *place(tile.column, 0, i) = least_of_lanes<T>(hardest.furthest);
+      *place(tile.column, 1, i) = least_of_lanes<T>(hardest.closest);
     }
   }
 
@@ -114,7 +98,7 @@ struct BatchHard {
       Hardest<T>* of_panel = rows + (q - first) * PANEL<T>;
       for (int v = 0; v < samples.vectors(p); ++v)
         for (int64_t i = 0; i < count; ++i)
-          of_panel[i].offer(load<T>(distances + i * PANEL<T> + v * WIDTH<T>), same(q, i, p, v),
+          of_panel[i].offer(load<T>(distances + i * PANEL<T> + v * WIDTH<T>), classes.same(q * PANEL<T> + i, p, v),
                             lane_indices(p, v));
     }
     for (int v = 0; v < 2; ++v) {
@@ -131,15 +115,10 @@ struct BatchHard {
       T* at = products + i * PANEL<T> + v * WIDTH<T>;
       const Vec<T> distance = (own + halves[q * PANEL<T> + i]) - load<T>(at);
       store<T>(at, distance);
-      hardest.offer(distance, same(q, i, p, v),
+      hardest.offer(distance, classes.same(q * PANEL<T> + i, p, v),
                     Ints<T>{} + static_cast<Integer<T>>(q * PANEL<T> + i));
     }
     best = hardest;
-  }
-
-  Ints<T> same(int64_t q, int64_t i, int64_t p, int v) const {
-    return load_integers<T>(classes.ids + p * PANEL<T> + v * WIDTH<T>) ==
-           Ints<T>{} + classes.ids[q * PANEL<T> + i];
   }
 
   static Ints<T> lane_indices(int64_t p, int v) {
@@ -152,8 +131,9 @@ struct BatchHard {
     for (int kind = 0; kind < KINDS; ++kind) {
       Partner<T>& partner = chosen[kind * batch + anchor];
       partner = *place(0, kind, anchor);
-      for (int64_t block = 1; block < blocks; ++block) partner.offer(*place(block, kind, anchor));
-      lengths[kind] = length(anchor, partner.index);
+      for (int64_t block = 1; block < tiling.blocks; ++block) partner.offer(*place(block, kind, anchor));
+      lengths[kind] = __builtin_sqrt(
+          squared_distance<T>(samples.row(anchor), samples.row(partner.index), dim));
     }
     const double furthest = lengths[0] > LEAST_DISTANCE ? lengths[0] : LEAST_DISTANCE;
     // Without a negative in the batch there is no loss.
@@ -176,23 +156,6 @@ struct BatchHard {
         partner.tied = equals > 1;
       }
     }
-  }
-
-  double length(int64_t a, int64_t b) const {
-    constexpr int W = WIDTH<double>;
-    const T *first = samples.row(a), *second = samples.row(b);
-    Vec<double> sum = {};
-    int64_t d = 0;
-    for (; d + W <= dim; d += W) {
-      const Vec<double> diff = load_wide(first + d) - load_wide(second + d);
-      sum += diff * diff;
-    }
-    double rest = 0;
-    for (; d < dim; ++d) {
-      const double diff = static_cast<double>(first[d]) - static_cast<double>(second[d]);
-      rest += diff * diff;
-    }
-    return __builtin_sqrt(sum_of<double>(sum) + rest);
   }
 
   // Calls `f` with every partner of a kind that is as far as the chosen one.
@@ -251,13 +214,8 @@ struct BatchHard {
   }
 
   void pull_pair(int64_t anchor, int64_t other, T factor, int64_t from, int64_t count) {
-    const T *a = samples.row(anchor) + from, *b = samples.row(other) + from;
-    T *to_a = gradient + anchor * dim + from, *to_b = gradient + other * dim + from;
-#pragma GCC ivdep
-    for (int64_t d = 0; d < count; ++d) {
-      const T part = factor * (a[d] - b[d]);
-      to_a[d] += part, to_b[d] -= part;
-    }
+    pull_apart<T>(samples.row(anchor) + from, samples.row(other) + from, factor, count,
+                  gradient + anchor * dim + from, gradient + other * dim + from);
   }
 };
 

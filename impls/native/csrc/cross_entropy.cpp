@@ -24,15 +24,6 @@ Head head_of(const std::vector<double>& numbers, const OptionalTensor& iteration
   return head;
 }
 
-void check_labels(const CrossEntropy& job) {
-  for (int64_t b = 0; b < job.x.rows; ++b) {
-    const int64_t label = job.labels[b];
-    const bool fits = label >= 0 && label < job.weight.columns;
-    STD_TORCH_CHECK(fits || (job.options.ignores && label == job.options.ignored),
-                    "labels must be from 0 to ", job.weight.columns - 1, ", got ", label);
-  }
-}
-
 CrossEntropy asked(const Tensor& x, const Tensor& weight, const Tensor& labels,
                    const OptionalTensor& class_weights, const OptionalTensor& iteration,
                    const std::vector<double>& head, std::optional<int64_t> ignore_index,
@@ -48,7 +39,7 @@ CrossEntropy asked(const Tensor& x, const Tensor& weight, const Tensor& labels,
   job.options.ignored = ignore_index.value_or(0);
   job.options.smoothing = smoothing;
   job.options.reduction = static_cast<Reduction>(reduction);
-  check_labels(job);
+  check_labels(job.labels, job.x.rows, job.weight.columns, ignore_index);
   return job;
 }
 
@@ -56,12 +47,6 @@ Tensor empty_loss(const CrossEntropy& job, bool wide) {
   const Dtype dtype = wide ? Dtype::float64 : Dtype::float32;
   if (job.options.reduction == Reduction::none) return empty({job.x.rows}, dtype);
   return empty({}, dtype);
-}
-
-// A gradient of `like`'s shape and dtype; one without numbers where none is wanted.
-Tensor empty_gradient(const Tensor& like, bool wanted) {
-  if (!wanted) return empty({0}, dtype_of(like));
-  return empty({like.size(0), like.size(1)}, dtype_of(like));
 }
 
 void ask_for_gradients(CrossEntropy& job, const Tensor& grad_x, const Tensor& grad_weight,

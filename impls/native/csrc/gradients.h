@@ -46,23 +46,34 @@ struct RowGradient {
           total += load<T>(sum + i) * load<T>(rows.panel(p) + i);
         store<T>(along + v, total);
       }
-    for (int64_t lane = 0; lane < rows.lanes(p); ++lane) write_lane(p, lane, along, stretch);
+    combine(p, along, stretch);
+    const int64_t count = rows.lanes(p), first = p * PANEL<T>;
+    if (job.grad_x.dtype == DTYPE<T>) {
+      T* out = static_cast<T*>(job.grad_x.data) + first * rows.dim;
+      return transpose<T>(sum, PANEL<T>, rows.dim, count, out, rows.dim);
+    }
+    for (int64_t lane = 0; lane < count; ++lane) {
+      for (int64_t d = 0; d < rows.dim; ++d) row[d] = sum[d * PANEL<T> + lane];
+      write_row<T>(job.grad_x, first + lane, 0, rows.dim, row);
+    }
   }
 
  private:
-  void write_lane(int64_t p, int64_t lane, const T* along, const T* stretch) {
-    const int64_t b = p * PANEL<T> + lane;
-    const T* sum = sums + p * size + lane;
-    const T* scaled = rows.panel(p) + lane;
-    const T factor = rows.factors[b], bend = this->bend(b, along[lane], stretch[lane]);
-    for (int64_t d = 0; d < rows.dim; ++d)
-      row[d] = sum[d * PANEL<T>] * factor + scaled[d * PANEL<T>] * bend;
-    write_row<T>(job.grad_x, b, 0, rows.dim, row);
+  // Overwrites a panel's sums by the embeddings' gradient, still transposed.
+  void combine(int64_t p, const T* along, const T* stretch) {
+    if (job.head.rows == Rows::given) return;
+    alignas(64) T bends[PANEL<T>] = {};
+    for (int64_t lane = 0; lane < rows.lanes(p); ++lane)
+      bends[lane] = bend(p * PANEL<T> + lane, along[lane], stretch[lane]);
+    T* sum = sums + p * size;
+    const T *scaled = rows.panel(p), *factors = rows.factors + p * PANEL<T>;
+    for (int64_t i = 0; i < size; i += WIDTH<T>)
+      store<T>(sum + i, load<T>(sum + i) * load<T>(factors + i % PANEL<T>) +
+                            load<T>(scaled + i) * load<T>(bends + i % PANEL<T>));
   }
 
   // What is added of the scaled row itself.
   T bend(int64_t b, T along, T stretch) const {
-    if (job.head.rows == Rows::given) return 0;
     const double length = rows.lengths[b], factor = rows.factors[b];
     if (job.head.rows == Rows::scaled) {
       const double scale = job.head.scale;
@@ -91,13 +102,9 @@ inline void write_columns(const CrossEntropy& job, const ScaledRows<T>& rows, co
                           int64_t from, const T* derivatives, T* scratch) {
   const int64_t lanes = smaller(PANEL<T>, tile.count - from);
   T *turned = scratch, *sums = scratch + rows.batch * PANEL<T>;
-  for (int64_t b = 0; b < rows.batch; ++b) {
-    const T* source = derivatives + b / PANEL<T> * PANEL<T> * tile.count + from * PANEL<T> +
-                      b % PANEL<T>;
-    T* to = turned + b * PANEL<T>;
-    for (int64_t lane = 0; lane < lanes; ++lane) to[lane] = source[lane * PANEL<T>];
-    for (int64_t lane = lanes; lane < PANEL<T>; ++lane) to[lane] = 0;
-  }
+  for (int64_t p = 0; p < rows.panels; ++p)
+    transpose<T>(derivatives + p * PANEL<T> * tile.count + from * PANEL<T>, PANEL<T>, lanes,
+                 rows.lanes(p), turned + p * PANEL<T> * PANEL<T>, PANEL<T>);
   multiply<T>(rows.dim, lanes, ByPanels<T>{rows.scaled, rows.dim * PANEL<T>}, turned, rows.batch,
               sums);
   if (tile.scales != nullptr) {
@@ -114,8 +121,12 @@ inline void write_columns(const CrossEntropy& job, const ScaledRows<T>& rows, co
         sums[d * PANEL<T> + lane] -=
             along[lane] * tile.weight.data[d * tile.weight.stride + from + lane];
   }
-  for (int64_t d = 0; d < rows.dim; ++d)
-    write_row<T>(job.grad_weight, d, tile.from + from, lanes, sums + d * PANEL<T>);
+  visit(job.grad_weight.dtype, job.grad_weight.data, [&](auto grad) {
+    for (int64_t d = 0; d < rows.dim; ++d) {
+      auto* to = grad + d * job.grad_weight.row_stride + tile.from + from;
+      for (int64_t lane = 0; lane < lanes; ++lane) narrow(sums[d * PANEL<T> + lane], to[lane]);
+    }
+  });
 }
 
 }  // namespace lossbench::LOSSBENCH_TARGET

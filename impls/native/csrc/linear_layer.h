@@ -5,10 +5,17 @@
 #include "margins.h"
 #include "parallel.h"
 #include "products.h"
+#include "transpose.h"
 
 namespace lossbench::LOSSBENCH_TARGET {
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Whether a matrix is rows of T already.
+template <class T>
+inline bool in_place(const Matrix& m) {
+  return m.dtype == DTYPE<T> && m.column_stride == 1;
+}
 
 // The embeddings times a factor, `panels [B / PANEL][D][PANEL]`: lanes are samples.
 template <class T>
@@ -18,7 +25,7 @@ struct ScaledRows {
   int64_t batch, dim, panels;
   T* scaled;
   double* lengths;  // [B padded]; without a scale, none.
-  T* factors;       // [B padded]
+  T* factors;       // [B padded]; without a scale, none.
 
   ScaledRows(const CrossEntropy& job, Arena& arena)
       : x(job.x), head(job.head), batch(x.rows), dim(x.columns) {
@@ -26,7 +33,7 @@ struct ScaledRows {
     scaled = arena.take<T>(panels * dim * PANEL<T>);
     lengths = arena.take<double>(panels * PANEL<T>);
     factors = arena.take<T>(panels * PANEL<T>);
-    buffer_ = arena.take<T>(dim);
+    buffer_ = arena.take<T>(in_place<T>(x) ? 0 : PANEL<T> * dim);
   }
 
   const T* panel(int64_t p) const { return scaled + p * dim * PANEL<T>; }
@@ -35,30 +42,38 @@ struct ScaledRows {
   void fill() {
     for (int64_t p = 0; p < panels; ++p) {
       T* to = scaled + p * dim * PANEL<T>;
-      for (int64_t lane = 0; lane < PANEL<T>; ++lane) {
-        const int64_t b = p * PANEL<T> + lane;
-        if (b < batch) {
-          fill_lane(b, to + lane);
-        } else {
-          lengths[b] = 1, factors[b] = 0;
-          for (int64_t d = 0; d < dim; ++d) to[d * PANEL<T> + lane] = 0;
-        }
+      const int64_t count = lanes(p), first = p * PANEL<T>;
+      if (in_place<T>(x)) {
+        const T* rows = static_cast<const T*>(x.data) + first * x.row_stride;
+        transpose<T>(rows, x.row_stride, count, dim, to, PANEL<T>);
+      } else {
+        for (int64_t i = 0; i < count; ++i) read_row<T>(x, first + i, 0, dim, buffer_ + i * dim);
+        transpose<T>(buffer_, dim, count, dim, to, PANEL<T>);
       }
+      for (int64_t d = 0; d < dim && count < PANEL<T>; ++d)
+        for (int64_t lane = count; lane < PANEL<T>; ++lane) to[d * PANEL<T> + lane] = 0;
+      if (head.rows != Rows::given) scale(first, to);
     }
   }
 
  private:
-  void fill_lane(int64_t b, T* to) {
-    const T* row = row_of<T>(x, b, buffer_);
-    T factor = 1;
-    if (head.rows != Rows::given) {
-      const double length = __builtin_sqrt(dot<T>(row, row, dim));
+  // Scales a panel, and keeps its lengths and factors.
+  void scale(int64_t first, T* to) {
+    alignas(64) double squares[PANEL<T>] = {};
+    for (int64_t d = 0; d < dim; ++d)
+      for (int lane = 0; lane < PANEL<T>; lane += WIDTH<double>) {
+        const Vec<double> value = load_wide(to + d * PANEL<T> + lane);
+        store<double>(squares + lane, load<double>(squares + lane) + value * value);
+      }
+    for (int lane = 0; lane < PANEL<T>; ++lane) {
+      const double length = __builtin_sqrt(squares[lane]);
       const double held = length > LEAST_LENGTH ? length : LEAST_LENGTH;
-      lengths[b] = length;
-      factor = static_cast<T>((head.rows == Rows::scaled ? head.scale : length) / held);
+      lengths[first + lane] = length;
+      factors[first + lane] =
+          static_cast<T>((head.rows == Rows::scaled ? head.scale : length) / held);
     }
-    factors[b] = factor;
-    for (int64_t d = 0; d < dim; ++d) to[d * PANEL<T>] = row[d] * factor;
+    for (int64_t i = 0; i < dim * PANEL<T>; i += WIDTH<T>)
+      store<T>(to + i, load<T>(to + i) * load<T>(factors + first + i % PANEL<T>));
   }
 
   T* buffer_;
@@ -70,11 +85,6 @@ struct TileOfWeight {
   const T* data;
   int64_t stride;
 };
-
-template <class T>
-inline bool in_place(const Matrix& weight) {
-  return weight.dtype == DTYPE<T> && weight.column_stride == 1;
-}
 
 template <class T>
 inline TileOfWeight<T> tile_in_place(const Matrix& weight, int64_t from) {

@@ -96,7 +96,9 @@ inline Vec<T> log(Vec<T> x) {
   using F = Float<T>;
   const Ints<T> is_small = x < splat<T>(F::LEAST_NORMAL);
   const Vec<T> normal = is_small ? x * F::TO_NORMAL : x;
-  const Ints<T> bits = bits_as<Ints<T>>(normal);
+  // The bits of a negative number would overflow below; its result is replaced at the end.
+  const Vec<T> positive = normal <= splat<T>(0) ? splat<T>(1) : normal;
+  const Ints<T> bits = bits_as<Ints<T>>(positive);
   // The fraction is from √½ to √2, so that its logarithm is near 0 where x is near 1.
   const Ints<T> of_root = bits_as<Ints<T>>(splat<T>(static_cast<T>(0.70710678118654752440)));
   const Ints<T> exponent = (bits - of_root) >> F::MANTISSA;
@@ -112,6 +114,22 @@ inline Vec<T> log(Vec<T> x) {
   result = x == infinity ? infinity : result;
   result = x == splat<T>(0) ? -infinity : result;
   return x >= splat<T>(0) ? result : nan;
+}
+
+// log(1 + e) without losing the digits of a small e, for 0 <= e <= 1.
+inline Vec<double> log_1_plus(Vec<double> e) {
+  const Vec<double> u = e + 1.0;
+  const Vec<double> quotient = log<double>(u) * (e / (u - 1.0));
+  return u == splat<double>(1) ? e : quotient;
+}
+
+template <class T>
+inline Vec<T> root(Vec<T> x) {
+  T numbers[WIDTH<T>];
+  store<T>(numbers, x);
+  for (int i = 0; i < WIDTH<T>; ++i)
+    numbers[i] = sizeof(T) == 8 ? __builtin_sqrt(numbers[i]) : __builtin_sqrtf(numbers[i]);
+  return load<T>(numbers);
 }
 
 }  // namespace lossbench::LOSSBENCH_TARGET

@@ -63,13 +63,6 @@ struct PanelSums {
   alignas(64) double top[PANEL<T>], amount[PANEL<T>], weighted[PANEL<T>];
 };
 
-// log(1 + e) without losing the digits of a small e, for 0 <= e <= 1.
-inline Vec<double> log_1_plus(Vec<double> e) {
-  const Vec<double> u = e + 1.0;
-  const Vec<double> quotient = log<double>(u) * (e / (u - 1.0));
-  return u == splat<double>(1) ? e : quotient;
-}
-
 // The losses of a panel, before weights, and the terms of its gradient.
 template <class T>
 inline void finish_panel(const CrossEntropy& job, const ScaledRows<T>& rows, const Shares& shares,
@@ -138,11 +131,12 @@ struct PanelFactors {
 
   PanelFactors(const CrossEntropy& job, const Shares& shares, const SampleTerms<T>& terms,
                int64_t p) {
+    const double per_norm = 1 / shares.norm;
     for (int64_t lane = 0; lane < PANEL<T>; ++lane) {
       const int64_t b = p * PANEL<T> + lane;
       power[lane] = spread[lane] = target[lane] = stretch[lane] = 0;
       if (b >= job.x.rows || !shares.kept(b)) continue;
-      const double share = shares.upstream(b) * terms.focus[b] / shares.norm;
+      const double share = shares.upstream(b) * terms.focus[b] * per_norm;
       const double weight = shares.class_weight(job.labels[b]);
       const double own = (1 - shares.smoothing) * weight, miss = terms.miss[b];
       const double spreads = shares.spread() * shares.all_weights;

@@ -3,8 +3,10 @@
 
 #include "arena.h"
 #include "convert.h"
+#include "distinct.h"
 #include "parallel.h"
 #include "products.h"
+#include "transpose.h"
 
 namespace lossbench::LOSSBENCH_TARGET {
 
@@ -73,41 +75,20 @@ struct Panels {
     return in_place_ ? static_cast<const T*>(x.data) + b * x.row_stride : copies + b * dim;
   }
 
+  // The distance of two rows in memory.
+  int64_t stride() const { return in_place_ ? x.row_stride : dim; }
+
   void fill(int64_t p) {
     T* to = data + p * dim * PANEL<T>;
-    const T* rows[PANEL<T>];
-    for (int64_t lane = 0; lane < PANEL<T>; ++lane) {
-      const int64_t b = p * PANEL<T> + lane;
-      if (b < batch && !in_place_) read_row<T>(x, b, 0, dim, copies + b * dim);
-      rows[lane] = b < batch ? row(b) : nullptr;
-    }
-    for (int64_t lane = 0; lane < PANEL<T>; lane += 4) turn(rows + lane, to + lane);
+    const int64_t first = p * PANEL<T>;
+    if (!in_place_)
+      for (int64_t b = first; b < first + lanes(p); ++b) read_row<T>(x, b, 0, dim, copies + b * dim);
+    if (lanes(p) < PANEL<T>)
+      for (int64_t i = 0; i < dim * PANEL<T>; ++i) to[i] = 0;
+    transpose<T>(row(first), stride(), lanes(p), dim, to, PANEL<T>);
   }
 
  private:
-  // Four lanes at once, four numbers of each at once.
-  void turn(const T* const* rows, T* to) const {
-    typedef T Four __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
-    typedef Integer<T> Places __attribute__((vector_size(4 * sizeof(T))));
-    int64_t d = 0;
-    for (; rows[3] != nullptr && d + 4 <= dim; d += 4) {
-      Four r[4];
-      for (int i = 0; i < 4; ++i) r[i] = *reinterpret_cast<const Four*>(rows[i] + d);
-      const Four low = __builtin_shuffle(r[0], r[1], Places{0, 4, 1, 5});
-      const Four high = __builtin_shuffle(r[0], r[1], Places{2, 6, 3, 7});
-      const Four lower = __builtin_shuffle(r[2], r[3], Places{0, 4, 1, 5});
-      const Four higher = __builtin_shuffle(r[2], r[3], Places{2, 6, 3, 7});
-      const Four columns[4] = {__builtin_shuffle(low, lower, Places{0, 1, 4, 5}),
-                               __builtin_shuffle(low, lower, Places{2, 3, 6, 7}),
-                               __builtin_shuffle(high, higher, Places{0, 1, 4, 5}),
-                               __builtin_shuffle(high, higher, Places{2, 3, 6, 7})};
-      for (int i = 0; i < 4; ++i)
-        *reinterpret_cast<Four*>(to + (d + i) * PANEL<T>) = columns[i];
-    }
-    for (; d < dim; ++d)
-      for (int i = 0; i < 4; ++i) to[d * PANEL<T> + i] = rows[i] == nullptr ? 0 : rows[i][d];
-  }
-
   bool in_place_;
 };
 
@@ -150,42 +131,73 @@ inline bool all_finite(const Panels<T>& samples, const T* halves) {
   return finite;
 }
 
-// Numbers the classes by their first samples; `ids [B padded]` is -1 beyond the batch.
+// The number of each sample's class, `[B padded]`; -1 beyond the batch.
 template <class T>
 struct ClassNumbers {
-  int64_t batch, size;
-  int bits;
+  Distinct distinct;
+  int64_t batch, padded;
   Integer<T>* ids;
-  int32_t* firsts;  // A hash table of samples, -1 where there is none.
 
-  ClassNumbers(int64_t count, int64_t padded, Arena& arena) : batch(count), bits(4) {
-    while ((int64_t{1} << bits) < 2 * count) ++bits;
-    size = int64_t{1} << bits, padded_ = padded;
+  ClassNumbers(int64_t count, int64_t padded_count, Arena& arena)
+      : distinct(count, arena), batch(count), padded(padded_count) {
     ids = arena.take<Integer<T>>(padded);
-    firsts = arena.take<int32_t>(size);
   }
 
-  // Returns the number of classes.
-  int64_t fill(const Labels& labels) {
-    for (int64_t i = 0; i < size; ++i) firsts[i] = -1;
-    int64_t classes = 0;
-    for (int64_t b = 0; b < batch; ++b) {
-      const uint64_t label = static_cast<uint64_t>(labels[b]);
-      uint64_t at = label * 0x9e3779b97f4a7c15u >> (64 - bits);
-      while (firsts[at] >= 0 && labels[firsts[at]] != labels[b]) at = (at + 1) % size;
-      if (firsts[at] < 0) {
-        firsts[at] = static_cast<int32_t>(b);
-        ids[b] = static_cast<Integer<T>>(classes++);
-      } else {
-        ids[b] = ids[firsts[at]];
-      }
-    }
-    for (int64_t b = batch; b < padded_; ++b) ids[b] = -1;
-    return classes;
+  void fill(const Labels& labels) {
+    distinct.fill(labels,
+                  [&](int64_t b, int64_t id) { ids[b] = static_cast<Integer<T>>(id); });
+    for (int64_t b = batch; b < padded; ++b) ids[b] = -1;
   }
 
- private:
-  int64_t padded_;
+  // Whether the lanes of a panel's vector are of the class of a sample.
+  Ints<T> same(int64_t sample, int64_t p, int v) const {
+    return load_integers<T>(ids + p * PANEL<T> + v * WIDTH<T>) == Ints<T>{} + ids[sample];
+  }
 };
+
+// Square tiles of one half of a matrix of pairs, the diagonal included, in at most MOST_BLOCKS rows.
+// More rows would need more memory; fewer would compute more pairs twice.
+constexpr int64_t MOST_BLOCKS = 16;
+
+struct Tile {
+  // Panels of rows and columns; the column is not before the row.
+  int64_t row, column, first_row, last_row, first_column, last_column;
+};
+
+struct Tiling {
+  int64_t panels, size, blocks, count;
+
+  explicit Tiling(int64_t panel_count) : panels(panel_count) {
+    size = panels <= MOST_BLOCKS ? 1 : (panels + MOST_BLOCKS - 1) / MOST_BLOCKS;
+    blocks = (panels + size - 1) / size, count = blocks * (blocks + 1) / 2;
+  }
+
+  // Tiles are numbered column by column, from the first row to the diagonal.
+  Tile operator[](int64_t number) const {
+    int64_t column = 0;
+    while ((column + 1) * (column + 2) / 2 <= number) ++column;
+    const int64_t row = number - column * (column + 1) / 2;
+    return {row,           column,        row * size, lesser((row + 1) * size, panels),
+            column * size, lesser((column + 1) * size, panels)};
+  }
+};
+
+// Calls `f(task)` for every task, spread over threads.
+template <class F>
+inline void for_each(int64_t tasks, double operations, const F& f) {
+  spread(slots_for(tasks, operations), tasks, [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) f(task);
+  });
+}
+
+// Adds `factor (a - b)` to a row of a gradient, and subtracts it from another.
+template <class T>
+inline void pull_apart(const T* a, const T* b, T factor, int64_t count, T* to_a, T* to_b) {
+#pragma GCC ivdep
+  for (int64_t d = 0; d < count; ++d) {
+    const T part = factor * (a[d] - b[d]);
+    to_a[d] += part, to_b[d] -= part;
+  }
+}
 
 }  // namespace lossbench::LOSSBENCH_TARGET

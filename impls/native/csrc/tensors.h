@@ -87,4 +87,25 @@ inline Labels labels_of(const Tensor& tensor, int64_t batch) {
   return {static_cast<const int64_t*>(tensor.const_data_ptr()), tensor.stride(0)};
 }
 
+// A gradient of `like`'s shape and dtype; one without numbers where none is wanted.
+inline Tensor empty_gradient(const Tensor& like, bool wanted) {
+  if (!wanted) return empty({0}, dtype_of(like));
+  return empty({like.size(0), like.size(1)}, dtype_of(like));
+}
+
+// A number in float32 or float64.
+inline double number_of(const Tensor& tensor) {
+  const void* data = tensor.const_data_ptr();
+  return dtype_of(tensor) == Dtype::float64 ? *static_cast<const double*>(data)
+                                            : *static_cast<const float*>(data);
+}
+
+inline void check_labels(const Labels& labels, int64_t batch, int64_t classes,
+                         std::optional<int64_t> ignored = std::nullopt) {
+  for (int64_t b = 0; b < batch; ++b) {
+    const bool fits = (labels[b] >= 0 && labels[b] < classes) || labels[b] == ignored;
+    STD_TORCH_CHECK(fits, "labels must be from 0 to ", classes - 1, ", got ", labels[b]);
+  }
+}
+
 }  // namespace lossbench

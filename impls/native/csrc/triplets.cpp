@@ -9,15 +9,19 @@ namespace {
 using Kernel = bool (*)(const Triplets&, bool);
 using Scratch = int64_t (*)(const Triplets&, bool);
 
-Triplets asked(const Tensor& x, const Tensor& labels) {
+Triplets asked(const Tensor& x, const Tensor& labels, bool needs_negatives) {
   STD_TORCH_CHECK(x.dim() == 2, "lossbench: expected embeddings [B, D]");
   Triplets job;
   job.x = matrix_of(x), job.labels = labels_of(labels, job.x.rows), job.dtype = job.x.dtype;
   STD_TORCH_CHECK(job.dtype == Dtype::float32 || job.dtype == Dtype::float64,
                   "lossbench: expected float32 or float64");
   STD_TORCH_CHECK(job.x.rows < INT32_MAX, "lossbench: expected fewer than 2^31 samples");
-  for (int64_t b = 0; b < job.x.rows; ++b)
+  bool differ = false;
+  for (int64_t b = 0; b < job.x.rows; ++b) {
     STD_TORCH_CHECK(job.labels[b] >= 0, "labels must be from 0, got ", job.labels[b]);
+    differ = differ || job.labels[b] != job.labels[0];
+  }
+  STD_TORCH_CHECK(differ || !needs_negatives, "labels must be of two classes or more");
   return job;
 }
 
@@ -52,9 +56,16 @@ std::tuple<Tensor, Tensor, Tensor> evaluated(Triplets job, bool for_x, Scratch s
 
 std::tuple<Tensor, Tensor, Tensor> triplet_batch_hard(Tensor x, Tensor labels, double margin,
                                                       bool for_x) {
-  Triplets job = asked(x, labels);
+  Triplets job = asked(x, labels, true);
   job.margin = margin;
   return evaluated(job, for_x, LOSSBENCH_CALL(batch_hard_scratch), LOSSBENCH_CALL(batch_hard));
+}
+
+std::tuple<Tensor, Tensor, Tensor> triplet_weighted(Tensor x, Tensor labels, double epsilon,
+                                                    bool shifted, bool for_x) {
+  Triplets job = asked(x, labels, shifted);
+  job.epsilon = epsilon, job.shifted = shifted;
+  return evaluated(job, for_x, LOSSBENCH_CALL(weighted_scratch), LOSSBENCH_CALL(weighted));
 }
 
 }  // namespace
@@ -63,10 +74,14 @@ STABLE_TORCH_LIBRARY_FRAGMENT(lossbench_native, m) {
   m.def(
       "triplet_batch_hard(Tensor x, Tensor labels, float margin, bool for_x) "
       "-> (Tensor loss, Tensor correct, Tensor gradient)");
+  m.def(
+      "triplet_weighted(Tensor x, Tensor labels, float epsilon, bool shifted, bool for_x) "
+      "-> (Tensor loss, Tensor correct, Tensor gradient)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
   m.impl("triplet_batch_hard", TORCH_BOX(&triplet_batch_hard));
+  m.impl("triplet_weighted", TORCH_BOX(&triplet_weighted));
 }
 
 }  // namespace lossbench

@@ -6,6 +6,10 @@
 
 namespace lossbench {
 
+// The root of 1e-12, and the largest distance that may have been clamped to it: the root may round
+// upwards. A clamped distance has no gradient.
+constexpr double LEAST_DISTANCE = 1e-6, CLAMPED_DISTANCE = 1.000001e-6;
+
 struct Triplets {
   Matrix x;  // [B, D]
   Labels labels;
@@ -25,5 +29,7 @@ struct Triplets {
 // outputs, if a distance is beyond float32.
 LOSSBENCH_KERNEL(int64_t batch_hard_scratch(const Triplets&, bool wide))
 LOSSBENCH_KERNEL(bool batch_hard(const Triplets&, bool wide))
+LOSSBENCH_KERNEL(int64_t weighted_scratch(const Triplets&, bool wide))
+LOSSBENCH_KERNEL(bool weighted(const Triplets&, bool wide))
 
 }  // namespace lossbench
