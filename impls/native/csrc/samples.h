@@ -78,7 +78,7 @@ struct Panels {
   // The distance of two rows in memory.
   int64_t stride() const { return in_place_ ? x.row_stride : dim; }
 
-  void fill(int64_t p) {
+  void fill(int64_t p) const {
     T* to = data + p * dim * PANEL<T>;
     const int64_t first = p * PANEL<T>;
     if (!in_place_)

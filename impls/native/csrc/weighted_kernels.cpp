@@ -4,6 +4,7 @@
 // anchors of its rows and of its columns, in places of its own. The second computes the gradient of
 // each panel of samples: with G the loss's derivatives by the distances, over the distances, and
 // H = G + Gᵀ, it is (diag(H 1) - H) X. No sum depends on the number of threads.
+#include "pulls.h"
 #include "triplets.h"
 #include "weighting.h"
 
@@ -12,9 +13,6 @@ namespace {
 
 // Up to this batch the second pass reads the distances of the first.
 constexpr int64_t KEPT_BATCH = 1024;
-// So many panels of derivatives are multiplied at once.
-constexpr int64_t PANELS_AT_ONCE = 4;
-
 // What the derivatives of an anchor's pairs need; `[B padded]` each, 0 beyond the batch.
 template <class T>
 struct AnchorTerms {
@@ -43,7 +41,7 @@ struct Weighted {
   double *losses, *excess;  // [B padded]: the derivative by the furthest distance, beside its pair's.
   int64_t *partners, *correct;  // [B padded]
   T* distances;  // [panels of anchors][panels of samples][PANEL][PANEL], if kept
-  T *derivatives, *products, *rows;  // [slots] each
+  T* buffers;                 // [slots], for the gradient.
   T* gradient;                // [B, D]
 
   explicit Weighted(const Triplets& asked)
@@ -64,10 +62,7 @@ struct Weighted {
     losses = arena.take<double>(padded), excess = arena.take<double>(padded);
     partners = arena.take<int64_t>(padded), correct = arena.take<int64_t>(padded);
     distances = arena.take<T>(kept ? samples.count * samples.count * size : 0);
-    const int64_t for_gradient = job.gradient == nullptr ? 0 : slots;
-    derivatives = arena.take<T>(for_gradient * PANELS_AT_ONCE * size);
-    products = arena.take<T>(for_gradient * dim * PANEL<T>);
-    rows = arena.take<T>(for_gradient * dim * PANEL<T>);
+    buffers = arena.take<T>(job.gradient == nullptr ? 0 : slots * PullBuffers<T>::size(dim));
     const bool in_place = job.gradient == nullptr || job.dtype == DTYPE<T>;
     gradient = in_place ? static_cast<T*>(job.gradient) : arena.take<T>(batch * dim);
   }
@@ -194,42 +189,18 @@ struct Weighted {
 
   void differentiate() {
     spread(slots, samples.count, [&](int64_t slot, int64_t begin, int64_t end) {
+      const PullBuffers<T> mine(buffers + slot * PullBuffers<T>::size(dim), dim);
       for (int64_t p = begin; p < end; ++p)
-        pull(p, derivatives + slot * PANELS_AT_ONCE * size, products + slot * dim * PANEL<T>,
-             rows + slot * dim * PANEL<T>);
+        pull_panel<T>(samples, p, samples, 1, mine, gradient, [&](int64_t q, T* to, T* totals) {
+          if (!kept) measure(q, p, to);
+          for (int v = 0; v < samples.vectors(p); ++v)
+            derive(q, p, v, kept ? kept_distances(q, p) : to, to, totals + v * WIDTH<T>);
+        });
     });
     if (job.epsilon != 0) pull_furthest();
     if (job.dtype == DTYPE<T>) return;
     const MutableMatrix out{job.gradient, dim, 1, job.dtype};
     for (int64_t b = 0; b < batch; ++b) write_row<T>(out, b, 0, dim, gradient + b * dim);
-  }
-
-  // The gradient of the samples of a panel, but for what pull_furthest adds.
-  void pull(int64_t p, T* h, T* sum, T* turned) {
-    alignas(64) T totals[PANEL<T>] = {};
-    for (int64_t first = 0; first < samples.count; first += PANELS_AT_ONCE) {
-      const int64_t last = lesser(first + PANELS_AT_ONCE, samples.count);
-      for (int64_t q = first; q < last; ++q) {
-        T* to = h + (q - first) * size;
-        if (!kept) measure(q, p, to);
-        for (int v = 0; v < samples.vectors(p); ++v)
-          derive(q, p, v, kept ? kept_distances(q, p) : to, to, totals + v * WIDTH<T>);
-      }
-      multiply<T>(dim, samples.lanes(p),
-                  ByColumns<T>{samples.row(first * PANEL<T>), samples.stride()}, h,
-                  lesser(last * PANEL<T>, batch) - first * PANEL<T>, sum,
-                  first == 0 ? Store::set : Store::add);
-    }
-    for (int v = 0; v < samples.vectors(p); ++v)
-      for (int64_t d = 0; d < dim; ++d) {
-        T* at = sum + d * PANEL<T> + v * WIDTH<T>;
-        const T* own = samples.panel(p) + d * PANEL<T> + v * WIDTH<T>;
-        store<T>(at, load<T>(own) * load<T>(totals + v * WIDTH<T>) - load<T>(at));
-      }
-    transpose<T>(sum, PANEL<T>, dim, PANEL<T>, turned, dim);
-    for (int64_t lane = 0; lane < samples.lanes(p); ++lane)
-      __builtin_memcpy(gradient + (p * PANEL<T> + lane) * dim, turned + lane * dim,
-                       dim * static_cast<int64_t>(sizeof(T)));
   }
 
   // Overwrites distances `[PANEL][PANEL]` by H, and adds H to its columns' totals.
