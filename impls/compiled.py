@@ -94,7 +94,7 @@ def _refuse_second_pass(loss: Tensor) -> None:
     torch 2.13 raises one itself, but not in a process that has the code from the disk cache: there
     the second pass gives a wrong gradient in silence.
     """
-    if loss.grad_fn is not None and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and loss.grad_fn is not None:
         loss.grad_fn.register_prehook(_refuse_to_keep_graph)
 
 

@@ -16,7 +16,7 @@ class Calls:
     Attributes:
         module: module of an implementation of the Case's Loss.
         feed: source of the inputs and the state.
-        content: what the next call gets, or the last call got; ``None`` before any was fed.
+        content: inputs and state of the next call, or of the last one; ``None`` before any.
         targets: inputs and parameters that a step computes the gradients of, by name.
         moved: names of the parameters and buffers that a step changes.
     """

@@ -40,7 +40,7 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 0
 @click.option(
     "--budget",
     type=FiniteRange(0, min_open=True),
-    default=3.0,
+    default=2.5,
     show_default=True,
     help="Seconds of sampling per process of each trial.",
 )

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DTYPES, Case
 from lossbench.bench.compat.golden import GoldenVector, golden_of
+from lossbench.bench.machine.compiler import start_compiler
 from lossbench.bench.measure.agreement import measure_agreement, workload_of
 from lossbench.impls.compiled import DEFAULT_MODE
 
@@ -62,6 +63,7 @@ def prove(loss: str, variant: str, device: str) -> Proof:
     if implementation.departs:
         return Proof("departs", implementation.departs)
     if implementation.compiled:
+        start_compiler()
         # torch limits recompilations, and code for other variants of the class would count.
         torch.compiler.reset()
     passed = 0

@@ -6,7 +6,6 @@ first. A user pays for the first, so it is measured in a process of its own.
 
 import time
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 
@@ -14,7 +13,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.errors import UsageError
-from lossbench.bench.machine.compiler import import_dynamo
+from lossbench.bench.machine.compiler import import_dynamo, import_inductor
 from lossbench.bench.machine.guards import GUARD
 from lossbench.bench.measure.agreement import workload_of
 from lossbench.impls.registry import REFERENCE
@@ -111,29 +110,12 @@ def _compile(case: Case, variant: str) -> tuple[float, float, torch.nn.Module]:
     workload.step(workload.module(impls.implementation(case.loss, REFERENCE)))
     # The compiler changes the state of the process when it starts.
     with GUARD.own_changes():
-        started = import_dynamo() + _import_inductor()
+        started = import_dynamo() + import_inductor()
         torch.compiler.reset()
         counters.clear()
-        module = workload.module(impls.implementation(case.loss, variant))
+        module = workload.built(impls.implementation(case.loss, variant))
         first, second = (_seconds_of_step(workload, module) for _ in range(2))
     return started, max(first - second, 0.0), module
-
-
-@cache
-def _import_inductor() -> float:
-    """Import the part of the compiler that makes code, and return the seconds."""
-    start = time.perf_counter()
-    import torch._inductor.compile_fx  # noqa: F401
-
-    return time.perf_counter() - start
-
-
-@cache
-def start_compiler() -> None:
-    """Compile a tiny function, because the first compilation changes the state of the process."""
-    with GUARD.own_changes():
-        twice = torch.compile(lambda x: 2 * x)
-        twice(torch.ones(2))
 
 
 def _seconds_of_step(workload: Workload, module: torch.nn.Module) -> float:

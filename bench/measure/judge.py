@@ -12,7 +12,6 @@ import torch
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
-from lossbench.bench.measure.compilation import start_compiler
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
@@ -72,7 +71,7 @@ class RefusedTimes:
     """The refusal of a variant that gave wrong results when it was timed.
 
     Attributes:
-        reason: what was wrong, in one line.
+        reason: cause of the refusal, in one line.
     """
 
     reason: str
@@ -125,7 +124,6 @@ def judge_variant(case: Case, variant: str) -> Judgement:
     if implementation.unsupported(case.device, case.held_dtype):
         return judge(case, implementation)
     if implementation.compiled:
-        start_compiler()
         # torch limits recompilations, and code that was compiled for other cases would count.
         torch.compiler.reset()
         return judge(case, implementation)
@@ -138,7 +136,7 @@ def measure_times(
 ) -> dict[str, Times | RefusedTimes]:
     """Return the times of variants of a Case, interleaved, of both forward and step.
 
-    A variant whose results were wrong when it was timed is refused; the others keep their times.
+    A variant that gave wrong results when it was timed is refused; the others keep their times.
 
     Args:
         case: case to time the variants in.
@@ -150,8 +148,6 @@ def measure_times(
     torch.compiler.reset()
     workload = workload_of(case)
     entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
-    if any(entry.compiled for entry in entries.values()):
-        start_compiler()
     modules = {name: workload.module(entry, validate=validate) for name, entry in entries.items()}
     sampled = sample_modules(workload, modules, sampling)
     return {

@@ -66,8 +66,8 @@ class Record:
         made: time of the measurement, ISO 8601 in UTC.
         origin: file or module from outside lossbench that registered the variant; ``None`` for
             lossbench's own.
-        validated: whether the timed module checked its inputs, as it does by default; until 2026
-            the modules were timed without the checks.
+        validated: whether the timed module checked its inputs, as it does by default; older
+            records were timed without the checks.
         schema: version of this layout; ``bench.run.former`` has the history of versions.
 
     Raises:

@@ -11,7 +11,12 @@ from lossbench.bench.selftest.contenders import contenders
 from lossbench.bench.selftest.coverage import measure_coverage
 from lossbench.bench.selftest.gates import Alarm, hold_gates
 from lossbench.bench.selftest.mixed import MixedPlan, measure_contenders
-from lossbench.bench.selftest.report import FEWEST_LOADED_TRIALS, PLANTED, SelfTestReport
+from lossbench.bench.selftest.report import (
+    FEWEST_LOADED_TRIALS,
+    FEWEST_TRIALS,
+    PLANTED,
+    SelfTestReport,
+)
 from lossbench.bench.selftest.trials import (
     Measure,
     PairTrial,
@@ -57,14 +62,23 @@ class SelfTestPlan:
     def arms(self) -> tuple[tuple[float, bool, int], ...]:
         """One entry per effect: the slowdown as a share, whether it is under load, the trials."""
         shown, loaded = -(-self.trials // 5), min(self.trials, FEWEST_LOADED_TRIALS)
+        quiet = min(self.trials, FEWEST_TRIALS)
         return (
             (0.0, False, self.trials),
             (0.05, False, shown),
             (PLANTED, False, self.trials),
             (0.25, False, shown),
-            (0.0, True, self.trials),
+            (0.0, True, quiet),
             (PLANTED, True, loaded),
         )
+
+    def threads_beside(self, *, loaded: bool) -> int:
+        """Return the number of threads of a trial: under load one less, for the busy core.
+
+        Threads of torch wait for each other, so one that has to share its core slows all of them,
+        and by chance.
+        """
+        return max(self.threads - loaded, 1)
 
     @property
     def parts(self) -> int:
@@ -87,11 +101,9 @@ def run_selftest(plan: SelfTestPlan, tell: Tell, measure: Measure | None = None)
         tell("planted buffers")
         counts = worker.ask(SELFTEST_SECONDS, measure_counts, plan.device)
     tried, neighbours = measure_contenders(_mixed_plan(plan), tell)
-    with closing(SamplingProcesses(plan.threads, plan.processes)) as processes:
-        trials = tuple(_hold_trials(plan, tell, measure or processes))
     return SelfTestReport(
         environment=environment,
-        trials=trials,
+        trials=tuple(_hold_trials(plan, tell, measure)),
         alarms=tuple(_hold_gates(plan, tell)),
         contenders=tried,
         neighbours=neighbours,
@@ -110,19 +122,26 @@ def _mixed_plan(plan: SelfTestPlan) -> MixedPlan:
     return MixedPlan(entered, plan.device, plan.threads)
 
 
-def _hold_trials(plan: SelfTestPlan, tell: Tell, measure: Measure) -> Iterator[PairTrial]:
+def _hold_trials(plan: SelfTestPlan, tell: Tell, measure: Measure | None) -> Iterator[PairTrial]:
     """Yield the trials, first without load, then under load; the effects alternate."""
-    chosen = cases(plan.device)
     for loaded in (False, True):
-        arms = [(effect, count) for effect, under, count in plan.arms if under == loaded]
-        with burnt_core() if loaded else nullcontext():
-            for turn in range(plan.trials):
-                case = chosen[turn % len(chosen)]
-                sampling = Sampling(plan.budget_seconds, seed=turn)
-                for effect in (effect for effect, count in arms if turn < count):
-                    load = ", under load" * loaded
-                    tell(f"trial {turn + 1}: {case.loss} {case}, {effect:.0%} slower{load}")
-                    yield hold_trial(case, effect, sampling, measure, loaded=loaded)
+        processes = SamplingProcesses(plan.threads_beside(loaded=loaded), plan.processes)
+        with closing(processes), burnt_core() if loaded else nullcontext():
+            yield from _hold_arms(plan, tell, measure or processes, loaded=loaded)
+
+
+def _hold_arms(
+    plan: SelfTestPlan, tell: Tell, measure: Measure, *, loaded: bool
+) -> Iterator[PairTrial]:
+    chosen = cases(plan.device)
+    arms = [(effect, count) for effect, under, count in plan.arms if under == loaded]
+    for turn in range(plan.trials):
+        case = chosen[turn % len(chosen)]
+        sampling = Sampling(plan.budget_seconds, seed=turn)
+        for effect in (effect for effect, count in arms if turn < count):
+            load = ", under load" * loaded
+            tell(f"trial {turn + 1}: {case.loss} {case}, {effect:.0%} slower{load}")
+            yield hold_trial(case, effect, sampling, measure, loaded=loaded)
 
 
 def _hold_gates(plan: SelfTestPlan, tell: Tell) -> Iterator[Alarm]:

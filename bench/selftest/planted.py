@@ -37,18 +37,21 @@ def planted_pair(case: Case, effect: float) -> dict[str, Timed]:
 def slowed(call: Callable[[], object], effect: float, device: str) -> Callable[[], object]:
     """Return a call that computes, then spins for ``effect`` times the time of the computation.
 
-    On CUDA it waits for the device before it reads the clock. Otherwise the CPU would spin while
-    kernels still run, and the call would not get slower.
+    On the CPU it counts processor time. If it counted the time on the wall, a call that is
+    interrupted by another process would spin for the interruption too, and be slower by far more
+    than ``effect`` on a busy machine. On CUDA it waits for the device before it reads the clock:
+    otherwise the CPU would spin while kernels still run, and the call would not get slower.
     """
+    now = time.perf_counter if device == "cuda" else time.thread_time
 
     def run() -> object:
-        start = time.perf_counter()
+        start = now()
         result = call()
         if device == "cuda":
             torch.cuda.synchronize()
-        end = time.perf_counter()
+        end = now()
         until = end + effect * (end - start)
-        while time.perf_counter() < until:
+        while now() < until:
             pass
         return result
 

@@ -26,7 +26,8 @@ def report_table(report: SelfTestReport) -> Group:
         Text(
             "Shares of trials, each with its exact 95% interval in per cent. planted: slowdown of "
             "the copy, which spins after each call. measured: median of the copy's time over the "
-            "reference's. elsewhere: processors that other processes kept busy, median.\n"
+            "reference's. elsewhere: processors that other processes kept busy, median. under "
+            "load: another process keeps a core busy, and torch has one thread less.\n"
         ),
         checks_table(report.checks),
         Text("\nVerdicts against the planted effect", "bold"),

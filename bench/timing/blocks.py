@@ -1,6 +1,7 @@
 """Warm up callables, and choose the number of calls in a block of each."""
 
 import math
+import statistics
 import time
 from collections.abc import Mapping
 
@@ -15,8 +16,9 @@ MOST_CALLS = 1000
 # A call whose time is not stable after this is noisy by nature, or too slow to wait for.
 LONGEST_WARM_UP_SECONDS = 0.3
 # Number of single calls that are timed of each callable; the fastest should be an undisturbed one.
-LOOKS = 20
-LONG_SECONDS = 20 * BLOCK_SECONDS
+LOOKS, LONGEST_LOOKS_SECONDS = 20, 0.1
+# A machine that is slower than this while many callables take turns is shared by other processes.
+SHARED = 3.0
 
 
 def calls_a_block(clock: Clock) -> int:
@@ -40,12 +42,12 @@ def blocks(
         longest_seconds: longest block of more than one call.
     """
     fastest = {name: _warm_up(clock) for name, clock in clocks.items()}
-    # On a busy machine every block may be disturbed, but some single calls are not, so short calls
-    # are also timed one by one. A long call fills its block alone.
-    short = [name for name, seconds in fastest.items() if seconds < LONG_SECONDS]
-    for name in short * LOOKS:
-        fastest[name] = min(fastest[name], clocks[name].block_seconds(1))
-    length = max(BLOCK_SECONDS, min(longest_seconds, max(fastest.values())))
+    # On a busy machine every block may be disturbed, but some single calls are not, so calls are
+    # also timed one by one.
+    for name, clock in clocks.items():
+        fastest[name] = min(fastest[name], _look(clock))
+    length = min(longest_seconds, max(fastest.values())) / _slowdown(clocks, fastest)
+    length = max(BLOCK_SECONDS, length)
     sizes = {name: _calls_within(length, seconds) for name, seconds in fastest.items()}
     usual = sizes.get(baseline, 0)
     return {name: usual if usual / 2 <= n <= 2 * usual else n for name, n in sizes.items()}
@@ -64,6 +66,25 @@ def _warm_up(clock: Clock) -> float:
         if steady or time.perf_counter() - start > LONGEST_WARM_UP_SECONDS:
             return min(seconds)
         calls = min(wanted, 2 * calls + 8)
+
+
+def _look(clock: Clock) -> float:
+    """Return the seconds of the fastest of several single calls."""
+    seconds = list[float]()
+    while len(seconds) < LOOKS and sum(seconds) < LONGEST_LOOKS_SECONDS:
+        seconds.append(clock.block_seconds(1))
+    return min(seconds)
+
+
+def _slowdown(clocks: Mapping[str, Clock], fastest: Mapping[str, float]) -> float:
+    """Return how much slower short blocks are than their fastest calls, 1 if not by much.
+
+    If other processes use the processors, a long block could take many times the budget.
+    """
+    sizes = {name: _calls_within(BLOCK_SECONDS, seconds) for name, seconds in fastest.items()}
+    slower = [clocks[name].block_seconds(n) / (n * fastest[name]) for name, n in sizes.items()]
+    found = statistics.median(slower)
+    return found if found > SHARED else 1.0
 
 
 def _calls_within(length: float, seconds: float) -> int:

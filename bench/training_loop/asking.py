@@ -9,10 +9,10 @@ from itertools import count
 import torch
 
 from lossbench.bench.limits import SITUATION_SECONDS
+from lossbench.bench.machine.compiler import start_compiler
 from lossbench.bench.machine.process import START_SECONDS
 from lossbench.bench.machine.scratch import ScratchFolder
 from lossbench.bench.machine.worker import Lost, Worker
-from lossbench.bench.measure.compilation import start_compiler
 from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
 from lossbench.bench.training_loop.processes import PROCESSES, Rank
 from lossbench.bench.training_loop.situation import LoopFinding, Situation, attempt, find, judge

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
+from lossbench.impls.moving import MOVES_EAGERLY, RatedCenters
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import MOVES_EAGERLY, ClassCenters, RatedCenters, SparseRows
+from lossbench.impls.state import ClassCenters, SparseRows
 
 
 def _sparse_limits(when: str = "") -> Mapping[str, str]:

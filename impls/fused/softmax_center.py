@@ -8,9 +8,10 @@ from lossbench.impls.catalogue import LossAndLogits
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.fused.cross_entropy.head import Head
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
+from lossbench.impls.moving import MOVES_EAGERLY, RatedCentersAndWeights
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCentersAndWeights
+from lossbench.impls.state import CentersAndWeights
 
 
 @register(

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
+from lossbench.impls.moving import AveragingCenters, refuse_to_compile
 from lossbench.impls.native.build import problem
 from lossbench.impls.native.gradients import FEW_ELEMENTS, is_half, scaled
 from lossbench.impls.native.operators import Native
 from lossbench.impls.registry import register
-from lossbench.impls.state import AveragingCenters, refuse_to_compile
 
 COMPILED = "refused: the centres move within the forward pass; 'vectorized' is not"
 

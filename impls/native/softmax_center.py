@@ -4,11 +4,12 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
+from lossbench.impls.moving import MOVES_EAGERLY, RatedCentersAndWeights
 from lossbench.impls.native.build import problem
 from lossbench.impls.native.centers import CenterTerms, difference, native_softmax_center
 from lossbench.impls.native.operators import Native
 from lossbench.impls.registry import register
-from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCentersAndWeights
+from lossbench.impls.state import CentersAndWeights
 
 
 @register(

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
 from lossbench.impls.formulas import ADDED_SQUARE
+from lossbench.impls.moving import AveragingCenters
 from lossbench.impls.precision import FEW_FEATURES
 from lossbench.impls.registry import register
-from lossbench.impls.state import AveragingCenters, CentersAndWeights, ClassCenters, IslandCenters
+from lossbench.impls.state import CentersAndWeights, ClassCenters, IslandCenters
 
 
 @register("softmax_center_unsquared", "vectorized", compiles=True, refuses_labels=True)

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
+from lossbench.impls.moving import MOVES_EAGERLY, RatedCenters, RatedCentersAndWeights
 from lossbench.impls.registry import register
-from lossbench.impls.state import MOVES_EAGERLY, RatedCenters, RatedCentersAndWeights
 
 
 @register("center", "vectorized", compiles=True, limits=MOVES_EAGERLY, refuses_labels=True)

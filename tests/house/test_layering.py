@@ -25,6 +25,7 @@ SHARED_WITH_CONTENDERS = {
         "differentiable",
         "formulas",
         "labels",
+        "moving",
         "precision",
         "products",
         "registry",

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.cli import main
 from lossbench.bench.format import plain_text
 from lossbench.bench.machine.environment import current_environment
-from lossbench.bench.selftest import SelfTestPlan, run_selftest
+from lossbench.bench.selftest import SelfTestPlan, run_selftest, trials
 from lossbench.bench.selftest.buffers import Count, measure_counts
 from lossbench.bench.selftest.coverage import Coverage
 from lossbench.bench.selftest.gates import Alarm, asv_worsened, hold_gates
@@ -111,7 +112,7 @@ def test_a_planted_copy_is_slower():
 
 def test_a_slowed_call_spins_for_its_share_of_the_call(monkeypatch):
     ticks = iter(range(100))
-    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("time.thread_time", lambda: next(ticks))
     # The call reads the clock 8 times: it takes from 0 to 9, then spins for half of that.
     assert slowed(lambda: [next(ticks) for _ in range(8)] and "result", 0.5, "cpu")() == "result"
     assert next(ticks) == 15
@@ -224,6 +225,27 @@ def _told(_plan, tell):
 
 
 PLAN = SelfTestPlan(60, gate_pairs=0, budget_seconds=2.0, threads=1, device="cpu", machine="here")
+
+
+def test_under_load_torch_leaves_the_busy_core_alone():
+    plan = replace(PLAN, threads=4)
+    assert [plan.threads_beside(loaded=loaded) for loaded in (False, True)] == [4, 3]
+    assert PLAN.threads_beside(loaded=True) == 1
+
+
+@pytest.mark.slow
+def test_processes_are_replaced_after_some_trials(monkeypatch):
+    monkeypatch.setattr(trials, "TRIALS_PER_PROCESS", 2)
+    measure, numbers = trials.SamplingProcesses(threads=1, processes=2), []
+    for turn in range(3):
+        timing, seconds = measure(CASE, 0.0, Sampling(0.05), turn)
+        assert len(timing.processes) == 2
+        assert seconds < 20
+        numbers.append([worker.ask(60, os.getpid) for worker in measure._workers])
+    measure.close()
+    assert numbers[0] == numbers[1]
+    assert not set(numbers[1]) & set(numbers[2])
+    assert measure._workers == []
 
 
 @pytest.mark.usefixtures("nothing_started")

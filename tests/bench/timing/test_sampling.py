@@ -106,3 +106,13 @@ def test_sampling_ends_at_ten_times_the_budget_even_without_six_rounds():
     calls = {"a": Timed(lambda: time.sleep(0.02))}
     timings = interleave(calls, "a", Sampling(budget_seconds=1e-4))
     assert 1 <= len(timings["a"].seconds) < 6
+
+
+def test_blocks_are_short_where_other_processes_use_the_machine():
+    # Of 20 single calls one is fast; all blocks take fifty times as long.
+    def shared(seconds):
+        return Steady(*[50 * seconds] * 15, seconds, 50 * seconds)
+
+    sizes = blocks({"a": shared(0.02), "b": shared(1e-4)}, "a", 0.02)
+    assert sizes["a"] == 1
+    assert sizes["b"] == 20
