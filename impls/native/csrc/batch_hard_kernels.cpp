@@ -1,8 +1,8 @@
 // The batch-hard triplet loss; compiled for each target.
 //
-// Pairs are mined in square tiles of one half of the matrix, each for the anchors of its rows and of
-// its columns. A tile writes what it finds to places of its own, so the number of threads changes
-// no result. The chosen distances are computed again, from differences.
+// Pairs are mined in square tiles of one half of the matrix, each for the anchors of its rows and
+// of its columns. A tile writes what it finds to places of its own, so the number of threads
+// changes no result. The chosen distances are computed again, from differences.
 #include "mining.h"
 #include "rows.h"
 #include "triplets.h"
@@ -21,13 +21,13 @@ struct BatchHard {
   Tiling tiling;
   int64_t batch, dim, padded, slots;
   T* halves;
-  Partner<T>* found;      // [blocks][KINDS][B padded]: of an anchor, among the samples of a block.
-  Hardest<T>* of_rows;    // [slots][rows of a block]
-  double* coefficients;   // [KINDS][B]
-  Partner<T>* chosen;     // [KINDS][B]
-  double* hinges;         // [B]
-  int64_t* correct;       // [B], 0 or 1
-  T* gradient;            // [B, D]
+  Partner<T>* found;     // [blocks][KINDS][B padded]: of an anchor, among the samples of a block.
+  Hardest<T>* of_rows;   // [slots][rows of a block]
+  double* coefficients;  // [KINDS][B]
+  Partner<T>* chosen;    // [KINDS][B]
+  double* hinges;        // [B]
+  int64_t* correct;      // [B], 0 or 1
+  T* gradient;           // [B, D]
 
   explicit BatchHard(const Triplets& asked)
       : job(asked),
@@ -93,13 +93,14 @@ struct BatchHard {
     for (int64_t q = first; q < last; ++q) {
       const int64_t count = samples.lanes(q);
       multiply_panels<T>(samples, q, 0, count, samples, p, distances);
-      for (int v = 0; v < samples.vectors(p); ++v) mine_vector(q, count, p, v, distances, columns[v]);
+      for (int v = 0; v < samples.vectors(p); ++v)
+        mine_vector(q, count, p, v, distances, columns[v]);
       if (rows == nullptr) continue;
       Hardest<T>* of_panel = rows + (q - first) * PANEL<T>;
       for (int v = 0; v < samples.vectors(p); ++v)
         for (int64_t i = 0; i < count; ++i)
-          of_panel[i].offer(load<T>(distances + i * PANEL<T> + v * WIDTH<T>), classes.same(q * PANEL<T> + i, p, v),
-                            lane_indices(p, v));
+          of_panel[i].offer(load<T>(distances + i * PANEL<T> + v * WIDTH<T>),
+                            classes.same(q * PANEL<T> + i, p, v), lane_indices(p, v));
     }
     for (int v = 0; v < 2; ++v) {
       write_lanes<T>(columns[v].furthest, to + v * WIDTH<T>);
@@ -131,9 +132,10 @@ struct BatchHard {
     for (int kind = 0; kind < KINDS; ++kind) {
       Partner<T>& partner = chosen[kind * batch + anchor];
       partner = *place(0, kind, anchor);
-      for (int64_t block = 1; block < tiling.blocks; ++block) partner.offer(*place(block, kind, anchor));
-      lengths[kind] = __builtin_sqrt(
-          squared_distance<T>(samples.row(anchor), samples.row(partner.index), dim));
+      for (int64_t block = 1; block < tiling.blocks; ++block)
+        partner.offer(*place(block, kind, anchor));
+      lengths[kind] =
+          __builtin_sqrt(squared_distance<T>(samples.row(anchor), samples.row(partner.index), dim));
     }
     const double furthest = lengths[0] > LEAST_DISTANCE ? lengths[0] : LEAST_DISTANCE;
     // Without a negative in the batch there is no loss.
@@ -196,7 +198,8 @@ struct BatchHard {
       for (int64_t b = 0; b < batch; ++b) pull(b, from, count);
       if (job.dtype == DTYPE<T>) return;
       const MutableMatrix out{job.gradient, dim, 1, job.dtype};
-      for (int64_t b = 0; b < batch; ++b) write_row<T>(out, b, from, count, gradient + b * dim + from);
+      for (int64_t b = 0; b < batch; ++b)
+        write_row<T>(out, b, from, count, gradient + b * dim + from);
     });
   }
 
@@ -207,7 +210,8 @@ struct BatchHard {
       const Partner<T>& partner = chosen[kind * batch + anchor];
       const T factor = static_cast<T>(coefficient);
       if (partner.tied)
-        each_equal(anchor, kind, [&](int64_t other) { pull_pair(anchor, other, factor, from, count); });
+        each_equal(anchor, kind,
+                   [&](int64_t other) { pull_pair(anchor, other, factor, from, count); });
       else
         pull_pair(anchor, partner.index, factor, from, count);
     }

@@ -1,7 +1,7 @@
 // The operators of the contrastive losses and of the distance of two arrays.
 #include "differences.h"
 
-#include "tensors.h"
+#include "operators.h"
 
 namespace lossbench {
 namespace {
@@ -16,6 +16,8 @@ Differences asked(const Tensor& a, const Tensor& b, PairLoss loss) {
                   "lossbench: expected float32 or float64");
   return job;
 }
+
+}  // namespace
 
 std::tuple<Tensor, Tensor, Tensor> contrastive(Tensor x0, Tensor x1, Tensor same, double margin,
                                                bool whole_batch, bool for_x) {
@@ -54,24 +56,6 @@ std::tuple<Tensor, Tensor> vector_distance_backward(Tensor upstream, Tensor a, T
   job.grad_a = grad_a.mutable_data_ptr(), job.grad_b = grad_b.mutable_data_ptr();
   LOSSBENCH_CALL(distance_gradients(job, wide));
   return {grad_a, grad_b};
-}
-
-}  // namespace
-
-STABLE_TORCH_LIBRARY_FRAGMENT(lossbench_native, m) {
-  m.def(
-      "contrastive(Tensor x0, Tensor x1, Tensor same, float margin, bool whole_batch, bool for_x) "
-      "-> (Tensor loss, Tensor grad_x0, Tensor grad_x1)");
-  m.def("vector_distance(Tensor a, Tensor b) -> Tensor");
-  m.def(
-      "vector_distance_backward(Tensor upstream, Tensor a, Tensor b, Tensor distance) "
-      "-> (Tensor grad_a, Tensor grad_b)");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
-  m.impl("contrastive", TORCH_BOX(&contrastive));
-  m.impl("vector_distance", TORCH_BOX(&vector_distance));
-  m.impl("vector_distance_backward", TORCH_BOX(&vector_distance_backward));
 }
 
 }  // namespace lossbench

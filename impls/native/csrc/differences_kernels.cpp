@@ -15,8 +15,8 @@ struct Pairs {
   const Differences& job;
   Arena arena;
   int64_t batch, dim, slots;
-  double* terms;       // [B]: squared distances, then losses.
-  T *first, *second;   // [slots][D]: rows that cannot be read in place.
+  double* terms;      // [B]: squared distances, then losses.
+  T *first, *second;  // [slots][D]: rows that cannot be read in place.
 
   explicit Pairs(const Differences& asked)
       : job(asked), arena(asked.scratch), batch(asked.a.rows), dim(asked.a.columns) {

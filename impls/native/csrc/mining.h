@@ -55,7 +55,8 @@ struct Hardest {
 template <class T, class V, class F>
 inline V over_lanes(V v, const F& f) {
 #pragma GCC unroll 8
-  for (int half = WIDTH<T> / 2; half > 0; half /= 2) v = f(v, __builtin_shuffle(v, lane_numbers<T>() ^ half));
+  for (int half = WIDTH<T> / 2; half > 0; half /= 2)
+    v = f(v, __builtin_shuffle(v, lane_numbers<T>() ^ half));
   return v;
 }
 
@@ -66,8 +67,8 @@ inline Partner<T> least_of_lanes(const Least<T>& least) {
   const Vec<T> value = over_lanes<T>(least.value, smaller);
   const Ints<T> chosen = value == least.value, none = {}, last = none + INT32_MAX;
   const Ints<T> index = over_lanes<T>(chosen ? least.index : last, smaller);
-  const Ints<T> equals = over_lanes<T>(chosen ? 1 - least.tied : none,
-                                       [](auto a, auto b) { return a + b; });
+  const Ints<T> equals =
+      over_lanes<T>(chosen ? 1 - least.tied : none, [](auto a, auto b) { return a + b; });
   return {value[0], index[0], equals[0] > 1};
 }
 

@@ -1,7 +1,7 @@
 // The operators of the distances of the rows of two matrices.
 #include "pairwise.h"
 
-#include "tensors.h"
+#include "operators.h"
 
 namespace lossbench {
 namespace {
@@ -9,13 +9,15 @@ namespace {
 Pairwise asked(const Tensor& a, const Tensor& b, bool rooted) {
   Pairwise job;
   job.a = matrix_of(a), job.b = matrix_of(b), job.rooted = rooted;
-  STD_TORCH_CHECK(a.dim() == 2 && b.dim() == 2 && job.a.columns == job.b.columns &&
-                      job.a.dtype == job.b.dtype,
-                  "lossbench: expected two matrices [M, D] and [N, D] of one dtype");
+  STD_TORCH_CHECK(
+      a.dim() == 2 && b.dim() == 2 && job.a.columns == job.b.columns && job.a.dtype == job.b.dtype,
+      "lossbench: expected two matrices [M, D] and [N, D] of one dtype");
   STD_TORCH_CHECK(job.a.dtype == Dtype::float32 || job.a.dtype == Dtype::float64,
                   "lossbench: expected float32 or float64");
   return job;
 }
+
+}  // namespace
 
 Tensor pairwise_distance(Tensor a, Tensor b, bool rooted) {
   Pairwise job = asked(a, b, rooted);
@@ -27,7 +29,6 @@ Tensor pairwise_distance(Tensor a, Tensor b, bool rooted) {
   return distances;
 }
 
-// Without a root the distances are not read, and may be any tensor.
 std::tuple<Tensor, Tensor> pairwise_distance_backward(Tensor upstream, Tensor a, Tensor b,
                                                       Tensor distances, bool rooted, bool for_a,
                                                       bool for_b) {
@@ -45,20 +46,6 @@ std::tuple<Tensor, Tensor> pairwise_distance_backward(Tensor upstream, Tensor a,
   job.scratch = scratch.mutable_data_ptr();
   LOSSBENCH_CALL(pairwise_backward(job, wide));
   return {grad_a, grad_b};
-}
-
-}  // namespace
-
-STABLE_TORCH_LIBRARY_FRAGMENT(lossbench_native, m) {
-  m.def("pairwise_distance(Tensor a, Tensor b, bool rooted) -> Tensor");
-  m.def(
-      "pairwise_distance_backward(Tensor upstream, Tensor a, Tensor b, Tensor distances, "
-      "bool rooted, bool for_a, bool for_b) -> (Tensor grad_a, Tensor grad_b)");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
-  m.impl("pairwise_distance", TORCH_BOX(&pairwise_distance));
-  m.impl("pairwise_distance_backward", TORCH_BOX(&pairwise_distance_backward));
 }
 
 }  // namespace lossbench

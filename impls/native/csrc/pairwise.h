@@ -7,7 +7,7 @@
 namespace lossbench {
 
 struct Pairwise {
-  Matrix a, b;  // [M, D] and [N, D], of the computation's dtype.
+  Matrix a, b;         // [M, D] and [N, D], of the computation's dtype.
   bool rooted = true;  // Whether the distances are clamped and their roots are taken.
   // [M, N], of the computation's dtype: written in the forward pass, read in the backward pass.
   void* distances = nullptr;

@@ -36,7 +36,8 @@ struct Distances {
 
   void run() {
     fill(a, halves_a), fill(b, halves_b);
-    for_each(b.count * a.count, operations, [&](int64_t task) { measure(task % a.count, task / a.count); });
+    for_each(b.count * a.count, operations,
+             [&](int64_t task) { measure(task % a.count, task / a.count); });
   }
 
   // The rows of panel `q` of a, and of panel `p` of b.
@@ -71,16 +72,18 @@ struct Distances {
 
   template <class F>
   void pull(const Panels<T>& own, const Panels<T>& others, void* gradient, const F& tile) {
-    spread(slots < own.count ? slots : own.count, own.count, [&](int64_t slot, int64_t begin, int64_t end) {
-      const PullBuffers<T> mine(buffers + slot * PullBuffers<T>::size(dim), dim);
-      for (int64_t p = begin; p < end; ++p)
-        pull_panel<T>(own, p, others, job.rooted ? 1 : 2, mine, static_cast<T*>(gradient),
-                      [&](int64_t q, T* to, T* totals) {
-                        tile(p, q, to);
-                        for (int64_t j = 0; j < others.lanes(q); ++j)
-                          for (int64_t i = 0; i < PANEL<T>; ++i) totals[i] += to[j * PANEL<T> + i];
-                      });
-    });
+    spread(slots < own.count ? slots : own.count, own.count,
+           [&](int64_t slot, int64_t begin, int64_t end) {
+             const PullBuffers<T> mine(buffers + slot * PullBuffers<T>::size(dim), dim);
+             for (int64_t p = begin; p < end; ++p)
+               pull_panel<T>(own, p, others, job.rooted ? 1 : 2, mine, static_cast<T*>(gradient),
+                             [&](int64_t q, T* to, T* totals) {
+                               tile(p, q, to);
+                               for (int64_t j = 0; j < others.lanes(q); ++j)
+                                 for (int64_t i = 0; i < PANEL<T>; ++i)
+                                   totals[i] += to[j * PANEL<T> + i];
+                             });
+           });
   }
 
   // The derivatives by the distances over the distances, of rows of panel `q` of a to panel `p` of

@@ -23,8 +23,8 @@ struct PullBuffers {
 };
 
 // Writes `scale · Σ_j h_ij (x_i - y_j)` of the samples x of panel `p` to rows `gradient [B, D]`.
-// `derive(q, to, totals)` writes h `[samples of panel q of the others][PANEL]` to `to`, and adds its
-// columns' sums to `totals [PANEL]`.
+// `derive(q, to, totals)` writes h `[samples of panel q of the others][PANEL]` to `to`, and adds
+// its columns' sums to `totals [PANEL]`.
 template <class T, class F>
 inline void pull_panel(const Panels<T>& own, int64_t p, const Panels<T>& others, T scale,
                        const PullBuffers<T>& buffers, T* gradient, const F& derive) {
@@ -36,10 +36,9 @@ inline void pull_panel(const Panels<T>& own, int64_t p, const Panels<T>& others,
     const int64_t last = lesser(first + PANELS_AT_ONCE, others.count);
     for (int64_t q = first; q < last; ++q)
       derive(q, buffers.derivatives + (q - first) * PANEL<T> * PANEL<T>, totals);
-    multiply<T>(dim, own.lanes(p),
-                ByColumns<T>{others.row(first * PANEL<T>), others.stride()}, buffers.derivatives,
-                lesser(last * PANEL<T>, others.batch) - first * PANEL<T>, buffers.sums,
-                first == 0 ? Store::set : Store::add);
+    multiply<T>(dim, own.lanes(p), ByColumns<T>{others.row(first * PANEL<T>), others.stride()},
+                buffers.derivatives, lesser(last * PANEL<T>, others.batch) - first * PANEL<T>,
+                buffers.sums, first == 0 ? Store::set : Store::add);
   }
   for (int v = 0; v < own.vectors(p); ++v)
     for (int64_t d = 0; d < dim; ++d) {

@@ -82,7 +82,8 @@ struct Panels {
     T* to = data + p * dim * PANEL<T>;
     const int64_t first = p * PANEL<T>;
     if (!in_place_)
-      for (int64_t b = first; b < first + lanes(p); ++b) read_row<T>(x, b, 0, dim, copies + b * dim);
+      for (int64_t b = first; b < first + lanes(p); ++b)
+        read_row<T>(x, b, 0, dim, copies + b * dim);
     if (lanes(p) < PANEL<T>)
       for (int64_t i = 0; i < dim * PANEL<T>; ++i) to[i] = 0;
     transpose<T>(row(first), stride(), lanes(p), dim, to, PANEL<T>);
@@ -98,8 +99,7 @@ template <class T>
 inline void multiply_panels(const Panels<T>& left, int64_t q, int64_t from, int64_t rows,
                             const Panels<T>& right, int64_t p, T* out) {
   for (int64_t k = 0; k < left.dim; k += DEPTH)
-    multiply<T>(rows, right.lanes(p),
-                ByColumns<T>{left.panel(q) + k * PANEL<T> + from, PANEL<T>},
+    multiply<T>(rows, right.lanes(p), ByColumns<T>{left.panel(q) + k * PANEL<T> + from, PANEL<T>},
                 right.panel(p) + k * PANEL<T>, lesser(DEPTH, left.dim - k), out,
                 k == 0 ? Store::set : Store::add);
 }
@@ -144,8 +144,7 @@ struct ClassNumbers {
   }
 
   void fill(const Labels& labels) {
-    distinct.fill(labels,
-                  [&](int64_t b, int64_t id) { ids[b] = static_cast<Integer<T>>(id); });
+    distinct.fill(labels, [&](int64_t b, int64_t id) { ids[b] = static_cast<Integer<T>>(id); });
     for (int64_t b = batch; b < padded; ++b) ids[b] = -1;
   }
 
@@ -155,8 +154,8 @@ struct ClassNumbers {
   }
 };
 
-// Square tiles of one half of a matrix of pairs, the diagonal included, in at most MOST_BLOCKS rows.
-// More rows would need more memory; fewer would compute more pairs twice.
+// Square tiles of one half of a matrix of pairs, the diagonal included, in at most MOST_BLOCKS
+// rows. More rows would need more memory; fewer would compute more pairs twice.
 constexpr int64_t MOST_BLOCKS = 16;
 
 struct Tile {
@@ -177,7 +176,8 @@ struct Tiling {
     int64_t column = 0;
     while ((column + 1) * (column + 2) / 2 <= number) ++column;
     const int64_t row = number - column * (column + 1) / 2;
-    return {row,           column,        row * size, lesser((row + 1) * size, panels),
+    return {row,           column,
+            row * size,    lesser((row + 1) * size, panels),
             column * size, lesser((column + 1) * size, panels)};
   }
 };

@@ -1,7 +1,7 @@
 // The operators of the triplet losses: tensors in, tensors out.
 #include "triplets.h"
 
-#include "tensors.h"
+#include "operators.h"
 
 namespace lossbench {
 namespace {
@@ -37,8 +37,8 @@ void fill_with_nan(void* to, int64_t count, Dtype dtype) {
 std::tuple<Tensor, Tensor, Tensor> evaluated(Triplets job, bool for_x, Scratch scratch_size,
                                              Kernel kernel) {
   const Tensor loss = empty({}, job.dtype), correct = empty({}, aoti_torch_dtype_int64());
-  const Tensor gradient = for_x ? empty({job.x.rows, job.x.columns}, job.dtype)
-                                : empty({0}, job.dtype);
+  const Tensor gradient =
+      for_x ? empty({job.x.rows, job.x.columns}, job.dtype) : empty({0}, job.dtype);
   job.loss = loss.mutable_data_ptr();
   job.correct = static_cast<int64_t*>(correct.mutable_data_ptr());
   job.gradient = for_x ? gradient.mutable_data_ptr() : nullptr;
@@ -54,6 +54,8 @@ std::tuple<Tensor, Tensor, Tensor> evaluated(Triplets job, bool for_x, Scratch s
   return {loss, correct, gradient};
 }
 
+}  // namespace
+
 std::tuple<Tensor, Tensor, Tensor> triplet_batch_hard(Tensor x, Tensor labels, double margin,
                                                       bool for_x) {
   Triplets job = asked(x, labels, true);
@@ -66,22 +68,6 @@ std::tuple<Tensor, Tensor, Tensor> triplet_weighted(Tensor x, Tensor labels, dou
   Triplets job = asked(x, labels, shifted);
   job.epsilon = epsilon, job.shifted = shifted;
   return evaluated(job, for_x, LOSSBENCH_CALL(weighted_scratch), LOSSBENCH_CALL(weighted));
-}
-
-}  // namespace
-
-STABLE_TORCH_LIBRARY_FRAGMENT(lossbench_native, m) {
-  m.def(
-      "triplet_batch_hard(Tensor x, Tensor labels, float margin, bool for_x) "
-      "-> (Tensor loss, Tensor correct, Tensor gradient)");
-  m.def(
-      "triplet_weighted(Tensor x, Tensor labels, float epsilon, bool shifted, bool for_x) "
-      "-> (Tensor loss, Tensor correct, Tensor gradient)");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
-  m.impl("triplet_batch_hard", TORCH_BOX(&triplet_batch_hard));
-  m.impl("triplet_weighted", TORCH_BOX(&triplet_weighted));
 }
 
 }  // namespace lossbench

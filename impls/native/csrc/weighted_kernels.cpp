@@ -16,9 +16,9 @@ constexpr int64_t KEPT_BATCH = 1024;
 // What the derivatives of an anchor's pairs need; `[B padded]` each, 0 beyond the batch.
 template <class T>
 struct AnchorTerms {
-  T *far, *near;              // What is subtracted from distances, or from what they are.
+  T *far, *near;                // What is subtracted from distances, or from what they are.
   T *far_weight, *near_weight;  // The slope of the loss over the sum of the powers.
-  T *furthest, *closest;      // The weighted means.
+  T *furthest, *closest;        // The weighted means.
 
   AnchorTerms(int64_t count, Arena& arena) {
     T** const all[] = {&far, &near, &far_weight, &near_weight, &furthest, &closest};
@@ -38,11 +38,12 @@ struct Weighted {
   T* halves;
   WeightedSums<T> sums;  // [blocks][B padded]
   AnchorTerms<T> terms;
-  double *losses, *excess;  // [B padded]: the derivative by the furthest distance, beside its pair's.
+  double *losses,
+      *excess;  // [B padded]: the derivative by the furthest distance, beside its pair's.
   int64_t *partners, *correct;  // [B padded]
-  T* distances;  // [panels of anchors][panels of samples][PANEL][PANEL], if kept
-  T* buffers;                 // [slots], for the gradient.
-  T* gradient;                // [B, D]
+  T* distances;                 // [panels of anchors][panels of samples][PANEL][PANEL], if kept
+  T* buffers;                   // [slots], for the gradient.
+  T* gradient;                  // [B, D]
 
   explicit Weighted(const Triplets& asked)
       : job(asked),
@@ -153,14 +154,16 @@ struct Weighted {
       nd += load_wide(sums.near_products + from) * near_scale;
     }
     fp += job.epsilon, np += job.epsilon;
-    const Vec<double> furthest = fd / fp, closest = nd / np, gap = furthest - closest, one = splat<double>(1);
+    const Vec<double> furthest = fd / fp, closest = nd / np, gap = furthest - closest,
+                      one = splat<double>(1);
     const Vec<double> zero = {}, minus = gap > zero ? -gap : gap, e = exp<double>(minus);
     store<double>(losses + at, (gap > zero ? gap : zero) + log_1_plus(e));
     const Vec<double> slope = (gap > zero ? one : e) / (one + e) / static_cast<double>(batch);
     store<double>(excess + at, slope * furthest * (job.epsilon / fp));
     alignas(64) double all[6][W];
     const Vec<double> values[6] = {far, near, slope / fp, slope / np, furthest, closest};
-    T* const to[6] = {terms.far, terms.near, terms.far_weight, terms.near_weight, terms.furthest, terms.closest};
+    T* const to[6] = {terms.far,         terms.near,     terms.far_weight,
+                      terms.near_weight, terms.furthest, terms.closest};
     for (int term = 0; term < 6; ++term) {
       store<double>(all[term], values[term]);
       for (int i = 0; i < W; ++i) to[term][at + i] = static_cast<T>(all[term][i]);

@@ -34,8 +34,8 @@ struct WeightedSums {
 
   // Adds the samples of panel `q`, at `distances [count][PANEL]`, to the sums of a vector of
   // anchors of panel `p`, from `at` on. Unless shifted, `near` is 0 for every anchor.
-  void add(const ClassNumbers<T>& classes, int64_t q, int64_t count, int64_t p, int v,
-           bool shifted, const T* distances, int64_t at) {
+  void add(const ClassNumbers<T>& classes, int64_t q, int64_t count, int64_t p, int v, bool shifted,
+           const T* distances, int64_t at) {
     distances += v * WIDTH<T>;
     const Vec<T> old_far = load<T>(far + at), old_near = load<T>(near + at), none = {};
     Vec<T> furthest_yet = old_far, closest_yet = old_near;
