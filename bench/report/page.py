@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lossbench import impls
 from lossbench.bench.format import binary, si
 from lossbench.bench.machine.environment import Environment
-from lossbench.bench.marks import DIRTY, SHARED_COMPILE, marks_of, signs
+from lossbench.bench.marks import OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
 from lossbench.bench.measure.degenerate import DEGENERATE
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.report import findings, legend
@@ -86,7 +86,7 @@ def _templates() -> "Templates":
         "ticked": _ticked,
         "breakable": _breakable,
         "specification": _specification,
-        "dirty_sign": lambda row: signs(row, [DIRTY]),
+        "variant_sign": lambda row: signs(row, OF_THE_VARIANT),
         "compile_sign": lambda row: signs(row, [SHARED_COMPILE]),
     }
     return templates
