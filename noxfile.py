@@ -89,7 +89,8 @@ def sanitize(session: nox.Session) -> None:
         # Python and torch keep memory until they end.
         "ASAN_OPTIONS": "detect_leaks=0",
     }
-    tests = ("tests/impls/native/test_operators.py", "tests/impls/native/test_math.py")
+    names = ("operators", "pairs", "math")
+    tests = [f"tests/impls/native/test_{name}.py" for name in names]
     # Built here: a compiler under the sanitizer would be checked too.
     session.run("python", "-c", BUILD, env={"LOSSBENCH_NATIVE_FLAGS": flags})
     session.run("python", "-m", "pytest", *tests, *session.posargs, env=environment)

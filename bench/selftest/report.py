@@ -15,7 +15,7 @@ from lossbench.bench.promises import (
 from lossbench.bench.selftest.buffers import Count
 from lossbench.bench.selftest.coverage import LEAST_COVERED, Coverage
 from lossbench.bench.selftest.gates import Alarm
-from lossbench.bench.selftest.mixed import Neighbour, Tried
+from lossbench.bench.selftest.mixed import Bystander, Tried
 from lossbench.bench.selftest.trials import PairTrial
 
 # 1: cheaters in one process, without coverage. 2: contenders in a run.
@@ -37,8 +37,8 @@ class SelfTestReport(Judged):
         processes: number of processes that sampled in each trial.
         trials: trials of the verdict.
         alarms: answers of the gates of other tools.
-        contenders: what became of every contender.
-        neighbours: how the honest variants beside them fared.
+        contenders: outcomes of all contenders.
+        bystanders: honest variants beside them.
         counts: counts of the planted buffers.
         coverage: coverage of the intervals, by simulation.
     """
@@ -47,7 +47,7 @@ class SelfTestReport(Judged):
     trials: tuple[PairTrial, ...]
     alarms: tuple[Alarm, ...]
     contenders: tuple[Tried, ...]
-    neighbours: tuple[Neighbour, ...]
+    bystanders: tuple[Bystander, ...]
     counts: tuple[Count, ...]
     coverage: tuple[Coverage, ...]
     schema: int = SCHEMA
@@ -76,7 +76,7 @@ class SelfTestReport(Judged):
                 "honest figures as in a run without the bad ones",
                 [
                     (f"{each.loss} {each.variant}: {each.difference}", not each.difference)
-                    for each in self.neighbours
+                    for each in self.bystanders
                 ],
             ),
             _all_right(

@@ -27,7 +27,16 @@ PYTHON = (
     *("torch", "numpy", "sympy", "mpmath", "networkx", "jinja2", "MarkupSafe", "filelock"),
     *("fsspec", "typing_extensions", "click", "pydantic", "pydantic_core", "annotated-types"),
     *("typing-inspection", "psutil", "py-cpuinfo2", "rich", "markdown-it-py", "mdurl", "Pygments"),
-    *("scipy", "pandas", "python-dateutil", "scikit-learn", "joblib", "threadpoolctl", "narwhals"),
+    *(
+        "setuptools",
+        "scipy",
+        "pandas",
+        "python-dateutil",
+        "scikit-learn",
+        "joblib",
+        "threadpoolctl",
+        "narwhals",
+    ),
     *("pytest", "pytest-benchmark", "pytest-xdist", "execnet", "iniconfig", "pluggy", "packaging"),
 )
 GLIBC = (28, 27, 26, 25, 24, 18, 17, 12)
