@@ -99,6 +99,11 @@ def test_every_difference_of_an_honest_variant_is_told(beside, expected):
     assert list(found)[2:] == [Bystander(*cell, expected)]
 
 
+def test_an_honest_variant_that_fails_by_itself_is_told():
+    failed = replace(in_time(5e-4), status="failed", reason="no", forward=None, step=None)
+    assert mixed._difference(failed, failed) == "failed even without them: no"
+
+
 def test_a_run_that_fails_or_leaves_processes_is_told(tmp_path):
     child = subprocess.Popen(["sleep", str(mixed.OUTLIVING_SECONDS)])
     try:
