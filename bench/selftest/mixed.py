@@ -18,7 +18,6 @@ from lossbench.bench.paths import IMPORT_FOLDER
 from lossbench.bench.run.records import RECORDS, Record, read_records
 from lossbench.bench.selftest.contender import Contender
 from lossbench.bench.selftest.contenders import own_variants, public_cheat
-from lossbench.bench.selftest.harmful import OUTLIVING_SECONDS
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.samples import Timing
 
@@ -33,9 +32,11 @@ MOST_SPEEDUP = 1.25
 MEMORY = "2GiB"
 MOST_PRINTED_BYTES = 10 * 2**20
 NO_RECORD = "no record"
+# The environment variable that all processes of a run inherit.
+MARK = "LOSSBENCH_SELFTEST_RUN"
 PHASES = ("forward", "step")
 # Far above the minutes that a run takes, so that only a run that hangs is ended.
-RUN_SECONDS = 3600.0
+RUN_SECONDS = 7200.0
 
 
 @dataclass(frozen=True, config=KEPT)
@@ -106,7 +107,7 @@ class MixedPlan:
     threads: int
     processes: int = 3
     budget_seconds: float = 6.0
-    timeout_seconds: float = 60.0
+    timeout_seconds: float = 120.0
     variants: tuple[str, ...] = field(default_factory=own_variants)
 
 
@@ -165,7 +166,7 @@ def _arguments(plan: MixedPlan, entered: Iterable[Contender]) -> Iterator[str]:
 
 def _execute(arguments: Iterable[str], printed: Path) -> Iterator[str]:
     """Run the command, and yield what is wrong with it as a whole."""
-    environment = {**os.environ, "PYTHONPATH": str(IMPORT_FOLDER)}
+    environment = {**os.environ, "PYTHONPATH": str(IMPORT_FOLDER), MARK: str(printed)}
     command = [sys.executable, "-m", "lossbench", "run", *arguments]
     with printed.open("wb") as file:
         try:
@@ -186,15 +187,13 @@ def _execute(arguments: Iterable[str], printed: Path) -> Iterator[str]:
                 yield f"the run ended with exit code {done.returncode}: {' '.join(last.split())}"
     if printed.stat().st_size > MOST_PRINTED_BYTES:
         yield f"the run printed {printed.stat().st_size} bytes"
-    if children := list(_outliving()):
-        yield f"{len(children)} processes of contenders outlived the run"
+    if left := sum(_has_mark(process, printed) for process in psutil.process_iter(["environ"])):
+        yield f"{left} processes outlived the run"
 
 
-def _outliving() -> Iterator[psutil.Process]:
-    """Yield the processes that a contender has left behind."""
-    for process in psutil.process_iter(["cmdline"]):
-        if str(OUTLIVING_SECONDS) in (process.info["cmdline"] or ()):
-            yield process
+def _has_mark(process: psutil.Process, printed: Path) -> bool:
+    """Return whether a process is one of a run, which has the file of its output as its mark."""
+    return (process.info["environ"] or {}).get(MARK) == str(printed)
 
 
 def _tried(contender: Contender, records: Mapping[tuple[str, str], Record]) -> Tried:
@@ -224,6 +223,8 @@ def _bystanders(alone: _Run, mixed: _Run) -> Iterator[Bystander]:
 
 def _difference(alone: Record, beside: Record) -> str:
     """Return what differs between two Records of one honest variant."""
+    if alone.status != "passed":
+        return f"{alone.status} even without them: {alone.reason}"
     if alone.status != beside.status:
         return f"{beside.status} instead of {alone.status}: {beside.reason}"
     for name in ("agreement", "memory", "counters"):

@@ -1,5 +1,6 @@
 """Every contender gets the status that it deserves, and no honest one suffers from the others."""
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -99,16 +100,22 @@ def test_every_difference_of_an_honest_variant_is_told(beside, expected):
     assert list(found)[2:] == [Bystander(*cell, expected)]
 
 
+def test_an_honest_variant_that_fails_by_itself_is_told():
+    failed = replace(in_time(5e-4), status="failed", reason="no", forward=None, step=None)
+    assert mixed._difference(failed, failed) == "failed even without them: no"
+
+
 def test_a_run_that_fails_or_leaves_processes_is_told(tmp_path):
-    child = subprocess.Popen(["sleep", str(mixed.OUTLIVING_SECONDS)])
+    printed = tmp_path / "printed"
+    child = subprocess.Popen(["sleep", "600"], env={**os.environ, mixed.MARK: str(printed)})
     try:
-        faults = list(mixed._execute(["--batch", "0"], tmp_path / "printed"))
+        faults = list(mixed._execute(["--batch", "0"], printed))
     finally:
         child.kill()
         child.wait()
     assert len(faults) == 2
     assert "exit code 2: error: " in faults[0]
-    assert faults[1] == "1 processes of contenders outlived the run"
+    assert faults[1] == "1 processes outlived the run"
 
 
 def test_a_run_that_hangs_is_ended(tmp_path, monkeypatch):
