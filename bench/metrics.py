@@ -14,6 +14,10 @@ STEP_RATIO = "step_ratio"
 """The name of 1 over ``step_speedup`` in asv, which reports every rise as a regression."""
 
 
+ABOVE_LIMIT = "no"
+"""The value of ``below_limit`` for a time that is not below the machine's limit."""
+
+
 def _largest_error(found: Any) -> float | None:
     return max((part.error for part in found.agreement), default=None)
 
@@ -24,6 +28,12 @@ def _verdict(found: Any) -> str | None:
     if found.step is None:
         return None
     return REFERENCE if found.variant == REFERENCE else str(found.step.verdict)
+
+
+def _compile_process(found: Any) -> str | None:
+    if found.compilation is None:
+        return None
+    return "fresh" if found.compilation.fresh else "shared"
 
 
 def _limit(name: str) -> Callable[[Any], Any]:
@@ -70,6 +80,7 @@ def _step_ratios(found: Any) -> dict[str, Any] | None:
 
 def _speedup_text(row: Row) -> str:
     from lossbench.bench.format import spread
+    from lossbench.bench.marks import FEW_PROCESSES, signs
     from lossbench.bench.timing.intervals import Interval
     from lossbench.impls.registry import REFERENCE
 
@@ -77,12 +88,22 @@ def _speedup_text(row: Row) -> str:
     if row["variant"] == REFERENCE or median is None:
         return ""
     # asv stores no 95% interval.
-    return f"{median:.3g}x" if low is None or high is None else spread(Interval(median, low, high))
+    if low is None or high is None:
+        return f"{median:.3g}x"
+    return spread(Interval(median, low, high)) + signs(row, [FEW_PROCESSES])
 
 
 def _limit_text(row: Row) -> str:
-    share = row.get("limit_share")
-    return "" if share is None else f"{share:.0%} {row['bound']}"
+    share, excess = row.get("limit_share"), row.get("below_limit", ABOVE_LIMIT)
+    if share is None:
+        return ""
+    words = f"{share:.0%} {row['bound']}"
+    return words if excess == ABOVE_LIMIT else f"{words}, {excess}"
+
+
+def _below_limit(found: Any) -> str | None:
+    excess = found.below_limit("step") if found.step else None
+    return excess if excess is None else excess or ABOVE_LIMIT
 
 
 def _verdict_text(row: Row) -> str:
@@ -110,7 +131,8 @@ METRICS: tuple[Metric, ...] = (
         "step_speedup",
         "ratio",
         "the reference's step over the variant's, median of pairs from the same round, with its "
-        "95% interval; asv stores the inverse, `step_ratio`",
+        "95% interval; † if fewer than three processes sampled it, since the interval then leaves "
+        "out how processes differ; asv stores the inverse, `step_ratio`",
         at("step.speedup.median"),
         heading="speed-up [95%]",
         text=_speedup_text,
@@ -160,6 +182,14 @@ METRICS: tuple[Metric, ...] = (
         gated="bytes",
     ),
     Metric(
+        "kept_bytes",
+        "bytes",
+        "bytes that a module keeps between steps beside parameters and buffers",
+        at("memory.kept_bytes"),
+        heading="kept",
+        gated="bytes",
+    ),
+    Metric(
         "operators",
         "count",
         "number of torch operators that a step calls",
@@ -198,10 +228,20 @@ METRICS: tuple[Metric, ...] = (
         "share",
         "lower bound of the step's time on this machine, divided by the step's time, and what "
         "determines the bound: `arithmetic` at the rate of a matrix product, `bytes` at the "
-        "bandwidth of a copy, or the `overhead` of a call",
+        "bandwidth of a copy, or the `overhead` of a call; above 100% with the reason, "
+        "`below_limit`",
         derive=quotient_of("limit_seconds", "step_seconds"),
         heading="of limit",
         text=_limit_text,
+    ),
+    Metric(
+        "below_limit",
+        "word",
+        "why the step takes less time than `limit_seconds`: the data fit `in caches`, the gradient "
+        "is `sparse`, products may be faster in a `wider dtype`, the machine was `busy` while its "
+        "ceilings were measured, a `ceiling` may be too low by a factor of 2, or `unexplained`; "
+        "`no` if it does not",
+        _below_limit,
     ),
     Metric(
         "error",
@@ -243,15 +283,23 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "compile_seconds",
         "seconds",
-        "time of the first compilation, with an empty cache",
+        "time to compile in a fresh process with an empty cache, with the start of the compiler",
         at("compilation.compile_seconds"),
         asv=Tracked(compiled=True),
     ),
     Metric(
         "warm_compile_seconds",
         "seconds",
-        "time of the compilation in a new process, with the code in the cache on the disk",
+        "time to compile in a fresh process with the code in the cache, with the start of the "
+        "compiler",
         at("warm_compilation.compile_seconds"),
+    ),
+    Metric(
+        "compile_process",
+        "word",
+        "`fresh` if `compile_seconds` is of a fresh process; `shared` in older records, where the "
+        "process had compiled before: the time may be several times too short",
+        _compile_process,
     ),
 )
 

@@ -5,7 +5,7 @@ import torch
 
 from lossbench import impls
 from lossbench.bench.cli import main
-from lossbench.bench.measure.agreement import oracle, reference_errors, workload_of
+from lossbench.bench.measure.agreement import expectations, workload_of
 
 # Minutes, and of use only with benchmarks enabled: `pytest tests/perf --benchmark-enable`.
 collect_ignore = ["perf"]
@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 def _fresh_caches():
     """Workloads are cached by Case; a test module must not see another's."""
     yield
-    for cached in (workload_of, oracle, reference_errors):
+    for cached in (workload_of, expectations):
         cached.cache_clear()
 
 

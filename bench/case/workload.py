@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.case.data import DIFFERENTIABLE, DRAWS, make_inputs
+from lossbench.bench.case.data import DIFFERENTIABLE, make_inputs
+from lossbench.bench.case.draws import DRAWS, draw_of
 from lossbench.bench.machine.compiler import start_compiler
+from lossbench.bench.machine.guards import StateChanged
 from lossbench.impls.registry import REFERENCE
 
 # The axis of the embedding dimension, by the name of an input or a parameter.
@@ -38,11 +40,9 @@ class Workload:
 
     Attributes:
         case: case of the workload.
-        inputs: inputs of each draw. The second draw detects a result that is cached instead of
-            computed. The third draw has another kind of data, and detects errors that only one
-            kind causes.
+        inputs: inputs of each draw; ``bench.case.draws`` says what each kind is for.
         state: initial state of the reference, rounded to the dtype of the parameters.
-        cotangents: upstream gradient of each draw; ``None`` stands for 1.0, the one of a loss.
+        cotangents: upstream gradient of each draw; ``None`` stands for 1.0, as in training.
     """
 
     case: Case
@@ -51,14 +51,18 @@ class Workload:
     cotangents: tuple[Tensor | None, ...]
 
     @classmethod
-    def of(cls, case: Case) -> "Workload":
+    def of(cls, case: Case, draws: int = len(DRAWS)) -> "Workload":
         """Make the workload of a Case on its device.
+
+        Args:
+            case: case to make the workload of.
+            draws: number of draws, from the timed one on.
 
         Raises:
             UsageError: if the registry has no such Loss, or the Loss does not accept the sizes.
         """
         case.checked()
-        inputs = tuple(make_inputs(case, draw) for draw in range(DRAWS))
+        inputs = tuple(make_inputs(case, draw) for draw in range(draws))
         torch.manual_seed(case.seed)
         initial = impls.implementation(case.loss, REFERENCE).build(**case.arguments)
         initial.to(device=case.device, dtype=case.held_dtype)
@@ -92,24 +96,35 @@ class Workload:
         )
         return replace(self, inputs=tuple(inputs), state=state)
 
-    def module(self, implementation: impls.Implementation, *, validate: bool = False) -> nn.Module:
+    def module(self, implementation: impls.Implementation, *, validate: bool = True) -> nn.Module:
         """Return a module of an implementation, in the case's dtype and initial state."""
         # asv and the gate also measure the first commits, which had no attribute ``compiled``.
         if getattr(implementation, "compiled", False):
             start_compiler()
+        return self.built(implementation, validate=validate)
+
+    def built(self, implementation: impls.Implementation, *, validate: bool = True) -> nn.Module:
+        """Return such a module, without a start of the compiler that it may need."""
         module = implementation.build(validate=validate, **self.case.arguments)
         module.to(device=self.case.device, dtype=self.case.held_dtype)
         self.reset(module)
         return module
 
-    def reset(self, module: nn.Module) -> None:
-        """Put a module back into the initial state."""
-        module.load_state_dict(dict(self.state))
+    def reset(self, module: nn.Module, draw: int = 0) -> None:
+        """Put a module into the state that a draw begins with; draw 0 has the initial state.
+
+        The other draws have the classes of the initial state in another order. These are other
+        numbers in the same tensors, so nothing that a module derived from its state is still right.
+        """
+        module.load_state_dict(
+            {name: _turned(name, tensor, draw) for name, tensor in self.state.items()}
+        )
 
     def leaves(self, draw: int = 0) -> dict[str, Tensor]:
         """Return copies of the inputs of a draw; the differentiable ones require a gradient."""
+        copy = _strided if draw_of(draw).strided else Tensor.clone
         return {
-            name: tensor.clone().requires_grad_(name in DIFFERENTIABLE)
+            name: copy(tensor).requires_grad_(name in DIFFERENTIABLE)
             for name, tensor in self.inputs[draw].items()
         }
 
@@ -128,7 +143,7 @@ class Workload:
         """Return the results of one forward and backward of a module.
 
         Raises:
-            ValueError: if the module changed an input.
+            StateChanged: if the module changed an input.
         """
         inputs = self.leaves(draw)
         targets = trainable(module, inputs)
@@ -136,7 +151,7 @@ class Workload:
         gradients = self.gradients(out, list(targets.values()), draw)
         for name, tensor in self.inputs[draw].items():
             if not torch.allclose(inputs[name], tensor, rtol=0, atol=0, equal_nan=True):
-                raise ValueError(f"it changed its input {name}")
+                raise StateChanged(f"it changed its input {name}")
         return Outcome(
             {
                 name: value.detach()
@@ -158,14 +173,37 @@ def trainable(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def _cotangent(case: Case, batch: Mapping[str, Tensor], draw: int) -> Tensor | None:
-    """Return a fixed random upstream gradient for a distance block, ``None`` for a loss."""
-    loss = impls.loss(case.loss)
+    """Return the random upstream gradient of a draw, ``None`` for 1.
+
+    That of a distance block is as large as the distances. That of a loss is a number between 1/4
+    and 3/4, of either sign. It is not above 1, because float16 could overflow.
+    """
+    loss, generator = impls.loss(case.loss), torch.Generator().manual_seed(case.seed + draw)
     if loss.kind == "loss":
-        return None
+        if not draw_of(draw).scaled:
+            return None
+        sign = -1 if draw % 2 else 1
+        factor = sign * (0.25 + torch.rand((), generator=generator) / 2)
+        return factor.to(case.device, case.held_dtype)
     a, b = batch.values()
     shape = () if loss.inputs == "arrays" else (len(a), len(b))
-    generator = torch.Generator().manual_seed(case.seed + draw)
     return torch.randn(shape, generator=generator).to(a)
+
+
+def _turned(name: str, tensor: Tensor, draw: int) -> Tensor:
+    """Return a parameter with its classes moved by ``draw`` places."""
+    return tensor.roll(draw, 1 - FEATURE_AXES[name]) if draw and name in FEATURE_AXES else tensor
+
+
+def _strided(tensor: Tensor) -> Tensor:
+    """Return a copy as a view of every other row and column of a larger tensor, from the second.
+
+    The gaps have NaN, or the first of the integers, so a result that depends on them is wrong.
+    """
+    gaps = torch.nan if tensor.is_floating_point() else tensor.flatten()[0].item()
+    room = tensor.new_full([2 * size for size in tensor.shape], gaps)
+    view = room[(slice(1, None, 2),) * tensor.dim()]
+    return view.copy_(tensor)
 
 
 def mirrored(name: str, tensor: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.choose.sources import Host
+from lossbench.bench.choose.sources import Host, preferred_of_cells
 from lossbench.bench.compat.standing import right_where_it_runs
 from lossbench.bench.compat.table import CompatColumn, known_table
 from lossbench.bench.errors import UsageError
@@ -32,7 +32,7 @@ def table_text(records: Iterable[Record]) -> str:
         UsageError: if no record was timed beside its reference, or if one machine name has records
             of several processors.
     """
-    used = list(_newest(record for record in records if _plain(record)))
+    used = list(_preferred(record for record in records if _plain(record)))
     lines = {
         loss.name: [
             _line(case, list(group))
@@ -55,13 +55,13 @@ def _plain(record: Record) -> bool:
     return bool(record.step) and case.data == "gaussian" and not case.autocast and case.seed == 0
 
 
-def _newest(records: Iterable[Record]) -> Iterator[Record]:
-    """Yield the newest Record of every cell of every machine, by Case, machine and variant."""
-    cells = {
-        (record.cell, record.environment.machine): record
-        for record in sorted(records, key=lambda record: record.made)
-    }
-    yield from sorted(cells.values(), key=_place)
+def _preferred(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield the Record that counts of every cell and machine, by Case, machine and variant."""
+    machines: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record.made):
+        machines.setdefault(_machine_of(record), []).append(record)
+    chosen = (each for found in machines.values() for each in preferred_of_cells(found))
+    yield from sorted(chosen, key=_place)
 
 
 def _place(record: Record) -> tuple[Any, ...]:
@@ -132,7 +132,7 @@ def _machines(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
             "cores": sorted({host.cores for host in hosts}),
             "threads": sorted({host.threads for host in hosts}),
             "torch": sorted({host.torch for host in hosts}),
-            "commits": sorted({record.environment.commit for record in together}),
+            "commits": sorted({record.environment.revision for record in together}),
             "first": made[0],
             "last": made[-1],
         }

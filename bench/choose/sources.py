@@ -1,6 +1,6 @@
 """Select the records that a choice rests on: those of one machine, and of no other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame.runs import find
 from lossbench.bench.machine.environment import Environment
-from lossbench.bench.run.order import is_registered
+from lossbench.bench.run.order import is_registered, preferred
 from lossbench.bench.run.records import Record, read_records
 from lossbench.impls.outside import origin_of
 
@@ -44,10 +44,9 @@ class Host:
     @classmethod
     def of(cls, environment: Environment, device: str) -> "Host":
         """Return the Host of an environment, for computations on a device."""
-        processor = environment.gpu if device == "cuda" else environment.cpu
         return cls(
             environment.machine,
-            processor,
+            environment.processor(device),
             environment.cores,
             environment.threads,
             environment.torch,
@@ -67,7 +66,7 @@ class Pool:
 
     Attributes:
         host: machine of the Records.
-        records: newest Record of every cell.
+        records: Record of every cell that ``preferred`` chooses.
         history: all Records, the oldest first.
     """
 
@@ -122,10 +121,19 @@ def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
             host = Host.of(record.environment, case.device)
             hosts.setdefault(host, []).append(record)
     pools = [
-        Pool(host, tuple({record.cell: record for record in history}.values()), tuple(history))
+        Pool(host, tuple(preferred_of_cells(history)), tuple(history))
         for host, history in hosts.items()
     ]
     return sorted(pools, key=lambda pool: pool.made, reverse=True)
+
+
+def preferred_of_cells(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield of the Records of one machine the one that counts of every cell."""
+    cells: dict[tuple[Case, str], list[Record]] = {}
+    for record in records:
+        cells.setdefault(record.cell, []).append(record)
+    for found in cells.values():
+        yield preferred(found, lambda record: record.provenance)
 
 
 def is_current(record: Record) -> bool:

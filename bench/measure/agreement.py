@@ -8,8 +8,11 @@ twice, the second time with the features in reverse order, and the larger error 
 also meaningless in float64, which is the oracle's own dtype, and if the reference overflows. There
 it is at least the error of float32, scaled by the ratio of the epsilons.
 
-Each draw has a budget of its own, so an error on one kind of data cannot use the larger budget of
-another kind.
+Each draw has a budget of its own, so an error on one kind of batch cannot use the larger budget of
+another kind. ``bench.case.draws`` has the kinds.
+
+``expect`` computes what is expected of any Workload, and ``Expectation.check`` compares one outcome
+with it, for example the outcome of a timed call.
 """
 
 import math
@@ -25,6 +28,7 @@ from torch import Tensor, nn
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
+from lossbench.bench.case.draws import draw_of
 from lossbench.bench.case.workload import Outcome, Workload, mirrored
 from lossbench.bench.machine.guards import generators_untouched
 from lossbench.bench.measure.deviation import Errors, errors_of
@@ -74,8 +78,61 @@ class Agreement:
         return self.error / self.budget if math.isfinite(self.budget) else 0.0
 
     def __str__(self) -> str:
-        """Return both figures: ``grad.weight is off by 1.2e-03, at most 4.1e-07 passes``."""
-        return f"{self.quantity} is off by {self.error:.1e}, at most {self.budget:.1e} passes"
+        """Return figures and draw: ``out.loss is off by 1e-03 (odd batch), at most 4e-07 passes``.
+
+        The draw is left out if it is the timed one.
+        """
+        where = f" ({draw_of(self.draw).name})" if self.draw else ""
+        return (
+            f"{self.quantity} is off by {self.error:.1e}{where}, at most {self.budget:.1e} passes"
+        )
+
+
+@dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
+class Expectation:
+    """What is expected of one step: its exact quantities, and how exact the reference is.
+
+    Attributes:
+        draw: number of the draw of the step.
+        dtype: dtype of the Case.
+        exact: quantities of the reference in float64 on the CPU.
+        plain: errors of the reference in the Case's dtype.
+        own: errors that set the budget: the larger ones of two orders of summation.
+    """
+
+    draw: int
+    dtype: torch.dtype
+    exact: Mapping[str, Tensor]
+    plain: Mapping[str, Errors]
+    own: Mapping[str, Errors]
+
+    def check(self, values: Mapping[str, Tensor]) -> tuple[Agreement, ...]:
+        """Compare the quantities of an outcome with the exact ones, under the error budget.
+
+        Args:
+            values: quantities of a step from the same inputs and state, as ``quantities`` gives.
+
+        Raises:
+            ValueError: if the loss, a gradient or a state is missing, or the Loss has no such
+                quantity.
+        """
+        return self.weigh(errors_against(self.exact, values, self.dtype))
+
+    def weigh(self, errors: Mapping[str, Errors]) -> tuple[Agreement, ...]:
+        """Return the errors beside their budgets, one entry per quantity."""
+        band = rounding_band(self.dtype)
+        return tuple(
+            Agreement(
+                quantity=name,
+                error=error.relative,
+                reference_error=self.own[name].relative,
+                budget=FACTOR * self.own[name].relative + band,
+                ulps=error.ulps,
+                reference_ulps=self.own[name].ulps,
+                draw=self.draw,
+            )
+            for name, error in errors.items()
+        )
 
 
 def quantities(outcome: Outcome) -> dict[str, Tensor]:
@@ -99,30 +156,36 @@ Reference = Callable[..., nn.Module] | None
 
 
 @lru_cache(maxsize=2)
-def oracle(case: Case, reference: Reference = None) -> tuple[dict[str, Tensor], ...]:
-    """Return the quantities of the reference in float64 on the CPU, one mapping per draw."""
-    return steps(workload_of(case).exact(), _implementation(case, reference))
+def expectations(case: Case, reference: Reference = None) -> tuple[Expectation, ...]:
+    """Return what is expected of each draw of a Case, made once per process for all variants."""
+    return expect(workload_of(case), reference)
 
 
-@lru_cache(maxsize=2)
-def reference_errors(case: Case, reference: Reference = None) -> tuple[Mapping[str, Errors], ...]:
-    """Return the reference's own errors in the Case's dtype by quantity, one mapping per draw."""
-    mirrored_steps = _mirrored_steps(case, _implementation(case, reference))
-    errors = _larger(_plain_errors(case, reference), _errors(case, mirrored_steps, reference))
-    if case.dtype == "float64":
-        return _larger(errors, _scaled_from_float32(case, reference))
-    if case.dtype == "float32" or all(map(_tells, errors)):
-        return errors
-    return tuple(
-        own if _tells(own) else scaled
-        for own, scaled in zip(errors, _scaled_from_float32(case, reference), strict=True)
+def expect(workload: Workload, reference: Reference = None) -> tuple[Expectation, ...]:
+    """Return what is expected of each draw of a workload; it runs three steps per draw.
+
+    Args:
+        workload: workload of a Case, with any inputs and state.
+        reference: reference class to compare with; by default the registry's.
+    """
+    implementation, dtype = _implementation(workload.case, reference), workload.case.torch_dtype
+    exact = steps(workload.exact(), implementation)
+    plain, turned = (
+        tuple(
+            errors_against(truth, values, dtype) for truth, values in zip(exact, given, strict=True)
+        )
+        for given in (steps(workload, implementation), _mirrored_steps(workload, implementation))
     )
-
-
-@lru_cache(maxsize=2)
-def _plain_errors(case: Case, reference: Reference) -> tuple[dict[str, Errors], ...]:
-    """Return the reference's errors per draw; cached, since its steps may take seconds."""
-    return _errors(case, steps(workload_of(case), _implementation(case, reference)), reference)
+    own = tuple(map(_larger, plain, turned))
+    if dtype == torch.float64:
+        own = tuple(map(_larger, own, _scaled_from_float32(workload, reference)))
+    elif dtype != torch.float32 and not all(map(_tells, own)):
+        scaled = _scaled_from_float32(workload, reference)
+        own = tuple(e if _tells(e) else other for e, other in zip(own, scaled, strict=True))
+    return tuple(
+        Expectation(draw, dtype, *found)
+        for draw, found in enumerate(zip(exact, plain, own, strict=True))
+    )
 
 
 def _implementation(case: Case, reference: Reference) -> impls.Implementation:
@@ -134,67 +197,68 @@ def _implementation(case: Case, reference: Reference) -> impls.Implementation:
 
 
 def _mirrored_steps(
-    case: Case, implementation: impls.Implementation
+    workload: Workload, implementation: impls.Implementation
 ) -> tuple[dict[str, Tensor], ...]:
     """Return the quantities computed with features in reverse order, put back in order."""
     return tuple(
         {name: mirrored(name.split(".")[1], tensor) for name, tensor in values.items()}
-        for values in steps(workload_of(case).mirrored(), implementation)
+        for values in steps(workload.mirrored(), implementation)
     )
 
 
-def _larger(
-    one: tuple[Mapping[str, Errors], ...], other: tuple[Mapping[str, Errors], ...]
-) -> tuple[Mapping[str, Errors], ...]:
-    return tuple(
-        {name: Errors(*map(max, a[name], b[name])) for name in a}
-        for a, b in zip(one, other, strict=True)
-    )
+def _larger(one: Mapping[str, Errors], other: Mapping[str, Errors]) -> Mapping[str, Errors]:
+    return {name: Errors(*map(max, one[name], other[name])) for name in one}
 
 
 def _tells(errors: Mapping[str, Errors]) -> bool:
     return all(math.isfinite(error.relative) for error in errors.values())
 
 
-def _scaled_from_float32(case: Case, reference: Reference) -> tuple[Mapping[str, Errors], ...]:
+def _scaled_from_float32(
+    workload: Workload, reference: Reference
+) -> tuple[Mapping[str, Errors], ...]:
     """Return the float32 errors of the reference times the ratio of epsilons, with equal ulps."""
-    scale = torch.finfo(case.torch_dtype).eps / torch.finfo(torch.float32).eps
+    scale = torch.finfo(workload.case.torch_dtype).eps / torch.finfo(torch.float32).eps
+    wide = workload.rounded(replace(workload.case, dtype="float32", autocast=False))
     return tuple(
-        {name: Errors(scale * error.relative, error.ulps) for name, error in errors.items()}
-        for errors in reference_errors(replace(case, dtype="float32", autocast=False), reference)
+        {
+            name: Errors(scale * error.relative, error.ulps)
+            for name, error in expectation.own.items()
+        }
+        for expectation in expect(wide, reference)
     )
 
 
 def steps(
     workload: Workload, implementation: impls.Implementation
 ) -> tuple[dict[str, Tensor], ...]:
-    """Return the quantities of one module on every draw, each from the initial state."""
+    """Return the quantities of one module on every draw, each from the state that it begins with.
+
+    That is the state which ``Workload.reset`` sets, unless the draw follows the one before it.
+    """
     module = workload.module(implementation, validate=True)
     results = []
     for draw in range(len(workload.inputs)):
-        workload.reset(module)
+        if not draw_of(draw).follows:
+            workload.reset(module, draw)
         with generators_untouched():
             results.append(quantities(workload.step(module, draw)))
     return tuple(results)
 
 
-def _errors(
-    case: Case, values: tuple[dict[str, Tensor], ...], reference: Reference
-) -> tuple[dict[str, Errors], ...]:
-    """Return the errors of every computed quantity, one mapping per draw.
+def errors_against(
+    exact: Mapping[str, Tensor], values: Mapping[str, Tensor], dtype: torch.dtype
+) -> dict[str, Errors]:
+    """Return the error of every computed quantity; ulps are those of a dtype.
 
     Raises:
         ValueError: if the loss, a gradient or a state is missing, or the Loss has no such quantity.
     """
-    exact = oracle(case, reference)
-    missing = {name for name in exact[0] if not name.startswith("out.")} - set(values[0])
-    surplus = set(values[0]) - set(exact[0])
-    if missing or surplus or next(iter(exact[0])) not in values[0]:
-        raise ValueError(f"expected {', '.join(exact[0])}; got {', '.join(values[0])}")
-    return tuple(
-        {name: errors_of(tensor, truth[name], case.torch_dtype) for name, tensor in value.items()}
-        for value, truth in zip(values, exact, strict=True)
-    )
+    missing = {name for name in exact if not name.startswith("out.")} - set(values)
+    surplus = set(values) - set(exact)
+    if missing or surplus or next(iter(exact)) not in values:
+        raise ValueError(f"expected {', '.join(exact)}; got {', '.join(values)}")
+    return {name: errors_of(tensor, exact[name], dtype) for name, tensor in values.items()}
 
 
 def rounding_band(dtype: torch.dtype) -> float:
@@ -211,31 +275,13 @@ def measure_agreement(
     Raises:
         ValueError: if the loss, a gradient or a state is missing, or the Loss has no such quantity.
     """
-    own = reference_errors(case, reference)
+    expected = expectations(case, reference)
     if implementation.builder is _implementation(case, reference).builder:
-        errors = _plain_errors(case, reference)
+        found = [each.weigh(each.plain) for each in expected]
     else:
-        errors = _errors(case, steps(workload_of(case), implementation), reference)
-    band = rounding_band(case.torch_dtype)
+        given = steps(workload_of(case), implementation)
+        found = [each.check(values) for each, values in zip(expected, given, strict=True)]
+    # The draws have their quantities in one order, that of the Loss.
     return tuple(
-        max(
-            (
-                _agreement(name, draw, errors[draw][name], own[draw][name], band)
-                for draw in range(len(errors))
-            ),
-            key=lambda agreement: agreement.budget_share,
-        )
-        for name in errors[0]
-    )
-
-
-def _agreement(name: str, draw: int, error: Errors, own: Errors, band: float) -> Agreement:
-    return Agreement(
-        quantity=name,
-        error=error.relative,
-        reference_error=own.relative,
-        budget=FACTOR * own.relative + band,
-        ulps=error.ulps,
-        reference_ulps=own.ulps,
-        draw=draw,
+        max(parts, key=lambda part: part.budget_share) for parts in zip(*found, strict=True)
     )

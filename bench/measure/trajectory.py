@@ -7,7 +7,7 @@ over many steps, and a rounding error does not. The result is shown; no variant 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.case.data import DRAWS
 from lossbench.bench.case.workload import Workload, dense, trainable
 from lossbench.bench.measure.agreement import FACTOR, rounding_band
 from lossbench.bench.measure.deviation import relative_error
@@ -25,6 +24,8 @@ from lossbench.impls.registry import REFERENCE
 
 STEPS = 50
 BATCH, DIM, CLASSES = 64, 32, 10
+# Batches of two kinds of data; the rest of the draws differ only in what a single step shows.
+BATCHES = 3
 # The first step moves a tensor by this share of its length. In 50 steps the loss then changes
 # much, and no loss diverges.
 FIRST_MOVE = 0.01
@@ -95,7 +96,10 @@ def measure_trajectory(loss: str, variant: str, device: str) -> Trajectory:
 @lru_cache(maxsize=1)
 def descent_of(loss: str, device: str) -> Descent:
     """Return the descent of a Loss, made once per process for all variants."""
-    workload = Workload.of(Case(loss, BATCH, DIM, CLASSES, device=device))
+    workload = Workload.of(Case(loss, BATCH, DIM, CLASSES, device=device), draws=BATCHES)
+    if impls.loss(loss).kind == "loss":
+        # Training moves down the loss itself, not a multiple of it.
+        workload = replace(workload, cotangents=(None,) * BATCHES)
     reference = impls.implementation(loss, REFERENCE)
     rates = _rates(workload.exact(), reference)
     exact, own = (descend(w, reference, rates) for w in (workload.exact(), workload))
@@ -148,10 +152,10 @@ def descend(
 ) -> Path:
     """Return the path of an implementation: draws take turns, each with its own trained inputs."""
     module = workload.module(implementation)
-    batches = [workload.leaves(draw) for draw in range(DRAWS)]
+    batches = [workload.leaves(draw) for draw in range(BATCHES)]
     losses = []
     for step in range(STEPS):
-        draw = step % DRAWS
+        draw = step % BATCHES
         inputs = batches[draw]
         targets = trainable(module, inputs)
         out = workload.outputs(module, inputs)

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.case.cases import DTYPES, Case
-from lossbench.bench.errors import UsageError
+from lossbench.bench.errors import UsageError, writing
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.agreement import Agreement
 from lossbench.bench.measure.ceilings import Ceilings, Limit, limit
@@ -24,13 +24,15 @@ from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.measure.memory import Memory
+from lossbench.bench.measure.plausibility import explain_excess
 from lossbench.bench.printable import printable
 from lossbench.bench.run.former import READERS, SCHEMA, upgrade
-from lossbench.bench.run.order import is_registered
+from lossbench.bench.run.order import Provenance, is_registered
 from lossbench.bench.timing.samples import Timing
 from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase
 from lossbench.impls.outside import Origin
+from lossbench.impls.registry import implementation
 
 RECORDS = "records.jsonl"
 LONGEST_SCHEMA = 80
@@ -66,6 +68,8 @@ class Record:
         made: time of the measurement, ISO 8601 in UTC.
         origin: file or module from outside lossbench that registered the variant; ``None`` for
             lossbench's own.
+        validated: whether the timed module checked its inputs, as it does by default; older
+            records were timed without the checks.
         schema: version of this layout; ``bench.run.former`` has the history of versions.
 
     Raises:
@@ -89,6 +93,7 @@ class Record:
     ceilings: Ceilings | None = None
     conformance: tuple[Conformance, ...] = ()
     origin: Origin | None = None
+    validated: bool = False
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -105,6 +110,13 @@ class Record:
     def cell(self) -> tuple[Case, str]:
         """The Case and the variant, which identify the Record in its run."""
         return self.case, self.variant
+
+    @property
+    def provenance(self) -> Provenance:
+        """The origin by which it is preferred to other Records of its cell, or they to it."""
+        processes = len(self.step.processes) if self.step else 0
+        environment = self.environment
+        return Provenance(not environment.dirty, environment.commit, processes, self.made)
 
     @property
     def compiled(self) -> bool:
@@ -128,6 +140,18 @@ class Record:
         if dtype not in DTYPES or dtype not in self.ceilings.flops_per_second:
             return None
         return limit(self.case, phase, self.ceilings)
+
+    def below_limit(self, phase: Phase) -> str | None:
+        """Return why the time is below the limit, a key of ``EXCESSES``; empty if it is not.
+
+        ``None`` if there is no time or no limit.
+        """
+        timing = self.forward if phase == "forward" else self.step
+        if timing is None or self.ceilings is None or self.limit(phase) is None:
+            return None
+        sparse = self.registered and implementation(self.case.loss, self.variant).sparse
+        seconds = timing.median_seconds
+        return explain_excess(self.case, phase, seconds, self.ceilings, sparse=sparse)
 
     @property
     def worst(self) -> Agreement | None:
@@ -274,16 +298,17 @@ def record_file(folder: Path) -> Iterator[RecordFile]:
     """Open a run's record file, and lock it for this process.
 
     Raises:
-        UsageError: if another process writes to it.
+        UsageError: if another process writes to it, or it cannot be written.
     """
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UsageError(f"{folder}: another run writes there; choose another --out") from None
-    file = RecordFile(folder)
+    with writing(folder):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(f"{folder}: another run writes there; choose another --out") from None
+        file = RecordFile(folder)
     try:
         yield file
     finally:

@@ -12,9 +12,9 @@ from lossbench.impls.differentiable import (
     returns_new_tensor,
 )
 from lossbench.impls.formulas import ADDED_SQUARE
+from lossbench.impls.moving import AveragingCenters, refuse_to_compile
 from lossbench.impls.precision import FEW_FEATURES, widened, without_autocast
 from lossbench.impls.registry import register
-from lossbench.impls.state import AveragingCenters, refuse_to_compile
 
 COMPILED = "refused: the gradient would see the moved centres; 'vectorized' is not"
 

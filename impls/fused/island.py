@@ -21,7 +21,7 @@ SLICE_ELEMENTS = 2**18
 SLICE_ROWS = 2**9
 
 
-@register("island", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
+@register("island", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE, refuses_labels=True)
 class Island(IslandCenters):
     """One read of the centres in the forward pass; one read and one write for their gradient.
 

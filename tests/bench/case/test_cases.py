@@ -3,7 +3,8 @@ import torch
 
 from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DATA_KINDS, DTYPES, Case
-from lossbench.bench.case.data import DRAWS, count_distinct_labels, data_of, make_inputs
+from lossbench.bench.case.data import count_distinct_labels, data_of, make_inputs
+from lossbench.bench.case.draws import DRAWS, draw_of
 from lossbench.bench.case.presets import PRESETS, Sizes
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.errors import UsageError
@@ -107,7 +108,7 @@ def test_a_grid_is_every_combination():
 @pytest.mark.parametrize("loss", ["softmax", "contrastive", "pairwise_distance"])
 def test_inputs_are_the_same_at_every_call_and_differ_by_draw(loss, data):
     case = Case(loss, batch=20, dim=64, classes=10, data=data)
-    once, again, *others = (make_inputs(case, draw) for draw in (0, *range(DRAWS)))
+    once, again, *others = (make_inputs(case, draw) for draw in (0, *range(len(DRAWS))))
     assert tuple(once) == impls.loss(loss).input_names
     for name, tensor in once.items():
         assert torch.equal(tensor, again[name])
@@ -118,23 +119,115 @@ def test_inputs_are_the_same_at_every_call_and_differ_by_draw(loss, data):
 @pytest.mark.parametrize("data", ["gaussian", "clustered", "digits"])
 def test_the_draws_are_of_two_kinds_of_data(data):
     case = Case("softmax", batch=20, dim=64, classes=10, data=data)
-    first, second, other = (data_of(case, draw) for draw in range(DRAWS))
-    assert first == second == data
-    assert other != data
+    kinds = {kind.name: data_of(case, kind) for kind in DRAWS}
+    other = kinds.pop("other data")
+    assert set(kinds.values()) == {data} != {other}
     embeddings, labels = make_inputs(case, draw=2).values()
     tight = embeddings[labels == labels[0]].var(0).mean() < 0.1
     assert tight == (other == "clustered")
 
 
-@pytest.mark.parametrize("data", ["gaussian", "clustered"])
-def test_labels_are_of_about_four_samples_a_class(data):
-    labels = make_inputs(Case("softmax", batch=40, dim=4, classes=1000, data=data))["labels"]
-    assert (labels.bincount()[labels] == 4).all()
+def labels_of(draw=0, **sizes):
+    case = Case("softmax", **{"batch": 40, "dim": 64, "classes": 1000, **sizes})
+    return make_inputs(case, draw)["labels"]
+
+
+@pytest.mark.parametrize("data", ["gaussian", "clustered", "digits"])
+@pytest.mark.parametrize("draw", range(2 * len(DRAWS)))
+def test_labels_are_irregular_in_every_draw(data, draw):
+    labels = labels_of(draw, data=data, classes=10)
+    counts = labels.bincount(minlength=10)
+    assert (labels[:-1] > labels[1:]).any()
+    assert (labels[:10] != labels[10:20]).any()
+    assert min(counts[0], counts[9]) >= 1
+    present = counts[counts > 0]
+    kind = draw_of(draw)
+    assert present.min() == (1 if kind.rare else 2)
+    assert present.max() > present.min()
+    assert len(present) == (7 if kind.rare else 10)
+
+
+def test_labels_are_of_about_four_samples_a_class():
+    labels = labels_of()
+    assert labels.unique(return_counts=True)[1].tolist().count(4) > 0
+    assert len(labels.unique()) == 10
+
+
+@pytest.mark.parametrize(
+    ("batch", "classes", "counts"),
+    [
+        (1, 1, [1]), (1, 5, [1]), (2, 5, [1, 1]), (3, 2, [1, 2]), (8, 2, [2, 6]), (7, 1, [7]),
+    ],
+)  # fmt: skip
+def test_a_small_batch_is_as_irregular_as_it_can_be(batch, classes, counts):
+    found = labels_of(batch=batch, classes=classes).unique(return_counts=True)[1]
+    assert sorted(found.tolist()) == counts
+
+
+def test_all_digits_can_be_drawn():
+    for draw, kind in enumerate(DRAWS):
+        labels = labels_of(draw, batch=1740, classes=10, data="digits")
+        assert len(labels) == kind.rows(1740)
+        assert labels.bincount().max() <= 174 or kind.other_data
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(64, 61), (256, 253), (9, 5), (8, 5), (7, 7), (1, 1)])
+def test_an_odd_batch_is_no_multiple_of_two(batch, rows):
+    (kind,) = (kind for kind in DRAWS if kind.odd)
+    assert kind.rows(batch) == rows
+    assert rows % 2 == 1
+    number = DRAWS.index(kind)
+    assert len(labels_of(number, batch=batch)) == rows
+    distances = Workload.of(Case("pairwise_distance", batch, dim=2, classes=1))
+    assert distances.cotangents[number].shape == (rows, rows)
+
+
+def test_a_draw_has_its_reason_and_a_name_of_its_own():
+    assert len({kind.name for kind in DRAWS}) == len(DRAWS)
+    assert all(kind.reason for kind in DRAWS)
+    assert not DRAWS[0].follows
+
+
+def test_strided_inputs_have_the_numbers_of_the_draw_and_gaps():
+    workload = Workload.of(Case("softmax", batch=6, dim=4, classes=3))
+    (number,) = (number for number, kind in enumerate(DRAWS) if kind.strided)
+    for draw in range(len(DRAWS)):
+        for name, leaf in workload.leaves(draw).items():
+            assert torch.equal(leaf, workload.inputs[draw][name])
+            assert leaf.is_leaf
+            assert leaf.requires_grad == (name == "embeddings")
+            assert leaf.is_contiguous() == (draw != number)
+    embeddings, labels = workload.leaves(number).values()
+    assert (embeddings.stride(), labels.stride()) == ((16, 2), (2,))
+    assert embeddings.detach().as_strided((6, 4), (4, 1)).isnan().any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_upstream_factor_of_a_loss_is_no_more_than_1_and_of_either_sign(dtype):
+    workload = Workload.of(Case("arcface", batch=8, dim=4, classes=3, dtype=dtype))
+    timed, *factors = workload.cotangents
+    assert timed is None
+    assert all(0.25 <= abs(factor) <= 0.75 for factor in factors)
+    assert {bool(factor > 0) for factor in factors} == {True, False}
+    assert len({factor.item() for factor in factors}) == len(factors)
+    assert workload.exact().cotangents[1].item() == factors[0].item()
+
+
+@pytest.mark.parametrize(("loss", "axis"), [("softmax", 1), ("center_mse", 0)])
+def test_a_later_draw_has_the_classes_in_another_order(loss, axis):
+    workload = Workload.of(Case(loss, batch=8, dim=4, classes=3))
+    module = workload.module(impls.implementation(loss, "reference"))
+    ((name, initial),) = workload.state.items()
+    workload.reset(module, 2)
+    assert torch.equal(module.state_dict()[name], initial.roll(2, axis))
+    workload.reset(module)
+    assert torch.equal(module.state_dict()[name], initial)
 
 
 def test_two_samples_are_of_two_classes():
-    labels = make_inputs(Case("triplet_batch_hard", batch=2, dim=4, classes=50))["labels"]
-    assert len(labels.unique()) == 2
+    for draw in range(len(DRAWS)):
+        case = Case("triplet_batch_hard", batch=2, dim=4, classes=50)
+        assert len(make_inputs(case, draw)["labels"].unique()) == 2
 
 
 def test_clusters_are_tight():
@@ -152,7 +245,6 @@ def test_digits_are_real_and_none_comes_twice():
     digits = load_digits()
     pixels = inputs["embeddings"] * float(digits.data.std()) + float(digits.data.mean())
     assert len(pixels.unique(dim=0)) == 200
-    assert (inputs["labels"].bincount() == 20).all()
     known = {
         (tuple(image), int(target))
         for image, target in zip(digits.data.tolist(), digits.target, strict=True)
@@ -161,12 +253,16 @@ def test_digits_are_real_and_none_comes_twice():
     assert all((tuple(image), label) in known for image, label in rows)
 
 
-def test_half_of_the_pairs_and_more_are_of_one_class():
-    same = make_inputs(Case("contrastive", batch=64, dim=4, classes=1000))["same"]
-    assert set(same.tolist()) == {0.0, 1.0}
-    assert same.mean() >= 0.5
+@pytest.mark.parametrize("draw", range(len(DRAWS)))
+def test_pairs_are_similar_or_not_in_any_order(draw):
+    same = make_inputs(Case("contrastive", batch=64, dim=4, classes=1000), draw)["same"]
+    assert 0.25 < same.mean() < 0.75
+    assert (same[::2] != same[0]).any()
+    for batch in (2, 3):
+        few = make_inputs(Case("contrastive", batch=batch, dim=4, classes=1000), draw)["same"]
+        assert set(few.tolist()) == {0.0, 1.0}
 
 
-def test_pairs_of_an_odd_draw_are_within_the_margin():
+def test_close_pairs_are_within_the_margin():
     inputs = make_inputs(Case("contrastive_whole_batch", batch=64, dim=128, classes=10), draw=1)
     assert (inputs["x0"] - inputs["x1"]).norm() < 1.2

@@ -1,6 +1,8 @@
 """A variant that agrees passes; one that cheats is refused with a reason."""
 
 import math
+import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,15 +10,21 @@ from torch import nn
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.case.data import OTHER_DRAW
+from lossbench.bench.case.draws import DRAWS
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.cli import main
-from lossbench.bench.measure.agreement import measure_agreement, oracle, reference_errors
+from lossbench.bench.machine.guards import StateChanged
+from lossbench.bench.measure.agreement import (
+    Agreement,
+    expect,
+    expectations,
+    measure_agreement,
+    quantities,
+)
 from lossbench.bench.measure.deviation import relative_error, ulp_error
 from lossbench.bench.run.records import read_records
 from lossbench.bench.selftest.cheaters import (
     cached,
-    cheater,
     detached,
     halved,
     misdirected,
@@ -24,8 +32,11 @@ from lossbench.bench.selftest.cheaters import (
     mutating,
     zeros,
 )
+from lossbench.bench.selftest.judged_cheaters import JUDGED_CHEATS
 from lossbench.impls.variant import Implementation
+from tests.makers.cheaters import cheater, reason_to_refuse
 
+(OTHER_DRAW,) = (number for number, draw in enumerate(DRAWS) if draw.other_data)
 CASE = Case("center_mse", batch=12, dim=8, classes=5)
 HONEST = impls.implementation("center_mse", "vectorized").builder
 
@@ -59,7 +70,7 @@ def test_a_detached_graph_raises():
 
 
 def test_a_changed_input_raises():
-    with pytest.raises(ValueError, match="it changed its input embeddings"):
+    with pytest.raises(StateChanged, match="it changed its input embeddings"):
         refused(cheater("center_mse", mutating).builder)
 
 
@@ -86,8 +97,8 @@ def test_a_missing_loss_raises():
 def test_the_budget_grows_with_the_dtypes_epsilon(dtype, autocast):
     case = Case("normface", batch=12, dim=8, classes=5, dtype=dtype, autocast=autocast)
     eps = torch.finfo(case.torch_dtype).eps
-    for errors in reference_errors(case):
-        assert eps / 100 < errors["grad.weight"].relative < 100 * eps
+    for each in expectations(case):
+        assert eps / 100 < each.own["grad.weight"].relative < 100 * eps
     implementation = impls.implementation("normface", "reference")
     assert all(a.passed for a in measure_agreement(case, implementation))
 
@@ -96,7 +107,7 @@ def test_the_budget_grows_with_the_dtypes_epsilon(dtype, autocast):
 def test_no_loss_depends_on_the_order_of_the_features(loss):
     # In float64 this compares the reference with itself in reverse order, which sets its budget.
     case = Case(loss, batch=12, dim=8, classes=5, dtype="float64")
-    errors = [error for draw in reference_errors(case) for error in draw.values()]
+    errors = [error for each in expectations(case) for error in each.own.values()]
     assert 0 < max(error.relative for error in errors) < 1e-9
 
 
@@ -126,7 +137,7 @@ def test_a_fault_on_an_easy_draw_does_not_hide_behind_a_hard_one():
             wrong = not tight(embeddings, labels)
             return out._replace(loss=(1 + fault * wrong) * out.loss)
 
-    assert reference_errors(case)[OTHER_DRAW]["out.loss"].relative > fault
+    assert expectations(case)[OTHER_DRAW].own["out.loss"].relative > fault
     caught = {a.quantity: a.draw for a in judged(WrongOnGaussian, case) if not a.passed}
     assert set(caught) == {"out.loss", "grad.embeddings"}
     assert OTHER_DRAW not in caught.values()
@@ -134,10 +145,10 @@ def test_a_fault_on_an_easy_draw_does_not_hide_behind_a_hard_one():
 
 def test_the_figures_are_those_of_one_draw():
     case = Case("normface", batch=12, dim=8, classes=5)
-    own = reference_errors(case)
+    expected = expectations(case)
     for part in measure_agreement(case, impls.implementation("normface", "vectorized")):
-        expected = own[part.draw][part.quantity]
-        assert (part.reference_error, part.reference_ulps) == (expected.relative, expected.ulps)
+        own = expected[part.draw].own[part.quantity]
+        assert (part.reference_error, part.reference_ulps) == (own.relative, own.ulps)
         assert (part.error == 0) == (part.ulps == 0)
 
 
@@ -150,7 +161,7 @@ def test_autocast_lowers_the_products_and_nothing_that_is_held(dtype):
     assert outcome.outputs["logits"].dtype == dtype
     assert {t.dtype for t in outcome.gradients.values()} == {torch.float32}
     assert module.weight.dtype == workload.inputs[0]["embeddings"].dtype == torch.float32
-    assert {t.dtype for values in oracle(case) for t in values.values()} == {torch.float64}
+    assert {t.dtype for each in expectations(case) for t in each.exact.values()} == {torch.float64}
     exact = workload.exact()
     exact_logits = exact.step(exact.module(impls.implementation("softmax", "vectorized"))).outputs
     assert exact_logits["logits"].dtype == torch.float64
@@ -231,6 +242,36 @@ def test_the_next_number_is_an_ulp_away(dtype, scale):
     assert ulp_error(-following, -x, dtype) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "loss"), [(name, loss) for name, each in JUDGED_CHEATS.items() for loss in each.losses]
+)
+def test_what_is_right_for_regular_batches_only_is_refused(name, loss):
+    entry, case = JUDGED_CHEATS[name], Case(loss, batch=16, dim=8, classes=5)
+    assert re.search(entry.expected, reason_to_refuse(case, cheater(loss, entry.cheat)))
+
+
+def test_one_outcome_is_checked_against_other_inputs_and_another_state():
+    workload = Workload.of(CASE, draws=1)
+    shifted = {"centers": workload.state["centers"] + 1}
+    other = replace(workload, inputs=(Workload.of(CASE).inputs[2],), state=shifted)
+    (expected,) = expect(other)
+    outcome = quantities(other.step(other.module(impls.implementation("center_mse", "fused"))))
+    assert all(part.passed for part in expected.check(outcome))
+    stale = quantities(other.step(workload.module(impls.implementation("center_mse", "fused"))))
+    wrong = {part.quantity for part in expected.check(stale) if not part.passed}
+    assert wrong == {"out.loss", "grad.embeddings", "grad.centers", "after.centers"}
+    with pytest.raises(ValueError, match=r"expected out\.loss, .*; got out\.loss$"):
+        expected.check({"out.loss": outcome["out.loss"]})
+
+
+def test_the_reason_names_the_draw_unless_it_is_the_timed_one():
+    part = Agreement("out.loss", 1e-3, 1e-7, 4e-7, 1.0, 1.0, draw=OTHER_DRAW)
+    assert str(part) == "out.loss is off by 1.0e-03 (other data), at most 4.0e-07 passes"
+    for draw in (0, None):
+        text = str(replace(part, draw=draw))
+        assert text == "out.loss is off by 1.0e-03, at most 4.0e-07 passes"
+
+
 def test_a_wrong_number_of_parameters_raises():
     class Extra(HONEST):
         def __init__(self, **arguments):
@@ -261,7 +302,7 @@ def test_the_command_names_the_variants_that_there_are(capsys):
 def test_a_run_under_autocast_times_what_takes_no_half_precision(tmp_path):
     torch_variant = ["--loss", "triplet_batch_hard", "--variant", "torch", "--budget", "0.01"]
     sizes = ["--batch", "8", "--dim", "4", "--classes", "3", "--dtype", "float16"]
-    arguments = ["run", "--autocast", *torch_variant, *sizes, "--device", "cpu"]
+    arguments = ["run", "--autocast", *torch_variant, *sizes, "--device", "cpu", "--processes", "1"]
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     records = {record.variant: record for record in read_records(tmp_path)}
     assert {variant: record.status for variant, record in records.items()} == {

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lossbench import impls
-from lossbench.bench.case.data import DRAWS
 from lossbench.bench.format import console
 from lossbench.bench.measure.trajectory import (
+    BATCHES,
     STEPS,
     Path,
     Trajectory,
@@ -73,9 +73,9 @@ def test_a_count_that_stands_still_drifts():
 def test_every_loss_moves_down_and_none_diverges(loss):
     course = descent_of(loss, "cpu")
     losses = course.exact.losses
-    assert losses[-DRAWS:].sum() < losses[:DRAWS].sum()
+    assert losses[-BATCHES:].sum() < losses[:BATCHES].sum()
     if impls.loss(loss).kind == "loss":
-        assert losses.max() < 1.1 * losses[:DRAWS].max()
+        assert losses.max() < 1.1 * losses[:BATCHES].max()
     before, after = course.workload.exact().state, course.exact.ends
     for name, tensor in before.items():
         assert not torch.equal(tensor, after[name])

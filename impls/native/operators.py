@@ -1,0 +1,52 @@
+"""Load the native operators, and say what shapes they return.
+
+Nothing is built or loaded at import. A native module loads the library when it is made: traced code
+cannot.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossbench.impls.native.build import library
+from lossbench.impls.native.shapes import FAKES
+from lossbench.impls.precision import widened
+
+NAMESPACE = "lossbench_native"
+_loaded = False
+
+
+def load() -> None:
+    """Load the library, built if need be, and register what tracing needs.
+
+    Raises:
+        NativeBuildError: if it cannot be built.
+    """
+    global _loaded
+    if _loaded:
+        return
+    torch.ops.load_library(str(library()))  # type: ignore[no-untyped-call]
+    for name, shapes in FAKES.items():
+        torch.library.register_fake(f"{NAMESPACE}::{name}", shapes)
+    _loaded = True
+
+
+class Native(nn.Module):
+    """A base class of modules that call native operators: it loads them."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> "Native":
+        """Load the operators; a copy and an unpickled module come here too."""
+        load()
+        return super().__new__(cls)
+
+
+def wide(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two inputs in one dtype, float32 or float64, for operators that take no other.
+
+    A gradient in half precision would underflow before it is multiplied by a large scale.
+    """
+    if a.dtype is b.dtype and a.dtype in (torch.float32, torch.float64):
+        return a, b
+    dtype = widened(torch.promote_types(a.dtype, b.dtype))
+    return a.to(dtype), b.to(dtype)
