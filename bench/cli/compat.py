@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.cli.options import LossName, device_option
-from lossbench.bench.compat.proof import Proof, prove
+from lossbench.bench.compat.proof import CompatProof, prove
 from lossbench.bench.compat.table import CompatColumn, CompatRow, CompatTable, write_column
 from lossbench.bench.format import console
 from lossbench.bench.limits import COMPAT_SECONDS
@@ -94,8 +94,8 @@ def prove_rows(worker: Worker, loss: str, device: str, *, eager: bool) -> Iterat
             yield CompatRow(loss, each.variant, bool(each.requires), proof)
 
 
-def _ask(worker: Worker, loss: str, variant: str, device: str) -> Proof:
+def _ask(worker: Worker, loss: str, variant: str, device: str) -> CompatProof:
     try:
         return worker.ask(COMPAT_SECONDS, prove, loss, variant, device)
     except Lost as lost:
-        return Proof("wrong", f"{lost.status}: {lost}")
+        return CompatProof("wrong", f"{lost.status}: {lost}")

@@ -1,10 +1,10 @@
 """Make tables of what is right on which torch."""
 
-from lossbench.bench.compat.proof import Proof
+from lossbench.bench.compat.proof import CompatProof
 from lossbench.bench.compat.table import CompatColumn, CompatRow
 from tests.makers.records import ENVIRONMENT
 
-RIGHT, WRONG = Proof("right", trials=3), Proof("wrong", "out.loss is off", "12x8, C=5")
+RIGHT, WRONG = CompatProof("right", trials=3), CompatProof("wrong", "out.loss is off", "12x8, C=5")
 
 
 def column(torch, proofs, *, loss="arcface", device="cpu", architecture="x86_64"):

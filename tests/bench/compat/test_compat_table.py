@@ -8,7 +8,7 @@ import pytest
 from lossbench import impls
 from lossbench.bench.cli import main
 from lossbench.bench.compat import standing
-from lossbench.bench.compat.proof import Proof
+from lossbench.bench.compat.proof import CompatProof
 from lossbench.bench.compat.standing import doubt_of, right_where_it_runs
 from lossbench.bench.compat.table import CompatTable, known_table, load_table, write_column
 from lossbench.bench.errors import UsageError
@@ -86,7 +86,7 @@ def test_a_variant_that_needs_a_later_torch_is_never_chosen(known):
 
 
 def test_a_variant_is_right_where_it_runs():
-    unsupported = Proof("unsupported", "needs torch 2.13")
+    unsupported = CompatProof("unsupported", "needs torch 2.13")
     columns = (column("2.12", {"fused": unsupported}), column("2.13", {"fused": RIGHT}))
     assert right_where_it_runs(columns, "arcface", "fused")
     assert not right_where_it_runs(columns[:1], "arcface", "fused")
