@@ -14,6 +14,10 @@ STEP_RATIO = "step_ratio"
 """The name of 1 over ``step_speedup`` in asv, which reports every rise as a regression."""
 
 
+ABOVE_LIMIT = "no"
+"""The value of ``below_limit`` for a time that is not below the machine's limit."""
+
+
 def _largest_error(found: Any) -> float | None:
     return max((part.error for part in found.agreement), default=None)
 
@@ -90,8 +94,16 @@ def _speedup_text(row: Row) -> str:
 
 
 def _limit_text(row: Row) -> str:
-    share = row.get("limit_share")
-    return "" if share is None else f"{share:.0%} {row['bound']}"
+    share, excess = row.get("limit_share"), row.get("below_limit", ABOVE_LIMIT)
+    if share is None:
+        return ""
+    words = f"{share:.0%} {row['bound']}"
+    return words if excess == ABOVE_LIMIT else f"{words}, {excess}"
+
+
+def _below_limit(found: Any) -> str | None:
+    excess = found.below_limit("step") if found.step else None
+    return excess if excess is None else excess or ABOVE_LIMIT
 
 
 def _verdict_text(row: Row) -> str:
@@ -170,6 +182,14 @@ METRICS: tuple[Metric, ...] = (
         gated="bytes",
     ),
     Metric(
+        "kept_bytes",
+        "bytes",
+        "bytes that a module keeps between steps beside parameters and buffers",
+        at("memory.kept_bytes"),
+        heading="kept",
+        gated="bytes",
+    ),
+    Metric(
         "operators",
         "count",
         "number of torch operators that a step calls",
@@ -208,10 +228,20 @@ METRICS: tuple[Metric, ...] = (
         "share",
         "lower bound of the step's time on this machine, divided by the step's time, and what "
         "determines the bound: `arithmetic` at the rate of a matrix product, `bytes` at the "
-        "bandwidth of a copy, or the `overhead` of a call",
+        "bandwidth of a copy, or the `overhead` of a call; above 100% with the reason, "
+        "`below_limit`",
         derive=quotient_of("limit_seconds", "step_seconds"),
         heading="of limit",
         text=_limit_text,
+    ),
+    Metric(
+        "below_limit",
+        "word",
+        "why the step takes less time than `limit_seconds`: the data fit `in caches`, the gradient "
+        "is `sparse`, products may be faster in a `wider dtype`, the machine was `busy` while its "
+        "ceilings were measured, a `ceiling` may be too low by a factor of 2, or `unexplained`; "
+        "`no` if it does not",
+        _below_limit,
     ),
     Metric(
         "error",

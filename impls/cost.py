@@ -3,7 +3,7 @@
 import ast
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -62,6 +62,8 @@ class Cost:
             input and parameter.
         forward_elements: the number of elements read or written in the forward pass.
         step_elements: the number of elements read or written in the forward and backward pass.
+        pruned_flops: the number of operations that are left if bounds exclude all other work, which
+            depends on the data; empty if nothing can be excluded.
 
     Raises:
         ValueError: if a formula contains anything else.
@@ -71,15 +73,25 @@ class Cost:
     step_flops: str
     forward_elements: str
     step_elements: str
+    pruned_flops: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a text that is not a formula."""
         for field in fields(self):
-            _parse(getattr(self, field.name))
+            if getattr(self, field.name) or field.default is MISSING:
+                _parse(getattr(self, field.name))
 
     def flops(self, phase: Phase, sizes: Sizes) -> float:
         """Return the number of operations of a phase, for the value of each symbol."""
         return _parse(self.forward_flops if phase == "forward" else self.step_flops)(sizes)
+
+    def least_flops(self, sizes: Sizes) -> float:
+        """Return the number of operations that no exact algorithm can leave out, in either phase.
+
+        Those of the backward pass are not among them: in training, most of the softmax's gradients
+        become too small to change a result, and can be left out.
+        """
+        return _parse(self.pruned_flops or self.forward_flops)(sizes)
 
     def traffic_bytes(self, phase: Phase, sizes: Sizes, itemsize: int) -> float:
         """Return the bytes read and written in a phase, for elements of ``itemsize`` bytes."""

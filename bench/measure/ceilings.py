@@ -1,6 +1,7 @@
 """Measure the best rates of this machine, and compute the least time of a Case from them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.case.data import count_distinct_labels
+from lossbench.bench.machine.conditions import Usage
 from lossbench.bench.timing.blocks import calls_a_block
 from lossbench.bench.timing.clock import Timed, clock
 from lossbench.impls.cost import Phase, Sizes
@@ -33,11 +35,30 @@ class Ceilings:
             is two operations.
         bytes_per_second: bandwidth of a large copy, bytes read plus bytes written.
         call_seconds: time of a module with one small operator, by phase.
+        cache_bytes: size of the largest cache; 0 if it is unknown.
+        elsewhere: number of processors that other processes kept busy during the measurement, on
+            average; 0 in records without it.
     """
 
     flops_per_second: dict[str, float]
     bytes_per_second: float
     call_seconds: dict[Phase, float]
+    cache_bytes: int = 0
+    elsewhere: float = 0.0
+
+    def joined(self, other: "Ceilings | None") -> "Ceilings":
+        """Return the best of two measurements; a disturbance can only lower a rate."""
+        if other is None:
+            return self
+        rates = (self.flops_per_second, other.flops_per_second)
+        phases: tuple[Phase, ...] = ("forward", "step")
+        return Ceilings(
+            {name: max(r.get(name, 0.0) for r in rates) for name in rates[0] | rates[1]},
+            max(self.bytes_per_second, other.bytes_per_second),
+            {p: min(self.call_seconds[p], other.call_seconds[p]) for p in phases},
+            max(self.cache_bytes, other.cache_bytes),
+            min(self.elsewhere, other.elsewhere),
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +76,7 @@ class Limit:
 
 
 def measure_ceilings(device: str, dtypes: tuple[str, ...]) -> Ceilings:
-    """Return the ceilings of a device; it takes about a second and half a gibibyte.
+    """Return the ceilings of a device; it takes seconds and half a gibibyte.
 
     A disturbance can only slow a measurement down, so the fastest of several blocks counts, not
     their median.
@@ -64,24 +85,27 @@ def measure_ceilings(device: str, dtypes: tuple[str, ...]) -> Ceilings:
         device: ``cpu`` or ``cuda``.
         dtypes: names of the dtypes to multiply matrices in, of ``DTYPES``.
     """
+    usage = Usage()
     return Ceilings(
         {dtype: _flops_per_second(device, DTYPES[dtype]) for dtype in dtypes},
         _bytes_per_second(device),
         _call_seconds(device),
+        _cache_bytes(device),
+        usage.elsewhere(),
     )
 
 
 def limit(case: Case, phase: Phase, ceilings: Ceilings) -> Limit:
     """Return the least time of any implementation of a Case.
 
-    It is the longest of three times: the Loss's fewest operations at the rate of a matrix product,
+    It is the longest of three times: the Loss's fewest operations at the rate of a matrix product
+    in the dtype, or in a wider one if that is faster,
     its least memory traffic at the bandwidth of a copy, and the fixed cost of a call. This is a
     model. A measured time may be shorter if
 
     * inputs and parameters stay in the caches from one call to the next, as at all small sizes;
     * more bytes are read than written, which is faster than a copy on many machines;
     * a gradient is computed in the forward, or is sparse;
-    * products in the dtype are slow here, and are computed in a wider dtype that is faster;
     * the machine was busy while its ceilings were measured.
 
     Raises:
@@ -95,12 +119,22 @@ def limit(case: Case, phase: Phase, ceilings: Ceilings) -> Limit:
     # Under autocast tensors have a wider dtype than the products, and take more bytes.
     traffic = cost.traffic_bytes(phase, sizes, case.held_dtype.itemsize)
     seconds: dict[Bound, float] = {
-        "arithmetic": flops / ceilings.flops_per_second[case.dtype],
+        "arithmetic": flops / _rate(case.dtype, ceilings),
         "bytes": traffic / ceilings.bytes_per_second,
         "overhead": ceilings.call_seconds[phase],
     }
     bound = max(seconds, key=lambda name: seconds[name])
     return Limit(seconds[bound], bound)
+
+
+def _rate(dtype: str, ceilings: Ceilings) -> float:
+    """Return the rate of the fastest dtype that is as exact as a dtype."""
+    exact = torch.finfo(DTYPES[dtype]).eps
+    return max(
+        rate
+        for name, rate in ceilings.flops_per_second.items()
+        if name in DTYPES and torch.finfo(DTYPES[name]).eps <= exact
+    )
 
 
 def sizes_of(case: Case) -> Sizes:
@@ -153,6 +187,16 @@ def _bytes_per_second(device: str) -> float:
     source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * COPY_BYTES / _fastest(lambda: target.copy_(source), device)
+
+
+def _cache_bytes(device: str) -> int:
+    """Return the size of the largest cache, 0 if it is unknown: only Linux and CUDA tell it."""
+    if device == "cuda":
+        size: int = torch.cuda.get_device_properties().L2_cache_size
+        return size
+    # The library reads some caches wrongly, so the kernel's own figures are read.
+    sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
+    return max((1024 * int(size.read_text().strip().rstrip("K")) for size in sizes), default=0)
 
 
 def _call_seconds(device: str) -> dict[Phase, float]:

@@ -103,6 +103,8 @@ def judge(
     unsupported = implementation.unsupported(case.device, case.held_dtype)
     if unsupported is not None:
         return Judgement("unsupported", unsupported)
+    # Memory comes first: what a process keeps is allocated in its first steps.
+    memory = measure_memory(case, implementation)
     agreement = measure_agreement(case, implementation, reference) if compare else ()
     # asv and the gate also measure the first commits, which had no attribute ``departs``.
     departs = getattr(implementation, "departs", "")
@@ -113,7 +115,7 @@ def judge(
         "departs" if departs else "passed",
         departs,
         agreement,
-        measure_memory(case, implementation),
+        memory,
         measure_counters(case, implementation),
     )
 

@@ -2,7 +2,9 @@
 
 On the CPU the profiler reports each allocation and release of the tensor allocator, compiled code
 included. On CUDA the caching allocator counts. Memory that a library allocates by itself (packing
-buffers of a matrix product, the workspace of cuBLAS) is not counted.
+buffers of a matrix product, the workspace of cuBLAS) is not counted. On the CPU the profiler sees
+the calling thread, in which autograd runs too. Tensors that a module allocates in a thread of its
+own are not counted there; on CUDA they are.
 """
 
 import gc
@@ -12,16 +14,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch import nn
+from torch.profiler import record_function
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
+from lossbench.bench.case.draws import DRAWS
 from lossbench.bench.case.workload import trainable
+from lossbench.bench.machine.profiler import new_profiler
 from lossbench.bench.measure.agreement import workload_of
 
 # The profiler prints two lines at every use, unless the level is this high. It reads the level at
 # its first use.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+ODD = next(number for number, draw in enumerate(DRAWS) if draw.odd)
 # Marks the measured calls among the events of a profile.
 CALL = "lossbench call"
 
@@ -39,6 +45,9 @@ class Memory:
         allocations: number of buffers that a step allocates.
         reserved_bytes: largest memory that CUDA's caching allocator took from the device for a
             step, in whole blocks; 0 on the CPU.
+        kept_bytes: memory that is still allocated after two steps, when outputs and gradients have
+            been dropped: workspaces, caches and results, wherever they are kept, but not parameters
+            and buffers; ``None`` in records without it.
     """
 
     forward_peak_bytes: int
@@ -46,6 +55,7 @@ class Memory:
     saved_bytes: int
     allocations: int
     reserved_bytes: int = 0
+    kept_bytes: int | None = None
 
     @property
     def step_peak_bytes(self) -> int:
@@ -72,6 +82,7 @@ class Footprint:
 
 def measure_memory(case: Case, implementation: impls.Implementation) -> Memory:
     """Return the memory of one step of an implementation, after a step to warm up."""
+    kept = measure_kept_bytes(case, implementation)
     workload = workload_of(case)
     module = workload.module(implementation)
     leaves = workload.leaves()
@@ -92,7 +103,42 @@ def measure_memory(case: Case, implementation: impls.Implementation) -> Memory:
         saved_bytes=graph.live_bytes,
         allocations=call.allocations + back.allocations,
         reserved_bytes=max(call.reserved_bytes, back.reserved_bytes),
+        kept_bytes=kept,
     )
+
+
+def measure_kept_bytes(case: Case, implementation: impls.Implementation) -> int:
+    """Return the bytes that a module keeps after two steps, beside parameters and buffers.
+
+    Another module makes one step before, so that the memory of libraries does not count. It has a
+    batch of another size, so what is kept for one size, even outside the module, does count, unless
+    this process has made a step of that size before.
+    """
+    workload = workload_of(case)
+    # Another size would compile another code than the one that is timed.
+    other = 0 if implementation.compiled else ODD
+    workload.step(workload.module(implementation), other)
+    gc.collect()
+    module = workload.module(implementation)
+    before = _storages(module)
+
+    def two_steps(_: object) -> None:
+        for _step in range(2):
+            workload.step(module)
+        gc.collect()
+
+    kept = footprints((two_steps,), case.device)[0].live_bytes
+    if case.device == "cuda":
+        return kept
+    # A module may rebind its state; the profiler does not see that the former tensors are freed.
+    after = _storages(module)
+    return kept - sum(size for place, size in after.items() if place not in before)
+
+
+def _storages(module: nn.Module) -> dict[int, int]:
+    """Return the sizes of the memory of parameters and buffers in bytes, by its address."""
+    storages = [tensor.untyped_storage() for tensor in module.state_dict().values()]
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
 def footprint(call: Callable[[], Any], device: str) -> Footprint:
@@ -116,7 +162,7 @@ def _cpu_footprints(calls: Sequence[Callable[[Any], Any]]) -> list[Footprint]:
     results: list[Any] = [None]
     # A profile does not see the release of memory that was allocated before it began, so one
     # profile spans all calls.
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with new_profiler(profile_memory=True) as profiler:
         for call in calls:
             with record_function(CALL):
                 results.append(call(results[-1]))

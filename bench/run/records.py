@@ -24,6 +24,7 @@ from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.measure.memory import Memory
+from lossbench.bench.measure.plausibility import explain_excess
 from lossbench.bench.printable import printable
 from lossbench.bench.run.former import READERS, SCHEMA, upgrade
 from lossbench.bench.run.order import Provenance, is_registered
@@ -31,6 +32,7 @@ from lossbench.bench.timing.samples import Timing
 from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase
 from lossbench.impls.outside import Origin
+from lossbench.impls.registry import implementation
 
 RECORDS = "records.jsonl"
 LONGEST_SCHEMA = 80
@@ -138,6 +140,18 @@ class Record:
         if dtype not in DTYPES or dtype not in self.ceilings.flops_per_second:
             return None
         return limit(self.case, phase, self.ceilings)
+
+    def below_limit(self, phase: Phase) -> str | None:
+        """Return why the time is below the limit, a key of ``EXCESSES``; empty if it is not.
+
+        ``None`` if there is no time or no limit.
+        """
+        timing = self.forward if phase == "forward" else self.step
+        if timing is None or self.ceilings is None or self.limit(phase) is None:
+            return None
+        sparse = self.registered and implementation(self.case.loss, self.variant).sparse
+        seconds = timing.median_seconds
+        return explain_excess(self.case, phase, seconds, self.ceilings, sparse=sparse)
 
     @property
     def worst(self) -> Agreement | None:

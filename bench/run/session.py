@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
-from lossbench.bench.case.cases import Case
+from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import sampling_seconds
 from lossbench.bench.machine.environment import current_environment
@@ -23,11 +23,13 @@ from lossbench.bench.measure.judge import (
     judge_variant,
     measure_times,
 )
+from lossbench.bench.measure.plausibility import check_plausibility
 from lossbench.bench.run.compiling import measure_compile_costs
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
 from lossbench.bench.timing.sampling import Sampling
 from lossbench.impls.compiled import is_compiled
+from lossbench.impls.cost import Phase
 from lossbench.impls.outside import origin_of
 from lossbench.impls.registry import REFERENCE
 
@@ -75,7 +77,7 @@ class Session:
         self._samplers = [self.judge]
         if plan.processes > 1:
             self._samplers = [self._worker() for _ in range(plan.processes)]
-        self._ceilings: dict[tuple[str, str], Ceilings] = {}
+        self._ceilings: dict[str, Ceilings] = {}
 
     def __enter__(self) -> Self:
         """Start the worker, and return the session.
@@ -95,9 +97,13 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         """End the workers, and remove the folder of compiled code."""
+        self._end_workers()
+        self._compiled.remove()
+
+    def _end_workers(self) -> None:
+        """End all processes; the next question to a worker starts another."""
         for worker in {self.judge, *self._samplers}:
             worker.close()
-        self._compiled.remove()
 
     def _worker(self, compiled: Path | None = None) -> Worker:
         return Worker(
@@ -156,7 +162,17 @@ class Session:
             return self._record(case, variant, times.status, str(times), **judged)
         if isinstance(times, RefusedTimes):
             return self._record(case, variant, "refused", times.reason, **judged)
+        seconds: dict[Phase, float] = {
+            "forward": times.forward.median_seconds,
+            "step": times.step.median_seconds,
+        }
         ceilings = self._ceilings_of(case)
+        if ceilings and check_plausibility(case, seconds, ceilings):
+            # The machine may have been busy while its ceilings were measured.
+            ceilings = self._ceilings[case.device] = ceilings.joined(self._measure_ceilings(case))
+        reason = check_plausibility(case, seconds, ceilings) if ceilings else ""
+        if reason:
+            return self._record(case, variant, "refused", reason, **judged, ceilings=ceilings)
         return self._record(case, variant, "passed", **judged, **_seen(times), ceilings=ceilings)
 
     def _time(
@@ -165,7 +181,8 @@ class Session:
         """Return the times of variants, or the reason why there are none.
 
         A variant that crashes the worker loses the times of all others too. The variants are then
-        timed again, each of them alone with the reference.
+        timed again, each of them alone with the reference. Beside a variant that was refused for
+        what it did when timed, the others may have been disturbed: they are timed again together.
         """
         together = tuple(dict.fromkeys([REFERENCE, *variants] if baseline else variants))
         try:
@@ -174,11 +191,21 @@ class Session:
             if len(variants) == 1:
                 return {variants[0]: lost}
         else:
-            return {variant: times[variant] for variant in variants}
+            refused = [name for name in variants if isinstance(times[name], RefusedTimes)]
+            rest = [name for name in variants if name not in refused]
+            again = self._time_again(case, rest, baseline=baseline) if refused else {}
+            return {name: again.get(name, times[name]) for name in variants}
         alone: dict[str, Times | RefusedTimes | Lost] = {}
         for variant in variants:
             alone.update(self._time(case, [variant], baseline=baseline))
         return alone
+
+    def _time_again(
+        self, case: Case, variants: list[str], *, baseline: bool
+    ) -> dict[str, Times | RefusedTimes | Lost]:
+        """Time variants in new processes: a refused one may still work in a thread of the old."""
+        self._end_workers()
+        return self._time(case, variants, baseline=baseline) if variants else {}
 
     def _sample(self, case: Case, variants: tuple[str, ...]) -> dict[str, Times | RefusedTimes]:
         """Return the times of variants, sampled in the plan's number of processes.
@@ -206,16 +233,22 @@ class Session:
         return {name: joined([times[name] for times in found]) for name in variants}
 
     def _ceilings_of(self, case: Case) -> Ceilings | None:
-        """Return the machine's ceilings for a Case's device and dtype, measured only once."""
-        kind = (case.device, case.dtype)
-        if kind not in self._ceilings:
-            try:
-                self._ceilings[kind] = self.judge.ask(
-                    self.plan.timeout_seconds, measure_ceilings, case.device, (case.dtype,)
-                )
-            except Lost:
+        """Return the machine's ceilings for a Case's device, measured only once."""
+        if case.device not in self._ceilings:
+            measured = self._measure_ceilings(case)
+            if measured is None:
                 return None
-        return self._ceilings[kind]
+            self._ceilings[case.device] = measured
+        return self._ceilings[case.device]
+
+    def _measure_ceilings(self, case: Case) -> Ceilings | None:
+        """Measure the ceilings in every dtype, since a product may be computed in another one."""
+        try:
+            return self.judge.ask(
+                self.plan.timeout_seconds, measure_ceilings, case.device, tuple(DTYPES)
+            )
+        except Lost:
+            return None
 
     def _record(
         self, case: Case, variant: str, status: Status, reason: str = "", **seen: Any

@@ -40,11 +40,11 @@ RUN_SECONDS = 3600.0
 
 @dataclass(frozen=True, config=KEPT)
 class Tried:
-    """What became of a contender.
+    """The outcome of a contender.
 
     Attributes:
         name: name of the contender.
-        kind: what it does.
+        kind: kind of contender.
         loss: loss that it pretends to compute.
         public: publicly known cheat that it tries; empty for none.
         expected: status that its Record must have.
@@ -73,13 +73,13 @@ class Tried:
 
 
 @dataclass(frozen=True, config=KEPT)
-class Neighbour:
+class Bystander:
     """An honest variant beside bad contenders.
 
     Attributes:
         loss: its loss.
         variant: its name.
-        difference: what differs from a run without the bad ones; empty if nothing does.
+        difference: difference from a run without the bad ones, in words; empty if none.
     """
 
     loss: str
@@ -112,8 +112,8 @@ class MixedPlan:
 
 def measure_contenders(
     plan: MixedPlan, tell: Callable[[str], None]
-) -> tuple[tuple[Tried, ...], tuple[Neighbour, ...]]:
-    """Return what became of every contender, and how its honest neighbours fared."""
+) -> tuple[tuple[Tried, ...], tuple[Bystander, ...]]:
+    """Return what became of every contender, and how its honest bystanders fared."""
     good = tuple(each for each in plan.entered if each.kind == "honest")
     tell(f"{len(plan.entered)} contenders in one run")
     mixed = _run(plan, plan.entered)
@@ -121,7 +121,7 @@ def measure_contenders(
     alone = _run(plan, good)
     return (
         tuple(_tried(each, mixed.records) for each in plan.entered),
-        tuple(_neighbours(alone, mixed)),
+        tuple(_bystanders(alone, mixed)),
     )
 
 
@@ -131,7 +131,7 @@ class _Run:
 
     Attributes:
         records: its Records by loss and variant.
-        faults: what is wrong with the run as a whole.
+        faults: faults of the run as a whole.
     """
 
     records: Mapping[tuple[str, str], Record]
@@ -213,13 +213,13 @@ def _tried(contender: Contender, records: Mapping[tuple[str, str], Record]) -> T
     )
 
 
-def _neighbours(alone: _Run, mixed: _Run) -> Iterator[Neighbour]:
+def _bystanders(alone: _Run, mixed: _Run) -> Iterator[Bystander]:
     for name, run in (("all of the run", mixed), ("all of the other run", alone)):
-        yield Neighbour("", name, "; ".join(run.faults))
+        yield Bystander("", name, "; ".join(run.faults))
     for (loss, variant), record in alone.records.items():
         beside = mixed.records.get((loss, variant))
         difference = _difference(record, beside) if beside else NO_RECORD
-        yield Neighbour(loss, variant, difference)
+        yield Bystander(loss, variant, difference)
 
 
 def _difference(alone: Record, beside: Record) -> str:

@@ -13,6 +13,7 @@ from lossbench.bench.frame.runs import record_row
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
 from lossbench.bench.marks import DIRTY, SHARED_COMPILE, marks_of, signs
 from lossbench.bench.measure.compilation import Compilation, WarmCompilation
+from lossbench.bench.measure.plausibility import EXCESSES
 from lossbench.bench.metric import Row
 from lossbench.bench.metrics import SHOWN, derived
 from lossbench.bench.printable import printable
@@ -79,6 +80,9 @@ def _notes(record: Record) -> Iterable[str]:
         yield UNREGISTERED
     if record.reason:
         yield f"{record.status}: {printable(record.reason)}"
+    excess = record.below_limit("step")
+    if excess:
+        yield f"its step takes less time than the limit of this machine: {EXCESSES[excess]}"
     if record.origin:
         yield f"from {record.origin}"
     if record.compilation:

@@ -11,6 +11,8 @@ ITSELF_POSITIVE = (
     "every anchor is one of its own positives, so the only sample of a class is an anchor too"
 )
 
+# A search tree can exclude most pairs of tight clusters, but reads every sample.
+PRUNED = "B*D"
 # The forward is half of a symmetric product, with the squares on its diagonal. The backward is a
 # whole product, of the symmetric derivatives by the squared distances with the embeddings.
 WEIGHTED = Cost(
@@ -18,6 +20,7 @@ WEIGHTED = Cost(
     step_flops="B*(B + 1)*D + 2*B*B*D",
     forward_elements="B*D",
     step_elements="3*B*D",
+    pruned_flops=PRUNED,
 )
 # The forward is a difference and its square. The backward scales the difference for one side, and
 # changes its sign for the other.
@@ -48,6 +51,7 @@ METRIC = (
             step_flops="B*(B + 1)*D + 7*B*D",
             forward_elements="B*D",
             step_elements="3*B*D",
+            pruned_flops=PRUNED,
         ),
         needs_negatives=True,
         departures=(

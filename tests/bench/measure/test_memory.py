@@ -7,7 +7,13 @@ import torch
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.measure.memory import footprint, footprints, measure_memory
+from lossbench.bench.measure.memory import (
+    Memory,
+    footprint,
+    footprints,
+    measure_kept_bytes,
+    measure_memory,
+)
 
 CASE = Case("center_mse", batch=32, dim=16, classes=10)
 MIB = 2**20
@@ -84,3 +90,55 @@ def test_two_runs_count_the_same():
     implementation = impls.implementation("triplet_batch_hard", "reference")
     case = Case("triplet_batch_hard", batch=16, dim=8, classes=4)
     assert measure_memory(case, implementation) == measure_memory(case, implementation)
+
+
+def keeping(make):
+    """An implementation whose modules keep what ``make`` gives for its inputs, in a place of it."""
+    honest = impls.implementation("center_mse", "vectorized")
+
+    class Keeps(honest.builder):
+        def forward(self, embeddings, labels):
+            make(self, embeddings)
+            return super().forward(embeddings, labels)
+
+    return impls.Implementation(honest.loss, "keeping", Keeps)
+
+
+def workspace(module, embeddings):
+    if getattr(module, "workspace", None) is None:
+        module.workspace = embeddings.new_empty(len(embeddings), 7)
+
+
+ELSEWHERE = {}
+
+
+def by_size(_module, embeddings):
+    ELSEWHERE.setdefault(len(embeddings), embeddings.new_empty(len(embeddings), 5))
+
+
+def rebound(module, _embeddings):
+    module.centers.data = module.centers.data.clone()
+
+
+@pytest.mark.parametrize(
+    ("make", "kept"),
+    [(lambda *_: None, 0), (workspace, 4 * 32 * 7), (by_size, 4 * 32 * 5), (rebound, 0)],
+    ids=["nothing", "a workspace", "a cache outside of the module", "rebound parameters"],
+)
+def test_what_is_kept_between_calls_is_counted_to_the_byte(make, kept):
+    ELSEWHERE.clear()
+    assert measure_kept_bytes(CASE, keeping(make)) == kept
+
+
+@pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
+def test_no_eager_variant_of_ours_keeps_anything(loss):
+    case = Case(loss, batch=32, dim=16, classes=10)
+    for each in impls.implementations(loss):
+        # A third party may keep what it likes.
+        if each.requires or each.compiled or each.unsupported("cpu", case.held_dtype):
+            continue
+        assert measure_kept_bytes(case, each) == 0, each.variant
+
+
+def test_records_from_before_have_no_kept_bytes():
+    assert Memory(1, 2, 3, 4).kept_bytes is None

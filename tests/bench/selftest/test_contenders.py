@@ -16,7 +16,7 @@ from lossbench.bench.selftest.contenders import (
     enter,
     public_cheat,
 )
-from lossbench.bench.selftest.mixed import MixedPlan, Neighbour, measure_contenders
+from lossbench.bench.selftest.mixed import Bystander, MixedPlan, measure_contenders
 from lossbench.bench.timing.samples import Samples, Timing
 from tests.makers.outside import registry_kept
 from tests.makers.records import record
@@ -62,11 +62,11 @@ def test_a_run_with_bad_contenders_gives_each_its_status_and_harms_no_honest_one
     plan = MixedPlan(
         entered, "cpu", threads=1, processes=1, budget_seconds=1.0, variants=("vectorized",)
     )
-    tried, neighbours = measure_contenders(plan, told.append)
+    tried, bystanders = measure_contenders(plan, told.append)
     assert [each for each in tried if not each.right] == []
     # Times of one process under the load of other tests differ too often to be compared here.
-    assert [n for n in neighbours if n.difference and ": " not in n.difference] == []
-    assert {n.variant for n in neighbours} >= {"reference", "vectorized", "none_an_honest_copy"}
+    assert [n for n in bystanders if n.difference and ": " not in n.difference] == []
+    assert {n.variant for n in bystanders} >= {"reference", "vectorized", "none_an_honest_copy"}
     assert len(told) == 2
 
 
@@ -93,10 +93,10 @@ def in_time(seconds):
 def test_every_difference_of_an_honest_variant_is_told(beside, expected):
     alone = in_time(5e-4)
     cell = (alone.case.loss, "fused")
-    found = mixed._neighbours(
+    found = mixed._bystanders(
         mixed._Run({cell: alone}, ()), mixed._Run({cell: beside} if beside else {}, ())
     )
-    assert list(found)[2:] == [Neighbour(*cell, expected)]
+    assert list(found)[2:] == [Bystander(*cell, expected)]
 
 
 def test_a_run_that_fails_or_leaves_processes_is_told(tmp_path):
