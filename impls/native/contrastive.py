@@ -13,7 +13,7 @@ from lossbench.impls.native.operators import Native, wide
 from lossbench.impls.registry import register
 
 
-class _Contrastive(Native):
+class _NativeContrastive(Native):
     """A distance of the rows of each pair, or one of all of them.
 
     Attributes:
@@ -33,11 +33,11 @@ class _Contrastive(Native):
             same = same.to(x0.dtype)
         given = x0, x1, same, float(self.margin), self.whole_batch
         if torch.is_grad_enabled() and (x0.requires_grad or x1.requires_grad):
-            return LossOnly(_WithGradients.apply(*given))  # type: ignore[no-untyped-call]
+            return LossOnly(_ContrastiveWithGradients.apply(*given))  # type: ignore[no-untyped-call]
         return LossOnly(torch.ops.lossbench_native.contrastive.default(*given, False)[0])
 
 
-class _WithGradients(torch.autograd.Function):
+class _ContrastiveWithGradients(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x0: Tensor, x1: Tensor, same: Tensor, margin: float, whole_batch: bool
@@ -60,7 +60,7 @@ class _WithGradients(torch.autograd.Function):
 
 
 @register("contrastive", "native", devices=("cpu",), limits=DIFFERENTIABLE_ONCE, problem=problem)
-class Contrastive(_Contrastive):
+class Contrastive(_NativeContrastive):
     """One distance per pair."""
 
     whole_batch = False
@@ -73,7 +73,7 @@ class Contrastive(_Contrastive):
     limits=DIFFERENTIABLE_ONCE,
     problem=problem,
 )
-class ContrastiveWholeBatch(_Contrastive):
+class ContrastiveWholeBatch(_NativeContrastive):
     """One distance of the batch; the loss is linear in the labels, so their mean is enough."""
 
     whole_batch = True

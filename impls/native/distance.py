@@ -12,7 +12,7 @@ from lossbench.impls.native.operators import Native, wide
 from lossbench.impls.registry import register
 
 
-class _Pairwise(Native):
+class _PairwiseModule(Native):
     """Distances in tiles, by the expanded square.
 
     Attributes:
@@ -23,13 +23,13 @@ class _Pairwise(Native):
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return ``distances [M, N]``."""
-        return Distances(_PairwiseDistance.apply(*wide(a, b), self.rooted))  # type: ignore[no-untyped-call]
+        return Distances(_NativePairwise.apply(*wide(a, b), self.rooted))  # type: ignore[no-untyped-call]
 
 
 @register(
     "pairwise_distance", "native", devices=("cpu",), limits=DIFFERENTIABLE_ONCE, problem=problem
 )
-class PairwiseDistance(_Pairwise):
+class PairwiseDistance(_PairwiseModule):
     """The root of the clamped square."""
 
     rooted = True
@@ -42,7 +42,7 @@ class PairwiseDistance(_Pairwise):
     limits=DIFFERENTIABLE_ONCE,
     problem=problem,
 )
-class PairwiseSquaredDistance(_Pairwise):
+class PairwiseSquaredDistance(_PairwiseModule):
     """The square, unclamped; only the rows are saved for the backward pass."""
 
     rooted = False
@@ -58,10 +58,10 @@ class VectorDistance(Native):
         """Return the one distance, 0-d."""
         if a.dim() != 2:
             a, b = a.reshape(1, -1), b.reshape(1, -1)
-        return Distances(_VectorDistance.apply(*wide(a, b)))  # type: ignore[no-untyped-call]
+        return Distances(_NativeVector.apply(*wide(a, b)))  # type: ignore[no-untyped-call]
 
 
-class _PairwiseDistance(torch.autograd.Function):
+class _NativePairwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, rooted: bool) -> Tensor:
         distances: Tensor = torch.ops.lossbench_native.pairwise_distance.default(a, b, rooted)
@@ -81,7 +81,7 @@ class _PairwiseDistance(torch.autograd.Function):
         return grad_a if for_a else None, grad_b if for_b else None, None
 
 
-class _VectorDistance(torch.autograd.Function):
+class _NativeVector(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         distance: Tensor = torch.ops.lossbench_native.vector_distance.default(a, b)

@@ -33,13 +33,13 @@ def evaluate(
     if is_half(x):
         x = x.to(widened(x.dtype))
     if torch.is_grad_enabled() and x.requires_grad:
-        loss, correct = _WithGradient.apply(x, labels, operator, arguments)  # type: ignore[no-untyped-call]
+        loss, correct = _TripletWithGradient.apply(x, labels, operator, arguments)  # type: ignore[no-untyped-call]
     else:
         loss, correct, _ = operator(x, labels, *arguments, False)
     return LossAndCorrect(loss, correct)
 
 
-class _WithGradient(torch.autograd.Function):
+class _TripletWithGradient(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, labels: Tensor, operator: Operator, arguments: tuple[float | bool, ...]

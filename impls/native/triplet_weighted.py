@@ -12,7 +12,7 @@ from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
 
 
-class _WeightedTriplet(Native):
+class _NativeWeighted(Native):
     """The weights of distances are summed in tiles, each for both of its sides.
 
     Attributes:
@@ -45,7 +45,7 @@ class _WeightedTriplet(Native):
     problem=problem,
     refuses_labels=True,
 )
-class TripletWeightedUnshifted(_WeightedTriplet):
+class TripletWeightedUnshifted(_NativeWeighted):
     """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
 
     epsilon = 1e-6
@@ -60,7 +60,7 @@ class TripletWeightedUnshifted(_WeightedTriplet):
     problem=problem,
     refuses_labels=True,
 )
-class TripletWeighted(_WeightedTriplet):
+class TripletWeighted(_NativeWeighted):
     """Exact weights at any distance."""
 
     epsilon = 0.0
