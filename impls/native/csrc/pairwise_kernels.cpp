@@ -8,6 +8,9 @@
 namespace lossbench::LOSSBENCH_TARGET {
 namespace {
 
+// So many panels of rows stay in the second-level cache while those of the other matrix pass.
+constexpr int64_t PANELS_IN_BAND = 4;
+
 template <class T>
 struct Distances {
   const Pairwise& job;
@@ -36,8 +39,12 @@ struct Distances {
 
   void run() {
     fill(a, halves_a), fill(b, halves_b);
-    for_each(b.count * a.count, operations,
-             [&](int64_t task) { measure(task % a.count, task / a.count); });
+    const int64_t bands = (a.count + PANELS_IN_BAND - 1) / PANELS_IN_BAND;
+    for_each(bands * b.count, operations, [&](int64_t task) {
+      const int64_t first = task / b.count * PANELS_IN_BAND;
+      for (int64_t q = first; q < lesser(first + PANELS_IN_BAND, a.count); ++q)
+        measure(q, task % b.count);
+    });
   }
 
   // The rows of panel `q` of a, and of panel `p` of b.
