@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 NO_COMPILER = "needs a C++17 compiler, or the wheel that holds it"
-LIBRARY = "lossbench_native.so"
-"""The library's name in a wheel."""
+LIBRARY = "lossbench_native.bin"
+"""The library's name in a wheel; Python would take one that ends in ``.so`` for a module."""
 
 SOURCES = Path(str(files(__package__))) / "csrc"
 COMPILERS = ("g++", "clang++", "c++")
