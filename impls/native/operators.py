@@ -4,6 +4,7 @@ Nothing is built or loaded at import. A native module loads the library when it 
 cannot.
 """
 
+import inspect
 from typing import Any
 
 import torch
@@ -34,6 +35,13 @@ def load() -> None:
 
 class Native(nn.Module):
     """A base class of modules that call native operators: it loads them."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give a class the signature of its ``__init__``, which ``__new__`` would hide."""
+        super().__init_subclass__(**kwargs)
+        whole = inspect.signature(cls.__init__)
+        without_self = list(whole.parameters.values())[1:]
+        cls.__signature__ = whole.replace(parameters=without_self)  # type: ignore[attr-defined]
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> "Native":
         """Load the operators; a copy and an unpickled module come here too."""

@@ -71,10 +71,14 @@ def test_values_are_read_on_the_cpu_alone():
 @pytest.mark.parametrize("trainee", REFUSING, ids=str)
 @pytest.mark.parametrize("stray", [-1, -100, 5, 2**40])
 def test_a_forward_that_refuses_labels_has_the_words_of_the_check(trainee, stray):
+    has_classes = trainee.loss.has_classes
+    if stray > 0 and not has_classes:
+        pytest.skip("without num_classes every label from 0 on is a class")
     embeddings, labels = trainee.draw(dtype=torch.float32)
     labels[3] = stray
     module = trainee.head()
-    message = rf"{trainee.name}: labels must be from 0 to 4, got {stray}"
+    highest = "4" if has_classes else "inf"
+    message = rf"{trainee.name}: labels must be from 0 to {highest}, got {stray}"
     with pytest.raises(ValueError, match=message) as raised:
         module(embeddings, labels)
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
