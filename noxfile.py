@@ -30,6 +30,18 @@ def install(session: nox.Session, *names: str) -> None:
     session.install("-q", "-c", "constraints.txt", *wanted)
 
 
+BUILD = """
+from lossbench.impls.native.build import library, problem
+reason = problem()
+print("native operators:", f"left out, {reason}" if reason else library(), flush=True)
+"""
+
+
+def native(session: nox.Session) -> None:
+    """Build the native operators, or say why they are left out."""
+    session.run("python", "-c", BUILD)
+
+
 def command(session: nox.Session, name: str, *arguments: str) -> None:
     """Run a command of lossbench; the arguments after -- come last."""
     session.run("python", "-m", "lossbench", name, *arguments, *session.posargs)
@@ -39,10 +51,40 @@ def command(session: nox.Session, name: str, *arguments: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole test suite, with one process per core; arguments after -- go to pytest."""
     install(session, *HARNESS, "profile", "test")
+    native(session)
     # Each process imports torch and takes some 600 MB; -n 0 after -- runs all tests in one. Tests
     # that start processes take much longer, so an idle process takes over from a busy one.
     spread = ("-n", "logical", "--maxprocesses=8", "--dist", "worksteal")
     session.run("python", "-m", "pytest", *spread, *session.posargs)
+
+
+@nox.session(name="native", default=False)
+def build_native(session: nox.Session) -> None:
+    """Build the native operators with the system's compiler."""
+    install(session)
+    native(session)
+
+
+@nox.session(default=False)
+def sanitize(session: nox.Session) -> None:
+    """Test the native operators under AddressSanitizer and UndefinedBehaviorSanitizer (g++)."""
+    install(session, *HARNESS, "test")
+    flags = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    # libstdc++ too: the sanitizer looks for the function that throws before torch loads it.
+    found = [
+        str(session.run("g++", f"-print-file-name={name}", external=True, silent=True)).strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
+    environment = {
+        "LOSSBENCH_NATIVE_FLAGS": flags,
+        "LD_PRELOAD": " ".join(found),
+        # Python and torch keep memory until they end.
+        "ASAN_OPTIONS": "detect_leaks=0",
+    }
+    tests = ("tests/impls/native/test_operators.py", "tests/impls/native/test_math.py")
+    # Built here: a compiler under the sanitizer would be checked too.
+    session.run("python", "-c", BUILD, env={"LOSSBENCH_NATIVE_FLAGS": flags})
+    session.run("python", "-m", "pytest", *tests, *session.posargs, env=environment)
 
 
 @nox.session(default=False)
@@ -64,6 +106,7 @@ def typecheck(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure every loss on this machine; arguments after -- go to `lossbench run`."""
     install(session, *HARNESS)
+    native(session)
     command(session, "run")
 
 

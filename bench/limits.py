@@ -10,6 +10,9 @@ VARIANT_SECONDS = 300.0
 COMMAND_SECONDS = 600.0
 """One variant in `agreement`, `conformance`, `count` and `profile`, which run many steps of it."""
 
+COMPAT_SECONDS = 1200.0
+"""One implementation in `compat`, which compiles a compiled one for several sizes and dtypes."""
+
 GATE_SECONDS = 120.0
 """One variant of one tree in the gate, whose sizes are small."""
 

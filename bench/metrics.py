@@ -30,6 +30,12 @@ def _verdict(found: Any) -> str | None:
     return REFERENCE if found.variant == REFERENCE else str(found.step.verdict)
 
 
+def _compile_process(found: Any) -> str | None:
+    if found.compilation is None:
+        return None
+    return "fresh" if found.compilation.fresh else "shared"
+
+
 def _limit(name: str) -> Callable[[Any], Any]:
     """Return the function that reads a field of the time limit of a Record's step."""
 
@@ -74,6 +80,7 @@ def _step_ratios(found: Any) -> dict[str, Any] | None:
 
 def _speedup_text(row: Row) -> str:
     from lossbench.bench.format import spread
+    from lossbench.bench.marks import FEW_PROCESSES, signs
     from lossbench.bench.timing.intervals import Interval
     from lossbench.impls.registry import REFERENCE
 
@@ -81,7 +88,9 @@ def _speedup_text(row: Row) -> str:
     if row["variant"] == REFERENCE or median is None:
         return ""
     # asv stores no 95% interval.
-    return f"{median:.3g}x" if low is None or high is None else spread(Interval(median, low, high))
+    if low is None or high is None:
+        return f"{median:.3g}x"
+    return spread(Interval(median, low, high)) + signs(row, [FEW_PROCESSES])
 
 
 def _limit_text(row: Row) -> str:
@@ -122,7 +131,8 @@ METRICS: tuple[Metric, ...] = (
         "step_speedup",
         "ratio",
         "the reference's step over the variant's, median of pairs from the same round, with its "
-        "95% interval; asv stores the inverse, `step_ratio`",
+        "95% interval; † if fewer than three processes sampled it, since the interval then leaves "
+        "out how processes differ; asv stores the inverse, `step_ratio`",
         at("step.speedup.median"),
         heading="speed-up [95%]",
         text=_speedup_text,
@@ -272,15 +282,23 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "compile_seconds",
         "seconds",
-        "time of the first compilation, with an empty cache",
+        "time to compile in a fresh process with an empty cache, with the start of the compiler",
         at("compilation.compile_seconds"),
         asv=Tracked(compiled=True),
     ),
     Metric(
         "warm_compile_seconds",
         "seconds",
-        "time of the compilation in a new process, with the code in the cache on the disk",
+        "time to compile in a fresh process with the code in the cache, with the start of the "
+        "compiler",
         at("warm_compilation.compile_seconds"),
+    ),
+    Metric(
+        "compile_process",
+        "word",
+        "`fresh` if `compile_seconds` is of a fresh process; `shared` in older records, where the "
+        "process had compiled before: the time may be several times too short",
+        _compile_process,
     ),
 )
 

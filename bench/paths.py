@@ -22,11 +22,17 @@ ROOT = PACKAGE
 RECOMMENDED = PACKAGE / "impls" / "recommended.json"
 """The table that ``lossbench.build(..., variant="auto")`` reads."""
 
+GOLDEN = PACKAGE / "reference" / "golden"
+"""The folder of the golden vectors: what the documents' own code gives."""
+
 SHIPPED_RESULTS = PACKAGE / "results"
 """The folder of the records that come with lossbench."""
 
 RESULTS = SHIPPED_RESULTS if IN_CHECKOUT else Path("results")
 """The folder of own measurements, in the checkout or else in the current folder."""
+
+COMPAT_FILE = "compat.json"
+"""The name of the file of results that says which implementations are right on which torch."""
 
 RUNS = RESULTS / "runs"
 """The folder of new runs."""

@@ -18,6 +18,7 @@ from torch import nn
 
 from lossbench.impls.admission import AUTO
 from lossbench.impls.registry import implementation, implementations
+from lossbench.impls.torch_release import release_of, release_text, running_release
 from lossbench.impls.variant import REFERENCE, Implementation
 
 TABLE = "recommended.json"
@@ -85,10 +86,15 @@ class Recommendation:
 
 
 @cache
+def _table() -> Mapping[str, Any]:
+    table: Mapping[str, Any] = json.loads(files(__package__).joinpath(TABLE).read_text())
+    return table
+
+
+@cache
 def recommendations() -> Mapping[str, tuple[Recommendation, ...]]:
     """Return the shipped table, by Loss."""
-    table = json.loads(files(__package__).joinpath(TABLE).read_text())
-    return {name: tuple(map(_parse, lines)) for name, lines in table["losses"].items()}
+    return {name: tuple(map(_parse, lines)) for name, lines in _table()["losses"].items()}
 
 
 def _parse(line: dict[str, Any]) -> Recommendation:
@@ -235,8 +241,21 @@ def _why(line: Recommendation, variant: str, wanted: Mapping[str, int]) -> Itera
     else:
         speedup = line.speedups[line.variants.index(variant)]
         yield f"{speedup:g} times as fast as the reference at {size} on {line.machine}"
+    yield from _about_torch(line)
     if "batch" not in wanted:
         yield "no batch was given"
     if line.distance(wanted):
         asked = ", ".join(f"{axis} {n}" for axis, n in wanted.items())
         yield f"the measured size nearest to {asked}"
+
+
+def _about_torch(line: Recommendation) -> Iterator[str]:
+    """Yield what must be told of a torch that was not measured, or that nothing is proven on."""
+    here = running_release()
+    measured = {release_of(version) for version in _table()["machines"][line.machine]["torch"]}
+    if here not in measured:
+        yield f"with torch {', '.join(map(release_text, sorted(measured)))}"
+    proven = _table()["proven_on"]
+    if release_text(here) not in proven:
+        known = f"proven on torch {', '.join(proven)}, not on {release_text(here)}"
+        yield f"{known}: `lossbench compat` tries it"

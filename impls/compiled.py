@@ -4,30 +4,39 @@ import functools
 import importlib.util
 import shutil
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+DEFAULT_MODE = "default"
 COMPILE_MODES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "+compile": ("default", ("cpu", "cuda")),
+        "+compile": (DEFAULT_MODE, ("cpu", "cuda")),
         "+compile[max-autotune]": ("max-autotune", ("cpu", "cuda")),
         "+compile[reduce-overhead]": ("reduce-overhead", ("cuda",)),
     }
 )
 """torch.compile's mode, and the devices on which it is distinct, by the suffix of a variant."""
 
-COMPILED_LIMITS: Mapping[str, str] = MappingProxyType(
-    {
+SUFFIX = "+compile"
+ONE_PASS = "refused: compiled code may overwrite in its backward pass what a second one would need"
+
+
+def compiled_limits(builder: Callable[..., nn.Module]) -> dict[str, str]:
+    """Return the limits of the compiled variants of a builder, beside those of the eager one."""
+    limits = {
         "functional": "refused by torch: compiled code takes no functorch transform",
         "double-backward": "refused by torch: compiled code has no second derivative",
     }
-)
-"""The limits of every compiled variant, beside those of the eager one."""
+    if _compiled_method(builder) == "forward":
+        limits["retain-graph"] = ONE_PASS
+    return limits
 
-SUFFIX = "+compile"
+
+def _compiled_method(builder: Callable[..., nn.Module]) -> str:
+    return getattr(builder, "compiled_method", "forward")
 
 
 def is_compiled(variant: str) -> bool:
@@ -61,18 +70,53 @@ def compiled(builder: Callable[..., nn.Module], mode: str) -> Callable[..., nn.M
 @functools.cache
 def _compiled_class(eager: type[nn.Module], mode: str) -> type[nn.Module]:
     """Return the subclass of an eager class that is compiled in a mode."""
-    name = getattr(eager, "compiled_method", "forward")
+    name = _compiled_method(eager)
+    function = _with_own_code(getattr(eager, name), f"{eager.__name__}_{name}")
     # fullgraph: a break in the graph raises, and does not fall back in silence.
-    method: Callable[..., Any] = torch.compile(getattr(eager, name), fullgraph=True, mode=mode)
+    method: Callable[..., Any] = torch.compile(function, fullgraph=True, mode=mode)
 
     def call(self: nn.Module, *inputs: Any, **named: Any) -> Any:
-        return method(self, *inputs, **named)
+        out = method(self, *inputs, **named)
+        if name == "forward":
+            _refuse_second_pass(out[0])
+        return out
 
     def reduce(self: nn.Module) -> tuple[Any, ...]:
         return _new, (eager, mode), self.__dict__.copy()
 
     # Pickle finds a class by its module and name, and this class is in no module.
     return type(f"Compiled{eager.__name__}", (eager,), {name: call, "__reduce__": reduce})
+
+
+def _refuse_second_pass(loss: Tensor) -> None:
+    """Let the backward pass of a compiled loss raise an error if it keeps its graph.
+
+    torch 2.13 raises one itself, but not in a process that has the code from the disk cache: there
+    the second pass gives a wrong gradient in silence.
+    """
+    if not torch.compiler.is_compiling() and loss.grad_fn is not None:
+        loss.grad_fn.register_prehook(_refuse_to_keep_graph)
+
+
+def _refuse_to_keep_graph(_grads: tuple[Tensor, ...]) -> None:
+    if torch._C._autograd._get_current_graph_task_keep_graph():
+        raise RuntimeError(
+            "a compiled loss has one backward pass, without retain_graph and create_graph: "
+            "use the variant without '+compile'"
+        )
+
+
+def _with_own_code(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return a copy of a function with a code object of its own.
+
+    torch.compile counts how often it compiles a code object, and refuses the ninth time. Losses
+    share methods, and the code that wraps them, so their counts would add up.
+    """
+    code = function.__code__.replace(co_name=name)
+    scope, closure = function.__globals__, function.__closure__
+    copy = FunctionType(code, scope, name, function.__defaults__, closure)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 def _new(eager: type[nn.Module], mode: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Backward passes that raise an error if a second derivative is requested."""
+"""Forward and backward passes of our own: what ``torch.autograd.Function`` does not ensure."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -7,14 +7,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossbench.impls.torch_release import running_release
+
 Gradients = tuple[Tensor | None, ...]
+Forward = Callable[..., Tensor]
 Backward = Callable[..., Gradients]
+
+# The first release of torch that compiles a forward which ends in an operator in place.
+COMPILES_IN_PLACE = (2, 12)
 
 DIFFERENTIABLE_ONCE: Mapping[str, str] = {
     "functional": "refused by torch: it has no functorch transform of a backward pass of our own",
     "double-backward": "refused: its backward pass has no derivative; take the variant vectorized",
 }
 """The limits of a variant with such a backward pass."""
+
+
+def returns_new_tensor(forward: Forward) -> Forward:
+    """Decorate a ``forward`` so that its compiled code returns a tensor that nothing else holds.
+
+    torch 2.11 compiles a Function into one that returns all its intermediate tensors too. If one of
+    them is the result, as before an operator in place or a conversion that changes nothing, then
+    the result's gradient is lost, in silence. Any later torch needs no copy, and gets none.
+    """
+    if running_release() >= COMPILES_IN_PLACE:
+        return forward
+
+    @functools.wraps(forward)
+    def copied(*args: Any) -> Tensor:
+        result = forward(*args)
+        return result.clone() if torch.compiler.is_compiling() else result
+
+    return copied
 
 
 def differentiable_once(backward: Backward) -> Backward:

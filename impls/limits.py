@@ -13,6 +13,7 @@ SITUATIONS: Mapping[str, str] = MappingProxyType(
         "compile": "torch.compile(fullgraph=True) of a model with the loss in it",
         "export": "torch.export of the loss",
         "functional": "torch.func.grad of the loss",
+        "retain-graph": "two backward passes of one graph, by retain_graph=True",
         "double-backward": "the gradient of a gradient, as a gradient penalty takes it",
         "optimizers": "every optimizer of torch, weight decay, and gradient clipping",
     }

@@ -20,47 +20,24 @@ def widened(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def fit_for_autocast(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a forward so that half precision is widened and rounded in one place.
+def widened_inputs(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the inputs, with those of half precision converted to float32.
 
     Under autocast the layer before the loss gives half precision, where squares, sums and a scaled
     gradient overflow. Therefore the inputs are widened first, and the loss is float32 or wider, as
     that of ``F.cross_entropy``. Autocast still lowers the products of a forward that permits it.
-    Without autocast the loss, computed wide, is rounded to the dtype of embeddings and parameters.
     """
-    if getattr(forward, "is_fit", False):
-        return forward
-
-    @functools.wraps(forward)
-    def fit(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        given = args or tuple(kwargs.values())
-        if given and _is_lowered(given[0]):
-            args, kwargs = widened_inputs(args, kwargs)
-        out = forward(self, *args, **kwargs)
-        rounded = round_loss(self, args, kwargs, out)
-        return out if rounded is None else rounded
-
-    fit.is_fit = True  # type: ignore[attr-defined]
-    return fit
-
-
-def attach_fit(module: nn.Module) -> None:
-    """Do by hooks what ``fit_for_autocast`` does, for a module of an undecorated class."""
-    if not getattr(type(module).forward, "is_fit", False):
-        module.register_forward_pre_hook(_widen, with_kwargs=True)
-        module.register_forward_hook(round_loss, with_kwargs=True)
-
-
-def widened_inputs(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the inputs, with those of half precision converted to float32."""
     wide = tuple(_widened_input(value) for value in args)
     return wide, {name: _widened_input(value) for name, value in kwargs.items()}
 
 
 def round_loss(module: nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
     """Return an output with its first field in its final dtype; ``None`` if it has that dtype.
+
+    Under autocast that is float32 or wider. Without autocast the loss, computed wide, is rounded to
+    the dtype of embeddings and parameters.
 
     Args:
         module: the module that was called.
@@ -85,16 +62,16 @@ def round_loss(module: nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
             return None
         for parameter in module.parameters():
             dtype = torch.promote_types(dtype, parameter.dtype)
-    return None if dtype is loss.dtype else out._replace(**{out._fields[0]: loss.to(dtype)})
+    # torch 2.11 cannot compile a named tuple's _replace.
+    return None if dtype is loss.dtype else type(out)(loss.to(dtype), *out[1:])
 
 
-def _widen(_module: nn.Module, args: Any, kwargs: Any) -> Any:
-    given = args or tuple(kwargs.values())
-    return widened_inputs(args, kwargs) if given and _is_lowered(given[0]) else None
-
-
-def _is_lowered(value: Any) -> bool:
-    return isinstance(value, Tensor) and torch.is_autocast_enabled(value.device.type)
+def is_lowered(value: Any) -> bool:
+    """Return whether a value is a tensor on a device under autocast."""
+    if not isinstance(value, Tensor):
+        return False
+    # A device takes a while to say its type.
+    return torch.is_autocast_enabled("cpu" if value.is_cpu else value.device.type)
 
 
 def _widened_input(value: Any) -> Any:
@@ -131,10 +108,18 @@ def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        device = next(v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)).device.type
-        if not torch.is_autocast_enabled(device):
+        tensor = _first_tensor(args, kwargs)
+        if not is_lowered(tensor):
             return function(*args, **kwargs)
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(tensor.device.type, enabled=False):
             return function(*args, **kwargs)
 
     return guarded
+
+
+def _first_tensor(args: tuple[object, ...], kwargs: dict[str, object]) -> Tensor:
+    # A loop takes half the time of a generator.
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            return value
+    raise TypeError("expected a tensor among the arguments")

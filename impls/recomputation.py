@@ -1,7 +1,9 @@
 """Checkpointing of a module that moves state: the second forward pass sees the first's state.
 
 torch.utils.checkpoint runs a forward pass again within the backward pass. The second run must see
-the state that the first run saw, although it has moved since, and must not move it again.
+the state that the first run saw, although it has moved since, and must not move it again. A pass
+that may run again is known by its surroundings: gradients are off, or autograd's saved tensors go
+through hooks. Any other call costs no more than the test for them.
 """
 
 import weakref
@@ -34,8 +36,9 @@ class Call:
 class MovedState:
     """Hooks around the forward pass of a module that moves state, of any variant.
 
-    The state before each call is kept as long as the graph of its loss, for the second run. A call
-    within reentrant checkpointing has no graph, so the state before the last such call is kept.
+    The state before a call that may run again is kept as long as the graph of its loss. A call
+    within reentrant checkpointing has no graph, so the state before the last such call is kept,
+    until a call with gradients follows.
 
     Args:
         loss: the Loss that the module computes.
@@ -64,35 +67,47 @@ class MovedState:
 
     def attach(self, module: nn.Module) -> None:
         """Register the hooks with a module."""
-        module.register_forward_pre_hook(self.enter, with_kwargs=True)
+        module.register_forward_pre_hook(self._enter, with_kwargs=True)
         # always_call: checkpointing may end the second run early, by an exception.
         module.register_forward_hook(self.leave, always_call=True)
 
-    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # A hook that returns anything replaces the inputs.
+        self.enter(module, args, kwargs)
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Save the state before a call; in a second run, restore the state of the first run.
+
+        Returns:
+            Whether ``leave`` must be called after the call, also if that raises.
 
         Raises:
             RuntimeError: if the state of the first run is unknown, or the implementation is not fit
                 for several processes or for compilation.
         """
         if not (module.training or self.moved.in_evaluation):
-            return
+            return False
         if torch.compiler.is_compiling():
             self._refuse_limit("compile")
-            return
-        if count_processes() > 1:
+            return False
+        if "ddp" in self.limits and count_processes() > 1:
             self._refuse_limit("ddp")
+        again = _in_backward()
+        if not (again or _may_run_again()):
+            self._last = None
+            return False
         given = (*args, *kwargs.values())
         inputs = tuple(v.detach() if v.is_floating_point() else v for v in given)
         state = getattr(module, self.moved.name).detach()
         rows = _rows(state, inputs)
-        if _in_backward():
+        if again:
             before = self._call_of(inputs).before
             self._after = state.clone()
             state[... if rows is None else rows] = before
         else:
             before = state.clone() if rows is None else state.index_select(0, rows)
             self._entered = Call(inputs, before)
+        return True
 
     def _refuse_limit(self, situation: str) -> None:
         if situation in self.limits:
@@ -100,6 +115,8 @@ class MovedState:
 
     def leave(self, module: nn.Module, _args: tuple[Any, ...], out: Any) -> None:
         """Keep the state before the call; after a second run, restore the state before that run."""
+        if self._after is None and self._entered is None:
+            return
         if self._after is not None:
             getattr(module, self.moved.name).detach().copy_(self._after)
             self._after = None
@@ -127,6 +144,17 @@ class MovedState:
 
 def _in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
+
+
+def _may_run_again() -> bool:
+    """Return whether checkpointing may run this pass again.
+
+    Reentrant checkpointing runs the first pass without gradients. The other kind takes the tensors
+    that autograd saves, by hooks.
+    """
+    if not torch.is_grad_enabled():
+        return True
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 def _rows(state: Tensor, inputs: tuple[Tensor, ...]) -> Tensor | None:

@@ -16,11 +16,12 @@ from lossbench.impls.admission import (
     check_loss,
 )
 from lossbench.impls.catalogue import CATALOGUE
-from lossbench.impls.compiled import COMPILE_MODES, COMPILED_LIMITS, compiled
+from lossbench.impls.compiled import COMPILE_MODES, compiled, compiled_limits
+from lossbench.impls.guarded import guard_forward
 from lossbench.impls.limits import check_limits
 from lossbench.impls.loss import Loss
-from lossbench.impls.precision import fit_for_autocast
-from lossbench.impls.variant import OLDEST_TORCH, REFERENCE, Implementation
+from lossbench.impls.torch_release import OLDEST_TORCH
+from lossbench.impls.variant import REFERENCE, Implementation
 
 __all__ = [
     "REFERENCE",
@@ -79,6 +80,8 @@ def register(
     limits: Mapping[str, str] | None = None,
     leaves_out: tuple[str, ...] = (),
     takes_options: bool = False,
+    problem: Callable[[], str | None] | None = None,
+    refuses_labels: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Register the decorated class, or function that returns a module, as an Implementation.
 
@@ -98,6 +101,10 @@ def register(
         leaves_out: the outputs of the Loss that it does not compute, and returns as ``None``.
         takes_options: whether the builder's module accepts ``F.cross_entropy``'s options: ``build``
             sets its ``options``, an ``EntropyOptions``, if they are not the defaults.
+        problem: a function that returns why it can run nowhere on this machine, or ``None``, as for
+            code that needs a compiler; such code is not built at import.
+        refuses_labels: whether the forward raises an ``IndexError`` or ``RuntimeError`` for every
+            label that is no class, on the CPU too, so that nothing else need read the labels.
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or
@@ -123,8 +130,7 @@ def register(
             takes_options=takes_options,
         )
         if isinstance(builder, type):
-            # A hook on each module would slow small batches by some percent, so the class changes.
-            builder.forward = fit_for_autocast(builder.forward)  # type: ignore[attr-defined]
+            guard_forward(builder)
         entered = Implementation(
             _losses[loss],
             variant,
@@ -138,6 +144,8 @@ def register(
             limits=limits or {},
             leaves_out=leaves_out,
             takes_options=takes_options,
+            problem=problem,
+            refuses_labels=refuses_labels,
         )
         _check_own_state(entered)
         variants[variant] = entered
@@ -148,7 +156,7 @@ def register(
                 builder=compiled(builder, mode),
                 devices=tuple(device for device in where if device in devices),
                 mode=mode,
-                limits={**entered.limits, **COMPILED_LIMITS},
+                limits={**entered.limits, **compiled_limits(builder)},
             )
         return builder
 
@@ -209,9 +217,10 @@ def all_or_nothing() -> Iterator[None]:
 def _check_own_state(entered: Implementation) -> None:
     """Refuse other parameters or buffers than the Loss's, where building needs no more than torch.
 
-    Any other builder is checked where it is built; importing its package here could take seconds.
+    Any other builder is checked where it is built; importing its package here could take seconds,
+    and compiling its code a minute.
     """
-    if entered.requires or entered.unsupported("cpu", entered.dtypes[0]):
+    if entered.requires or entered.problem or entered.unsupported("cpu", entered.dtypes[0]):
         return
     try:
         entered.verify()

@@ -1,24 +1,16 @@
-"""Base classes with the parameters and buffers of the Losses, and the changes in a step.
+"""Base classes with the parameters and buffers of the Losses; ``moving`` has centres that move.
 
 The names and shapes are those of the catalogue. The values are not set here, because
 ``Implementation.build`` loads the reference's initial state.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import EntropyOptions
-from lossbench.impls.precision import widened
-from lossbench.impls.processes import count_processes, shard_like, sum_over_processes_
 from lossbench.impls.scores import cosines, max_norm_products, products, projections
-
-_MOVED_GRADIENT = "refused with a center_rate: the gradient would see the moved centres"
-MOVES_EAGERLY: Mapping[str, str] = {"compile": _MOVED_GRADIENT, "export": _MOVED_GRADIENT}
-"""The limits of a variant that moves its centres if they have a rate."""
 
 
 class ClassWeights(nn.Module):
@@ -101,16 +93,21 @@ class SphereFaceWeights(ClassWeights):
         self.gamma = gamma
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
-    def _anneal(self) -> Tensor:
-        """Count a call and return its λ, without synchronisation of the device."""
+    def _count(self) -> Tensor:
+        """Count a call, and return the number of calls, 0-d int64."""
         if _compiles_backward():
             # A compiled backward pass reads the counter again, so it must not change in place.
             self.iteration = self.iteration + 1
         else:
             # A new counter made in inference mode could not be used in training, so: in place.
             self.iteration += 1
+        return self.iteration
+
+    def _anneal(self) -> Tensor:
+        """Count a call and return its λ, without synchronisation of the device."""
+        count = self._count()
         # float64 represents the counter exactly; a 0-d tensor does not promote the products.
-        return (self.lambda_max / (1 + 0.2 * self.iteration.double())).clamp(min=self.lambda_min)
+        return (self.lambda_max / (1 + 0.2 * count.double())).clamp(min=self.lambda_min)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return the logits of ``embeddings [B, D]`` without labels or margin, ``[B, C]``."""
@@ -152,120 +149,6 @@ class IslandCenters(ClassCenters):
         self.batch_size = batch_size
 
 
-class ShiftingCenters(ClassCenters):
-    """Class centres that a forward pass moves by the samples of all processes.
-
-    All processes must call the module equally often, in evaluation too if that moves centres.
-    """
-
-    _sharded: Tensor | None = None
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Remember the shards of fully_shard, which replaces them by a copy during each call.
-
-        The copy is freed after the call, so a move must change the shards too.
-        """
-        if name == "centers" and hasattr(value, "placements"):
-            self.__dict__["_sharded"] = value
-        super().__setattr__(name, value)
-
-    @torch.no_grad()
-    def _shift(
-        self,
-        rows: Tensor,
-        labels: Tensor,
-        share: Callable[[Tensor], Tensor],
-        momentum: float = 1,
-    ) -> None:
-        """Add to the centres, times ``momentum``, ``share(n) · Σ rows`` of each class.
-
-        Args:
-            rows: one row per sample, ``[B, D]``.
-            labels: the labels of the samples, ``[B]``.
-            share: a function from the number n of a class's samples, 0 or more, to its factor.
-            momentum: the factor of all centres.
-        """
-        wide = rows.to(widened(rows.dtype))
-        if self._sharded is None and count_processes() == 1:
-            places = _places_of_classes(labels, len(self.centers))
-            sums = torch.zeros_like(wide).index_add_(0, places, wide)
-            counts = _counts(places, len(labels))
-            moves = sums * share(counts.to(wide.dtype)).unsqueeze(1)
-            centers = self.centers if momentum == 1 else self.centers.mul_(momentum)
-            centers.index_add_(0, labels, moves.to(centers.dtype))
-            return
-        refuse_to_compile("moving the centres of several processes")
-        counts = _counts(labels, len(self.centers))
-        sums = wide.new_zeros(self.centers.shape).index_add_(0, labels, wide)
-        sum_over_processes_(sums, counts)
-        moves = sums * share(counts.to(wide.dtype)).unsqueeze(1)
-        self.centers.mul_(momentum).add_(moves)
-        if self._sharded is not None:
-            self._sharded.mul_(momentum).add_(shard_like(moves, self._sharded))
-
-
-class AveragingCenters(ShiftingCenters):
-    """Class centres that a step averages with the means of their samples, besides the gradient."""
-
-    def __init__(self, num_classes: int, embedding_dim: int, momentum: float) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.momentum = momentum
-
-    def _move_centers(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Shrink all centres by the momentum, and add the rest of each class's mean."""
-
-        def share(counts: Tensor) -> Tensor:
-            return (1 - self.momentum) / counts.clamp(min=1)
-
-        self._shift(embeddings, labels, share, self.momentum)
-
-
-class RatedCenters(ShiftingCenters):
-    """Class centres that follow their gradient or, with a rate, move by themselves."""
-
-    def __init__(self, num_classes: int, embedding_dim: int, center_rate: float) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.center_rate = center_rate
-        self.centers.requires_grad_(center_rate == 0)
-
-    @property
-    def _centers_in_loss(self) -> Tensor:
-        # A caller may unfreeze every parameter of a model at once, so the centres are detached too.
-        return self.centers.detach() if self.center_rate else self.centers
-
-    @property
-    def _moves(self) -> bool:
-        return self.training and self.center_rate > 0
-
-    def _move_centers(self, diff: Tensor, labels: Tensor) -> None:
-        """Move each class's centre by ``rate · Σ diff / (1 + count)``, if the centres move.
-
-        Args:
-            diff: the samples minus their centres, ``[B, D]``.
-            labels: the labels of the samples, ``[B]``.
-        """
-        if not self._moves:
-            return
-        refuse_to_compile("center_rate")
-        self._shift(diff, labels, lambda counts: self.center_rate / (1 + counts))
-
-
-class RatedCentersAndWeights(RatedCenters):
-    """Moving centres, and class weights beside them."""
-
-    def __init__(
-        self, num_classes: int, embedding_dim: int, center_weight: float, center_rate: float
-    ) -> None:
-        super().__init__(num_classes, embedding_dim, center_rate)
-        self.options = EntropyOptions(reduction="sum")
-        self.center_weight = center_weight
-        self.weight = nn.Parameter(torch.empty(embedding_dim, num_classes))
-
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """Return the logits of ``embeddings [B, D]`` without labels, ``[B, C]``."""
-        return products(embeddings, self.weight)
-
-
 class CentersAndWeights(ClassCenters):
     """Class centres that follow their gradient, and class weights beside them."""
 
@@ -280,39 +163,7 @@ class CentersAndWeights(ClassCenters):
         return products(embeddings, self.weight)
 
 
-def refuse_to_compile(what: str) -> None:
-    """Raise an error in compiled code, because its gradient would be wrong.
-
-    In the compiled backward pass torch 2.13 reads the centres again, after they have moved
-    (pytorch #197039).
-
-    Raises:
-        NotImplementedError: if torch.compile traces the call.
-    """
-    if torch.compiler.is_compiling():
-        raise NotImplementedError(
-            f"{what} cannot be compiled: the gradient would see the moved centres"
-        )
-
-
-def _places_of_classes(labels: Tensor, num_classes: int) -> Tensor:
-    """Return for each sample the place in the batch of one sample of its class, ``[B]``.
-
-    It stands for the class where sums per class are formed: ``[B, D]`` instead of ``[C, D]``, and
-    no size depends on the labels. A centre that took its samples one by one would be rounded at
-    each of them; with their sum it is rounded once.
-    """
-    order = torch.arange(len(labels), device=labels.device)
-    # Of several samples of a class any one may win; all of them then read the same place.
-    return labels.new_zeros(num_classes).scatter_(0, labels, order).index_select(0, labels)
-
-
-def _counts(labels: Tensor, num_classes: int) -> Tensor:
-    """Return the number of samples of each class, in integers: bfloat16 counts only to 256."""
-    ones = torch.ones_like(labels)
-    return ones.new_zeros(num_classes).index_add_(0, labels, ones)
-
-
 def _compiles_backward() -> bool:
-    compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
-    return compiling and torch.is_grad_enabled()
+    # In code that torch 2.11 compiles, is_exporting() is always true. It returns this flag.
+    exporting = torch.compiler._is_exporting_flag
+    return torch.compiler.is_compiling() and not exporting and torch.is_grad_enabled()

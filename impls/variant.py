@@ -10,16 +10,15 @@ from torch import nn
 
 from lossbench.impls.admission import DEVICES, FLOATING_DTYPES, SIZE_ARGUMENTS, check_state
 from lossbench.impls.catalogue import EntropyOptions
-from lossbench.impls.checks import InputCheck, check_arguments
+from lossbench.impls.checks import check_arguments, input_check
 from lossbench.impls.compiled import cannot_compile, is_compiled
+from lossbench.impls.guarded import attach, has_guarded_forward
 from lossbench.impls.loss import Loss
 from lossbench.impls.options import check_options, split_options
-from lossbench.impls.precision import attach_fit
 from lossbench.impls.recomputation import MovedState
+from lossbench.impls.torch_release import OLDEST_TORCH, release_text, running_release
 
 REFERENCE = "reference"
-# The oldest torch release that the distribution's metadata permits.
-OLDEST_TORCH = (2, 11)
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,11 @@ class Implementation:
             ``impls.limits.SITUATIONS``; every other situation it is fit for.
         leaves_out: the outputs of the Loss that it does not compute, and returns as ``None``.
         takes_options: whether its module accepts ``F.cross_entropy``'s options, as ``options``.
+        problem: a function that returns why it can run nowhere on this machine, or ``None``, as for
+            code that needs a compiler.
+        refuses_labels: whether its forward raises an ``IndexError`` or ``RuntimeError`` for every
+            label that is no class, on the CPU too. The check then does not read the labels before
+            the forward; it looks for the words when the forward has raised.
     """
 
     loss: Loss
@@ -56,6 +60,8 @@ class Implementation:
     limits: Mapping[str, str] = field(default_factory=dict)
     leaves_out: tuple[str, ...] = ()
     takes_options: bool = False
+    problem: Callable[[], str | None] | None = None
+    refuses_labels: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -72,17 +78,24 @@ class Implementation:
         for package in self.requires:
             if not _is_installed(package):
                 return f"needs the package {package}, which is not installed"
-        major, minor = torch.__version__.split(".")[:2]
-        if (int(major), int(minor)) < self.since:
-            needed = ".".join(map(str, self.since))
-            return f"needs torch {needed} or later, this is {torch.__version__}"
+        outdated = self.outdated()
+        if outdated:
+            return outdated
         if device not in self.devices:
             return f"runs on {', '.join(self.devices)}, not on {device}"
         if dtype not in self.dtypes:
             return f"takes {', '.join(map(str, self.dtypes))}, not {dtype}"
+        if self.problem is not None and (reason := self.problem()):
+            return reason
         if device == "cuda" and not torch.cuda.is_available():
             return f"torch {torch.__version__} finds no CUDA device here"
         return cannot_compile(device) if self.compiled else None
+
+    def outdated(self) -> str | None:
+        """Return why the torch that runs is too old for it, or ``None`` if it is not."""
+        if running_release() >= self.since:
+            return None
+        return f"needs torch {release_text(self.since)} or later, this is {torch.__version__}"
 
     def build(self, *, validate: bool = True, **arguments: Any) -> nn.Module:
         """Return the module, in the initial state that the reference has under the same seed.
@@ -117,14 +130,22 @@ class Implementation:
             module.load_state_dict(initial.state_dict())
         if options:
             module.options = EntropyOptions(**options)
-        if validate:
-            check = InputCheck(self.loss, {**complete, **options})
-            module.register_forward_pre_hook(check, with_kwargs=True)
-        attach_fit(module)
-        moved = self.loss.moved
-        if moved is not None and (not moved.argument or complete[moved.argument]):
-            MovedState(self.loss, moved, self.limits).attach(module)
+        self._attach(module, {**complete, **options}, validate=validate)
         return module
+
+    def _attach(self, module: nn.Module, given: Mapping[str, Any], *, validate: bool) -> None:
+        """Let a module check its inputs and keep its moved state, as its arguments ask for."""
+        moved = self.loss.moved
+        keeper = None
+        if moved is not None and (not moved.argument or given[moved.argument]):
+            keeper = MovedState(self.loss, moved, self.limits)
+        by_hooks = not has_guarded_forward(module, compiled=self.compiled)
+        check = None
+        if validate:
+            # Labels are read before state moves, and where nothing catches the forward's error.
+            reads_labels = by_hooks or keeper is not None or not self.refuses_labels
+            check = input_check(self.loss, given, reads_labels=reads_labels)
+        attach(module, check, keeper, by_hooks=by_hooks)
 
     def verify(self) -> None:
         """Build it once at a tiny size, without advancing the global random generators.

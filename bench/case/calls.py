@@ -1,57 +1,67 @@
-"""Prepare a module for repeated calls on the same inputs."""
+"""Prepare a module for repeated calls, each on other inputs and from another state."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lossbench.bench.case.workload import Workload, trainable
+from lossbench.bench.case.feed import Content, Feed
+from lossbench.bench.case.workload import trainable
 
 
-@dataclass(frozen=True)
 class Calls:
-    """The calls of a module that are measured, always on the same inputs.
+    """The calls of a module that are measured.
 
     Attributes:
-        forward: function that runs a forward and keeps its graph.
-        step: function that runs a forward and a backward, to every input and parameter.
-        reset: function that restores the state that a step changes, and copies nothing else.
-    """
-
-    forward: Callable[[], object]
-    step: Callable[[], object]
-    reset: Callable[[], None]
-
-
-def prepare_calls(workload: Workload, module: nn.Module, inputs: Mapping[str, Tensor]) -> Calls:
-    """Return the calls of a module in the initial state.
-
-    It runs one step first, to find out which state a step changes.
-
-    Args:
-        workload: workload of the Case.
         module: module of an implementation of the Case's Loss.
-        inputs: leaf tensors; if several modules share them, no module profits from a better place
-            of its inputs in memory.
+        feed: source of the inputs and the state.
+        content: inputs and state of the next call, or of the last one; ``None`` before any.
+        targets: inputs and parameters that a step computes the gradients of, by name.
+        moved: names of the parameters and buffers that a step changes.
     """
-    targets = list(trainable(module, inputs).values())
 
-    def forward() -> object:
-        return workload.outputs(module, inputs)
+    def __init__(self, module: nn.Module, feed: Feed) -> None:
+        """Put the module into the initial state, after one step that shows what a step changes."""
+        self.module, self.feed = module, feed
+        self.content: Content | None = None
+        self.targets = trainable(module, feed.leaves)
+        self.step()
+        after, initial = module.state_dict(), feed.workload.state
+        self.moved = frozenset(name for name in initial if not initial[name].equal(after[name]))
+        with torch.no_grad():
+            for name in self.moved:
+                after[name].copy_(initial[name])
 
-    def step() -> object:
-        return workload.gradients(workload.outputs(module, inputs), targets)
+    @property
+    def state(self) -> Mapping[str, Tensor]:
+        """The module's parameters and buffers; a module may rebind those that it changes."""
+        return self.module.state_dict()
 
-    step()
-    after = module.state_dict()
-    moved = [name for name, before in workload.state.items() if not before.equal(after[name])]
+    def forward(self) -> Any:
+        """Run a forward, and return the outputs with their graph."""
+        return self.feed.workload.outputs(self.module, self.feed.leaves)
 
-    @torch.no_grad()
-    def reset() -> None:
-        # A module may rebind the tensors that it changes, so each call looks them up again.
-        for name in moved:
-            module.state_dict()[name].copy_(workload.state[name])
+    def step(self) -> tuple[Any, tuple[Tensor | None, ...]]:
+        """Run a forward and a backward, and return the outputs and all gradients."""
+        out = self.forward()
+        return out, self.gradients(out)
 
-    reset()
-    return Calls(forward, step, reset)
+    def gradients(self, out: Any) -> tuple[Tensor | None, ...]:
+        """Return the gradients of outputs to every input and parameter."""
+        return self.feed.workload.gradients(out, list(self.targets.values()))
+
+    def prepare(self) -> None:
+        """Write new inputs and a new state for the next call."""
+        self.give(self.feed.draw())
+
+    def give(self, content: Content) -> None:
+        """Write certain inputs and a certain state for the next call."""
+        self.feed.write_inputs(content, self.feed.leaves)
+        self.feed.write_state(content, self.state, self.content, self.moved)
+        self.content = content
+
+
+def prepare_calls(module: nn.Module, feed: Feed) -> Calls:
+    """Return the calls of a module in the initial state, fed by a feed that others may share."""
+    return Calls(module, feed)

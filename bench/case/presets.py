@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DIGITS_DIM, Case
+from lossbench.bench.timing.samples import FEWEST_PROCESSES
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ class Preset:
         summary: purpose of the preset, in one line.
         grids: grids of sizes.
         budget_seconds: time to sample one phase of one Case, over all processes.
-        processes: number of fresh processes that sample each Case; with 1, the process that
-            compared the variants samples too.
+        processes: number of processes that sample each Case, one after the other; with 1, the
+            process that compared the variants samples too.
     """
 
     summary: str
     grids: tuple[Sizes, ...]
     budget_seconds: float
-    processes: int = 1
+    processes: int = FEWEST_PROCESSES
 
 
 LOGIT_LOSSES = tuple(
@@ -107,6 +108,5 @@ PRESETS = {
             Sizes(FAMILIES, dtype=AUTOCAST_DTYPES, autocast=True),
         ),
         budget_seconds=2.0,
-        processes=3,
     ),
 }

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+import torch
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
@@ -55,6 +56,7 @@ class Answer:
         code: lines of Python that use the variant; they import it first if it is from outside.
         source: records that the answer rests on.
         interpolated: whether the answer rests on other sizes than the requested one.
+        torch: version of torch that runs; that of the records is in ``source``.
         schema: version of this layout. 1: the first.
     """
 
@@ -69,6 +71,7 @@ class Answer:
     code: str
     source: Source
     interpolated: bool
+    torch: str
     schema: int = ANSWER_SCHEMA
 
     def to_json(self) -> str:
@@ -118,6 +121,7 @@ def _answer(pool: Pool, ranking: Ranking, request: Request) -> Answer:
         code=code_of(request.case, ranking.best.variant),
         source=_source(pool.host, ranking),
         interpolated=ranking.best.interpolated,
+        torch=torch.__version__,
     )
 
 

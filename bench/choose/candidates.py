@@ -18,6 +18,7 @@ from lossbench.bench.choose.ratios import (
 )
 from lossbench.bench.choose.sizes import at_size, mixed, weights_between
 from lossbench.bench.choose.sources import Pool
+from lossbench.bench.compat.standing import doubt_of
 from lossbench.bench.run.order import UNREGISTERED
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
@@ -60,7 +61,11 @@ class Candidate:
         better: degenerate inputs on which it is better than the reference.
         tried: whether degenerate inputs were tried; they are skipped for compiled variants.
         sizes: measured sizes that the figures rest on.
+        processes: number of processes that sampled the times, the fewest over these sizes.
         interpolated: whether these sizes differ from the requested one.
+        dirty: whether one of the Records was measured with uncommitted changes.
+        compile_process: ``shared`` if the compile time of one of the Records is of the former
+            method and may be too short, else ``fresh``; empty if the variant is not compiled.
         neighbours: measured sizes together with their Records.
     """
 
@@ -76,6 +81,9 @@ class Candidate:
     tried: bool
     sizes: tuple[Size, ...]
     interpolated: bool
+    processes: int | None = None
+    dirty: bool = False
+    compile_process: str = ""
     neighbours: Annotated[tuple[Neighbour, ...], Field(exclude=True, repr=False)] = ()
 
     @property
@@ -97,13 +105,14 @@ class Excluded:
     Attributes:
         variant: name of the variant.
         kind: kind of reason: ``departs`` (declared not equal to the loss), ``unmeasured`` at this
-            size, ``no times`` in its records, a ``constraint`` that it does not meet, or
-            ``unregistered`` (no longer an implementation).
+            size, ``no times`` in its records, a ``constraint`` that it does not meet,
+            ``unregistered`` (no longer an implementation), or ``unproven`` (wrong on the torch that
+            runs, or not tried on it).
         reason: reason in one line.
     """
 
     variant: str
-    kind: Literal["departs", "unmeasured", "no times", "constraint", "unregistered"]
+    kind: Literal["departs", "unmeasured", "no times", "constraint", "unregistered", "unproven"]
     reason: str
 
 
@@ -126,6 +135,9 @@ def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candi
     if implementation.departs:
         return Excluded(variant, "departs", f"departs: {implementation.departs}")
     records = pool.of(variant)
+    doubt = doubt_of(implementation, case.device, pool.host.torch) if records else ""
+    if doubt:
+        return Excluded(variant, "unproven", doubt)
     weights = weights_between(case, sorted(records, key=_sizes))
     if weights is None:
         return Excluded(variant, "unmeasured", "not measured at this size")
@@ -139,7 +151,11 @@ def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candi
         for near, weight in weights.items()
     )
     lost = _lost(neighbour.record for neighbour in neighbours)
-    return Excluded(variant, "no times", lost) if lost else _candidate(case, neighbours)
+    return (
+        Excluded(variant, "no times", lost)
+        if lost
+        else _candidate(case, implementation, neighbours)
+    )
 
 
 def _sizes(case: Case) -> tuple[int, ...]:
@@ -154,18 +170,20 @@ def _lost(records: Iterable[Record]) -> str:
     return ""
 
 
-def _candidate(case: Case, neighbours: tuple[Neighbour, ...]) -> Candidate:
+def _candidate(
+    case: Case, implementation: impls.Implementation, neighbours: tuple[Neighbour, ...]
+) -> Candidate:
     weights = [neighbour.weight for neighbour in neighbours]
     records = [neighbour.record for neighbour in neighbours]
     cases = [record.case for record in records]
     nearest = max(neighbours, key=lambda neighbour: neighbour.weight).record
     return Candidate(
-        variant=nearest.variant,
+        variant=implementation.variant,
         step_seconds=mixed(weights, (neighbour.seconds for neighbour in neighbours)),
         speedup=_speedup(weights, records),
         step_peak_bytes=round(mixed(weights, map(_step_peak_bytes, records))),
         error=max(part.error for record in records for part in record.agreement),
-        outputs=tuple(sorted(set.intersection(*map(_outputs, records)))),
+        outputs=implementation.outputs,
         compile_seconds=max(map(_compile_seconds, records)),
         worse=tuple(part.input for part in nearest.conformance if part.grade == "worse"),
         better=tuple(part.input for part in nearest.conformance if part.grade == "better"),
@@ -175,6 +193,9 @@ def _candidate(case: Case, neighbours: tuple[Neighbour, ...]) -> Candidate:
             for near, weight in zip(cases, weights, strict=True)
         ),
         interpolated=not at_size(case, cases),
+        processes=min(len(timing_of(record).processes) for record in records),
+        dirty=any(record.environment.dirty for record in records),
+        compile_process=_compile_process(records),
         neighbours=neighbours,
     )
 
@@ -193,10 +214,9 @@ def _compile_seconds(record: Record) -> float:
     return record.compilation.compile_seconds if record.compilation else 0.0
 
 
-def _outputs(record: Record) -> set[str]:
-    """Return the outputs that were compared, which are those that the variant computes."""
-    names = (part.quantity.partition(".") for part in record.agreement)
-    return {name for kind, _, name in names if kind == "out"}
+def _compile_process(records: Iterable[Record]) -> str:
+    fresh = {record.compilation.fresh for record in records if record.compilation}
+    return ("fresh" if fresh == {True} else "shared") if fresh else ""
 
 
 def ratio_of(first: Candidate, second: Candidate) -> Interval:

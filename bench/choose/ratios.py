@@ -19,8 +19,8 @@ class Neighbour:
 
     Attributes:
         weight: weight of the size in the interpolation; 1 for an exact match.
-        record: newest Record of the variant at this size.
-        reference: newest Record of the reference at this size.
+        record: Record of the variant at this size that counts.
+        reference: Record of the reference at this size that counts.
         history: all Records of the variant with times at this size, the oldest first.
     """
 
@@ -31,7 +31,7 @@ class Neighbour:
 
     @property
     def seconds(self) -> float:
-        """The time of a step: the reference's newest time divided by the paired speed-up.
+        """The time of a step: the reference's time divided by the paired speed-up.
 
         The load of the machine changes times, but hardly their ratio. If the reference has no
         times, it is the median time of the variant.

@@ -2,7 +2,8 @@
 
 The table has a line per measured size: the variants that are faster than the reference, the fastest
 first, then the reference itself. It names only variants that every user of torch can use: none that
-is third-party, compiled, has sparse gradients, or is worse than the reference on degenerate inputs.
+is third-party, compiled, has sparse gradients, is worse than the reference on degenerate inputs, or
+is not proven on every release of torch in the table of ``compat``.
 """
 
 import json
@@ -12,11 +13,14 @@ from typing import Any
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.choose.sources import Host
+from lossbench.bench.choose.sources import Host, preferred_of_cells
+from lossbench.bench.compat.standing import right_everywhere
+from lossbench.bench.compat.table import CompatColumn, known_table
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.order import place_of_case
 from lossbench.bench.run.records import Record
 from lossbench.impls.registry import REFERENCE
+from lossbench.impls.torch_release import release_text
 
 TABLE_SCHEMA = 1
 
@@ -28,7 +32,7 @@ def table_text(records: Iterable[Record]) -> str:
         UsageError: if no record was timed beside its reference, or if one machine name has records
             of several processors.
     """
-    used = list(_newest(record for record in records if _plain(record)))
+    used = list(_preferred(record for record in records if _plain(record)))
     lines = {
         loss.name: [
             _line(case, list(group))
@@ -51,13 +55,13 @@ def _plain(record: Record) -> bool:
     return bool(record.step) and case.data == "gaussian" and not case.autocast and case.seed == 0
 
 
-def _newest(records: Iterable[Record]) -> Iterator[Record]:
-    """Yield the newest Record of every cell of every machine, by Case, machine and variant."""
-    cells = {
-        (record.cell, record.environment.machine): record
-        for record in sorted(records, key=lambda record: record.made)
-    }
-    yield from sorted(cells.values(), key=_place)
+def _preferred(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield the Record that counts of every cell and machine, by Case, machine and variant."""
+    machines: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record.made):
+        machines.setdefault(_machine_of(record), []).append(record)
+    chosen = (each for found in machines.values() for each in preferred_of_cells(found))
+    yield from sorted(chosen, key=_place)
 
 
 def _place(record: Record) -> tuple[Any, ...]:
@@ -96,7 +100,13 @@ def _for_everyone(record: Record) -> bool:
     if found is None or record.variant == REFERENCE:
         return False
     special = bool(found.requires or found.compiled or found.departs or found.sparse)
-    return not special and all(part.grade != "worse" for part in record.conformance)
+    worse = any(part.grade == "worse" for part in record.conformance)
+    return not special and not worse and right_everywhere(_proofs(), found.loss.name, found.variant)
+
+
+def _proofs() -> tuple[CompatColumn, ...]:
+    """Return the columns that a named variant must be right in: those of the CPU."""
+    return tuple(column for column in known_table().columns if column.device == "cpu")
 
 
 def _machines(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
@@ -120,7 +130,7 @@ def _machines(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
             "cores": sorted({host.cores for host in hosts}),
             "threads": sorted({host.threads for host in hosts}),
             "torch": sorted({host.torch for host in hosts}),
-            "commits": sorted({record.environment.commit for record in together}),
+            "commits": sorted({record.environment.revision for record in together}),
             "first": made[0],
             "last": made[-1],
         }
@@ -132,13 +142,16 @@ def _machine_of(record: Record) -> str:
 
 
 def _json(machines: Mapping[str, Any], losses: Mapping[str, list[dict[str, Any]]]) -> str:
-    """Return JSON with one line per machine and one line per size."""
+    """Return JSON with the proven releases of torch, one line per machine and one per size."""
     blocks = [
         f'  "{name}": [\n' + ",\n".join(f"   {json.dumps(line)}" for line in losses[name]) + "\n  ]"
         for name in sorted(losses)
     ]
     hosts = [f'  "{name}": {json.dumps(machines[name])}' for name in sorted(machines)]
+    releases = [release_text(release) for release in sorted({c.release for c in _proofs()})]
     return (
-        f'{{\n "schema": {TABLE_SCHEMA},\n "machines": {{\n' + ",\n".join(hosts) + "\n },\n"
+        f'{{\n "schema": {TABLE_SCHEMA},\n "proven_on": {json.dumps(releases)},\n "machines": {{\n'
+        + ",\n".join(hosts)
+        + "\n },\n"
         ' "losses": {\n' + ",\n".join(blocks) + "\n }\n}\n"
     )

@@ -1,6 +1,6 @@
 """Select the records that a choice rests on: those of one machine, and of no other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame.runs import find
 from lossbench.bench.machine.environment import Environment
-from lossbench.bench.run.order import is_registered
+from lossbench.bench.run.order import is_registered, preferred
 from lossbench.bench.run.records import Record, read_records
 from lossbench.impls.outside import origin_of
 
@@ -44,10 +44,9 @@ class Host:
     @classmethod
     def of(cls, environment: Environment, device: str) -> "Host":
         """Return the Host of an environment, for computations on a device."""
-        processor = environment.gpu if device == "cuda" else environment.cpu
         return cls(
             environment.machine,
-            processor,
+            environment.processor(device),
             environment.cores,
             environment.threads,
             environment.torch,
@@ -67,7 +66,7 @@ class Pool:
 
     Attributes:
         host: machine of the Records.
-        records: newest Record of every cell.
+        records: Record of every cell that ``preferred`` chooses.
         history: all Records, the oldest first.
     """
 
@@ -122,10 +121,19 @@ def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
             host = Host.of(record.environment, case.device)
             hosts.setdefault(host, []).append(record)
     pools = [
-        Pool(host, tuple({record.cell: record for record in history}.values()), tuple(history))
+        Pool(host, tuple(preferred_of_cells(history)), tuple(history))
         for host, history in hosts.items()
     ]
     return sorted(pools, key=lambda pool: pool.made, reverse=True)
+
+
+def preferred_of_cells(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield of the Records of one machine the one that counts of every cell."""
+    cells: dict[tuple[Case, str], list[Record]] = {}
+    for record in records:
+        cells.setdefault(record.cell, []).append(record)
+    for found in cells.values():
+        yield preferred(found, lambda record: record.provenance)
 
 
 def is_current(record: Record) -> bool:
@@ -139,13 +147,31 @@ def _kind(case: Case) -> tuple[object, ...]:
     return case.loss, case.dtype, case.device, case.data, case.seed, case.autocast
 
 
-def alike(pools: Sequence[Pool], here: Host) -> list[Pool]:
-    """Return the pools of Hosts that equal this one, apart from the machine's name."""
-    return [pool for pool in pools if replace(pool.host, machine=here.machine) == here]
+def alike(pools: Sequence[Pool], here: Host, *, any_torch: bool = False) -> list[Pool]:
+    """Return the pools of Hosts that equal this one, apart from the machine's name.
+
+    Args:
+        pools: pools to select from.
+        here: this machine.
+        any_torch: whether the version of torch may differ too.
+    """
+    found = [
+        pool
+        for pool in pools
+        if replace(pool.host, machine=here.machine, torch="") == replace(here, torch="")
+    ]
+    return found if any_torch else [pool for pool in found if pool.host.torch == here.torch]
+
+
+def _of_torch(pools: list[Pool], here: Host) -> list[Pool]:
+    """Return the pools in order, those of the torch that runs first."""
+    return sorted(pools, key=lambda pool: pool.host.torch != here.torch)
 
 
 def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) -> list[Pool]:
     """Return the pools of the named machine, or without a name of all machines like this one.
+
+    Without records of this torch, those that such a machine made with another torch are returned.
 
     Raises:
         NotMeasured: if there are no pools.
@@ -155,10 +181,10 @@ def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) ->
     if not pools:
         raise NotMeasured(f"no records of {kind} with {case.data} data; --measure makes some")
     if machine:
-        chosen = [pool for pool in pools if pool.host.machine == machine]
+        chosen = _of_torch([pool for pool in pools if pool.host.machine == machine], here)
         ways = f"expected one of: {', '.join(sorted({pool.host.machine for pool in pools}))}"
     else:
-        chosen = alike(pools, here)
+        chosen = alike(pools, here) or alike(pools, here, any_torch=True)
         ways = "; ".join(
             f"--machine {pool.host.machine} uses those of {pool.host}" for pool in pools
         )

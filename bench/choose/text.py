@@ -12,6 +12,7 @@ from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.changes import paid_after
 from lossbench.bench.format import binary, si, spread
+from lossbench.bench.marks import DIRTY, FEW_PROCESSES, SHARED_COMPILE, marks_of, signs
 from lossbench.impls.registry import REFERENCE
 
 INDENT = 2
@@ -22,7 +23,7 @@ def answer_text(answer: Answer) -> Group:
     case = answer.request.case
     parts: list[RenderableType] = [
         Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")),
-        Text.assemble("use ", (answer.best.variant, "bold green")),
+        Text.assemble("use ", (answer.best.variant, "bold green"), _dirty(answer.best)),
     ]
     sections: dict[str, Text | Table | None] = {
         "why": _facts(_why(answer)),
@@ -56,7 +57,8 @@ def _facts(rows: Iterator[tuple[str, str]]) -> Table:
 def _why(answer: Answer) -> Iterator[tuple[str, str]]:
     best, steps = answer.best, answer.request.steps
     about = "about " if best.interpolated else ""
-    faster = f", {spread(best.speedup)} the reference's speed" if best.speedup else ""
+    mark = signs(vars(best), [FEW_PROCESSES])
+    faster = f", {spread(best.speedup)}{mark} the reference's speed" if best.speedup else ""
     yield "time", f"{about}{si(best.step_seconds, 's')} per step{faster}"
     if steps is not None:
         yield "total time", f"{about}{si(best.total_seconds(steps), 's')} for {steps:,} steps"
@@ -72,13 +74,21 @@ def _compiling(answer: Answer) -> str:
         return "none"
     eager = [r.candidate for r in answer.runners_up if not r.candidate.compiled]
     against = min(eager, key=lambda candidate: candidate.step_seconds, default=None)
-    cost = f"{best.compile_seconds:.3g} s"
+    cost = _cost(best)
     steps = paid_after(best, against) if against else math.inf
     if against is None or steps == math.inf:
         return cost
     return (
         f"{cost}, saved after {steps:,.0f} steps against {against.variant}, the fastest eager one"
     )
+
+
+def _cost(candidate: Candidate) -> str:
+    return f"{candidate.compile_seconds:.3g} s{signs(vars(candidate), [SHARED_COMPILE])}"
+
+
+def _dirty(candidate: Candidate) -> str:
+    return signs(vars(candidate), [DIRTY])
 
 
 def _degenerate(best: Candidate) -> str:
@@ -95,8 +105,9 @@ def _sureness(answer: Answer) -> Iterator[str]:
     if not answer.rival:
         yield "it is the only eligible variant"
         return
-    ratio = next(r.ratio for r in answer.runners_up if r.candidate.variant == answer.rival)
-    figures = f"`{answer.rival}` takes {spread(ratio)} its time"
+    rival = next(r for r in answer.runners_up if r.candidate.variant == answer.rival)
+    mark = _mark(answer, rival.candidate)
+    figures = f"`{answer.rival}` takes {spread(rival.ratio)}{mark} its time"
     if answer.verdict == "clear":
         yield f"clear: {figures}"
     elif answer.verdict == "same":
@@ -104,6 +115,12 @@ def _sureness(answer: Answer) -> Iterator[str]:
     else:
         yield f"unclear: {figures}; the records cannot tell which is faster. To find out:"
         yield answer.measurement
+
+
+def _mark(answer: Answer, other: Candidate) -> str:
+    """Return the mark of a ratio to the best variant, if either rests on too few processes."""
+    few = any(FEW_PROCESSES.applies(vars(each)) for each in (answer.best, other))
+    return FEW_PROCESSES.sign * few
 
 
 def _runners_up(answer: Answer) -> Table:
@@ -114,11 +131,11 @@ def _runners_up(answer: Answer) -> Table:
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for runner in answer.runners_up:
         other = runner.candidate
-        compiling = f"{other.compile_seconds:.3g} s" if other.compiled else ""
+        compiling = _cost(other) if other.compiled else ""
         table.add_row(
-            Text(other.variant),
+            Text(other.variant + _dirty(other)),
             si(other.step_seconds, "s"),
-            Text(spread(runner.ratio)),
+            Text(spread(runner.ratio) + _mark(answer, other)),
             binary(other.step_peak_bytes),
             f"{other.error:.0e}",
             compiling,
@@ -140,6 +157,9 @@ def _grounds(answer: Answer) -> Iterator[str]:
     when = f"on {last}" if first == last else f"from {first} to {last}"
     commits = ", ".join(commit[:7] or "none" for commit in source.commits)
     yield f"records of {source.host}, made {when} at commit {commits}"
+    if source.host.torch != answer.torch:
+        yield f"of another torch: this is torch {answer.torch}, and ratios differ between releases;"
+        yield "  --measure measures on this one"
     sizes = ", ".join(
         f"{size.batch}x{size.dim}, C={size.classes} ({size.share:.0%})" for size in best.sizes
     )
@@ -147,3 +167,5 @@ def _grounds(answer: Answer) -> Iterator[str]:
         yield f"interpolated in log space between {sizes}; --measure measures this size"
     else:
         yield f"measured at {sizes.removesuffix(' (100%)')}"
+    everyone = [best, *(runner.candidate for runner in answer.runners_up)]
+    yield from map(str, marks_of(map(vars, everyone)))

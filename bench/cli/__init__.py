@@ -84,6 +84,7 @@ COMMANDS = (
     LazyCommand("compare", "compare:compare_runs", "Compare two runs, commits or machines."),
     LazyCommand("agreement", "agreement:agreement", "Print errors relative to float64, by dtype."),
     LazyCommand("conformance", "conformance:conformance", "Test variants on degenerate inputs."),
+    LazyCommand("compat", "compat:compat", "Prove the implementations on the torch that runs."),
     LazyCommand("count", "count:count", "Count operators, allocations and bytes of a step."),
     LazyCommand("scaling", "scaling:scaling", "Fit growth with size; find the largest batch."),
     LazyCommand("profile", "profile:profile", "Write traces and flame graphs of a step."),

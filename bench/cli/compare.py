@@ -67,6 +67,10 @@ def compare_runs(
 ) -> int:
     """Print what changed from FIRST to SECOND.
 
+    Only records of the same machine, with the same processor, cores and threads, are compared. If a
+    cell was measured several times, clean records come before those of uncommitted code, then those
+    of the latest commit, then those of more processes. What is left out is told.
+
     Runs of one machine are compared by their speed-ups over the reference, because the load of the
     machine differs between runs and changes all times. Runs of two machines are printed side by
     side, and their times are not compared.
@@ -85,7 +89,8 @@ def compare_runs(
         )
     if not found.machines and {"slower", "faster"} & set(fail_on):
         raise UsageError(
-            f"{first} and {second} are of different machines, so times are not compared; leave "
+            f"{first} and {second} are of different machines or hardware, so times are not "
+            "compared; leave "
             "slower and faster out of --fail-on"
         )
     failing = [kind for kind in fail_on if found.cells[kind].any()]

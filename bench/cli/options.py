@@ -139,8 +139,12 @@ def size_options(**defaults: int) -> Callable[[Command], Command]:
     return decorate
 
 
-def refuse_beside(option: str) -> None:
+def refuse_beside(option: str, *allowed: str) -> None:
     """Refuse the other options of the current command, beside one that decides them all.
+
+    Args:
+        option: name of the option that decides the others.
+        *allowed: names of the options that may be given beside it.
 
     Raises:
         UsageError: if another option was given; the message names the others.
@@ -149,11 +153,12 @@ def refuse_beside(option: str) -> None:
     others = [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name not in (None, option)
+        if parameter.name not in (None, option, *allowed)
         and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
     ]
     if others:
-        raise UsageError(f"--{option} takes no other option, got {', '.join(others)}")
+        but = "".join(f" but --{name}" for name in allowed)
+        raise UsageError(f"--{option} takes no other option{but}, got {', '.join(others)}")
 
 
 class FiniteRange(click.FloatRange):

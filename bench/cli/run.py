@@ -20,9 +20,11 @@ from lossbench.bench.cli.options import (
     with_option,
 )
 from lossbench.bench.cli.results import print_results
+from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS, new_folder
+from lossbench.bench.run.mixture import check_unmixed
 from lossbench.bench.run.plan import (
     RunPlan,
     choose_device,
@@ -35,6 +37,7 @@ from lossbench.bench.run.plan import (
 from lossbench.bench.run.records import read_records
 from lossbench.bench.run.session import run
 from lossbench.bench.show.progress import watching
+from lossbench.bench.timing.samples import FEWEST_PROCESSES
 from lossbench.bench.timing.sampling import HALF_WIDTH
 
 
@@ -92,13 +95,18 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 )  # fmt: skip
 @click.option(
     "--processes", type=click.IntRange(1),
-    help="Number of processes that sample each case; they share the budget. By default the "
-    "preset's, or 1 without a preset.",
+    help="Number of processes that sample each case; they share the budget. By default "
+    f"{FEWEST_PROCESSES}. The interval of fewer leaves out how processes differ, and is marked †.",
 )  # fmt: skip
 @click.option(
     "--memory", type=Bytes(),
     help="Memory that a worker process may allocate, for example 4GiB; by default most of the free "
     "memory.",
+)  # fmt: skip
+@click.option(
+    "--validate/--no-validate", default=True, show_default=True,
+    help="Time the modules as they are built by default, with the checks of their inputs, or "
+    "without the checks.",
 )  # fmt: skip
 @click.option(
     "--machine", type=Name(), default="",
@@ -109,7 +117,13 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 )
 @click.option(
     "--resume", type=Folder,
-    help="Folder of a stopped run to go on with; takes no other option.",
+    help="Folder of a stopped run to go on with, in the setting that it was started in; takes no "
+    "other option but --mixed.",
+)  # fmt: skip
+@click.option(
+    "--mixed", is_flag=True,
+    help="Go on with --resume although the code, the software or the machine has changed; the "
+    "results are marked as a mixture.",
 )  # fmt: skip
 def run_cases(
     preset: str | None,
@@ -124,9 +138,11 @@ def run_cases(
     affinity: tuple[int, ...],
     processes: int | None,
     memory: int | None,
+    validate: bool,
     machine: str,
     out: Path | None,
     resume: Path | None,
+    mixed: bool,
     **sizes: Any,
 ) -> None:
     """Measure each variant: agreement with float64, memory, and times relative to the reference.
@@ -137,13 +153,17 @@ def run_cases(
     `lossbench results --help` explains the columns of the printed table.
     """
     if resume is not None:
-        refuse_beside("resume")
+        refuse_beside("resume", "mixed")
         planned = read_plan(resume)
+        if not mixed:
+            check_unmixed(resume, planned)
         register_planned(planned)
         folder, (plan, skipped) = resume, drop_unregistered(planned)
         for line in skipped:
             click.echo(line, err=True)
     else:
+        if mixed:
+            raise UsageError("--mixed goes on with a stopped run; give its folder with --resume")
         given = {axis: values for axis, values in sizes.items() if values}
         chosen = preset or (None if given else "quick")
         plan = RunPlan(
@@ -155,7 +175,8 @@ def run_cases(
             machine=machine,
             affinity=affinity,
             memory_bytes=memory,
-            processes=processes or (PRESETS[chosen].processes if chosen else 1),
+            validate=validate,
+            processes=processes or (PRESETS[chosen].processes if chosen else FEWEST_PROCESSES),
         )
         folder = out or new_folder(RUNS)
         start_run(folder, plan)

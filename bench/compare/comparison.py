@@ -3,14 +3,18 @@
 The load of a machine differs between runs, so absolute times of two runs cannot be compared. The
 speed-up of a variant over the reference can be, because both were timed in the same rounds. If the
 reference itself became slower, the variants therefore look faster. Speed-ups of two machines cannot
-be compared either: they and the times are shown side by side, without a verdict.
+be compared either: they and the times are shown side by side, without a verdict. Two machines
+differ in the name or in the hardware: the processor, the number of cores, the number of threads.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lossbench.bench.case.cases import DTYPES
+from lossbench.bench.compare.doubts import Host, doubts, hosts_of, left_out
 from lossbench.bench.frame.columns import CASE_COLUMNS
+from lossbench.bench.frame.duplicates import without_duplicates
 from lossbench.bench.measure.agreement import FACTOR, rounding_band
 from lossbench.bench.metrics import compared
 from lossbench.impls.registry import REFERENCE
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 MARGIN = 0.05
 CELL = ["source", *CASE_COLUMNS, "variant"]
+HOST = ["machine", "hardware"]
 # Exactly one figure, because the columns of ratios are for one.
 (SPEEDUP,) = (metric.name for metric in compared("speedup"))
 LOW, HIGH = f"{SPEEDUP}_low", f"{SPEEDUP}_high"
@@ -49,12 +54,16 @@ class Comparison:
             ``_first`` and ``_second``; ``ratio`` is the second speed-up over the first,
             ``ratio_low`` and ``ratio_high`` are its bounds from the ends of both intervals, and all
             three are missing if the machines differ; one boolean column for each of ``KINDS``.
-        machines: names of the machines that made both; empty if there are none, and then times are
-            not compared.
+        machines: names of the machines that made both with the same hardware; empty if there are
+            none, and then times are not compared.
+        left_out: records that are not compared, one line per reason.
+        notes: other reasons for doubt, one line each: mixtures, and names of several machines.
     """
 
     cells: "pd.DataFrame"
     machines: frozenset[str]
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def timed(self) -> "pd.DataFrame":
@@ -78,17 +87,19 @@ class Comparison:
 def compare(first: "pd.DataFrame", second: "pd.DataFrame", margin: float = MARGIN) -> Comparison:
     """Return the changes from a frame of ``lossbench.load`` to another.
 
-    If a frame has a cell several times, the latest counts.
+    Only records of the same machine and hardware are compared. If a frame has a cell several times,
+    the record counts that ``preferred`` chooses.
 
     Args:
         first: earlier measurement, or the baseline.
         second: later measurement.
         margin: relative difference up to which speed-ups count as equal.
     """
-    machines = frozenset(first["machine"]) & frozenset(second["machine"])
-    keys = ["machine", *CELL] if machines else CELL
-    cells = _latest(first, keys).merge(
-        _latest(second, keys), on=keys, how="outer", sort=False, suffixes=("_first", "_second"),
+    hosts = frozenset(hosts_of(first)) & frozenset(hosts_of(second))
+    keys = [*HOST, *CELL] if hosts else CELL
+    chosen = [_chosen(frame, keys, hosts) for frame in (first, second)]
+    cells = chosen[0].merge(
+        chosen[1], on=keys, how="outer", sort=False, suffixes=("_first", "_second"),
         indicator="side",
     )  # fmt: skip
     cells["vanished"], cells["appeared"] = (
@@ -98,13 +109,21 @@ def compare(first: "pd.DataFrame", second: "pd.DataFrame", margin: float = MARGI
     _judge_status(cells)
     _judge_bytes(cells)
     _judge_errors(cells)
-    found = Comparison(cells, machines)
+    found = Comparison(
+        cells,
+        frozenset(machine for machine, _ in hosts),
+        tuple(left_out((first, second), chosen)),
+        tuple(doubts((first, second))),
+    )
     _judge_times(found, margin)
     return found
 
 
-def _latest(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
-    return frame.sort_values("made", kind="stable").drop_duplicates(keys, keep="last")
+def _chosen(frame: "pd.DataFrame", keys: list[str], hosts: Collection[Host]) -> "pd.DataFrame":
+    """Return the row that counts of each cell, of the hosts if there are any."""
+    if hosts:
+        frame = frame[[host in hosts for host in hosts_of(frame)]]
+    return without_duplicates(frame, keys)
 
 
 def _judge_status(cells: "pd.DataFrame") -> None:

@@ -1,6 +1,6 @@
 """Print the changes between two measurements as tables, or return them as plain data."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -9,9 +9,11 @@ from rich.text import Text
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.compare.comparison import BYTES, CELL, ERRORS, KINDS, SPEEDUP, Comparison
+from lossbench.bench.compare.doubts import SIDES
 from lossbench.bench.format import si, spread
 from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.frame.plain import plain
+from lossbench.bench.marks import DIRTY, FEW_PROCESSES, marks_of, signs
 from lossbench.bench.metric import Metric
 from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.intervals import Interval
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_CELLS = 50
-SIDES = ("first", "second")
 
 
 def changes_table(found: Comparison, names: tuple[str, str]) -> Group:
@@ -40,6 +41,8 @@ def changes_table(found: Comparison, names: tuple[str, str]) -> Group:
             ]
             blocks += [""]
     blocks += [f"different environments: {line}" for line in _differences(found)]
+    blocks += [f"left out: {line}" for line in found.left_out]
+    blocks += [f"doubtful: {line}" for line in found.notes]
     timed = found.timed
     if not found.machines:
         blocks += ["measured on different machines, so times and speed-ups are not compared:"]
@@ -50,6 +53,8 @@ def changes_table(found: Comparison, names: tuple[str, str]) -> Group:
         blocks += [f"the intervals of {count} of {len(timed)} cells overlap: {share:.1%}"]
     both = int((found.cells["side"] == "both").sum())
     changed = int(found.cells[list(KINDS)].any(axis=1).sum())
+    every = found.cells.to_dict("records")
+    blocks += map(str, marks_of(_of_side(row, side) for row in every for side in SIDES))
     return Group(*blocks, f"{both} cells are in both, {changed} cells changed")
 
 
@@ -74,7 +79,7 @@ def _side_by_side(rows: "pd.DataFrame", names: tuple[str, str]) -> Table:
         "case", "variant", *(f"{name}: {what}" for what in ("step", "speed-up") for name in names)
     )
     for row in _rows(rows):
-        times = (si(row[f"step_seconds_{side}"], "s") for side in SIDES)
+        times = (f"{si(row[f'step_seconds_{side}'], 's')}{_sign(row, side)}" for side in SIDES)
         table.add_row(*_cell(row), *times, *(_speedup(row, side) for side in SIDES))
     return _with_rest(table, rows)
 
@@ -130,7 +135,8 @@ def _interval(row: dict[str, Any], name: str, side: str) -> Interval:
 
 
 def _speedup(row: dict[str, Any], side: str) -> str:
-    return spread(_interval(row, SPEEDUP, f"_{side}"))
+    marks = signs(_of_side(row, side))
+    return spread(_interval(row, SPEEDUP, f"_{side}")) + marks
 
 
 def _bytes(row: dict[str, Any], side: str) -> str:
@@ -146,12 +152,22 @@ def _worded(metrics: Iterable[Metric], row: dict[str, Any], side: str) -> str:
     import pandas as pd
 
     worded = ((metric, row[f"{metric.name}_{side}"]) for metric in metrics)
-    return ", ".join(f"{m.label} {m.words(v)}" for m, v in worded if not pd.isna(v))
+    texts = (f"{m.label} {m.words(v)}" for m, v in worded if not pd.isna(v))
+    return ", ".join(texts) + _sign(row, side)
 
 
 def _status(row: dict[str, Any], side: str) -> str:
     reason = row[f"reason_{side}"]
-    return f"{row[f'status_{side}']}{f': {reason}' if isinstance(reason, str) and reason else ''}"
+    status = f"{row[f'status_{side}']}{_sign(row, side)}"
+    return f"{status}{f': {reason}' if isinstance(reason, str) and reason else ''}"
+
+
+def _sign(row: dict[str, Any], side: str) -> str:
+    return signs(_of_side(row, side), [DIRTY])
+
+
+def _of_side(row: Mapping[Any, Any], side: str) -> dict[str, Any]:
+    return {column: row[f"{column}_{side}"] for column in (DIRTY.column, FEW_PROCESSES.column)}
 
 
 def as_plain(found: Comparison) -> dict[str, Any]:
@@ -161,6 +177,8 @@ def as_plain(found: Comparison) -> dict[str, Any]:
     changed = cells[cells[list(KINDS)].any(axis=1)]
     return {
         "machines": sorted(found.machines),
+        "left_out": list(found.left_out),
+        "doubts": list(found.notes),
         "cells_in_both": int((cells["side"] == "both").sum()),
         "cells_timed_in_both": len(found.timed),
         "intervals_that_overlap": int(found.overlapping.sum()),

@@ -34,6 +34,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "threads": ("Int64", "torch's threads"),
     "cpu": ("string", "the processor"),
     "gpu": ("string", "the CUDA device, or empty"),
+    "hardware": ("string", "the computing processor, the cores and the threads, as one text"),
     "torch": ("string", "torch's version"),
 }
 FIGURES = {metric.name: (metric.dtype, metric.meaning) for metric in METRICS}

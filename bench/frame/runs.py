@@ -38,6 +38,7 @@ def record_row(record: Record) -> dict[str, Any]:
         "threads": environment.threads,
         "cpu": environment.cpu,
         "gpu": environment.gpu,
+        "hardware": environment.hardware(record.case.device),
         "torch": environment.torch,
         **case_row(record.case),
         "variant": record.variant,

@@ -4,16 +4,17 @@ from dataclasses import dataclass
 
 import torch
 
-from lossbench.bench.case.calls import prepare_calls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.gate.trees import Tree
 from lossbench.bench.measure.agreement import workload_of
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.measure.judge import judge
 from lossbench.bench.measure.memory import Memory
+from lossbench.bench.measure.trial import WrongWhenTimed, sample_modules
 from lossbench.bench.run.records import Status
 from lossbench.bench.timing.samples import Timing
-from lossbench.bench.timing.sampling import Sampling, interleave
+from lossbench.bench.timing.sampling import Sampling
+from lossbench.impls.registry import REFERENCE
 
 BASE, HEAD = "base", "head"
 PHASES = ("forward", "step")
@@ -75,7 +76,8 @@ def sample_trees(
 ) -> dict[str, Timing]:
     """Return the times of a variant in the head, paired with those in the base, by phase.
 
-    Both trees are timed in the same rounds, on the same leaves and from the same state.
+    Both trees are timed in the same rounds, on the same leaves and from the same states; each is
+    checked against its own reference while it is timed.
 
     Args:
         trees: trees named ``base`` and ``head``, in the order in which their modules are made; the
@@ -84,19 +86,23 @@ def sample_trees(
         variant: name of the variant.
         phases: phases to time: ``forward``, ``step`` or both.
         sampling: sampling of each phase.
+
+    Raises:
+        WrongWhenTimed: if one of the trees gives wrong results when it is timed.
     """
     torch.compiler.reset()
     workload = workload_of(case)
-    inputs = workload.leaves()
-    calls = {
-        tree.name: prepare_calls(
-            workload, workload.module(tree.load().implementation(case.loss, variant)), inputs
-        )
-        for tree in trees
+    packages = {tree.name: tree.load() for tree in trees}
+    modules = {
+        name: workload.module(package.implementation(case.loss, variant))
+        for name, package in packages.items()
     }
-    resets = {name: call.reset for name, call in calls.items()}
-    found = {}
-    for phase in phases:
-        timed = {name: getattr(call, phase) for name, call in calls.items()}
-        found[phase] = interleave(timed, BASE, sampling, resets, case.device)[HEAD]
-    return found
+    references = {
+        name: package.implementation(case.loss, REFERENCE) for name, package in packages.items()
+    }
+    sampled = sample_modules(
+        workload, modules, sampling, baseline=BASE, phases=phases, references=references
+    )
+    for name, reason in sampled.refusals.items():
+        raise WrongWhenTimed(f"{name}: {reason}")
+    return {phase: sampled.timings[phase][HEAD] for phase in phases}

@@ -1,5 +1,6 @@
 """The environment that a Record was made in."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -24,6 +25,15 @@ PACKAGES = (
 )
 # Variables that change how fast memory is allocated or how many threads run.
 VARIABLES = ("MALLOC_", "LD_PRELOAD", "OMP_", "MKL_", "KMP_", "GOMP_", "TORCH", "PYTORCH_", "CUDA_")
+# Those that scikit-learn, torch and the harness set themselves, sooner or later in a process.
+NOT_OF_THE_USER = (
+    "KMP_DUPLICATE_LIB_OK",
+    "KMP_INIT_AT_FORK",
+    "CUDA_MODULE_LOADING",
+    "TORCH_CPP_LOG_LEVEL",
+)
+# The folders of the checkout that decide what is measured, and how.
+MEASURING = ("bench", "impls", "lossbench", "reference")
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Environment:
         variables: the environment variables of the allocator, the thread pools, torch and CUDA.
         quota_processors: the processor time per second that the container may use; 0 for no limit.
         quota_memory_bytes: the memory that the container may use; 0 for no limit.
+        changes: a hash of the uncommitted changes; empty without any, and in older records.
     """
 
     machine: str
@@ -71,6 +82,25 @@ class Environment:
     variables: dict[str, str]
     quota_processors: float = 0.0
     quota_memory_bytes: int = 0
+    changes: str = ""
+
+    @property
+    def uncommitted(self) -> str:
+        """The words after the commit that tell of uncommitted changes; empty without any."""
+        return f" with uncommitted changes {self.changes}".rstrip() if self.dirty else ""
+
+    @property
+    def revision(self) -> str:
+        """The commit, and whether there were uncommitted changes, in words."""
+        return self.commit + self.uncommitted
+
+    def processor(self, device: str) -> str:
+        """Return the name of the processor that computes on a device, of the CPU or the GPU."""
+        return self.gpu if device == "cuda" else self.cpu
+
+    def hardware(self, device: str) -> str:
+        """Return what times on a device depend on, in words; only equal ones can be compared."""
+        return f"{self.processor(device)}, {self.cores} cores, {self.threads} threads"
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -94,6 +124,7 @@ def current_environment(
         affinity: the processors that it will use; by default those that it may use now.
     """
     allowed, quotas = affinity or allowed_processors(), read_quotas()
+    changes = _changes()
     return Environment(
         machine=machine or platform.node(),
         cpu=_cpu_name(),
@@ -109,11 +140,12 @@ def current_environment(
         python=platform.python_version(),
         system=platform.platform(),
         commit=_git("rev-parse", "HEAD"),
-        dirty=bool(_git("status", "--porcelain", "--", "bench", "impls", "lossbench", "reference")),
+        dirty=bool(changes),
         packages=_versions(),
-        variables={k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)},
+        variables=_variables(),
         quota_processors=quotas.processors,
         quota_memory_bytes=quotas.memory_bytes,
+        changes=changes,
     )
 
 
@@ -132,6 +164,27 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def _variables() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(VARIABLES) and name not in NOT_OF_THE_USER
+    }
+
+
+def _changes() -> str:
+    """Return a short hash of the uncommitted changes, new files included; empty without any."""
+    status = _git("status", "--porcelain", "--untracked-files=all", "--", *MEASURING)
+    if not status:
+        return ""
+    found = hashlib.sha256(status.encode())
+    found.update(_git("diff", "HEAD", "--binary", "--", *MEASURING).encode())
+    new = _git("ls-files", "-z", "--others", "--exclude-standard", "--", *MEASURING)
+    for name in filter(None, new.split("\0")):
+        found.update((ROOT / name).read_bytes())
+    return found.hexdigest()[:8]
 
 
 def _git(*arguments: str) -> str:

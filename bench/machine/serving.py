@@ -11,15 +11,20 @@ from multiprocessing.connection import Connection
 import psutil
 import torch
 
-# Its first import replaces functions of torch: done here, no contender is blamed for it.
-import torch._dynamo
-
+from lossbench.bench.machine.compiler import import_dynamo
 from lossbench.bench.machine.quotas import available_memory
 from lossbench.bench.machine.replies import reply_to
 
 # Linux's prctl option that sets the signal a process gets when its parent ends.
 PR_SET_PDEATHSIG = 1
 MEMORY_SHARE = 0.9
+# A cache on another machine would make every compilation a warm one.
+REMOTE_CACHES = (
+    "TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE",
+    "TORCHINDUCTOR_AUTOGRAD_REMOTE_CACHE",
+    "TORCHINDUCTOR_AUTOTUNE_REMOTE_CACHE",
+    "TORCHINDUCTOR_BUNDLED_AUTOTUNE_REMOTE_CACHE",
+)
 # Elements of an array that is large enough for torch to use all of its threads.
 PARALLEL_SIZE = 2**20
 
@@ -71,7 +76,8 @@ def _prepare(settings: WorkerSettings) -> None:
     _die_with(settings.parent)
     # Ctrl-C reaches the whole process group, and the parent ends the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = settings.compiled
+    _keep_code_in(settings.compiled)
+    import_dynamo()
     # torch's compiler warns of its own deprecated parts at every compilation.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     # It sets environment variables when it is first imported, as it is for the digits: the guard
@@ -82,6 +88,13 @@ def _prepare(settings: WorkerSettings) -> None:
         psutil.Process().cpu_affinity(list(settings.affinity))
     torch.set_num_threads(settings.threads)
     _cap_memory(settings.memory_bytes)
+
+
+def _keep_code_in(folder: str) -> None:
+    """Let torch's compiler and Triton cache code in a folder, and nowhere else."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+    os.environ["TRITON_CACHE_DIR"] = os.path.join(folder, "triton")
+    os.environ |= dict.fromkeys(REMOTE_CACHES, "0")
 
 
 def _die_with(parent: int) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.case.data import count_distinct_labels
-from lossbench.bench.timing.clock import calls_a_block, clock
+from lossbench.bench.timing.blocks import calls_a_block
+from lossbench.bench.timing.clock import Timed, clock
 from lossbench.impls.cost import Phase, Sizes
 
 Bound = Literal["arithmetic", "bytes", "overhead"]
@@ -202,7 +203,7 @@ def _call_seconds(device: str) -> dict[Phase, float]:
 
 def _fastest(call: Callable[[], object], device: str) -> float:
     """Return the seconds per call in the fastest of several blocks."""
-    timer = clock(call, device)
+    timer = clock(Timed(call), device)
     calls = calls_a_block(timer)
     seconds = list[float]()
     while len(seconds) < FEWEST_BLOCKS or sum(seconds) < SAMPLE_SECONDS:

@@ -1,8 +1,11 @@
-"""Measure the cost of compiling an implementation, and its recompilations for other batch sizes."""
+"""Measure the cost of compiling an implementation, and its recompilations for other batch sizes.
+
+A second compilation in one process, or with code in a cache, is several times shorter than the
+first. A user pays for the first, so it is measured in a process of its own.
+"""
 
 import time
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 
@@ -10,8 +13,10 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.compiler import import_dynamo, import_inductor
 from lossbench.bench.machine.guards import GUARD
 from lossbench.bench.measure.agreement import workload_of
+from lossbench.impls.registry import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -19,13 +24,16 @@ class Compilation:
     """The work of torch.compile for an implementation.
 
     Attributes:
-        compile_seconds: time of the first step minus that of the second, in a process in which the
-            compiler has already started.
+        compile_seconds: time of the first step minus that of the second, and ``start_seconds``.
         graphs: number of graphs that the first step was compiled into.
         graph_breaks: number of graph breaks in the first step.
         cached: whether the disk cache had code of an earlier run.
         sweep: batch sizes of the steps that follow: one less, half, and twice the size.
         recompiles: number of graphs that these steps added.
+        start_seconds: time to import the compiler, which is a part of ``compile_seconds``.
+        fresh: whether the process was fresh and the cache empty. Records from before this was so
+            have ``False``: their time lacks the start of the compiler, and the work that an
+            earlier compilation of the process had done.
     """
 
     compile_seconds: float
@@ -34,6 +42,8 @@ class Compilation:
     cached: bool
     sweep: tuple[int, ...]
     recompiles: int
+    start_seconds: float = 0.0
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,60 +51,71 @@ class WarmCompilation:
     """The cost of torch.compile in a process that finds the code in the disk cache.
 
     Attributes:
-        compile_seconds: time of the first step minus that of the second.
-        start_seconds: time that the compiler itself took to start in this process.
+        compile_seconds: time of the first step minus that of the second; with ``start_seconds`` if
+            the process was fresh.
+        start_seconds: time to import the compiler.
         cached: whether the disk cache had all code.
+        fresh: whether the process was fresh, as in ``Compilation``.
     """
 
     compile_seconds: float
     start_seconds: float
     cached: bool
+    fresh: bool = False
 
 
-def measure_compilation(case: Case, implementation: impls.Implementation) -> Compilation:
-    """Return the cost of compiling an implementation for a Case, and for other batch sizes."""
+def measure_compilation(case: Case, variant: str) -> Compilation:
+    """Return the cost of compiling a variant for a Case, and for other batch sizes.
+
+    This process must be fresh, and its cache empty.
+    """
     from torch._dynamo.utils import counters
 
-    start_compiler()
-    torch.compiler.reset()
-    counters.clear()
-    workload = workload_of(case)
-    module = workload.module(implementation)
-    first, second = (_seconds_of_step(workload, module) for _ in range(2))
+    started, compiling, module = _compile(case, variant)
     graphs, breaks = counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
     cached = counters["inductor"]["fxgraph_cache_hit"] > 0
     sweep = tuple(_other_batches(case))
     for other in sweep:
         Workload.of(other).step(module)
     return Compilation(
-        compile_seconds=max(first - second, 0.0),
+        compile_seconds=started + compiling,
         graphs=graphs,
         graph_breaks=breaks,
         cached=cached,
         sweep=tuple(other.batch for other in sweep),
         recompiles=counters["stats"]["unique_graphs"] - graphs,
+        start_seconds=started,
+        fresh=True,
     )
 
 
-@cache
-def start_compiler() -> float:
-    """Compile a tiny function, and return the seconds: the compiler imports and probes first."""
-    with GUARD.own_changes():
-        start = time.perf_counter()
-        twice = torch.compile(lambda x: 2 * x)
-        twice(torch.ones(2))
-        return time.perf_counter() - start
+def measure_warm_compilation(case: Case, variant: str) -> WarmCompilation:
+    """Return the cost of compiling a variant after another process has cached the code.
 
-
-def measure_warm_compilation(workload: Workload, module: torch.nn.Module) -> WarmCompilation:
-    """Return the cost of compiling a module after another process has cached the code."""
+    This process must be fresh.
+    """
     from torch._dynamo.utils import counters
 
-    started = start_compiler()
-    counters.clear()
-    first, second = (_seconds_of_step(workload, module) for _ in range(2))
+    started, compiling, _ = _compile(case, variant)
     cached = counters["inductor"]["fxgraph_cache_miss"] == 0
-    return WarmCompilation(max(first - second, 0.0), started, cached)
+    return WarmCompilation(started + compiling, started, cached, fresh=True)
+
+
+def _compile(case: Case, variant: str) -> tuple[float, float, torch.nn.Module]:
+    """Return the seconds to import the compiler and to compile a variant, and its module."""
+    from torch._dynamo.utils import counters
+
+    workload = workload_of(case)
+    # The first step of a process also starts the device and its libraries.
+    workload.step(workload.module(impls.implementation(case.loss, REFERENCE)))
+    # The compiler changes the state of the process when it starts.
+    with GUARD.own_changes():
+        started = import_dynamo() + import_inductor()
+        torch.compiler.reset()
+        counters.clear()
+        module = workload.built(impls.implementation(case.loss, variant))
+        first, second = (_seconds_of_step(workload, module) for _ in range(2))
+    return started, max(first - second, 0.0), module
 
 
 def _seconds_of_step(workload: Workload, module: torch.nn.Module) -> float:

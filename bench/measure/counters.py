@@ -10,6 +10,7 @@ from torch.utils.benchmark import Timer
 from lossbench import impls
 from lossbench.bench.case.calls import prepare_calls
 from lossbench.bench.case.cases import Case
+from lossbench.bench.case.feed import Feed
 from lossbench.bench.errors import UsageError
 from lossbench.bench.measure.agreement import workload_of
 from lossbench.bench.paths import IMPORT_FOLDER
@@ -45,9 +46,12 @@ def measure_counters(case: Case, implementation: impls.Implementation) -> Counte
 
 
 def step_of(case: Case, implementation: impls.Implementation) -> Callable[[], object]:
-    """Return a function that runs one step of an implementation; it has already run once."""
+    """Return a function that runs one step of an implementation; it has already run once.
+
+    The checks of inputs are left out: on the CPU they read values, on CUDA they do not.
+    """
     workload = workload_of(case)
-    return prepare_calls(workload, workload.module(implementation), workload.leaves()).step
+    return prepare_calls(workload.module(implementation, validate=False), Feed(workload)).step
 
 
 def count_instructions(case: Case, variant: str) -> int:

@@ -3,31 +3,21 @@
 The run, the gate, asv and ``count`` all call ``judge``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
-from torch import nn
 
 from lossbench import impls
-from lossbench.bench.case.calls import prepare_calls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.case.workload import Workload
-from lossbench.bench.machine.guards import generators_untouched
 from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
-from lossbench.bench.measure.compilation import (
-    Compilation,
-    WarmCompilation,
-    measure_compilation,
-    measure_warm_compilation,
-)
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.memory import Memory, measure_memory
+from lossbench.bench.measure.trial import sample_modules
 from lossbench.bench.timing.samples import Timing
-from lossbench.bench.timing.sampling import Sampling, interleave
-from lossbench.impls.registry import REFERENCE
+from lossbench.bench.timing.sampling import Sampling
 
 Standing = Literal["passed", "refused", "departs", "unsupported"]
 
@@ -43,7 +33,6 @@ class Judgement:
         agreement: errors against the float64 reference, one entry per quantity.
         memory: bytes of a step; ``None`` if it was refused or cannot run.
         counters: counts of the operators of a step; ``None`` if ``memory`` is ``None``.
-        compilation: cost of compiling, if it is compiled and this was asked for.
         conformance: behaviour with degenerate inputs, if this was asked for; empty if it is
             compiled, since each of their shapes would be compiled again.
     """
@@ -53,7 +42,6 @@ class Judgement:
     agreement: tuple[Agreement, ...] = ()
     memory: Memory | None = None
     counters: Counters | None = None
-    compilation: Compilation | None = None
     conformance: tuple[Conformance, ...] = ()
 
 
@@ -64,21 +52,37 @@ class Times:
     Attributes:
         forward: times of a forward that keeps its graph.
         step: times of forward and backward, to every input and parameter.
-        warm_compilation: cost of compiling in this process; ``None`` if it is not compiled.
     """
 
     forward: Timing
     step: Timing
-    warm_compilation: WarmCompilation | None = None
 
     @classmethod
     def joined(cls, processes: Sequence["Times"]) -> Self:
-        """Return the times of several processes together, with the compilation of the last one."""
+        """Return the times of several processes together."""
         return cls(
             Timing.joined(times.forward for times in processes),
             Timing.joined(times.step for times in processes),
-            processes[-1].warm_compilation,
         )
+
+
+@dataclass(frozen=True)
+class RefusedTimes:
+    """The refusal of a variant that gave wrong results when it was timed.
+
+    Attributes:
+        reason: cause of the refusal, in one line.
+    """
+
+    reason: str
+
+
+def joined(processes: Sequence[Times | RefusedTimes]) -> Times | RefusedTimes:
+    """Return the times of several processes together, or the first refusal."""
+    refusals = [times for times in processes if isinstance(times, RefusedTimes)]
+    if refusals:
+        return refusals[0]
+    return Times.joined([times for times in processes if isinstance(times, Times)])
 
 
 def judge(
@@ -117,44 +121,40 @@ def judge(
 
 
 def judge_variant(case: Case, variant: str) -> Judgement:
-    """Check a registered variant, with its cost of compiling or its conformance."""
+    """Check a registered variant, with its conformance unless it is compiled."""
     implementation = impls.implementation(case.loss, variant)
     if implementation.unsupported(case.device, case.held_dtype):
         return judge(case, implementation)
     if implementation.compiled:
-        # Any step would compile the module, so the cost of compiling is measured first.
-        compilation = measure_compilation(case, implementation)
-        return replace(judge(case, implementation), compilation=compilation)
+        # torch limits recompilations, and code that was compiled for other cases would count.
+        torch.compiler.reset()
+        return judge(case, implementation)
     judgement = judge(case, implementation)
     return replace(judgement, conformance=measure_conformance(case.loss, variant, case.device))
 
 
-def measure_times(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dict[str, Times]:
-    """Return the times of variants of a Case, interleaved, of both forward and step."""
+def measure_times(
+    case: Case, variants: tuple[str, ...], sampling: Sampling, *, validate: bool = True
+) -> dict[str, Times | RefusedTimes]:
+    """Return the times of variants of a Case, interleaved, of both forward and step.
+
+    A variant that gave wrong results when it was timed is refused; the others keep their times.
+
+    Args:
+        case: case to time the variants in.
+        variants: names of the variants, the reference among them if the others are compared.
+        sampling: sampling of each phase.
+        validate: whether the modules check their inputs, as they do by default.
+    """
     # torch limits recompilations, and code that was compiled for other cases would count.
     torch.compiler.reset()
     workload = workload_of(case)
     entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
-    modules = {variant: workload.module(entry) for variant, entry in entries.items()}
-    compilations = {
-        variant: measure_warm_compilation(workload, module)
-        for variant, module in modules.items()
-        if entries[variant].compiled
+    modules = {name: workload.module(entry, validate=validate) for name, entry in entries.items()}
+    sampled = sample_modules(workload, modules, sampling)
+    return {
+        name: RefusedTimes(reason)
+        if (reason := sampled.refusals.get(name))
+        else Times(forward, sampled.timings["step"][name])
+        for name, forward in sampled.timings["forward"].items()
     }
-    forward, step = sample_modules(workload, modules, sampling)
-    return {name: Times(forward[name], step[name], compilations.get(name)) for name in modules}
-
-
-def sample_modules(
-    workload: Workload, modules: Mapping[str, nn.Module], sampling: Sampling
-) -> tuple[dict[str, Timing], dict[str, Timing]]:
-    """Return the interleaved times of modules by name: first of the forward, then of the step."""
-    inputs, device = workload.leaves(), workload.case.device
-    calls = {name: prepare_calls(workload, module, inputs) for name, module in modules.items()}
-    resets = {name: call.reset for name, call in calls.items()}
-    forwards = {name: call.forward for name, call in calls.items()}
-    steps = {name: call.step for name, call in calls.items()}
-    with generators_untouched():
-        forward = interleave(forwards, REFERENCE, sampling, resets, device)
-        step = interleave(steps, REFERENCE, sampling, resets, device)
-    return forward, step

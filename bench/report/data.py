@@ -25,9 +25,10 @@ class Evidence:
 
     Attributes:
         frame: frame of ``lossbench.load``, with one row per variant and Case, in the order of the
-            catalogue, and with four more columns: ``label``, the run's short name; ``precision``,
-            the dtype, and whether it is autocast's; ``size``, the Case's sizes as text; ``case``, a
-            number for each Case of a run.
+            catalogue, and with five more columns: ``label``, the run's short name; ``precision``,
+            the dtype, and whether it is autocast's; ``size``, the Case's sizes as text; ``name``,
+            the variant with the sign of uncommitted changes; ``case``, a number for each Case of
+            a run.
         conformance: results on degenerate inputs, by label, then by Loss and variant.
         environments: environments of the records, by label.
             training: training matrices found beside the runs, by the name of their folder.

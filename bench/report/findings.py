@@ -33,9 +33,9 @@ def winners(frame: "pd.DataFrame") -> "pd.DataFrame":
     weighed = timed.dropna(subset="step_peak_bytes")
     lean = weighed.loc[weighed.groupby("case")["step_peak_bytes"].idxmin()].set_index("case")
     return won.assign(
-        rivals=close.groupby("case")["variant"].agg(", ".join).reindex(won.index, fill_value=""),
-        eager=eager["variant"],
-        leanest=lean["variant"],
+        rivals=close.groupby("case")["name"].agg(", ".join).reindex(won.index, fill_value=""),
+        eager=eager["name"],
+        leanest=lean["name"],
         leanest_bytes=lean["step_peak_bytes"],
     ).reset_index()
 
@@ -63,7 +63,7 @@ def break_even(frame: "pd.DataFrame") -> "pd.DataFrame":
     compiled = timed[timed["compile_seconds"].notna() & timed["case"].isin(best.index)]
     against = compiled["case"].map(best["step_seconds"])
     return compiled.assign(
-        eager=compiled["case"].map(best["variant"]),
+        eager=compiled["case"].map(best["name"]),
         eager_seconds=against,
         steps=_steps_to_pay(compiled["compile_seconds"], compiled["step_seconds"], against),
         warm_steps=_steps_to_pay(

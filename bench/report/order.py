@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.frame.columns import CASE_COLUMNS
+from lossbench.bench.frame.duplicates import without_duplicates
+from lossbench.bench.marks import DIRTY, signs
 from lossbench.bench.run.order import place_of_case, place_of_variant
 
 if TYPE_CHECKING:
@@ -16,8 +18,9 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return a frame in the order of the catalogue, with additional columns for the report.
 
     ``label`` is the short name of the run, ``precision`` the dtype, with ``autocast`` if it was
-    used, ``size`` the sizes as text, and ``case`` a number for each Case of a label. If a run has a
-    cell twice, the last one is kept.
+    used, ``size`` the sizes as text, ``name`` the variant with the sign of uncommitted changes, and
+    ``case`` a number for each Case of a label. If a run has a cell several times, the one that
+    counts is kept.
     """
     frame = frame.assign(
         label=_labels(frame),
@@ -31,7 +34,10 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
             )
         ],
     )
-    frame = frame.drop_duplicates(["label", *CASE_COLUMNS, "variant"], keep="last")
+    frame = frame.assign(
+        name=[row["variant"] + signs(row, [DIRTY]) for row in frame.to_dict("records")]
+    )
+    frame = without_duplicates(frame, ["label", *CASE_COLUMNS, "variant"])
     labels = {label: rank for rank, label in enumerate(frame["label"].unique())}
     rows = zip(frame["label"], _cases(frame), frame["variant"], strict=True)
     places = [

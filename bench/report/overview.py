@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lossbench.bench.marks import FEW_PROCESSES
 from lossbench.bench.report.legend import SYMBOLS
 from lossbench.bench.report.style import INK
 from lossbench.bench.run.order import variant_order
@@ -99,7 +100,8 @@ def _cell(panel: "Axes", column: int, line: int, row: Any) -> None:
     }
     words = SYMBOLS[verdict] if verdict else row.status
     if figures:
-        words += f" {row.step_speedup:.3g}×"
-        interval = f"{row.step_speedup_low:.3g} to {row.step_speedup_high:.3g}"
+        words += f" {row.step_speedup:.3g}×{row.name.removeprefix(row.variant)}"
+        few = FEW_PROCESSES.sign * FEW_PROCESSES.applies({"processes": row.processes})
+        interval = f"{row.step_speedup_low:.3g} to {row.step_speedup_high:.3g}{few}"
         panel.text(column + 0.5, line + 0.73, interval, fontsize=6, **style)
     panel.text(column + 0.5, line + (0.36 if figures else 0.5), words, **style)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from lossbench import impls
 from lossbench.bench.format import binary, si
 from lossbench.bench.machine.environment import Environment
+from lossbench.bench.marks import DIRTY, SHARED_COMPILE, marks_of, signs
 from lossbench.bench.measure.degenerate import DEGENERATE
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.report import findings, legend
 from lossbench.bench.report.data import Evidence
 from lossbench.bench.report.gallery import Plot
 from lossbench.bench.report.overview import grids
+from lossbench.bench.run.mixture import mixture_of, setting_of
 from lossbench.bench.run.order import is_registered
 from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
 
@@ -44,7 +46,10 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "losses": names,
         "devices": list(frame["device"].unique()),
         "precisions": list(frame["precision"].unique()),
-        "runs": [_run(str(label), rows) for label, rows in frame.groupby("label", sort=False)],
+        "runs": [
+            _run(str(label), rows, evidence.environments.get(str(label), ()))
+            for label, rows in frame.groupby("label", sort=False)
+        ],
         "total": len(frame),
         "cells": _few(frame, names),
         "winners": _few(findings.winners(frame), names),
@@ -63,6 +68,7 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "outside": _few(findings.outside(frame), names),
         "degenerate": DEGENERATE,
         "legend": legend,
+        "marked": marks_of(frame.to_dict("records")),
         "metrics": SHOWN,
     }
     return _templates().get_template("page.html.j2").render(shown)
@@ -80,6 +86,8 @@ def _templates() -> "Templates":
         "ticked": _ticked,
         "breakable": _breakable,
         "specification": _specification,
+        "dirty_sign": lambda row: signs(row, [DIRTY]),
+        "compile_sign": lambda row: signs(row, [SHARED_COMPILE]),
     }
     return templates
 
@@ -98,7 +106,7 @@ def _few(frame: "pd.DataFrame", losses: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _run(label: str, rows: "pd.DataFrame") -> dict[str, Any]:
+def _run(label: str, rows: "pd.DataFrame", environments: Sequence[Environment]) -> dict[str, Any]:
     first = rows.iloc[0]
     return {
         "label": label,
@@ -109,6 +117,7 @@ def _run(label: str, rows: "pd.DataFrame") -> dict[str, Any]:
         "torch": ", ".join(sorted(set(rows["torch"].dropna()))),
         "cells": len(rows),
         "statuses": rows["status"].value_counts().to_dict(),
+        "mixture": mixture_of(map(setting_of, environments)),
     }
 
 
@@ -178,7 +187,7 @@ def _specification(environment: Environment) -> dict[str, str]:
         "packages": ", ".join(packages) or "none",
         "Python": environment.python,
         "system": environment.system,
-        "commit": environment.commit + " with local changes" * environment.dirty,
+        "commit": environment.revision,
         "variables": ", ".join(variables) or "none",
         "load at the start": f"{environment.conditions.load:g}",
         "warnings": "; ".join(environment.warnings) or "none",

@@ -112,7 +112,8 @@ def _stack(count: int, rows: "pd.DataFrame", *, limited: bool) -> "tuple[Figure,
         )
         for top in tops
     ]
-    lines = [Line2D([], [], label=variant, **look(variant, shown)) for variant in shown]
+    names = rows.set_index("variant")["name"]
+    lines = [Line2D([], [], label=max(names[[v]]), **look(v, shown)) for v in shown]
     if limited:
         lines.append(Line2D([], [], label="limit of this machine", **LIMIT))
     figure.legend(handles=lines, loc="lower left", ncols=2, fontsize=7, handlelength=3)

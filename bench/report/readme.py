@@ -8,6 +8,7 @@ from typing import Any
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, si
 from lossbench.bench.frame import load
+from lossbench.bench.marks import DIRTY, FEW_PROCESSES, signs
 from lossbench.bench.report.findings import winners
 from lossbench.bench.report.legend import COLUMNS, SYMBOLS
 from lossbench.bench.report.order import ordered
@@ -70,9 +71,13 @@ def columns_part() -> str:
 
 def _section(name: str, run: Path) -> str:
     won = winners(ordered(load(run)))
-    rows = "".join(map(_row, won.to_dict("records")))
+    found = won.to_dict("records")
+    rows = "".join(map(_row, found))
+    # Winners may be clean where a variant that is as fast, or takes less memory, is not.
+    marks = [mark for mark in (DIRTY, FEW_PROCESSES) if mark.sign in rows]
+    note = "".join(f"`{mark.sign}` {mark.meaning}.\n\n" for mark in marks)
     return (
-        f"### {name}\n\n"
+        f"### {name}\n\n{note}"
         "| loss | case | fastest | speed-up [95%] | verdict | step | as fast | least peak |\n"
         f"| --- | --- | --- | --- | --- | --- | --- | --- |\n{rows}\n"
     )
@@ -82,11 +87,12 @@ def _row(row: dict[Any, Any]) -> str:
     speedup = "1"
     if row["variant"] != REFERENCE:
         figures = (row[f"step_speedup{end}"] for end in ("", "_low", "_high"))
-        speedup = "{:.3g}x [{:.3g}, {:.3g}]".format(*figures)
+        mark = signs(row, [FEW_PROCESSES])
+        speedup = "{:.3g}x [{:.3g}, {:.3g}]".format(*figures) + mark
     cells = (
         row["loss"],
         f"{row['size']}, {row['precision']}, {row['device']}, {row['data']}",
-        f"`{row['variant']}`",
+        f"`{row['name']}`",
         speedup,
         f"{SYMBOLS[row['verdict']]} {row['verdict']}",
         si(row["step_seconds"], "s"),

@@ -44,7 +44,7 @@ def write_report(runs: Sequence[Path], folder: Path) -> Path:
         for plot in plots:
             (half / PLOTS / f"{plot.name}.svg").write_text(plot.svg)
             (half / PLOTS / f"{plot.name}.png").write_bytes(plot.png)
-        evidence.frame.drop(columns=["label", "case"]).to_csv(half / CELLS, index=False)
+        evidence.frame.drop(columns=["label", "case", "name"]).to_csv(half / CELLS, index=False)
         (half / PAGE).write_text(render(evidence, plots))
         shutil.rmtree(folder / PLOTS, ignore_errors=True)
         for part in (PLOTS, CELLS, PAGE):

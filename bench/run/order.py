@@ -1,12 +1,12 @@
-"""Sort Records, although the registry may have changed since they were made.
+"""Sort Records, although the registry may have changed since they were made, and prefer one.
 
 Losses have the order of the catalogue. The reference comes before other variants, and compiled
 variants come after them. Losses and variants that are no longer registered come last.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lossbench import impls
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES, Case
@@ -17,6 +17,39 @@ if TYPE_CHECKING:
     from lossbench.bench.run.records import Record
 
 UNREGISTERED = "no longer registered"
+T = TypeVar("T")
+
+
+class Provenance(NamedTuple):
+    """The origin of a measurement, by which one of several of a cell is preferred.
+
+    Attributes:
+        clean: whether the checkout had no uncommitted changes.
+        commit: commit of the measured code.
+        processes: number of processes that sampled the times; 0 without times.
+        made: time of the measurement, ISO 8601 in UTC.
+    """
+
+    clean: bool
+    commit: str
+    processes: int
+    made: str
+
+
+def preferred(found: Sequence[T], provenance: Callable[[T], Provenance]) -> T:
+    """Return the one that counts of several measurements of a cell.
+
+    A clean one comes before one with uncommitted changes. Of several commits the latest measured
+    one counts, since code changes by more than processes differ; of one commit, the measurement in
+    the most processes; of those the latest, and of equal ones the last.
+    """
+    known = [(provenance(each), each) for each in found]
+    clean = any(origin.clean for origin, _ in known)
+    left = [pair for pair in known if pair[0].clean == clean]
+    latest = max(left, key=lambda pair: pair[0].made)[0].commit
+    # Of equal ones ``max`` takes the first, which here is the last.
+    same = [pair for pair in reversed(left) if pair[0].commit == latest]
+    return max(same, key=lambda pair: (pair[0].processes, pair[0].made))[1]
 
 
 def is_registered(loss: str, variant: str = REFERENCE) -> bool:

@@ -36,11 +36,12 @@ class RunPlan:
         threads: number of threads that torch computes with.
         machine: name of this machine.
         affinity: numbers of the CPUs that the run may use; empty for all.
-        processes: number of fresh processes that sample each Case; with 1, the process that
-            compared the variants samples too.
+        processes: number of processes that sample each Case, one after the other; with 1, the
+            process that compared the variants samples too.
         memory_bytes: largest memory that a worker may allocate; by default most of the available.
         half_width: relative half-width of a speed-up's interval at which a process stops sampling.
         outside: files and modules from outside lossbench that registered some of the variants.
+        validate: whether the timed modules check their inputs, as they do by default.
     """
 
     tasks: tuple[tuple[Case, tuple[str, ...]], ...]
@@ -53,6 +54,7 @@ class RunPlan:
     memory_bytes: PositiveInt | None = None
     half_width: PositiveFloat = HALF_WIDTH
     outside: tuple[Origin, ...] = ()
+    validate: bool = True
 
     @property
     def cells(self) -> list[tuple[Case, str]]:

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.case.cases import DTYPES, Case
-from lossbench.bench.errors import UsageError
+from lossbench.bench.errors import UsageError, writing
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.agreement import Agreement
 from lossbench.bench.measure.ceilings import Ceilings, Limit, limit
@@ -27,7 +27,7 @@ from lossbench.bench.measure.memory import Memory
 from lossbench.bench.measure.plausibility import explain_excess
 from lossbench.bench.printable import printable
 from lossbench.bench.run.former import READERS, SCHEMA, upgrade
-from lossbench.bench.run.order import is_registered
+from lossbench.bench.run.order import Provenance, is_registered
 from lossbench.bench.timing.samples import Timing
 from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase
@@ -68,6 +68,8 @@ class Record:
         made: time of the measurement, ISO 8601 in UTC.
         origin: file or module from outside lossbench that registered the variant; ``None`` for
             lossbench's own.
+        validated: whether the timed module checked its inputs, as it does by default; older
+            records were timed without the checks.
         schema: version of this layout; ``bench.run.former`` has the history of versions.
 
     Raises:
@@ -91,6 +93,7 @@ class Record:
     ceilings: Ceilings | None = None
     conformance: tuple[Conformance, ...] = ()
     origin: Origin | None = None
+    validated: bool = False
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -107,6 +110,13 @@ class Record:
     def cell(self) -> tuple[Case, str]:
         """The Case and the variant, which identify the Record in its run."""
         return self.case, self.variant
+
+    @property
+    def provenance(self) -> Provenance:
+        """The origin by which it is preferred to other Records of its cell, or they to it."""
+        processes = len(self.step.processes) if self.step else 0
+        environment = self.environment
+        return Provenance(not environment.dirty, environment.commit, processes, self.made)
 
     @property
     def compiled(self) -> bool:
@@ -288,16 +298,17 @@ def record_file(folder: Path) -> Iterator[RecordFile]:
     """Open a run's record file, and lock it for this process.
 
     Raises:
-        UsageError: if another process writes to it.
+        UsageError: if another process writes to it, or it cannot be written.
     """
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UsageError(f"{folder}: another run writes there; choose another --out") from None
-    file = RecordFile(folder)
+    with writing(folder):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(f"{folder}: another run writes there; choose another --out") from None
+        file = RecordFile(folder)
     try:
         yield file
     finally:

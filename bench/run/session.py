@@ -15,11 +15,20 @@ from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.scratch import ScratchFolder, sweep_scratch_folders
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.ceilings import Ceilings, measure_ceilings
-from lossbench.bench.measure.judge import Judgement, Times, judge_variant, measure_times
+from lossbench.bench.measure.judge import (
+    Judgement,
+    RefusedTimes,
+    Times,
+    joined,
+    judge_variant,
+    measure_times,
+)
 from lossbench.bench.measure.plausibility import check_plausibility
+from lossbench.bench.run.compiling import measure_compile_costs
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import Record, Status, read_records, record_file
 from lossbench.bench.timing.sampling import Sampling
+from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase
 from lossbench.impls.outside import origin_of
 from lossbench.impls.registry import REFERENCE
@@ -61,9 +70,13 @@ class Session:
         self.plan = plan
         self.watcher = watcher
         self.environment = current_environment(plan.machine, plan.threads, plan.affinity)
-        # The judge compiles the code; workers that share its folder time it without compiling.
+        # The judge compiles the code; workers that share its folder need not compile it again.
         self._compiled = ScratchFolder()
         self.judge = self._worker()
+        # They live as long as the run: to start three for each case would take most of its time.
+        self._samplers = [self.judge]
+        if plan.processes > 1:
+            self._samplers = [self._worker() for _ in range(plan.processes)]
         self._ceilings: dict[str, Ceilings] = {}
 
     def __enter__(self) -> Self:
@@ -83,16 +96,17 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the worker, and remove the folder of compiled code."""
-        self.judge.close()
+        """End the workers, and remove the folder of compiled code."""
+        for worker in {self.judge, *self._samplers}:
+            worker.close()
         self._compiled.remove()
 
-    def _worker(self) -> Worker:
+    def _worker(self, compiled: Path | None = None) -> Worker:
         return Worker(
             self.plan.threads,
             affinity=self.plan.affinity,
             memory_bytes=self.plan.memory_bytes,
-            compiled=self._compiled.path,
+            compiled=compiled or self._compiled.path,
         )
 
     def measure(self, case: Case, variants: list[str], *, baseline: bool) -> Iterator[Record]:
@@ -103,7 +117,7 @@ class Session:
             variants: the names of the variants to measure.
             baseline: whether the reference can be timed, although it is not among the variants.
         """
-        judged: dict[str, Judgement] = {}
+        judged: dict[str, dict[str, Any]] = {}
         for variant in variants:
             self.watcher.working(case, f"checking {variant}")
             found = self._judge(case, variant)
@@ -118,39 +132,54 @@ class Session:
         for variant, times in self._time(case, list(judged), baseline=baseline).items():
             yield self._timed(case, variant, judged[variant], times)
 
-    def _judge(self, case: Case, variant: str) -> Judgement | Record:
-        """Return the judgement of a variant if it can be timed, or else its final Record."""
-        try:
-            judgement = self.judge.ask(self.plan.timeout_seconds, judge_variant, case, variant)
-        except Lost as lost:
-            return self._record(case, variant, lost.status, str(lost))
-        if judgement.status != "passed":
-            return self._record(
-                case, variant, judgement.status, judgement.reason, **_seen(judgement)
-            )
-        return judgement
+    def _judge(self, case: Case, variant: str) -> dict[str, Any] | Record:
+        """Return the judgement of a variant if it can be timed, or else its final Record.
 
-    def _timed(self, case: Case, variant: str, judgement: Judgement, times: Times | Lost) -> Record:
+        The judgement has the names of the Record's fields, with the cost of compiling.
+        """
+        seen: dict[str, Any] = {}
+        timeout = self.plan.timeout_seconds
+        try:
+            judgement = self.judge.ask(timeout, judge_variant, case, variant)
+            seen = _seen(judgement)
+            if judgement.status != "passed":
+                return self._record(case, variant, judgement.status, judgement.reason, **seen)
+            if is_compiled(variant):
+                self.watcher.working(case, f"compiling {variant}")
+                seen |= measure_compile_costs(self._worker, timeout, case, variant)
+        except Lost as lost:
+            return self._record(case, variant, lost.status, str(lost), **seen)
+        return seen
+
+    def _timed(
+        self, case: Case, variant: str, judged: dict[str, Any], times: Times | RefusedTimes | Lost
+    ) -> Record:
         if isinstance(times, Lost):
-            return self._record(case, variant, times.status, str(times), **_seen(judgement))
+            return self._record(case, variant, times.status, str(times), **judged)
+        if isinstance(times, RefusedTimes):
+            return self._record(case, variant, "refused", times.reason, **judged)
+        implausible = self._implausible(case, times)
+        ceilings = self._ceilings_of(case)
+        if implausible:
+            return self._record(case, variant, "refused", implausible, **judged, ceilings=ceilings)
+        return self._record(case, variant, "passed", **judged, **_seen(times), ceilings=ceilings)
+
+    def _implausible(self, case: Case, times: Times) -> str:
+        """Return why times cannot be true; empty if they can be, or if the ceilings are unknown."""
         seconds: dict[Phase, float] = {
             "forward": times.forward.median_seconds,
             "step": times.step.median_seconds,
         }
         ceilings = self._ceilings_of(case)
-        if ceilings and check_plausibility(case, seconds, ceilings):
-            # The machine may have been busy while its ceilings were measured.
-            ceilings = self._ceilings[case.device] = ceilings.joined(self._measure_ceilings(case))
-        reason = check_plausibility(case, seconds, ceilings) if ceilings else ""
-        if reason:
-            return self._record(
-                case, variant, "refused", reason, **_seen(judgement), ceilings=ceilings
-            )
-        return self._record(
-            case, variant, "passed", **_seen(judgement), **_seen(times), ceilings=ceilings
-        )
+        if ceilings is None or not check_plausibility(case, seconds, ceilings):
+            return ""
+        # The machine may have been busy while its ceilings were measured.
+        ceilings = self._ceilings[case.device] = ceilings.joined(self._measure_ceilings(case))
+        return check_plausibility(case, seconds, ceilings)
 
-    def _time(self, case: Case, variants: list[str], *, baseline: bool) -> dict[str, Times | Lost]:
+    def _time(
+        self, case: Case, variants: list[str], *, baseline: bool
+    ) -> dict[str, Times | RefusedTimes | Lost]:
         """Return the times of variants, or the reason why there are none.
 
         A variant that crashes the worker loses the times of all others too. The variants are then
@@ -164,13 +193,15 @@ class Session:
                 return {variants[0]: lost}
         else:
             return {variant: times[variant] for variant in variants}
-        alone: dict[str, Times | Lost] = {}
+        alone: dict[str, Times | RefusedTimes | Lost] = {}
         for variant in variants:
             alone.update(self._time(case, [variant], baseline=baseline))
         return alone
 
-    def _sample(self, case: Case, variants: tuple[str, ...]) -> dict[str, Times]:
+    def _sample(self, case: Case, variants: tuple[str, ...]) -> dict[str, Times | RefusedTimes]:
         """Return the times of variants, sampled in the plan's number of processes.
+
+        A variant that one of the processes refuses has no times.
 
         Raises:
             Lost: if one of the processes fails.
@@ -178,15 +209,19 @@ class Session:
         budget = self.plan.budget_seconds / self.plan.processes
         timeout = sampling_seconds(self.plan.timeout_seconds, budget)
         found = []
-        for process in range(self.plan.processes):
+        for process, worker in enumerate(self._samplers):
             sampling = Sampling(budget, self.plan.half_width, 1000 * case.seed + process)
-            worker = self.judge if self.plan.processes == 1 else self._worker()
-            try:
-                found.append(worker.ask(timeout, measure_times, case, variants, sampling))
-            finally:
-                if worker is not self.judge:
-                    worker.close()
-        return {name: Times.joined([times[name] for times in found]) for name in variants}
+            found.append(
+                worker.ask(
+                    timeout,
+                    measure_times,
+                    case,
+                    variants,
+                    sampling,
+                    validate=self.plan.validate,
+                )
+            )
+        return {name: joined([times[name] for times in found]) for name in variants}
 
     def _ceilings_of(self, case: Case) -> Ceilings | None:
         """Return the machine's ceilings for a Case's device, measured only once."""
@@ -211,7 +246,8 @@ class Session:
     ) -> Record:
         made = datetime.now(UTC).isoformat(timespec="seconds")
         origin = origin_of(case.loss, variant)
-        return Record(case, variant, status, self.environment, made, reason, **seen, origin=origin)
+        seen |= {"origin": origin, "validated": self.plan.validate}
+        return Record(case, variant, status, self.environment, made, reason, **seen)
 
 
 def _seen(found: Judgement | Times) -> dict[str, Any]:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from lossbench import impls
 from lossbench.bench.case.calls import Calls, prepare_calls
 from lossbench.bench.case.cases import Case
+from lossbench.bench.case.feed import Feed
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.limits import sampling_seconds
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.agreement import measure_agreement, workload_of
 from lossbench.bench.measure.memory import measure_memory
 from lossbench.bench.scaling.laws import Counted, Point, Scaling, fit_laws
+from lossbench.bench.timing.clock import Timed
 from lossbench.bench.timing.sampling import Sampling, interleave
 
 
@@ -42,9 +44,8 @@ def median_step_seconds(
     not change the exponent.
     """
     calls = {str(case): _calls(one_draw(case), variant) for case in cases}
-    steps = {name: call.step for name, call in calls.items()}
-    resets = {name: call.reset for name, call in calls.items()}
-    timings = interleave(steps, str(cases[0]), sampling, resets, cases[0].device)
+    steps = {name: Timed(call.step, call.prepare) for name, call in calls.items()}
+    timings = interleave(steps, str(cases[0]), sampling, cases[0].device)
     return tuple(timings[str(case)].median_seconds for case in cases)
 
 
@@ -55,7 +56,7 @@ def one_draw(case: Case) -> Workload:
 
 def _calls(workload: Workload, variant: str) -> Calls:
     module = workload.module(impls.implementation(workload.case.loss, variant))
-    return prepare_calls(workload, module, workload.leaves())
+    return prepare_calls(module, Feed(workload))
 
 
 class _Refused(Exception):  # noqa: N818 - a variant that is not measured is no error

@@ -1,43 +1,12 @@
 """Implementations that cheat, each in one way; the harness must refuse each with the reason."""
 
-import re
-from collections.abc import Callable
 from typing import Any
 
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from lossbench import impls
-from lossbench.bench.case.cases import Case
-from lossbench.bench.measure.agreement import measure_agreement
-from lossbench.impls.registry import REFERENCE
+from lossbench.bench.selftest.contender import Cheat, Forward
 
 CHEATED_LOSSES = ("center_mse", "arcface", "triplet_batch_hard")
-
-Forward = Callable[..., Any]
-Cheat = Callable[[nn.Module, Forward, Tensor, Tensor], Any]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """The result of one cheater.
-
-    Attributes:
-        cheat: name of the cheat.
-        loss: name of the loss that it pretends to implement.
-        reason: reason for which the harness refused it; empty if it passed.
-        expected: regular expression that the reason must match; empty if it must pass.
-    """
-
-    cheat: str
-    loss: str
-    reason: str
-    expected: str
-
-    @property
-    def right(self) -> bool:
-        """Whether a cheater was refused for the right reason, or an honest copy passed."""
-        return bool(re.search(self.expected, self.reason)) if self.expected else not self.reason
 
 
 def honest(_module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:
@@ -104,39 +73,3 @@ CHEATS: dict[str, tuple[Cheat, str]] = {
     "result from a smaller batch": (halved, r"out\.loss is off"),
     "parameters changed": (moving, r"after\.(centers|weight) is off"),
 }
-
-
-def cheater(loss: str, cheat: Cheat) -> impls.Implementation:
-    """Return an Implementation of a Loss that is the reference with a cheat."""
-    entry = impls.loss(loss)
-
-    def build(**arguments: Any) -> nn.Module:
-        module = entry.reference(**arguments)
-        forward = module.forward
-        module.forward = lambda embeddings, labels: cheat(module, forward, embeddings, labels)
-        return module
-
-    return impls.Implementation(entry, "cheater", build)
-
-
-def reason_to_refuse(case: Case, implementation: impls.Implementation) -> str:
-    """Return the reason for which the harness does not time an implementation; empty if it does."""
-    try:
-        agreement = measure_agreement(case, implementation)
-    except (RuntimeError, TypeError, ValueError) as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
-    return "; ".join(str(part) for part in agreement if not part.passed)
-
-
-def measure_refusals(device: str) -> tuple[Refusal, ...]:
-    """Return the result of every cheater, for every Loss in which its cheat has an effect."""
-    refusals = []
-    for loss in CHEATED_LOSSES:
-        case = Case(loss, batch=16, dim=8, classes=5, device=device)
-        stateless = not impls.implementation(loss, REFERENCE).build(**case.arguments).state_dict()
-        for name, (cheat, expected) in CHEATS.items():
-            if cheat is moving and stateless:
-                continue
-            reason = reason_to_refuse(case, cheater(loss, cheat))
-            refusals.append(Refusal(name, loss, reason, expected))
-    return tuple(refusals)

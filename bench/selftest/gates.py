@@ -61,7 +61,7 @@ class Alarm:
 def step_to_gate(case: Case, effect: float, name: str, threads: int) -> Callable[[], object]:
     """Set the threads of this process, and return one step of a planted pair."""
     torch.set_num_threads(threads)
-    return planted_pair(case, effect).calls[name]
+    return planted_pair(case, effect)[name].call
 
 
 def hold_gates(case: Case, effect: float, threads: int) -> Iterator[Alarm]:

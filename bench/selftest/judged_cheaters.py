@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import FEATURE_AXES
-from lossbench.bench.selftest.cheaters import Cheat, Forward, Refusal, cheater, reason_to_refuse
+from lossbench.bench.selftest.contender import Cheat, Forward
 
 ENTROPY, CENTERS, TRIPLETS = "arcface", "center_mse", "triplet_batch_hard"
 COUNTING, AVERAGING = "sphereface", "center_all_pairs"
@@ -217,20 +216,3 @@ JUDGED_CHEATS: dict[str, JudgedCheat] = {
         forgets_singletons, r"grad\.embeddings is off .*\(odd batch\)"
     ),
 }
-
-
-def measure_judged_refusals(device: str) -> tuple[Refusal, ...]:
-    """Return the result of every such cheater, for every Loss in which its fault has an effect."""
-    losses = dict.fromkeys(loss for entry in JUDGED_CHEATS.values() for loss in entry.losses)
-    # By loss, because what is expected of a Case is computed once for all of its cheaters.
-    return tuple(
-        Refusal(name, loss, _reason(loss, device, entry.cheat), entry.expected)
-        for loss in losses
-        for name, entry in JUDGED_CHEATS.items()
-        if loss in entry.losses
-    )
-
-
-def _reason(loss: str, device: str, cheat: Cheat) -> str:
-    case = Case(loss, batch=16, dim=8, classes=5, device=device)
-    return reason_to_refuse(case, cheater(loss, cheat))

@@ -13,8 +13,9 @@ from lossbench.bench.promises import (
     judge_promise,
 )
 from lossbench.bench.selftest.buffers import Count
-from lossbench.bench.selftest.cheaters import Refusal
+from lossbench.bench.selftest.coverage import LEAST_COVERED, Coverage
 from lossbench.bench.selftest.gates import Alarm
+from lossbench.bench.selftest.mixed import Neighbour, Tried
 from lossbench.bench.selftest.trials import PairTrial
 
 LONGEST_SECONDS = 10.0
@@ -22,6 +23,8 @@ PLANTED = 0.10
 # With fewer than 20 trials, one false alarm alone would break the promise of at most 5%; and with
 # few more the share is still too uncertain.
 FEWEST_TRIALS = 60
+# Under load 19 of 20 are to be found: more trials would take too long.
+FEWEST_LOADED_TRIALS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +35,19 @@ class SelfTestReport(Judged):
         processes: number of processes that sampled in each trial.
         trials: trials of the verdict.
         alarms: answers of the gates of other tools.
-        refusals: results of the cheaters.
+        contenders: what became of every contender.
+        neighbours: how the honest variants beside them fared.
         counts: counts of the planted buffers.
+        coverage: coverage of the intervals, by simulation.
     """
 
     processes: int
     trials: tuple[PairTrial, ...]
     alarms: tuple[Alarm, ...]
-    refusals: tuple[Refusal, ...]
+    contenders: tuple[Tried, ...]
+    neighbours: tuple[Neighbour, ...]
     counts: tuple[Count, ...]
+    coverage: tuple[Coverage, ...]
 
     def select(self, effect: float, *, loaded: bool) -> list[PairTrial]:
         """Return the trials of one effect, with or without another process's load."""
@@ -52,14 +59,27 @@ class SelfTestReport(Judged):
         return (
             _quiet("A/A", self.select(0, loaded=False)),
             _quiet("A/A, another process using a core", self.select(0, loaded=True)),
-            _found(self.select(PLANTED, loaded=False)),
+            _found("", self.select(PLANTED, loaded=False), FEWEST_TRIALS),
+            _found(
+                ", another process using a core",
+                self.select(PLANTED, loaded=True),
+                FEWEST_LOADED_TRIALS,
+            ),
             _all_right(
-                "cheaters refused for the right reason, honest copies passed",
-                [(f"{r.cheat} as {r.loss}", r.right) for r in self.refusals],
+                "contenders refused or lost for the right reason, honest ones passed",
+                [(f"{each.name} as {each.loss}", each.right) for each in self.contenders],
+            ),
+            _all_right(
+                "honest figures as in a run without the bad ones",
+                [
+                    (f"{each.loss} {each.variant}: {each.difference}", not each.difference)
+                    for each in self.neighbours
+                ],
             ),
             _all_right(
                 "planted buffers counted to the byte", [(c.what, c.right) for c in self.counts]
             ),
+            _covered(self.coverage),
         )
 
 
@@ -76,13 +96,23 @@ def _quiet(what: str, trials: Sequence[PairTrial]) -> Check:
     )
 
 
-def _found(trials: Sequence[PairTrial]) -> Check:
+def _found(load: str, trials: Sequence[PairTrial], fewest: int) -> Check:
     found = [t for t in trials if t.verdict == "slower" and t.seconds <= LONGEST_SECONDS]
     share = Share(len(found), len(trials))
     promise = (
-        f"{PLANTED:.0%} slower: found within {LONGEST_SECONDS:.0f} s in at least {LEAST_FOUND:.0%}"
+        f"{PLANTED:.0%} slower{load}: found within {LONGEST_SECONDS:.0f} s in at least "
+        f"{LEAST_FOUND:.0%}"
     )
-    return judge_promise(promise, share, holds=share.value >= LEAST_FOUND, fewest=FEWEST_TRIALS)
+    return judge_promise(promise, share, holds=share.value >= LEAST_FOUND, fewest=fewest)
+
+
+def _covered(coverage: Sequence[Coverage]) -> Check:
+    promise = f"95% intervals contain the true ratio in at least {LEAST_COVERED:.0%}"
+    promised = [each for each in coverage if each.promised]
+    return _all_right(
+        promise,
+        [(f"{c.noise}, {c.rounds} rounds, {c.processes} processes", c.right) for c in promised],
+    )
 
 
 def _all_right(promise: str, parts: Sequence[tuple[str, bool]]) -> Check:

@@ -9,10 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from lossbench.bench.format import checks_table, figures_table, words_table
+from lossbench.bench.printable import printable
 from lossbench.bench.promises import Share
+from lossbench.bench.selftest.contenders import PUBLIC_CHEATS, contenders
+from lossbench.bench.selftest.coverage import LEAST_COVERED, Coverage
 from lossbench.bench.selftest.gates import Alarm
 from lossbench.bench.selftest.report import PLANTED, SelfTestReport, share_of
 from lossbench.bench.selftest.trials import PairTrial
+
+LONGEST_REASON = 160
 
 
 def report_table(report: SelfTestReport) -> Group:
@@ -21,15 +26,21 @@ def report_table(report: SelfTestReport) -> Group:
         Text(
             "Shares of trials, each with its exact 95% interval in per cent. planted: slowdown of "
             "the copy, which spins after each call. measured: median of the copy's time over the "
-            "reference's. elsewhere: processors that other processes kept busy, median.\n"
+            "reference's. elsewhere: processors that other processes kept busy, median. under "
+            "load: another process keeps a core busy, and torch has one thread less.\n"
         ),
         checks_table(report.checks),
         Text("\nVerdicts against the planted effect", "bold"),
         _curve(report),
         Text("\nAlarms on the same pairs: called slower", "bold"),
         _gates(report),
-        Text("\nCheaters", "bold"),
-        _refusals(report),
+        *_coverage(report.coverage or ()),
+        Text("\nPublicly known cheats", "bold"),
+        _public(report),
+        Text("\nContenders", "bold"),
+        _contenders(report),
+        Text("\nHonest variants beside them", "bold"),
+        _neighbours(report),
     )
 
 
@@ -78,12 +89,65 @@ def _gate_cells(alarms: Sequence[Alarm]) -> Iterable[Text]:
     yield Text(f"{np.median([alarm.seconds for alarm in planted]):.1f}")
 
 
-def _refusals(report: SelfTestReport) -> Table:
-    table = words_table("cheat", "loss", "", "reason")
-    for refusal in report.refusals:
-        verdict = "refused" if refusal.reason else "passed"
-        style = "green" if refusal.right else "red"
-        first, *more = refusal.reason.split("; ")
-        reason = first + f" (and {len(more)} more)" * bool(more)
-        table.add_row(refusal.cheat, refusal.loss, Text(verdict, style), Text(reason))
+def _coverage(coverage: Sequence[Coverage]) -> Iterable[Text | Table]:
+    """Yield the heading and the table of the coverage, if there is one."""
+    if not coverage:
+        return
+    yield Text("\nCoverage of the 95% intervals, by simulation", "bold")
+    yield Text(
+        f"At least {LEAST_COVERED:.0%} is promised, except in brackets. width: mean "
+        "half-width, for a standard deviation of 2% from round to round, and of another 2% between "
+        "processes if there are several.\n"
+    )
+    processes = sorted({each.processes for each in coverage})
+    columns = (f"{count} process{'es' * (count > 1)}" for count in processes)
+    heads = [head for name in columns for head in (name, "width")]
+    table = figures_table("noise", "rounds", *heads)
+    for (noise, rounds), row in groupby(coverage, key=lambda each: (each.noise, each.rounds)):
+        table.add_row(noise, str(rounds), *(cell for each in row for cell in _covered(each)))
+    yield table
+
+
+def _covered(each: Coverage) -> Iterable[Text]:
+    """Yield the cells of a coverage: the share and the width."""
+    share = f"{each.share.value:.1%}"
+    yield Text(share if each.promised else f"[{share}]", "" if each.right else "red")
+    yield Text(f"{each.half_width:.2%}")
+
+
+def _public(report: SelfTestReport) -> Table:
+    """Return the publicly known cheats, each with the contenders that try it."""
+    table = words_table("cheat", "", "tried by")
+    for cheat, names in PUBLIC_CHEATS.items():
+        tried = [each for each in report.contenders if each.public == cheat]
+        right = sum(each.right for each in tried)
+        style = "green" if right == len(tried) else "red"
+        words = f"{right} of {len(tried)} as expected" if tried else ""
+        shown = dict.fromkeys(each.name for each in tried)
+        reason = ", ".join(shown) or f"not tried: {_not_tried(names)}"
+        table.add_row(cheat, Text(words, style), Text(reason))
+    return table
+
+
+def _not_tried(names: Sequence[str]) -> str:
+    """Return why no contender of these names was entered."""
+    here = {each.name for each in contenders("cpu")}
+    return "--quick enters only some contenders" if here & set(names) else "needs CUDA"
+
+
+def _contenders(report: SelfTestReport) -> Table:
+    table = words_table("contender", "kind", "loss", "expected", "found", "reason")
+    for each in report.contenders:
+        found = Text(each.found, "green" if each.right else "red")
+        first, *more = each.reason.split("; ")
+        reason = printable(first, LONGEST_REASON) + f" (and {len(more)} more)" * bool(more)
+        table.add_row(each.name, each.kind, each.loss, each.expected, found, Text(reason))
+    return table
+
+
+def _neighbours(report: SelfTestReport) -> Table:
+    table = words_table("loss", "variant", "against a run without the bad ones")
+    for each in report.neighbours:
+        words = Text(each.difference, "red") if each.difference else Text("agrees", "green")
+        table.add_row(each.loss, Text(each.variant), words)
     return table

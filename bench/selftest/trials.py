@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import replace
+from dataclasses import field, replace
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -17,7 +17,7 @@ from lossbench.bench.machine.worker import Worker
 from lossbench.bench.selftest.planted import measure_pair
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval
-from lossbench.bench.timing.samples import Timing, Verdict
+from lossbench.bench.timing.samples import FEWEST_PROCESSES, Timing, Verdict
 from lossbench.bench.timing.sampling import Sampling
 
 # Small and larger steps, limited by calls, by matrix products and by memory. Other tools' gates do
@@ -34,6 +34,8 @@ PAIR_SIZES = (
     ("triplet_weighted", 256, 128, 10),
     ("contrastive", 64, 128, 10),
 )
+# Their processes are then replaced by others, with other memory layouts.
+TRIALS_PER_PROCESS = 10
 
 
 @dataclass(frozen=True, config=KEPT)
@@ -72,9 +74,11 @@ Measure = Callable[[Case, float, Sampling, int], tuple[Timing, float]]
 """A function of case, effect, sampling and seed; returns the copy's timing and its seconds."""
 
 
-@plain_dataclass(frozen=True)
-class FreshProcesses:
-    """Measures a pair in fresh processes, since the memory layout biases all times of a process.
+@plain_dataclass
+class SamplingProcesses:
+    """Measures pairs in several processes, since the memory layout biases all times of a process.
+
+    As in a run, a process serves several Cases, since its start takes longer than a trial.
 
     Attributes:
         threads: number of threads of each process.
@@ -83,29 +87,43 @@ class FreshProcesses:
     """
 
     threads: int
-    processes: int = 1
+    processes: int = FEWEST_PROCESSES
     combine: Callable[[Iterable[Timing]], Timing] = Timing.joined
+    _workers: list[Worker] = field(default_factory=list)
+    _trials: int = 0
 
     def __call__(
         self, case: Case, effect: float, sampling: Sampling, seed: int
     ) -> tuple[Timing, float]:
         """Return the copy's timing, and the seconds it took once the processes had started."""
-        timings, seconds = [], 0.0
-        for process in range(self.processes):
+        if self._trials % TRIALS_PER_PROCESS == 0:
+            self.close()
+            self._workers += [started_worker(self.threads) for _ in range(self.processes)]
+        self._trials += 1
+        timings, start = [], time.perf_counter()
+        for process, worker in enumerate(self._workers):
             chosen = replace(sampling, seed=seed * self.processes + process)
-            with fresh_worker(self.threads) as worker:
-                start = time.perf_counter()
-                timings.append(worker.ask(SELFTEST_SECONDS, measure_pair, case, effect, chosen))
-                seconds += time.perf_counter() - start
-        return self.combine(timings), seconds
+            timings.append(worker.ask(SELFTEST_SECONDS, measure_pair, case, effect, chosen))
+        return self.combine(timings), time.perf_counter() - start
+
+    def close(self) -> None:
+        """End the processes."""
+        while self._workers:
+            self._workers.pop().close()
+
+
+def started_worker(threads: int) -> Worker:
+    """Return a worker that has started."""
+    worker = Worker(threads)
+    worker.ask(SELFTEST_SECONDS, torch.get_num_threads)
+    return worker
 
 
 @contextmanager
 def fresh_worker(threads: int) -> Iterator[Worker]:
     """Start a worker for the duration of the block."""
-    worker = Worker(threads)
+    worker = started_worker(threads)
     try:
-        worker.ask(SELFTEST_SECONDS, torch.get_num_threads)
         yield worker
     finally:
         worker.close()

@@ -11,11 +11,14 @@ from rich.text import Text
 
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
-from lossbench.bench.measure.compilation import WarmCompilation
+from lossbench.bench.marks import DIRTY, SHARED_COMPILE, marks_of, signs
+from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.plausibility import EXCESSES
+from lossbench.bench.metric import Row
 from lossbench.bench.metrics import SHOWN, derived
 from lossbench.bench.printable import printable
 from lossbench.bench.run.economics import best_eager, break_even_steps
+from lossbench.bench.run.mixture import mixture_of, setting_of
 from lossbench.bench.run.order import UNREGISTERED, place_of_record
 from lossbench.bench.run.records import Record, Status
 from lossbench.impls.registry import REFERENCE
@@ -28,7 +31,8 @@ STYLES |= dict.fromkeys(get_args(Status), "yellow")
 def results_table(records: Sequence[Record]) -> Group:
     """Return the table of a run: one block per Case, the fastest variant first, untimed last."""
     ordered = sorted(records, key=place_of_record)
-    rows = [_cells(record) for record in ordered]
+    figures = [record_row(record) for record in ordered]
+    rows = [_cells(row) for row in figures]
     headings = {"variant": "variant", **{metric.name: metric.heading for metric in SHOWN}}
     # The blocks are separate tables, so equal widths keep their columns in line.
     widths = {name: max(map(len, (words, *(row[name] for row in rows))))
@@ -42,14 +46,14 @@ def results_table(records: Sequence[Record]) -> Group:
         for record in found:
             notes = [*_notes(record), *_pays(record, found)]
             blocks += [Text(f"  {record.variant}: {note}", "dim") for note in notes]
-    return Group(*blocks)
+    return Group(*blocks, *(Text(str(mark), "dim") for mark in marks_of(figures)))
 
 
-def _cells(record: Record) -> dict[str, str]:
+def _cells(row: Row) -> dict[str, str]:
     """Return the text of every column."""
-    row = record_row(record)
-    row |= derived(row)
-    return {"variant": f"  {record.variant}", **{m.name: m.cell(row) for m in SHOWN}}
+    whole = {**row, **derived(row)}
+    name = f"  {row['variant']}{signs(row, [DIRTY])}"
+    return {"variant": name, **{m.name: m.cell(whole) for m in SHOWN}}
 
 
 def _block(
@@ -82,24 +86,27 @@ def _notes(record: Record) -> Iterable[str]:
     if record.origin:
         yield f"from {record.origin}"
     if record.compilation:
-        done = record.compilation
+        done, sign = record.compilation, signs(record_row(record), [SHARED_COMPILE])
         yield (
-            f"compiled in {done.compile_seconds:.3g} s{' from the cache' * done.cached}"
-            f"{_warm(record.warm_compilation)}, {done.graphs} graphs, {done.graph_breaks} breaks; "
-            f"{done.recompiles} recompilations for batches of {', '.join(map(str, done.sweep))}"
+            f"compiled in {done.compile_seconds:.3g} s{sign}{' from the cache' * done.cached}"
+            f"{_warm(done, record.warm_compilation)}, {done.graphs} graphs, "
+            f"{done.graph_breaks} breaks; {done.recompiles} recompilations for batches of "
+            f"{', '.join(map(str, done.sweep))}"
         )
     if record.counters and record.counters.synchronisations:
         yield f"waits for the device {record.counters.synchronisations} times a step"
 
 
-def _warm(warm: WarmCompilation | None) -> str:
+def _warm(cold: Compilation, warm: WarmCompilation | None) -> str:
     if warm is None:
         return ""
     found = "" if warm.cached else ", code missing"
-    return (
-        f" ({warm.compile_seconds:.3g} s in a new process{found}, "
-        f"after {warm.start_seconds:.3g} s to start the compiler)"
+    start = (
+        f"{cold.start_seconds:.3g} s of it to start the compiler"
+        if cold.fresh
+        else f"after {warm.start_seconds:.3g} s to start the compiler"
     )
+    return f" ({start}; {warm.compile_seconds:.3g} s in a new process with the cache{found})"
 
 
 def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
@@ -118,6 +125,8 @@ def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
 def warnings(records: Sequence[Record]) -> list[str]:
     """Return the warnings about disturbed times of a run, one line each."""
     lines = sorted({line for record in records for line in record.environment.warnings})
+    mixture = mixture_of(setting_of(record.environment) for record in records)
+    lines += [f"the run is {mixture}"] * bool(mixture)
     timed = [record.step for record in records if record.step]
     disturbed = sum(step.elsewhere > BUSY_ELSEWHERE for step in timed)
     if disturbed:

@@ -154,19 +154,23 @@ def _measure(cell: AsvCell, implementation: "impls.Implementation") -> Findings:
     from lossbench.bench.case.cases import Case
     from lossbench.bench.measure.agreement import workload_of
     from lossbench.bench.measure.judge import judge
+    from lossbench.bench.measure.trial import WrongWhenTimed
 
     case = Case(cell.loss, cell.batch, cell.dim, cell.classes, cell.dtype, cell.device)
     workload = workload_of(case)
     runs = implementation.unsupported(case.device, case.held_dtype) is None
     # Measured first, because any earlier step would compile the variant and fill the cache.
-    compilation = _compile(workload, implementation) if runs and cell.compiled else None
+    compilation = _compile(case, cell.variant) if runs and cell.compiled else None
     found = judge(case, implementation)
     if found.status in ("unsupported", "departs"):
         return Findings(reason=found.reason)
     measured = Measured(case, cell.variant, found.agreement, found.memory, found.counters)
     if found.status == "refused":
         return Findings(tracked_figures(measured), found.reason)
-    forward, step = _sample(workload, implementation)
+    try:
+        forward, step = _sample(workload, implementation)
+    except WrongWhenTimed as wrong:
+        return Findings(tracked_figures(measured), str(wrong))
     return Findings(
         tracked_figures(replace(measured, forward=forward, step=step, compilation=compilation))
     )
@@ -178,28 +182,35 @@ def tracked_figures(measured: "Measured") -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _compile(workload: "Workload", implementation: "impls.Implementation") -> "WarmCompilation":
-    """Return the cost of compiling with an empty cache."""
+def _compile(case: "Case", variant: str) -> "WarmCompilation":
+    """Return the cost of compiling with an empty cache; asv has imported the compiler before."""
     # The compiler reads this at each use. asv removes the working directory at the end.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=Path.cwd())
     from lossbench.bench.measure.compilation import measure_warm_compilation
 
-    return measure_warm_compilation(workload, workload.module(implementation))
+    return measure_warm_compilation(case, variant)
 
 
 def _sample(
     workload: "Workload", implementation: "impls.Implementation"
 ) -> tuple["Timing", "Timing"]:
-    """Return the times of forward and step, sampled in the same rounds as the reference's."""
+    """Return the times of forward and step, sampled in the same rounds as the reference's.
+
+    Raises:
+        WrongWhenTimed: if the results were wrong when they were timed.
+    """
     from lossbench import impls
-    from lossbench.bench.measure.judge import sample_modules
+    from lossbench.bench.measure.trial import PHASES, WrongWhenTimed, sample_modules
     from lossbench.bench.timing.sampling import Sampling
     from lossbench.impls.registry import REFERENCE
 
     reference = impls.implementation(workload.case.loss, REFERENCE)
     modules = {entry.variant: workload.module(entry) for entry in (reference, implementation)}
-    forward, step = sample_modules(workload, modules, Sampling(BUDGET_SECONDS))
-    return forward[implementation.variant], step[implementation.variant]
+    sampled = sample_modules(workload, modules, Sampling(BUDGET_SECONDS))
+    if implementation.variant in sampled.refusals:
+        raise WrongWhenTimed(sampled.refusals[implementation.variant])
+    forward, step = (sampled.timings[phase][implementation.variant] for phase in PHASES)
+    return forward, step
 
 
 def skip(reason: str) -> NoReturn:

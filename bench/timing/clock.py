@@ -1,26 +1,47 @@
-"""Time calls in blocks, with torch's clock on the CPU and with CUDA's events on CUDA."""
+"""Time calls one by one: with the performance counter on the CPU, and with events on CUDA.
 
-import math
+Before every call, outside the timed region, a function can prepare it: other inputs and parameters.
+After every call, when its clock has stopped, a function can look at the result.
+"""
+
+import gc
 import time
-import timeit
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-import torch.utils.benchmark
 
-# The clock itself takes about 0.1 µs; in a block of this length that is below one ten-thousandth.
-BLOCK_SECONDS = 2e-3
-# Each step may shrink a state, such as a decaying centre. With at most this many calls per block it
-# stays a normal floating-point number.
-MOST_CALLS = 100
-# A call whose time is not stable after this is noisy by nature, or too slow to wait for.
-LONGEST_WARM_UP_SECONDS = 0.3
-# Number of single calls that are timed of each callable; the fastest should be an undisturbed one.
-LOOKS = 20
-LONG_SECONDS = 20 * BLOCK_SECONDS
+# Bound at import: a contender that replaces the function in its module replaces nothing here.
+_now = time.perf_counter
+# Empty synchronisations that are timed, to know the cost of one.
+EMPTY_WAITS = 20
 # A clock rate below this share of the highest one is throttling; jitter is smaller.
 SLOW_CLOCK = 0.95
+
+
+def _nothing() -> None:
+    """Prepare nothing."""
+
+
+def _drop(_result: object) -> None:
+    """Look at no result."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A callable to time, and what runs around each call outside the timed region.
+
+    Attributes:
+        call: function to time; the release of its result counts as a part of the call.
+        prepare: function to run before every call.
+        keep: function that gets the result of every call, as soon as the clock has stopped.
+    """
+
+    call: Callable[[], object]
+    prepare: Callable[[], None] = _nothing
+    keep: Callable[[object], None] = _drop
 
 
 class Clock(Protocol):
@@ -31,92 +52,125 @@ class Clock(Protocol):
 
 
 class CpuClock:
-    """The standard library's timer with torch's clock."""
+    """The performance counter around each call, without garbage collection.
 
-    def __init__(self, call: Callable[[], object]) -> None:
-        """Prepare to time a callable."""
-        self._timer = timeit.Timer(call, timer=torch.utils.benchmark.timer)
+    Its own time in the timed region is about 0.1 µs per call, and the same for every callable.
+    """
+
+    def __init__(self, timed: Timed, now: Callable[[], float] = _now) -> None:
+        """Prepare to time a callable by a counter of seconds."""
+        self._timed, self._now = timed, now
 
     def block_seconds(self, calls: int) -> float:
         """Return the time of a number of calls together, in seconds."""
-        return self._timer.timeit(calls)
+        call, prepare, keep = self._timed.call, self._timed.prepare, self._timed.keep
+        now, seconds = self._now, 0.0
+        with _without_collection():
+            for _ in range(calls):
+                prepare()
+                start = now()
+                result = call()
+                seconds += now() - start
+                keep(result)
+                start = now()
+                del result
+                seconds += now() - start
+        return seconds
+
+
+class CudaDevice(Protocol):
+    """The parts of CUDA that a clock needs."""
+
+    def event(self) -> torch.cuda.Event:
+        """Return a new event that has a time."""
+
+    def synchronize(self) -> None:
+        """Wait until every stream of the device is idle."""
+
+    def clear_cache(self) -> None:
+        """Overwrite the second-level cache, on the current stream."""
 
 
 class CudaClock:
-    """A pair of CUDA events around each call; each call starts with a cold second-level cache.
+    """A pair of CUDA events around each call, and the wait for all other streams after it.
 
-    The events measure the time on the stream: the kernels, and the gaps in which the stream waits
-    for the CPU to launch them. Clearing the cache gives the CPU a lead, which hides some gaps.
+    The events measure the time on the current stream: the kernels, and the gaps in which the stream
+    waits for the CPU to launch them. Each call starts on an idle device with a cold second-level
+    cache; clearing the cache gives the CPU a lead, which hides some gaps. Work on another stream
+    does not delay the end event. So the clock waits for the whole device after the event, and adds
+    the wait to the time if it is longer than that for an idle device.
     """
 
-    def __init__(self, call: Callable[[], object]) -> None:
-        """Prepare to time a callable."""
-        self._call = call
-        size = 2 * torch.cuda.get_device_properties().L2_cache_size
-        self._beyond_cache = torch.empty(size, dtype=torch.int8, device="cuda")
+    def __init__(
+        self,
+        timed: Timed,
+        device: CudaDevice | None = None,
+        now: Callable[[], float] = _now,
+    ) -> None:
+        """Prepare to time a callable; the device and the host's clock can be simulated."""
+        self._timed, self._now = timed, now
+        self._device = device or _Cuda()
+        self._device.synchronize()
+        self._idle_seconds = max(self._wait() for _ in range(EMPTY_WAITS))
 
     def block_seconds(self, calls: int) -> float:
         """Return the time of a number of calls together, in seconds, without clearing the cache."""
-        pairs = [(_event(), _event()) for _ in range(calls)]
-        for start, end in pairs:
-            self._beyond_cache.zero_()
-            start.record()
-            self._call()
-            end.record()
+        with _without_collection():
+            return sum(self._call_seconds() for _ in range(calls))
+
+    def _call_seconds(self) -> float:
+        start, end = self._device.event(), self._device.event()
+        self._timed.prepare()
+        self._device.synchronize()
+        self._device.clear_cache()
+        start.record()
+        result = self._timed.call()
+        end.record()
+        end.synchronize()
+        waited = self._wait()
+        self._timed.keep(result)
+        milliseconds: float = start.elapsed_time(end)
+        return milliseconds / 1000 + (waited if waited > 2 * self._idle_seconds else 0.0)
+
+    def _wait(self) -> float:
+        """Wait until all streams are idle, and return the seconds."""
+        start = self._now()
+        self._device.synchronize()
+        return self._now() - start
+
+
+class _Cuda:
+    """The current CUDA device."""
+
+    def __init__(self) -> None:
+        size = 2 * torch.cuda.get_device_properties().L2_cache_size
+        self._beyond_cache = torch.empty(size, dtype=torch.int8, device="cuda")
+
+    def event(self) -> torch.cuda.Event:
+        return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+    def synchronize(self) -> None:
         torch.cuda.synchronize()
-        milliseconds: float = sum(start.elapsed_time(end) for start, end in pairs)
-        return milliseconds / 1000
+
+    def clear_cache(self) -> None:
+        self._beyond_cache.zero_()
 
 
-def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Collect no garbage inside the block, as ``timeit`` does."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
-def clock(call: Callable[[], object], device: str) -> Clock:
+def clock(timed: Timed, device: str) -> Clock:
     """Return a clock for a callable on a device."""
-    return CudaClock(call) if device == "cuda" else CpuClock(call)
-
-
-def calls_a_block(clock: Clock) -> int:
-    """Warm up one callable, and return the number of its calls in a block."""
-    return blocks({"": clock}, "")[""]
-
-
-def blocks(clocks: Mapping[str, Clock], baseline: str) -> dict[str, int]:
-    """Warm up several callables, and return the number of calls of each in a block.
-
-    Callables about as fast as the baseline get as many calls as the baseline. If stalls are rare
-    and long, the median over blocks of few calls is lower than over blocks of many calls, and two
-    equally fast callables would seem different.
-    """
-    fastest = {name: _warm_up(clock) for name, clock in clocks.items()}
-    # On a busy machine every block may be disturbed, but some single calls are not, so short calls
-    # are also timed one by one. A long call fills its block alone.
-    short = [name for name, seconds in fastest.items() if seconds < LONG_SECONDS]
-    for name in short * LOOKS:
-        fastest[name] = min(fastest[name], clocks[name].block_seconds(1))
-    sizes = {name: _calls_within(seconds) for name, seconds in fastest.items()}
-    usual = sizes[baseline]
-    return {name: usual if usual / 2 <= n <= 2 * usual else n for name, n in sizes.items()}
-
-
-def _warm_up(clock: Clock) -> float:
-    """Call until three blocks agree, and return the seconds per call of the fastest block."""
-    calls, seconds = 1, list[float]()
-    start = time.perf_counter()
-    while True:
-        seconds.append(clock.block_seconds(calls) / calls)
-        # A disturbed block would make all later blocks too short, so the fastest one counts.
-        fastest = min(seconds[-3:])
-        wanted = _calls_within(fastest)
-        steady = len(seconds) > 3 and max(seconds[-3:]) < 1.2 * fastest and 2 * calls >= wanted
-        if steady or time.perf_counter() - start > LONGEST_WARM_UP_SECONDS:
-            return min(seconds)
-        calls = min(wanted, 2 * calls + 8)
-
-
-def _calls_within(seconds: float) -> int:
-    return max(1, min(MOST_CALLS, math.ceil(BLOCK_SECONDS / seconds)))
+    return CudaClock(timed) if device == "cuda" else CpuClock(timed)
 
 
 def gpu_megahertz(device: str) -> float:

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from lossbench.bench.machine.conditions import Usage
-from lossbench.bench.timing.clock import blocks, clock, gpu_megahertz, throttled
+from lossbench.bench.timing.blocks import LONGEST_BLOCK_SECONDS, blocks
+from lossbench.bench.timing.clock import Timed, clock, gpu_megahertz, throttled
 from lossbench.bench.timing.samples import Samples, Timing
 
 HALF_WIDTH = 0.02
 # Below six rounds no order statistics enclose the median with 95% confidence.
 FEWEST_ROUNDS = 6
+# With fewer rounds an interval may be narrow by chance, and says nothing about autocorrelation.
+ROUNDS_BEFORE_STOP = 20
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Sampling:
         budget_seconds: time after which no new round begins, if there are at least six rounds;
             after ten times this time no new round begins in any case.
         half_width: relative half-width of an interval that is narrow enough; sampling stops when
-            the intervals of all speed-ups are that narrow.
+            the intervals of all speed-ups are that narrow, but not before 20 rounds.
         seed: seed of the order within the rounds.
     """
 
@@ -31,44 +34,52 @@ class Sampling:
     half_width: float = HALF_WIDTH
     seed: int = 0
 
+    def limit_seconds(self, rounds: int) -> float:
+        """Return the time after which no round follows a number of rounds."""
+        return (10 if rounds < FEWEST_ROUNDS else 1) * self.budget_seconds
+
+
+def _nothing() -> None:
+    """Do nothing between two rounds."""
+
 
 def interleave(
-    calls: Mapping[str, Callable[[], object]],
+    calls: Mapping[str, Timed],
     baseline: str,
     sampling: Sampling,
-    resets: Mapping[str, Callable[[], None]] | None = None,
     device: str = "cpu",
+    between: Callable[[], None] = _nothing,
 ) -> dict[str, Timing]:
     """Return the times of several callables, sampled in rounds of random order.
 
-    Each round times one block of every callable. A disturbance of the machine that is longer than a
-    round affects all of them equally, so it cancels in their ratio.
+    Each round times one block of every callable, and the blocks of a round take about equally long.
+    A disturbance of the machine that is longer than a round affects all of them equally, so it
+    cancels in their ratio.
 
     Args:
         calls: callables to time, by name.
         baseline: name of the callable that the others are compared with.
         sampling: rule to stop, and seed of the order.
-        resets: functions to run before each block, outside the timed region, by the same names.
         device: device of the callables, ``cpu`` or ``cuda``.
+        between: function to run after each round; its time does not count towards the budget.
     """
-    clocks = {name: clock(call, device) for name, call in calls.items()}
-    taken = _Taken(baseline, blocks(clocks, baseline), {name: [] for name in calls})
+    clocks = {name: clock(timed, device) for name, timed in calls.items()}
+    longest = sampling.budget_seconds / (ROUNDS_BEFORE_STOP * len(calls))
+    sizes = blocks(clocks, baseline, max(LONGEST_BLOCK_SECONDS, longest))
+    taken = _Taken(baseline, sizes, {name: [] for name in calls})
     order = list(calls)
     shuffle = random.Random(sampling.seed).shuffle
-    start, checks_at, usage = time.perf_counter(), FEWEST_ROUNDS, Usage()
+    elapsed, checks_at, usage = 0.0, ROUNDS_BEFORE_STOP, Usage()
     for rounds in range(1, 1_000_000):
+        start = time.perf_counter()
         shuffle(order)
         for name in order:
-            (resets or {}).get(name, _nothing)()
-            seconds = clocks[name].block_seconds(taken.blocks[name]) / taken.blocks[name]
+            seconds = clocks[name].block_seconds(sizes[name]) / sizes[name]
             taken.samples[name].append(float(f"{seconds:.6g}"))
         taken.megahertz.append(gpu_megahertz(device))
-        elapsed = time.perf_counter() - start
-        if elapsed > 10 * sampling.budget_seconds:
-            break
-        if rounds < FEWEST_ROUNDS:
-            continue
-        if elapsed > sampling.budget_seconds:
+        elapsed += time.perf_counter() - start
+        between()
+        if elapsed > sampling.limit_seconds(rounds):
             break
         # The intervals take longer than a short round, so they are computed less and less often.
         if rounds >= checks_at:
@@ -102,7 +113,3 @@ class _Taken:
             for name, timing in self.timings().items()
             if name != self.baseline
         )
-
-
-def _nothing() -> None:
-    """Reset nothing; the default for a callable without a reset."""

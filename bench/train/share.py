@@ -7,6 +7,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from lossbench import impls
+from lossbench.bench.timing.clock import Timed
 from lossbench.bench.timing.intervals import Interval
 from lossbench.bench.timing.sampling import Sampling, interleave
 from lossbench.bench.train.course import PLAIN, Walk
@@ -43,11 +44,10 @@ def measure_shares(
     walk = Walk(experiment, impls.implementation(experiment.loss, REFERENCE), PLAIN)
     images, labels = walk.batch()
     features = walk.model.network(images).detach()
-    calls: dict[str, Callable[[], object]] = {REST: _rest(experiment, walk, images, labels)}
-    resets: dict[str, Callable[[], None]] = {}
+    calls = {REST: Timed(_rest(experiment, walk, images, labels))}
     for variant in variants:
-        calls[variant], resets[variant] = _loss(experiment, variant, features, labels)
-    timings = interleave(calls, REST, Sampling(budget_seconds), resets, experiment.device)
+        calls[variant] = _loss(experiment, variant, features, labels)
+    timings = interleave(calls, REST, Sampling(budget_seconds), experiment.device)
     rest = timings[REST].median_seconds
     shares = {}
     for variant in variants:
@@ -90,10 +90,8 @@ def _rest(
     return rest
 
 
-def _loss(
-    experiment: Experiment, variant: str, features: Tensor, labels: Tensor
-) -> tuple[Callable[[], object], Callable[[], None]]:
-    """Return the forward and backward of a variant alone, and a function that resets its state."""
+def _loss(experiment: Experiment, variant: str, features: Tensor, labels: Tensor) -> Timed:
+    """Return the forward and backward of a variant alone; its state is reset before every call."""
     implementation = impls.implementation(experiment.loss, variant)
     objective = Walk(experiment, implementation, PLAIN).model.objective
     leaf = features.clone().requires_grad_()
@@ -106,4 +104,4 @@ def _loss(
     def reset() -> None:
         objective.loss.load_state_dict(before)
 
-    return step, reset
+    return Timed(step, reset)

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 
+import torch
+
 from lossbench.bench.limits import SITUATION_SECONDS
+from lossbench.bench.machine.compiler import start_compiler
 from lossbench.bench.machine.process import START_SECONDS
 from lossbench.bench.machine.scratch import ScratchFolder
 from lossbench.bench.machine.worker import Lost, Worker
-from lossbench.bench.measure.compilation import start_compiler
 from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
 from lossbench.bench.training_loop.processes import PROCESSES, Rank
 from lossbench.bench.training_loop.situation import LoopFinding, Situation, attempt, find, judge
@@ -85,6 +87,10 @@ def attempt_named(trainee: Trainee, name: str, rank: Rank) -> str:
 
 
 def _prepare(trainee: Trainee) -> None:
-    """Start the compiler where it is needed, so that the trainee is not blamed for its changes."""
+    """Start the compiler where it is needed, so that the trainee is not blamed for its changes.
+
+    The compiler forgets the code of the situations before, as in a process of the trainee's own.
+    """
     if trainee.implementation.compiled:
         start_compiler()
+        torch.compiler.reset()

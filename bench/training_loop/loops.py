@@ -108,7 +108,12 @@ LOOPS = (
     Situation("accumulation", "three backward passes, one gradient", _as_the_standard(_accumulate)),
     Situation("two forwards", "a weighted sum of two calls", _as_the_standard(_call_twice)),
     Situation("shared embedding", "a second loss on the rows", _as_the_standard(_share_embedding)),
-    Situation("retain_graph", "two backward passes of one graph", _as_the_standard(_retain)),
+    Situation(
+        "retain_graph",
+        "two backward passes of one graph",
+        _as_the_standard(_retain),
+        limit="retain-graph",
+    ),
     Situation("frozen backbone", "the head alone is trained", _as_the_standard(_freeze_backbone)),
     Situation("frozen head", "the backbone alone is trained", _as_the_standard(_freeze_head)),
     Situation(

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
+from lossbench.impls.moving import MOVES_EAGERLY, RatedCenters
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import MOVES_EAGERLY, ClassCenters, RatedCenters, SparseRows
+from lossbench.impls.state import ClassCenters, SparseRows
 
 
 def _sparse_limits(when: str = "") -> Mapping[str, str]:
@@ -33,12 +34,12 @@ class _CenterMse(ClassCenters):
         return LossOnly(F.mse_loss(_wide(embeddings), _wide(chosen)))
 
 
-@register("center_mse", "fused", compiles=True)
+@register("center_mse", "fused", compiles=True, refuses_labels=True)
 class CenterMse(_CenterMse):
     """The gradient to the centres is one scatter into zeros, ``[C, D]``."""
 
 
-@register("center_mse", "sparse", sparse=True, limits=_sparse_limits())
+@register("center_mse", "sparse", sparse=True, limits=_sparse_limits(), refuses_labels=True)
 class CenterMseSparse(_CenterMse, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
@@ -57,7 +58,7 @@ class _Center(RatedCenters):
         return LossOnly(loss)
 
 
-@register("center", "fused", compiles=True, limits=MOVES_EAGERLY)
+@register("center", "fused", compiles=True, limits=MOVES_EAGERLY, refuses_labels=True)
 class Center(_Center):
     """The gradient to the centres is one scatter into zeros, ``[C, D]``."""
 
@@ -67,6 +68,7 @@ class Center(_Center):
     "sparse",
     sparse=True,
     limits={**_sparse_limits(" without a center_rate"), **MOVES_EAGERLY},
+    refuses_labels=True,
 )
 class CenterSparse(_Center, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""

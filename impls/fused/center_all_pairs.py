@@ -6,11 +6,15 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
-from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
+from lossbench.impls.differentiable import (
+    DIFFERENTIABLE_ONCE,
+    differentiable_once,
+    returns_new_tensor,
+)
 from lossbench.impls.formulas import ADDED_SQUARE
+from lossbench.impls.moving import AveragingCenters, refuse_to_compile
 from lossbench.impls.precision import FEW_FEATURES, widened, without_autocast
 from lossbench.impls.registry import register
-from lossbench.impls.state import AveragingCenters, refuse_to_compile
 
 COMPILED = "refused: the gradient would see the moved centres; 'vectorized' is not"
 
@@ -68,6 +72,7 @@ class _AllPairs(torch.autograd.Function):
     """The loss of ``x [B, D]`` and ``chosen [U, D]``, the centres of the distinct labels."""
 
     @staticmethod
+    @returns_new_tensor
     def forward(
         ctx: Any, x: Tensor, chosen: Tensor, is_own: Tensor, places: Tensor, counts: Tensor
     ) -> Tensor:

@@ -7,7 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import LossOnly
-from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
+from lossbench.impls.differentiable import (
+    DIFFERENTIABLE_ONCE,
+    differentiable_once,
+    returns_new_tensor,
+)
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.registry import register
 
@@ -47,6 +51,7 @@ class _PairLoss(torch.autograd.Function):
     """
 
     @staticmethod
+    @returns_new_tensor
     def forward(
         ctx: Any, x0: Tensor, x1: Tensor, share: Tensor, margin: float, whole_batch: bool
     ) -> Tensor:

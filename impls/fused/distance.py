@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import Distances
-from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
+from lossbench.impls.differentiable import (
+    DIFFERENTIABLE_ONCE,
+    differentiable_once,
+    returns_new_tensor,
+)
 from lossbench.impls.formulas import CLAMPED_DISTANCE, LEAST_SQUARED_DISTANCE
 from lossbench.impls.precision import widened, without_noise
 from lossbench.impls.products import add_product
@@ -69,6 +73,7 @@ def _pulls(
 
 class _Distance(torch.autograd.Function):
     @staticmethod
+    @returns_new_tensor
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         squared = _expanded_squares(a, b)
         if torch.compiler.is_compiling():
@@ -88,6 +93,7 @@ class _Distance(torch.autograd.Function):
 
 class _SquaredDistance(torch.autograd.Function):
     @staticmethod
+    @returns_new_tensor
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
         return _expanded_squares(a, b)
@@ -101,6 +107,7 @@ class _SquaredDistance(torch.autograd.Function):
 
 class _VectorDistance(torch.autograd.Function):
     @staticmethod
+    @returns_new_tensor
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         diff = a - b
         distance: Tensor = torch.linalg.vector_norm(torch.linalg.vector_norm(diff, dim=-1))

@@ -6,7 +6,11 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
-from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
+from lossbench.impls.differentiable import (
+    DIFFERENTIABLE_ONCE,
+    differentiable_once,
+    returns_new_tensor,
+)
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.registry import register
 from lossbench.impls.state import IslandCenters
@@ -17,7 +21,7 @@ SLICE_ELEMENTS = 2**18
 SLICE_ROWS = 2**9
 
 
-@register("island", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE)
+@register("island", "fused", compiles=True, limits=DIFFERENTIABLE_ONCE, refuses_labels=True)
 class Island(IslandCenters):
     """One read of the centres in the forward pass; one read and one write for their gradient.
 
@@ -34,6 +38,7 @@ class Island(IslandCenters):
 
 class _Island(torch.autograd.Function):
     @staticmethod
+    @returns_new_tensor
     def forward(
         ctx: Any, x: Tensor, centers: Tensor, labels: Tensor, pair_weight: float, weight: float
     ) -> Tensor:

@@ -57,6 +57,7 @@ def _slope_of_multiple(cosine: Tensor, multiple: int) -> Tensor:
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
+    refuses_labels=True,
 )
 class ArcFace(ArcFaceWeights):
     """Replace the target's cosine by ``cos(θ + m)``."""
@@ -84,6 +85,7 @@ class ArcFace(ArcFaceWeights):
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
+    refuses_labels=True,
 )
 class ArcFaceGuarded(ArcFace):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""

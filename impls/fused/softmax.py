@@ -26,6 +26,7 @@ class _Fused(ClassWeights):
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
+    refuses_labels=True,
 )
 class Softmax(_Fused):
     """The products are the logits."""
@@ -40,6 +41,7 @@ class Softmax(_Fused):
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
+    refuses_labels=True,
 )
 class ModifiedSoftmax(_Fused, MaxNormWeights):
     """The columns are scaled, tile by tile."""
@@ -54,6 +56,7 @@ class ModifiedSoftmax(_Fused, MaxNormWeights):
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
     takes_options=True,
+    refuses_labels=True,
 )
 class NormFace(_Fused, CosineWeights):
     """Rows and columns are scaled, the rows once."""

@@ -8,9 +8,10 @@ from lossbench.impls.catalogue import LossAndLogits
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.fused.cross_entropy.head import Head
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
+from lossbench.impls.moving import MOVES_EAGERLY, RatedCentersAndWeights
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCentersAndWeights
+from lossbench.impls.state import CentersAndWeights
 
 
 @register(
@@ -19,6 +20,7 @@ from lossbench.impls.state import MOVES_EAGERLY, CentersAndWeights, RatedCenters
     compiles=True,
     limits=DIFFERENTIABLE_ONCE,
     leaves_out=("logits",),
+    refuses_labels=True,
 )
 class SoftmaxCenterUnsquared(CentersAndWeights):
     """One norm over the batch's differences from its centres."""
@@ -40,6 +42,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
     compiles=True,
     limits={**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE},
     leaves_out=("logits",),
+    refuses_labels=True,
 )
 class SoftmaxCenter(RatedCentersAndWeights):
     """The two sums; centres with a rate move by one scatter."""

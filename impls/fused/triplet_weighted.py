@@ -40,7 +40,9 @@ class _WeightedTriplet(Precomputed):
         # The length of a row of zeros has no gradient.
         radial = x / lengths.masked_fill(lengths == 0, 1)
         along = (unit * result.gradient).sum(1, keepdim=True)
-        return result._replace(gradient=(result.gradient - radial * along) / divisor)
+        gradient = (result.gradient - radial * along) / divisor
+        # torch 2.11 cannot compile a named tuple's _replace.
+        return Evaluated(result.loss, result.correct, gradient)
 
     def _weighted(self, x: Tensor, labels: Tensor, wants_gradient: bool) -> Evaluated:
         # In compiled code a pass over all pairs is cheap, and a loop over blocks takes minutes to

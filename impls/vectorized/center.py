@@ -6,12 +6,13 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
 from lossbench.impls.formulas import ADDED_SQUARE
+from lossbench.impls.moving import AveragingCenters
 from lossbench.impls.precision import FEW_FEATURES
 from lossbench.impls.registry import register
-from lossbench.impls.state import AveragingCenters, CentersAndWeights, ClassCenters, IslandCenters
+from lossbench.impls.state import CentersAndWeights, ClassCenters, IslandCenters
 
 
-@register("softmax_center_unsquared", "vectorized", compiles=True)
+@register("softmax_center_unsquared", "vectorized", compiles=True, refuses_labels=True)
 class SoftmaxCenterUnsquared(CentersAndWeights):
     """One gather for the centres and one norm over the batch."""
 
@@ -56,7 +57,7 @@ def _squared_to_centers(x: Tensor, centers: Tensor) -> Tensor:
     return torch.addmm(lengths, x, centers.t(), alpha=-2).relu_()
 
 
-@register("center_mse", "vectorized", compiles=True)
+@register("center_mse", "vectorized", compiles=True, refuses_labels=True)
 class CenterMse(ClassCenters):
     """One gather and one mean; the document's form is batched already."""
 
@@ -65,7 +66,7 @@ class CenterMse(ClassCenters):
         return LossOnly(F.mse_loss(embeddings, F.embedding(labels, self.centers)))
 
 
-@register("island", "vectorized", compiles=True)
+@register("island", "vectorized", compiles=True, refuses_labels=True)
 class Island(IslandCenters):
     """The cosines of all pairs of centres from the length of the sum of unit centres.
 

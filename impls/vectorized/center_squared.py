@@ -4,11 +4,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
+from lossbench.impls.moving import MOVES_EAGERLY, RatedCenters, RatedCentersAndWeights
 from lossbench.impls.registry import register
-from lossbench.impls.state import MOVES_EAGERLY, RatedCenters, RatedCentersAndWeights
 
 
-@register("center", "vectorized", compiles=True, limits=MOVES_EAGERLY)
+@register("center", "vectorized", compiles=True, limits=MOVES_EAGERLY, refuses_labels=True)
 class Center(RatedCenters):
     """One gather and one sum."""
 
@@ -20,7 +20,7 @@ class Center(RatedCenters):
         return LossOnly(diff.square().sum() / 2)
 
 
-@register("softmax_center", "vectorized", compiles=True, limits=MOVES_EAGERLY)
+@register("softmax_center", "vectorized", compiles=True, limits=MOVES_EAGERLY, refuses_labels=True)
 class SoftmaxCenter(RatedCentersAndWeights):
     """The sum of both losses."""
 

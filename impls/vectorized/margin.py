@@ -34,7 +34,7 @@ class SphereFace(SphereFaceWeights):
         return cosine + (psi - cosine) / (1 + lam)
 
 
-@register("arcface", "vectorized", compiles=True, takes_options=True)
+@register("arcface", "vectorized", compiles=True, takes_options=True, refuses_labels=True)
 class ArcFace(ArcFaceWeights):
     """Replace the target's cosine by ``cos(θ + m)``."""
 
@@ -55,7 +55,7 @@ class ArcFace(ArcFaceWeights):
         return cosine * self.cos_m - sine * self.sin_m
 
 
-@register("arcface_guarded", "vectorized", compiles=True, takes_options=True)
+@register("arcface_guarded", "vectorized", compiles=True, takes_options=True, refuses_labels=True)
 class ArcFaceGuarded(ArcFace):
     """Choose between the two branches for the target cosines only."""
 

@@ -8,7 +8,7 @@ from lossbench.impls.registry import register
 from lossbench.impls.state import ClassWeights, CosineWeights, MaxNormWeights
 
 
-@register("softmax", "vectorized", compiles=True, takes_options=True)
+@register("softmax", "vectorized", compiles=True, takes_options=True, refuses_labels=True)
 class Softmax(ClassWeights):
     """Cross-entropy over ``embeddings @ weight``; the document's form is batched already."""
 
@@ -18,7 +18,7 @@ class Softmax(ClassWeights):
         return LossAndLogits(self.options.cross_entropy(logits, labels.long()), logits)
 
 
-@register("modified_softmax", "vectorized", compiles=True, takes_options=True)
+@register("modified_softmax", "vectorized", compiles=True, takes_options=True, refuses_labels=True)
 class ModifiedSoftmax(MaxNormWeights):
     """One division in place of the document's max-norm and product."""
 
@@ -28,7 +28,7 @@ class ModifiedSoftmax(MaxNormWeights):
         return LossAndLogits(self.options.cross_entropy(logits, labels.long()), logits)
 
 
-@register("normface", "vectorized", compiles=True, takes_options=True)
+@register("normface", "vectorized", compiles=True, takes_options=True, refuses_labels=True)
 class NormFace(CosineWeights):
     """Normalise rows and columns, then one product."""
 

@@ -16,7 +16,8 @@ MAY_IMPORT = {
 }
 CATALOGUE = ROOT / "impls" / "catalogue"
 PACKAGES = {p for p in (ROOT / "impls").iterdir() if (p / "__init__.py").exists()}
-CONTENDERS = tuple(sorted(p.name for p in PACKAGES - {CATALOGUE}))
+CHECKS = ROOT / "impls" / "checks"
+CONTENDERS = tuple(sorted(p.name for p in PACKAGES - {CATALOGUE, CHECKS}))
 SHARED_WITH_CONTENDERS = {
     f"lossbench.impls.{name}"
     for name in (
@@ -24,6 +25,7 @@ SHARED_WITH_CONTENDERS = {
         "differentiable",
         "formulas",
         "labels",
+        "moving",
         "precision",
         "products",
         "registry",

@@ -105,6 +105,7 @@ def test_an_installed_command_works_in_an_empty_folder(installed, tmp_path):
 @pytest.mark.slow
 def test_an_installed_run_keeps_its_records_where_it_was_started(installed, tmp_path):
     size = ("--loss", "center_mse", "--batch", "8", "--budget", "0.05", "--variant", "vectorized")
+    size = (*size, "--processes", "1")
     done = installed.run(tmp_path, "lossbench", "run", *size)
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "results" / "runs").iterdir()

@@ -12,7 +12,7 @@ from lossbench.bench.measure.agreement import measure_agreement
 from lossbench.bench.measure.compilation import measure_compilation
 from lossbench.bench.measure.conformance import measure_conformance
 from lossbench.bench.measure.degenerate import DEGENERATE
-from lossbench.impls.compiled import COMPILE_MODES, eager_of, is_compiled
+from lossbench.impls.compiled import COMPILE_MODES, compiled, eager_of, is_compiled
 from tests.conftest import name_of
 
 COMPILED = [
@@ -50,7 +50,7 @@ CASES = [
 @pytest.mark.parametrize("implementation", CASES)
 def test_agrees_in_one_graph_and_serves_other_batches_with_one_more(implementation):
     case = case_of(implementation)
-    done = measure_compilation(case, implementation)
+    done = measure_compilation(case, implementation.variant)
     assert (done.graphs, done.graph_breaks) == (1, 0)
     assert done.sweep == (11, 6, 24)
     assert done.recompiles <= 1
@@ -116,3 +116,19 @@ def test_a_name_tells_what_is_compiled_and_from_what():
             assert is_compiled(eager_of(implementation.variant)) is False
     assert eager_of("vectorized+compile[max-autotune]") == "vectorized"
     assert eager_of("vectorized") == "vectorized"
+
+
+class _Sum(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return (x * self.weight).sum()
+
+
+def test_the_compiler_counts_each_class_by_itself():
+    kinds = [type(f"Sum{number}", (_Sum,), {}) for number in range(3)]
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for kind in kinds:
+            assert compiled(kind, "default")()(torch.ones(3)) == 3

@@ -88,6 +88,16 @@ def test_never_holds_scores_of_the_whole_batch(loss):
     assert peak <= sum(g.nbytes for g in gradients) + 10 * MIB + KEPT_BYTES < 4 * batch * classes
 
 
+@pytest.mark.parametrize("loss", ["softmax", "arcface"])
+def test_smoothing_makes_all_logits_at_once_as_documented(loss):
+    batch, classes, dim = 512, 40_000, 16
+    module = build(loss, classes, dim, label_smoothing=0.1)
+    peak, (_, gradients) = peak_bytes(lambda: step(module, *inputs(batch, classes, dim)))
+    # The logits, and twice as many numbers on the way to their gradient.
+    scores = (peak - sum(g.nbytes for g in gradients)) / (4 * batch * classes)
+    assert 1 < scores < 4
+
+
 @EVERY
 def test_keeps_a_few_numbers_a_sample_and_a_class(loss):
     batch, classes, dim = 512, 40_000, 16

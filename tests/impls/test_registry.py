@@ -42,8 +42,11 @@ def test_cuda_is_unsupported_where_there_is_none():
     assert "finds no CUDA device" in reason
 
 
-def test_without_validation_no_check_is_attached():
-    module = impls.implementation("island", "vectorized").build(
-        validate=False, num_classes=3, embedding_dim=2
+@pytest.mark.parametrize("variant", ["reference", "vectorized", "vectorized+compile"])
+@pytest.mark.parametrize("validate", [True, False])
+def test_a_check_is_attached_where_it_is_asked_for(variant, validate):
+    module = impls.implementation("island", variant).build(
+        validate=validate, num_classes=3, embedding_dim=2
     )
-    assert not any(isinstance(hook, InputCheck) for hook in module._forward_pre_hooks.values())
+    found = [getattr(module, "input_check", None), *module._forward_pre_hooks.values()]
+    assert sum(isinstance(each, InputCheck) for each in found) == validate

@@ -30,7 +30,7 @@ from tests.perf.baseline import Baseline, add_options
 
 AXES = ("batch", "dim", "classes", "dtype")
 # What differs from one session to the next on one machine; pytest-benchmark warns of the rest.
-VARYING = ("commit", "dirty", "conditions")
+VARYING = ("commit", "dirty", "changes", "conditions")
 # Before tests/conftest.py sets what the other tests compute with.
 THREADS = torch.get_num_threads()
 

@@ -9,6 +9,7 @@ import torch.utils.benchmark
 
 from lossbench import impls
 from lossbench.bench.case.calls import Calls, prepare_calls
+from lossbench.bench.case.feed import Feed
 from lossbench.bench.frame.pytest_benchmark import extra_info
 from lossbench.bench.measure.agreement import workload_of
 from lossbench.bench.run.records import Record
@@ -25,17 +26,15 @@ def test_step(benchmark: Any, record: Record, pytestconfig: pytest.Config) -> No
     if record.step is None:
         pytest.fail(f"{record.status}: {record.reason}")
     calls = ready(record)
-    # As long as the harness's own, so that no state moves further in a round than in its blocks.
-    block = record.step.processes[0].calls
     wanted = float(pytestconfig.getoption("benchmark_max_time"))
-    rounds = math.ceil(wanted / (block * record.step.median_seconds))
+    rounds = math.ceil(wanted / record.step.median_seconds)
     benchmark.group = f"{record.case.loss} {record.case}"
     benchmark.extra_info.update(extra_info(record))
+    # As in the harness's own clock, every call has other inputs and another state.
     benchmark.pedantic(
         calls.step,
-        teardown=calls.reset,
+        setup=calls.prepare,
         rounds=max(rounds, pytestconfig.getoption("benchmark_min_rounds")),
-        iterations=block,
         warmup_rounds=WARM_UP_ROUNDS,
     )
 
@@ -46,4 +45,4 @@ def ready(record: Record) -> Calls:
     torch.compiler.reset()
     workload = workload_of(record.case)
     module = workload.module(impls.implementation(record.case.loss, record.variant))
-    return prepare_calls(workload, module, workload.leaves())
+    return prepare_calls(module, Feed(workload))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import EntropyOptions
-from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.differentiable import differentiable_once, returns_new_tensor
 from lossbench.impls.fused.cross_entropy.head import Columns, Head, Rows, Target
 from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.products import product
@@ -30,6 +30,7 @@ class _Products(torch.autograd.Function):
     """The logits of a Head that scales neither rows nor columns."""
 
     @staticmethod
+    @returns_new_tensor
     @without_autocast
     def forward(ctx: Any, embeddings: Tensor, weight: Tensor) -> Tensor:
         ctx.dtype = widened(torch.promote_types(embeddings.dtype, weight.dtype))
@@ -51,6 +52,7 @@ class _Products(torch.autograd.Function):
 
 class _Logits(torch.autograd.Function):
     @staticmethod
+    @returns_new_tensor
     @without_autocast
     def forward(ctx: Any, embeddings: Tensor, weight: Tensor, labels: Tensor, head: Head) -> Tensor:
         dtype = widened(torch.promote_types(embeddings.dtype, weight.dtype))

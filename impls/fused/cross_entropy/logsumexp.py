@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import EntropyOptions
-from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.differentiable import differentiable_once, returns_new_tensor
 from lossbench.impls.formulas import LN_2
 from lossbench.impls.fused.cross_entropy.class_tiles import TILE_ELEMENTS, ClassTiles, Tile
 from lossbench.impls.fused.cross_entropy.dense import dense_cross_entropy
@@ -49,6 +49,7 @@ def fused_cross_entropy(
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
+    @returns_new_tensor
     @without_autocast
     def forward(
         ctx: Any,

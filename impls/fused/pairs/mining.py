@@ -20,12 +20,23 @@ def hardest(x: Tensor, labels: Tensor) -> Tensor:
 
 
 def _hardest_at_once(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    products = product(x, x.t())
-    # ‖x_i‖² is constant in a row and does not change its order, so it is omitted.
-    ranks = torch.sub(products.diagonal(), products, alpha=2)
+    ranks = _ranks(x)
     same = labels.unsqueeze(1) == labels
     positive = torch.where(same, ranks, -torch.inf).argmax(1)
     return positive, ranks.masked_fill_(same, torch.inf).argmin(1)
+
+
+def _ranks(x: Tensor) -> Tensor:
+    """Return distances that are comparable within a row, ``[B, B]``.
+
+    ``‖x_i‖²`` is constant in a row and does not change its order, so it is omitted.
+    """
+    if torch.compiler.is_compiling():
+        # Before torch 2.13 the compiler's argmin is wrong on the CPU where it computes the elements
+        # from a strided tensor, such as a diagonal. It reads the elements of a product.
+        return product(-x, x.t(), torch.linalg.vecdot(x, x) / 2)
+    products = product(x, x.t())
+    return torch.sub(products.diagonal(), products, alpha=2)
 
 
 def _hardest_in_blocks(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

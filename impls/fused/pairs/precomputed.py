@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import LossAndCorrect
-from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.differentiable import differentiable_once, returns_new_tensor
 from lossbench.impls.precision import widened, without_autocast
 
 
@@ -46,6 +46,7 @@ class Precomputed(nn.Module, ABC):
 
 class _WithGradient(torch.autograd.Function):
     @staticmethod
+    @returns_new_tensor
     def forward(ctx: Any, x: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
         # x is saved so that a second derivative by it raises an error.
         ctx.save_for_backward(gradient, x)

@@ -37,7 +37,7 @@ def test_the_fastest_is_chosen_and_the_others_follow():
         ({"max_memory": 2999}, "vectorized"),
         ({"max_error": 6e-8}, "fused"),
         ({"max_error": 1e-8}, "reference"),
-        ({"needs": ("logits",)}, "vectorized"),
+        ({"needs": ("logits",)}, "vectorized+compile"),
         ({"needs": ("logits",), "max_error": 1e-8}, "reference"),
         ({"steps": 59_000}, "fused"),
         ({"steps": 61_000}, "vectorized+compile"),

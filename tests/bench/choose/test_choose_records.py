@@ -15,10 +15,13 @@ from lossbench.bench.choose.sources import (
     load_records,
     pools_of,
 )
+from lossbench.bench.choose.text import answer_text
 from lossbench.bench.errors import UsageError
+from lossbench.bench.format import plain_text
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.run.records import RECORDS
 from tests.makers.choices import ARC, HERE, ISLAND, THREE, ask, elsewhere, lost, seen
+from tests.makers.records import ENVIRONMENT
 from tests.makers.runs import save_run
 
 
@@ -84,3 +87,25 @@ def test_a_table_of_nothing_is_refused():
         table_text([lost("reference")])
     with pytest.raises(UsageError, match="'here' has records of several processors"):
         table_text([*THREE, *elsewhere([seen("fused", 1e-4, ARC)], "here", cpu="another")])
+
+
+def test_clean_records_come_before_newer_dirty_ones():
+    dirty = replace(ENVIRONMENT, dirty=True)
+    newer = seen("fused", 9e-4, environment=dirty, made="2026-02-01T00:00:00+00:00")
+    assert ask([*THREE, newer]).best.step_seconds == pytest.approx(2e-4, rel=0.01)
+    text = plain_text(answer_text(ask([*THREE, newer])))
+    assert "uncommitted" not in text
+
+
+def test_a_dirty_record_and_a_compile_time_of_the_former_method_are_marked():
+    dirty = replace(ENVIRONMENT, dirty=True)
+    records = [
+        *THREE[:2],
+        replace(THREE[2], environment=dirty),
+        seen("fused+compile", 3e-4, compile_seconds=0.5),
+    ]
+    text = " ".join(plain_text(answer_text(ask(records))).split())
+    assert "use fused*" in text
+    assert "0.5 s~" in text
+    assert "* measured with uncommitted changes" in text
+    assert "~ compile time measured in a process that had compiled before" in text

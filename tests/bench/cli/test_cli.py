@@ -31,7 +31,10 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--loss", "triplet_batch_hard", "--classes", "1"], "needs negatives"),
         (["run", "--resume", "/nowhere"], "/nowhere has no run: there is no plan.json"),
         (["run", "--out", "/proc/nowhere"], "expected a folder to write to"),
-        (["run", "--resume", "/nowhere", "--budget", "2"], "--resume takes no other option, got"),
+        (
+            ["run", "--resume", "/nowhere", "--budget", "2"],
+            "--resume takes no other option but --mixed, got",
+        ),
         (["run", "--affinity", "0-x"], "expected numbers and ranges as in 0,2-3, got '0-x'"),
         (["run", "--affinity", "4000"], "expected some of the processors 0"),
         (["run", "--memory", "much"], "expected bytes such as 512MiB or 2GiB, got 'much'"),

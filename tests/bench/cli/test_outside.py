@@ -58,6 +58,7 @@ def measured(tmp_path_factory):
     (code,) = re.findall(r"```python\n(import torch\n.*?)```", PAGE.read_text(), re.DOTALL)
     file, run = write_contender(folder, "my_losses.py", code), folder / "run"
     arguments = ("--loss", "arcface", "--variant", "mine", *SIZE, "--budget", "0.05")
+    arguments += ("--processes", "1")
     with registry_kept():
         assert main(["run", "--with", str(file), *arguments, "--out", str(run)]) == 0
     return file, run
@@ -147,7 +148,7 @@ def test_a_run_is_not_resumed_with_other_code(measured, tmp_path):
 
 def test_resume_takes_no_other_files(measured, refused):
     file, run = measured
-    assert "--resume takes no other option, got --with" in refused(
+    assert "--resume takes no other option but --mixed, got --with" in refused(
         "run", "--resume", str(run), "--with", str(file)
     )
 

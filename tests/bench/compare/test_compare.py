@@ -9,6 +9,7 @@ import pytest
 import lossbench
 from lossbench.bench.cli import main
 from lossbench.bench.compare.comparison import KINDS, compare
+from lossbench.bench.timing.samples import Timing
 from tests.makers.records import BAD, ENVIRONMENT, GOOD, record
 from tests.makers.runs import paired, save_run
 
@@ -95,6 +96,62 @@ def test_times_of_two_machines_are_shown_and_not_judged(runs, capsys):
 def test_a_machine_is_only_held_against_itself(runs):
     both = (timed("fused", 0.5), timed("fused", 0.9, environment=ELSEWHERE))
     assert kinds(runs("a", *both), runs("b", *both[::-1])) == {"fused": set()}
+
+
+@pytest.mark.parametrize("changed", [{"cpu": "another"}, {"cores": 64}, {"threads": 32}])
+def test_other_hardware_under_one_name_is_not_judged(runs, capsys, changed):
+    other = replace(ENVIRONMENT, **changed)
+    first = runs("a", timed("fused", 0.5))
+    second = runs("b", timed("fused", 0.9, environment=other))
+    assert kinds(first, second) == {"fused": set()}
+    assert main(["compare", str(first), str(second)]) == 0
+    text = capsys.readouterr().out
+    assert "times and speed-ups are not compared" in text
+    assert ("the name here stands for several machines" in text) == ("cpu" in changed)
+
+
+def test_records_of_hardware_that_only_one_has_are_left_out_and_told(runs, capsys):
+    many = replace(ENVIRONMENT, threads=32)
+    first = runs("a", timed("fused", 0.5), timed("vectorized", 0.5, environment=many))
+    second = runs("b", timed("fused", 0.5), timed("vectorized", 0.9))
+    assert kinds(first, second) == {"fused": set(), "vectorized": {"appeared"}}
+    assert main(["compare", str(first), str(second)]) == 0
+    text = capsys.readouterr().out
+    hardware = f"{many.cpu}, {many.cores} cores, 32 threads"
+    assert f"left out: 1 records of here ({hardware}), which made only the first" in text
+    assert f"is a mixture of threads {ENVIRONMENT.threads} and 32" in text
+
+
+def test_a_clean_record_counts_and_a_dirty_one_is_left_out_and_told(runs, capsys):
+    dirty = replace(ENVIRONMENT, dirty=True)
+    later = timed("fused", 0.9, environment=dirty, made="2026-02-01T00:00:00+00:00")
+    first, second = runs("a", timed("fused", 0.5)), runs("b", timed("fused", 0.5), later)
+    assert kinds(first, second) == {"fused": set()}
+    assert main(["compare", str(first), str(second), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["left_out"] == ["1 records of uncommitted code in the second, beside clean ones"]
+
+
+def test_figures_of_uncommitted_code_are_marked(runs, capsys):
+    dirty = replace(ENVIRONMENT, dirty=True)
+    first = runs("a", timed("fused", 0.5))
+    second = runs("b", timed("fused", 0.9, environment=dirty))
+    assert main(["compare", str(first), str(second)]) == 0
+    text = capsys.readouterr().out
+    assert "[1.1, 1.12]*" in text
+    assert "* measured with uncommitted changes" in text
+    assert main(["compare", str(first), str(first)]) == 0
+    assert "*" not in capsys.readouterr().out
+
+
+def test_of_one_commit_the_record_of_most_processes_counts(runs):
+    several = Timing(paired(0.25).processes * 3)
+    old = timed("fused", 1, made="2026-01-01T00:00:00+00:00")
+    both = [replace(old, step=several), timed("fused", 0.5)]
+    first, second = runs("a", timed("fused", 0.5)), runs("b", *both)
+    assert kinds(first, second) == {"fused": {"faster"}}
+    later = replace(both[1], environment=replace(ENVIRONMENT, commit="later"))
+    assert kinds(first, runs("c", both[0], later)) == {"fused": set()}
 
 
 def test_what_is_to_fail_fails(runs, capsys):

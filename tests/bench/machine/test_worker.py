@@ -1,6 +1,7 @@
 """A question that harms its worker loses its own answer, and no other."""
 
 import ctypes
+import importlib
 import math
 import os
 import resource
@@ -14,10 +15,12 @@ import psutil
 import pytest
 import torch
 
+from lossbench.bench.case.cases import Case
 from lossbench.bench.machine import process, serving
 from lossbench.bench.machine.output import PASSED_ON_BYTES
 from lossbench.bench.machine.quotas import Quotas
 from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.measure.judge import judge_variant
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,27 @@ def test_an_exception_is_a_failure_with_its_reason(worker):
     with pytest.raises(Lost, match="ValueError: math domain error") as lost:
         worker.ask(60, math.sqrt, -1)
     assert lost.value.status == "failed"
+
+
+def cheat_the_comparison():
+    """Replace a function of the harness that this process has not imported yet."""
+    deviation = importlib.import_module("lossbench.bench.measure.deviation")
+    deviation.relative_error = lambda *_: 0.0
+
+
+def judge_after(change, case):
+    change()
+    return judge_variant(case, "vectorized").status
+
+
+def test_the_first_question_of_a_worker_cannot_replace_what_judges_it():
+    fresh = Worker(threads=1)
+    try:
+        with pytest.raises(Lost, match=r"it changed .*deviation\.relative_error") as lost:
+            fresh.ask(60, judge_after, cheat_the_comparison, Case("center_mse", 8, 4, 3))
+    finally:
+        fresh.close()
+    assert lost.value.status == "refused"
 
 
 def workers():

@@ -1,6 +1,7 @@
 """The command ``report``: its default runs and folder; it writes a whole page or none."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,8 +10,8 @@ from lossbench.bench.paths import ROOT
 from lossbench.bench.report import data, write_report
 from lossbench.bench.report.readme import columns_part, renew, renewed
 from lossbench.bench.run.records import RECORDS
-from tests.makers.records import record
-from tests.makers.reports import cells_of
+from tests.makers.records import ENVIRONMENT, record
+from tests.makers.reports import cells, cells_of
 from tests.makers.runs import save_run
 
 
@@ -98,3 +99,36 @@ def test_a_file_to_renew_needs_its_marks(runs, tmp_path, capsys):
     path.write_text(f"{first}<!-- columns -->\nold\n<!-- end of columns -->\nlast\n")
     renew(path)
     assert path.read_text() == f"{first}{columns_part()}last\n"
+
+
+DIRTY = replace(ENVIRONMENT, dirty=True)
+
+
+def test_uncommitted_code_and_former_compile_times_are_marked_on_the_page(tmp_path):
+    run = save_run(tmp_path / "run", cells(environment=DIRTY))
+    text = write_report([run], tmp_path / "report").read_text()
+    assert ">fused*</td>" in text
+    assert "6 s~</td>" in text
+    assert "* measured with uncommitted changes" in text
+    assert "~ compile time measured in a process that had compiled before" in text
+    plots = [path.read_text() for path in (tmp_path / "report" / "plots").glob("*.svg")]
+    assert plots
+    assert all("fused*" in plot or "×*" in plot for plot in plots)
+
+
+def test_a_winner_of_uncommitted_code_is_marked_where_winners_are_renewed(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("<!-- winners: none -->\n<!-- end of winners -->\n")
+    renew(path, (save_run(tmp_path / "dirty", cells(environment=DIRTY)),))
+    assert "| `vectorized+compile*` | 2.5x" in path.read_text()
+    assert "`*` measured with uncommitted changes" in path.read_text()
+    renew(path, (save_run(tmp_path / "clean", cells()),))
+    assert "*" not in path.read_text()
+
+
+def test_of_a_cell_that_a_run_has_twice_the_clean_record_is_shown(tmp_path):
+    again = [*cells(), *cells(environment=DIRTY)]
+    path = tmp_path / "README.md"
+    path.write_text("<!-- winners: none -->\n<!-- end of winners -->\n")
+    renew(path, (save_run(tmp_path / "run", again),))
+    assert "*" not in path.read_text()

@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 
 from lossbench.bench.case.cases import Case
-from lossbench.bench.run.order import is_registered, place_of_record, variant_order
+from lossbench.bench.run.order import (
+    Provenance,
+    is_registered,
+    place_of_record,
+    preferred,
+    variant_order,
+)
 from lossbench.bench.run.plan import RunPlan, drop_unregistered
 from tests.makers.records import record
 from tests.makers.runs import paired
@@ -72,3 +78,33 @@ def test_a_plan_is_resumed_without_what_is_gone():
         "skipped island gone in 2 cases: no longer registered",
         "skipped vanished fused in 1 cases: no longer registered",
     ]
+
+
+@pytest.mark.parametrize(
+    ("others", "chosen"),
+    [
+        ([(True, "a", 1, "2026-01-01")], (True, "a", 3, "2025-12-31")),
+        ([(False, "b", 5, "2026-03-01")], (True, "a", 1, "2026-01-01")),
+        ([(True, "a", 3, "2025-12-31")], (True, "b", 1, "2026-01-01")),
+        (
+            [(True, "a", 1, "2026-01-02"), (True, "a", 3, "2026-01-01")],
+            (True, "a", 3, "2026-01-03"),
+        ),
+        ([(False, "a", 3, "2026-01-01")], (False, "b", 1, "2026-01-02")),
+    ],
+    ids=["more processes", "clean", "later commit", "later", "dirty alone"],
+)
+def test_of_several_measurements_of_a_cell_one_counts(others, chosen):
+    origins = [Provenance(*each) for each in (*others, chosen)]
+    for order in (origins, origins[::-1]):
+        assert preferred(order, lambda origin: origin) == Provenance(*chosen)
+
+
+def test_of_equal_measurements_the_last_counts():
+    same = Provenance(True, "a", 1, "2026-01-01")
+    assert preferred(["first", "second"], lambda _: same) == "second"
+
+
+def test_a_record_tells_its_provenance():
+    found = timed("island", "fused").provenance
+    assert (found.clean, found.processes, found.made[:10]) == (True, 1, "2026-01-02")

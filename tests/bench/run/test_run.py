@@ -96,6 +96,7 @@ def test_a_size_too_large_costs_its_own_cells(tmp_path):
 def test_real_digits_are_measured(tmp_path):
     command = [sys.executable, "-m", "lossbench", "run", "--loss", "vector_distance"]
     command += ["--variant", "vectorized", "--data", "digits", "--dim", "64", "--budget", "0.05"]
+    command += ["--processes", "1"]
     # In a process of its own, as a user's: nothing here may have imported scikit-learn before.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KMP_")}
     subprocess.run([*command, "--out", tmp_path], cwd=ROOT, env=clean, check=True, timeout=300)

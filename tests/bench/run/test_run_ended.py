@@ -13,9 +13,12 @@ import pytest
 
 from lossbench.bench.cli import main
 from lossbench.bench.paths import ROOT
+from lossbench.bench.run.plan import RunPlan, start_run
 from lossbench.bench.run.records import RECORDS, read_records
+from tests.makers.records import record
 
 ARGUMENTS = ["run", "--preset", "ci", "--variant", "vectorized", "--budget", "0.05"]
+ARGUMENTS += ["--processes", "1"]
 
 
 def begin(folder, *more):
@@ -147,6 +150,7 @@ def test_a_run_onto_a_full_disk_resumes_when_there_is_room(small_disk, capsys):
     ballast.write_bytes(bytes(64 * 1024))
     folder = small_disk / "run"
     arguments = ["--variant", "vectorized", "--budget", "0.02", "--threads", "1"]
+    arguments += ["--processes", "1"]
     assert main(["run", "--preset", "ci", *arguments, "--out", str(folder)]) == 2
     assert "No space left on device; the records before this one are complete" in (
         " ".join(capsys.readouterr().err.split())
@@ -157,6 +161,18 @@ def test_a_run_onto_a_full_disk_resumes_when_there_is_room(small_disk, capsys):
     assert main(["run", "--resume", str(folder)]) == 0
     assert cells(folder)[: len(kept)] == kept
     assert len(cells(folder)) == 2 * (len(kept) // 2 + 1)
+
+
+def test_a_run_in_a_folder_that_cannot_be_written_is_refused(small_disk, capsys):
+    plan = RunPlan(((record().case, ("reference",)),), 0.01, 60, 1, "here")
+    start_run(small_disk / "run", plan)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert main(["run", "--resume", str(small_disk / "run")]) == 2
+    error = " ".join(capsys.readouterr().err.splitlines()[-1:])
+    assert (
+        error
+        == f"error: {small_disk / 'run'}: Read-only file system; expected a folder to write to"
+    )
 
 
 def test_a_plan_is_written_whole_or_not_at_all(small_disk):

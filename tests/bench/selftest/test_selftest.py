@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -13,10 +14,11 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.cli import main
 from lossbench.bench.format import plain_text
 from lossbench.bench.machine.environment import current_environment
-from lossbench.bench.selftest import SelfTestPlan, run_selftest
+from lossbench.bench.selftest import SelfTestPlan, run_selftest, trials
 from lossbench.bench.selftest.buffers import Count, measure_counts
-from lossbench.bench.selftest.cheaters import CHEATS, Refusal, measure_refusals
+from lossbench.bench.selftest.coverage import Coverage
 from lossbench.bench.selftest.gates import Alarm, asv_worsened, hold_gates
+from lossbench.bench.selftest.mixed import Neighbour, Tried
 from lossbench.bench.selftest.planted import measure_pair, slowed
 from lossbench.bench.selftest.report import SelfTestReport
 from lossbench.bench.selftest.tables import report_table
@@ -43,7 +45,14 @@ def trial(effect, verdict="same", loaded=False, seconds=3.0):
     return PairTrial(CASE, effect, loaded, 0, verdict, speedup, 40, seconds, 0.0)
 
 
-def report(false_alarms=0, missed=0, trials=60, seconds=3.0, loaded_alarms=0, **found):
+def tried(found="refused", reason="out.loss is off", **changes):
+    expected = {"expected": "refused", "pattern": r"out\.loss", "speedup": None, **changes}
+    return Tried("zeros", "wrong results", "arcface", "", found=found, reason=reason, **expected)
+
+
+def report(
+    false_alarms=0, missed=0, trials=60, seconds=3.0, loaded_alarms=0, loaded_missed=0, **found
+):
     def arm(effect, right, wrong, count, **how):
         return [trial(effect, wrong if i < count else right, **how) for i in range(trials)]
 
@@ -56,27 +65,36 @@ def report(false_alarms=0, missed=0, trials=60, seconds=3.0, loaded_alarms=0, **
             *arm(0.0, "same", "faster", false_alarms),
             *arm(0.1, "slower", "unclear", missed, seconds=seconds),
             *arm(0.0, "unclear", "slower", loaded_alarms, loaded=True),
+            *arm(0.1, "slower", "unclear", loaded_missed, loaded=True),
         ),
         "alarms": (
             Alarm("asv continuous -f 1.1", CASE, 0.0, True, 1.2, 12.0),
             Alarm("asv continuous -f 1.1", CASE, 0.1, False, 1.1, 12.0),
         ),
-        "refusals": (Refusal("zeros", "arcface", "out.loss is off", "out.loss"),),
+        "contenders": (tried(),),
+        "neighbours": (Neighbour("arcface", "fused", ""),),
         "counts": (Count("1 B held", 1, 1),),
+        "coverage": (Coverage("normal", 20, 1, 95, 100, 0.01, promised=True),),
     }
     return SelfTestReport(**{**made, **found})
 
 
-def test_every_cheater_is_refused_for_the_right_reason_and_an_honest_copy_passes():
-    refusals = measure_refusals("cpu")
-    assert {r.cheat for r in refusals} == set(CHEATS)
-    assert [r for r in refusals if not r.right] == []
-    assert {r.cheat for r in refusals if not r.reason} == {"none, an honest copy"}
-
-
-def test_a_refusal_for_another_reason_is_not_right():
-    assert not Refusal("zeros", "arcface", "TypeError: broken", "out.loss is off").right
-    assert not Refusal("honest", "arcface", "out.loss is off", "").right
+@pytest.mark.parametrize(
+    ("changes", "right"),
+    [
+        ({}, True),
+        ({"reason": "it hangs"}, False),
+        ({"found": "failed"}, False),
+        ({"found": "no record", "reason": ""}, False),
+        ({"found": "passed", "expected": "passed", "reason": "", "pattern": ""}, True),
+        (
+            {"found": "passed", "expected": "passed", "reason": "", "pattern": "", "speedup": 1.4},
+            False,
+        ),
+    ],
+)
+def test_only_the_expected_status_reason_and_time_are_right(changes, right):
+    assert tried(**changes).right is right
 
 
 def test_every_planted_buffer_is_counted_to_the_byte():
@@ -94,14 +112,14 @@ def test_a_planted_copy_is_slower():
 
 def test_a_slowed_call_spins_for_its_share_of_the_call(monkeypatch):
     ticks = iter(range(100))
-    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("time.thread_time", lambda: next(ticks))
     # The call reads the clock 8 times: it takes from 0 to 9, then spins for half of that.
     assert slowed(lambda: [next(ticks) for _ in range(8)] and "result", 0.5, "cpu")() == "result"
     assert next(ticks) == 15
 
 
 def test_kept_promises_exit_with_0():
-    held = report(false_alarms=3, missed=3, loaded_alarms=3)
+    held = report(false_alarms=3, missed=3, loaded_alarms=3, loaded_missed=3)
     assert {check.outcome for check in held.checks} == {"holds"}
     assert held.exit_code == 0
 
@@ -112,10 +130,13 @@ def test_kept_promises_exit_with_0():
         {"false_alarms": 4},
         {"loaded_alarms": 4},
         {"missed": 4},
+        {"loaded_missed": 4},
         {"seconds": 10.5},
-        {"refusals": (Refusal("zeros", "arcface", "", "out.loss"),)},
-        {"refusals": ()},
+        {"contenders": (tried("passed", ""),)},
+        {"contenders": ()},
+        {"neighbours": (Neighbour("arcface", "fused", "other figures of memory"),)},
         {"counts": (Count("1 B held", 1, 2),)},
+        {"coverage": (Coverage("normal", 20, 1, 92, 100, 0.01, promised=True),)},
     ],
 )
 def test_a_broken_promise_exits_with_1(broken):
@@ -128,6 +149,8 @@ def test_too_few_trials_do_not_decide():
     few = report(trials=59, false_alarms=30)
     assert [check.outcome for check in few.checks[:3]] == ["too few trials to judge"] * 3
     assert few.exit_code == 0
+    assert report(trials=20, loaded_missed=2).exit_code == 1
+    assert report(trials=19, loaded_missed=2).exit_code == 0
 
 
 def test_the_report_renders_and_is_read_back():
@@ -135,6 +158,8 @@ def test_the_report_renders_and_is_read_back():
     text = plain_text(report_table(made))
     assert "3/60 5% [1, 14]" in text
     assert "asv continuous -f 1.1" in text
+    assert "95.0%" in text
+    assert "needs CUDA" in text
     assert TypeAdapter(SelfTestReport).validate_json(made.to_json()) == made
 
 
@@ -172,6 +197,8 @@ class Scripted:
 def nothing_started(monkeypatch):
     monkeypatch.setattr(selftest, "fresh_worker", Nothing)
     monkeypatch.setattr(selftest, "burnt_core", Nothing)
+    monkeypatch.setattr(selftest, "measure_coverage", tuple)
+    monkeypatch.setattr(selftest, "measure_contenders", _told)
 
 
 class Nothing:
@@ -190,7 +217,35 @@ class Nothing:
         return ()
 
 
+def _told(_plan, tell):
+    """Find nothing in two runs."""
+    tell("with")
+    tell("without")
+    return (), ()
+
+
 PLAN = SelfTestPlan(60, gate_pairs=0, budget_seconds=2.0, threads=1, device="cpu", machine="here")
+
+
+def test_under_load_torch_leaves_the_busy_core_alone():
+    plan = replace(PLAN, threads=4)
+    assert [plan.threads_beside(loaded=loaded) for loaded in (False, True)] == [4, 3]
+    assert PLAN.threads_beside(loaded=True) == 1
+
+
+@pytest.mark.slow
+def test_processes_are_replaced_after_some_trials(monkeypatch):
+    monkeypatch.setattr(trials, "TRIALS_PER_PROCESS", 2)
+    measure, numbers = trials.SamplingProcesses(threads=1, processes=2), []
+    for turn in range(3):
+        timing, seconds = measure(CASE, 0.0, Sampling(0.05), turn)
+        assert len(timing.processes) == 2
+        assert seconds < 20
+        numbers.append([worker.ask(60, os.getpid) for worker in measure._workers])
+    measure.close()
+    assert numbers[0] == numbers[1]
+    assert not set(numbers[1]) & set(numbers[2])
+    assert measure._workers == []
 
 
 @pytest.mark.usefixtures("nothing_started")

@@ -59,11 +59,35 @@ def test_the_best_eager_variant_is_the_fastest_that_was_timed():
 
 def test_the_notes_tell_of_compiling_and_waiting():
     waiting = replace(timed("vectorized", 3e-3), counters=Counters(35, 2))
-    warm = replace(compiled(1e-3), warm_compilation=WarmCompilation(0.5, 2.5, cached=True))
-    text = " ".join(text_of([waiting, warm]).split())
+    cold = replace(COMPILED, start_seconds=1.5, fresh=True)
+    warm = WarmCompilation(0.5, 2.5, cached=True, fresh=True)
+    both = replace(compiled(1e-3), compilation=cold, warm_compilation=warm)
+    text = " ".join(text_of([waiting, both]).split())
     assert "compiling saves time after 3,000 steps, compared with vectorized, the fastest" in text
-    assert "compiled in 6 s (0.5 s in a new process, after 2.5 s to start the compiler)" in text
+    assert (
+        "compiled in 6 s (1.5 s of it to start the compiler; 0.5 s in a new process with the cache)"
+        in text
+    )
     assert "vectorized: waits for the device 2 times a step" in text
+
+
+def test_a_compile_time_of_the_former_method_is_marked_and_explained():
+    warm = replace(compiled(1e-3), warm_compilation=WarmCompilation(0.5, 2.5, cached=False))
+    text = " ".join(text_of([warm]).split())
+    assert (
+        "compiled in 6 s~ (after 2.5 s to start the compiler; 0.5 s in a new process with the "
+        "cache, code missing)" in text
+    )
+    assert "~ compile time measured in a process that had compiled before" in text
+
+
+def test_figures_of_uncommitted_code_are_marked_and_explained():
+    dirty = replace(record().environment, dirty=True)
+    text = text_of([timed("fused", 1e-3), replace(timed("vectorized", 1e-3), environment=dirty)])
+    assert "  vectorized* " in text
+    assert "  fused " in text
+    assert "* measured with uncommitted changes" in " ".join(text.split())
+    assert "uncommitted" not in text_of([timed("fused", 1e-3)])
 
 
 def test_every_column_of_the_table_is_whole():

@@ -37,7 +37,7 @@ def test_an_empty_batch_is_refused_by_name(trainee):
 
 
 @pytest.mark.parametrize("name", ["contrastive", "contrastive_whole_batch"])
-@pytest.mark.parametrize("wrong", [-1.0, 2.0, 0.5, float("nan")])
+@pytest.mark.parametrize("wrong", [-1.0, 2.0, 0.5, float("nan"), float("inf")])
 def test_pairs_are_similar_or_not(name, wrong):
     x0, x1, same = Trainee(name, "reference").draw(dtype=torch.float32)
     same[3] = wrong

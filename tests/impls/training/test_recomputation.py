@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from lossbench.bench.training_loop.recomputation import checkpointed_call
+from lossbench.impls import recomputation
 from tests.makers.training import MOVING
+
+
+def _keeper_of(module):
+    """Return what keeps the moved state: for the guarded forward, or for hooks."""
+    if getattr(module, "moved_state", None) is not None:
+        return module.moved_state
+    (keeper,) = (h.__self__ for h in module._forward_hooks.values() if hasattr(h, "__self__"))
+    return keeper
 
 
 @MOVING
@@ -16,11 +25,22 @@ def test_a_second_reentrant_call_is_refused_where_the_first_is_not_known(trainee
 
 
 @MOVING
+def test_a_plain_step_keeps_nothing(trainee, monkeypatch):
+    monkeypatch.setattr(recomputation, "Call", None)
+    embeddings, labels = trainee.draw(dtype=torch.float32)
+    trainee.head()(embeddings.requires_grad_(), labels)[0].backward()
+
+
+@MOVING
 def test_keeps_nothing_once_the_graph_is_gone(trainee):
     module = trainee.head()
     embeddings, labels = trainee.draw(dtype=torch.float32)
-    module(embeddings.requires_grad_(), labels)[0].backward()
-    (hook,) = (h.__self__ for h in module._forward_hooks.values() if hasattr(h, "__self__"))
-    assert hook._calls == []
-    assert hook._last is None
-    assert hook._entered is None
+    with torch.autograd.graph.save_on_cpu():
+        loss = module(embeddings.requires_grad_(), labels)[0]
+    assert len(_keeper_of(module)._calls) == 1
+    loss.backward()
+    del loss
+    keeper = _keeper_of(module)
+    assert keeper._calls == []
+    assert keeper._last is None
+    assert keeper._entered is None

@@ -1,0 +1,98 @@
+"""``compat``: prove the implementations on the torch that runs."""
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from lossbench import impls
+from lossbench.bench.cli.options import LossName, device_option
+from lossbench.bench.compat.proof import Proof, prove
+from lossbench.bench.compat.table import CompatColumn, CompatRow, CompatTable, write_column
+from lossbench.bench.format import console
+from lossbench.bench.limits import COMPAT_SECONDS
+from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.paths import COMPAT_FILE, RESULTS
+from lossbench.bench.run.plan import choose_device
+from lossbench.bench.show.compat import compat_counts, compat_notes, compat_table
+from lossbench.bench.stamped import now
+
+
+@click.command()
+@click.argument("losses", type=LossName(), nargs=-1, metavar="[LOSS]...")
+@click.option("--eager", is_flag=True, help="Leave out +compile variants, which take minutes.")
+@click.option(
+    "--out", "file", type=click.Path(path_type=Path, dir_okay=False), default=RESULTS / COMPAT_FILE,
+    show_default="results/compat.json",
+    help="JSON file with the table of all releases, to write the column into.",
+)  # fmt: skip
+@click.option("--machine", default="", help="Name of this machine; by default the host's name.")
+@device_option
+def compat(losses: tuple[str, ...], eager: bool, file: Path, machine: str, device: str) -> None:
+    """Prove each implementation of LOSSES on the torch that runs.
+
+    Without LOSSES all losses are tried. An implementation is `right` if it keeps the contract,
+    agrees with the definition and gives the golden vectors; otherwise the smallest input that is
+    `wrong` is named. The results go into the table that `choose`, `show` and the report read. If
+    TORCHINDUCTOR_CACHE_DIR is set, compiled code is kept there.
+
+    The exit code is 1 if one of lossbench's own implementations is wrong.
+    """
+    where, out = choose_device(device), console()
+    found = list[CompatRow]()
+    for loss in losses or tuple(LossName().names()):
+        rows = list(prove_rows(loss, where, eager=eager))
+        # Written loss by loss, so that an interrupted run keeps what it has found.
+        found += rows
+        column = column_of(rows, where, machine)
+        write_column(file, column)
+        alone = CompatTable((column,))
+        out.print(Text(loss, "bold"), compat_table(alone, loss))
+        for note in compat_notes(alone, loss):
+            out.print(Text(f"  {note}", "dim"), soft_wrap=True)
+    column = column_of(found, where, machine)
+    for line in compat_counts(CompatTable((column,))):
+        out.print(line, soft_wrap=True)
+    click.echo(f"written: {file}", err=True)
+    if column.counts(foreign=False)["wrong"]:
+        raise SystemExit(1)
+
+
+def column_of(rows: Sequence[CompatRow], device: str, machine: str) -> CompatColumn:
+    """Return a column of this torch on this machine."""
+    environment = current_environment(machine, threads=1)
+    return CompatColumn(environment, now(), device, platform.machine(), tuple(rows))
+
+
+def prove_rows(loss: str, device: str, *, eager: bool) -> Iterator[CompatRow]:
+    """Yield the result of each implementation of a Loss.
+
+    Args:
+        loss: name of the Loss.
+        device: device type to compute on.
+        eager: whether to leave out ``+compile`` variants.
+    """
+    kept = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    # One thread: the compiler makes other code for several, whose sums depend on their number.
+    worker = Worker(1, compiled=Path(kept) if kept else None)
+    try:
+        with console(stderr=True).status(loss) as status:
+            for each in impls.implementations(loss):
+                if eager and each.compiled:
+                    continue
+                status.update(f"{loss}: {each.variant}")
+                proof = _ask(worker, loss, each.variant, device)
+                yield CompatRow(loss, each.variant, bool(each.requires), proof)
+    finally:
+        worker.close()
+
+
+def _ask(worker: Worker, loss: str, variant: str, device: str) -> Proof:
+    try:
+        return worker.ask(COMPAT_SECONDS, prove, loss, variant, device)
+    except Lost as lost:
+        return Proof("wrong", f"{lost.status}: {lost}")

@@ -1,0 +1,171 @@
+// The centre losses of each sample and its own centre, and the island loss's pairs of centres in
+// `O(C D)`; compiled for each target.
+//
+// `Σ_{j<k} (cos(c_j, c_k) + 1) = (‖s‖² - C) / 2 + C (C - 1) / 2` with `s = Σ_j ĉ_j`, and its
+// derivative by `c_j` is `(s - (ĉ_j · s) ĉ_j) / ‖c_j‖`.
+#include "arena.h"
+#include "centers.h"
+#include "parallel.h"
+#include "rows.h"
+
+namespace lossbench::LOSSBENCH_TARGET {
+namespace {
+
+// Parts of the sum over centres: their number does not depend on that of threads.
+constexpr int64_t PARTS = 64;
+
+template <class T>
+struct Pass {
+  const Centers& job;
+  int64_t batch, dim, classes, parts;
+  Arena saved, arena;
+  double* total;      // Σ_i ‖x_i - c_{y_i}‖².
+  double* unit_sum;   // s, [D]; with pairs.
+  T* inverse_length;  // 1 / ‖c_j‖, [C]; with pairs.
+  double *squares, *part_sums;
+  int64_t slots;
+  T *rows, *wide_grad;
+
+  Pass(const Centers& asked, bool backward)
+      : job(asked),
+        batch(asked.x.rows),
+        dim(asked.x.columns),
+        classes(asked.centers.rows),
+        parts(classes < PARTS ? classes : PARTS),
+        saved(asked.saved),
+        arena(asked.scratch) {
+    total = saved.take<double>(1);
+    unit_sum = saved.take<double>(has_pairs() ? dim : 0);
+    inverse_length = saved.take<T>(has_pairs() ? classes : 0);
+    squares = arena.take<double>(backward ? 0 : batch);
+    part_sums = arena.take<double>(has_pairs() && !backward ? parts * dim : 0);
+    const double operations = 4.0 * (batch + (has_pairs() ? classes : 0)) * dim;
+    slots = slots_for(batch + classes, operations);
+    rows = arena.take<T>(slots * 3 * dim);
+    const bool copies = backward && job.grad_centers.data != nullptr && !writes_in_place();
+    wide_grad = arena.take<T>(copies ? classes * dim : 0);
+  }
+
+  bool has_pairs() const { return job.pair_weight != 0; }
+  bool writes_in_place() const { return job.grad_centers.dtype == DTYPE<T>; }
+  T* row(int64_t slot, int64_t which) const { return rows + (3 * slot + which) * dim; }
+  const T* sample(int64_t b, int64_t slot) const { return row_of<T>(job.x, b, row(slot, 0)); }
+  const T* center(int64_t c, int64_t slot) const { return row_of<T>(job.centers, c, row(slot, 1)); }
+
+  void forward() {
+    spread(slots, batch, [&](int64_t slot, int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b)
+        squares[b] = squared_distance<T>(sample(b, slot), center(job.labels[b], slot), dim);
+    });
+    *total = 0;
+    for (int64_t b = 0; b < batch; ++b) *total += squares[b];
+    double loss = job.factor * (job.rooted ? __builtin_sqrt(*total) : *total);
+    if (has_pairs()) loss += job.pair_weight * pairs();
+    *static_cast<T*>(job.loss) = static_cast<T>(loss);
+  }
+
+  double pairs() {
+    spread(slots < parts ? slots : parts, parts, [&](int64_t slot, int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part) sum_part(slot, part);
+    });
+    double square = 0;
+    for (int64_t d = 0; d < dim; ++d) {
+      unit_sum[d] = 0;
+      for (int64_t part = 0; part < parts; ++part) unit_sum[d] += part_sums[part * dim + d];
+      square += unit_sum[d] * unit_sum[d];
+    }
+    const double count = static_cast<double>(classes);
+    return square / 2 + count * (count / 2 - 1);
+  }
+
+  void sum_part(int64_t slot, int64_t part) {
+    double* sum = part_sums + part * dim;
+    for (int64_t d = 0; d < dim; ++d) sum[d] = 0;
+    for (int64_t c = part * classes / parts; c < (part + 1) * classes / parts; ++c) {
+      const T* values = center(c, slot);
+      const double inverse = 1 / __builtin_sqrt(dot<T>(values, values, dim));
+      inverse_length[c] = static_cast<T>(inverse);
+      add_to<T>(sum, values, inverse, dim);
+    }
+  }
+
+  void backward() {
+    double upstream = 1;
+    if (job.upstream.data != nullptr) read_row<double>(job.upstream, 0, 0, 1, &upstream);
+    double slope = 2 * job.factor * upstream;
+    if (job.rooted) slope = *total > 0 ? job.factor * upstream / __builtin_sqrt(*total) : 0;
+    if (job.grad_x.data != nullptr) write_samples(static_cast<T>(slope));
+    if (job.grad_centers.data != nullptr) write_centers(static_cast<T>(slope), upstream);
+  }
+
+  void write_samples(T slope) {
+    spread(slots, batch, [&](int64_t slot, int64_t begin, int64_t end) {
+      T* out = row(slot, 2);
+      for (int64_t b = begin; b < end; ++b) {
+        const T *x = sample(b, slot), *own = center(job.labels[b], slot);
+        for (int64_t d = 0; d < dim; ++d) out[d] = slope * (x[d] - own[d]);
+        if (job.adds) add_given(b, out);
+        write_row<T>(job.grad_x, b, 0, dim, out);
+      }
+    });
+  }
+
+  void add_given(int64_t b, T* out) const {
+    visit(job.grad_x.dtype, job.grad_x.data, [&](auto data) {
+      for (int64_t d = 0; d < dim; ++d)
+        out[d] += static_cast<T>(widen(data[b * job.grad_x.row_stride + d]));
+    });
+  }
+
+  void write_centers(T slope, double upstream) {
+    T* grad = writes_in_place() ? static_cast<T*>(job.grad_centers.data) : wide_grad;
+    const T pull = static_cast<T>(job.pair_weight * upstream);
+    const int64_t writers = slots_for(classes, 1.0 * classes * dim);
+    spread(smallest(writers, slots), classes, [&](int64_t slot, int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) write_pairs(slot, c, pull, grad + c * dim);
+    });
+    // In the samples' order for each number.
+    for (int64_t b = 0; b < batch; ++b) {
+      const T *x = sample(b, 0), *own = center(job.labels[b], 0);
+      T* to = grad + job.labels[b] * dim;
+      for (int64_t d = 0; d < dim; ++d) to[d] -= slope * (x[d] - own[d]);
+    }
+    if (writes_in_place()) return;
+    for (int64_t c = 0; c < classes; ++c)
+      write_row<T>(job.grad_centers, c, 0, dim, grad + c * dim);
+  }
+
+  static int64_t smallest(int64_t a, int64_t b) { return a < b ? a : b; }
+
+  void write_pairs(int64_t slot, int64_t c, T pull, T* to) {
+    if (!has_pairs()) {
+      for (int64_t d = 0; d < dim; ++d) to[d] = 0;
+      return;
+    }
+    const T* values = center(c, slot);
+    const double product = product_with<T>(unit_sum, values, dim);
+    const T inverse = inverse_length[c], along = static_cast<T>(product) * inverse * inverse;
+    for (int64_t d = 0; d < dim; ++d)
+      to[d] = (static_cast<T>(unit_sum[d]) - along * values[d]) * (inverse * pull);
+  }
+};
+
+}  // namespace
+
+int64_t saved_bytes(const Centers& job, bool wide) {
+  return wide ? Pass<double>(job, false).saved.used() : Pass<float>(job, false).saved.used();
+}
+int64_t forward_scratch(const Centers& job, bool wide) {
+  return wide ? Pass<double>(job, false).arena.used() : Pass<float>(job, false).arena.used();
+}
+int64_t backward_scratch(const Centers& job, bool wide) {
+  return wide ? Pass<double>(job, true).arena.used() : Pass<float>(job, true).arena.used();
+}
+void centers_forward(const Centers& job, bool wide) {
+  wide ? Pass<double>(job, false).forward() : Pass<float>(job, false).forward();
+}
+void centers_backward(const Centers& job, bool wide) {
+  wide ? Pass<double>(job, true).backward() : Pass<float>(job, true).backward();
+}
+
+}  // namespace lossbench::LOSSBENCH_TARGET

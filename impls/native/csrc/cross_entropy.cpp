@@ -1,0 +1,117 @@
+// The operators of the classification losses: tensors in, tensors out.
+#include "cross_entropy.h"
+
+#include "operators.h"
+
+namespace lossbench {
+namespace {
+
+// The order is that of impls/native/head.py.
+Head head_of(const std::vector<double>& numbers, const OptionalTensor& iteration) {
+  STD_TORCH_CHECK(numbers.size() == 12, "lossbench: expected 12 numbers of a head");
+  Head head;
+  head.columns = static_cast<Columns>(numbers[0]), head.rows = static_cast<Rows>(numbers[1]);
+  head.margin = static_cast<Margin>(numbers[2]), head.scale = numbers[3];
+  head.gamma = numbers[4];
+  head.cos_m = numbers[5], head.sin_m = numbers[6];
+  head.lowest_cosine = numbers[7], head.drop = numbers[8];
+  head.multiple = static_cast<int>(numbers[9]);
+  if (iteration.has_value()) {
+    const auto count = *static_cast<const int64_t*>(iteration->const_data_ptr());
+    const double annealed = numbers[11] / (1 + 0.2 * static_cast<double>(count));
+    head.lambda = annealed > numbers[10] ? annealed : numbers[10];
+  }
+  return head;
+}
+
+CrossEntropy asked(const Tensor& x, const Tensor& weight, const Tensor& labels,
+                   const OptionalTensor& class_weights, const OptionalTensor& iteration,
+                   const std::vector<double>& head, std::optional<int64_t> ignore_index,
+                   double smoothing, int64_t reduction) {
+  CrossEntropy job;
+  job.x = matrix_of(x), job.weight = matrix_of(weight);
+  STD_TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && job.x.columns == job.weight.rows,
+                  "lossbench: expected embeddings [B, D] and weight [D, C]");
+  job.labels = labels_of(labels, job.x.rows);
+  job.head = head_of(head, iteration);
+  if (class_weights.has_value()) job.options.class_weights = matrix_of(*class_weights);
+  job.options.ignores = ignore_index.has_value();
+  job.options.ignored = ignore_index.value_or(0);
+  job.options.smoothing = smoothing;
+  job.options.reduction = static_cast<Reduction>(reduction);
+  check_labels(job.labels, job.x.rows, job.weight.columns, ignore_index);
+  return job;
+}
+
+Tensor empty_loss(const CrossEntropy& job, bool wide) {
+  const Dtype dtype = wide ? Dtype::float64 : Dtype::float32;
+  if (job.options.reduction == Reduction::none) return empty({job.x.rows}, dtype);
+  return empty({}, dtype);
+}
+
+void ask_for_gradients(CrossEntropy& job, const Tensor& grad_x, const Tensor& grad_weight,
+                       bool for_x, bool for_weight) {
+  if (for_x) job.grad_x = output_of(grad_x);
+  if (for_weight) job.grad_weight = output_of(grad_weight);
+}
+
+}  // namespace
+
+std::tuple<Tensor, Tensor> cross_entropy(Tensor x, Tensor weight, Tensor labels,
+                                         OptionalTensor class_weights, OptionalTensor iteration,
+                                         std::vector<double> head,
+                                         std::optional<int64_t> ignore_index, double smoothing,
+                                         int64_t reduction, int64_t kept_tiles) {
+  CrossEntropy job = asked(x, weight, labels, class_weights, iteration, head, ignore_index,
+                           smoothing, reduction);
+  const bool wide = is_wide(x, weight);
+  job.kept_tiles = kept_tiles;
+  Tensor loss = empty_loss(job, wide), saved = bytes(LOSSBENCH_CALL(saved_bytes(job, wide)));
+  const Tensor scratch = bytes(LOSSBENCH_CALL(forward_scratch(job, wide)));
+  job.loss = loss.mutable_data_ptr(), job.saved = saved.mutable_data_ptr();
+  job.scratch = scratch.mutable_data_ptr();
+  LOSSBENCH_CALL(cross_entropy_forward(job, wide));
+  return {loss, saved};
+}
+
+std::tuple<Tensor, Tensor> cross_entropy_backward(
+    Tensor upstream, Tensor x, Tensor weight, Tensor labels, OptionalTensor class_weights,
+    Tensor saved, std::vector<double> head, std::optional<int64_t> ignore_index, double smoothing,
+    int64_t reduction, int64_t kept_tiles, bool for_x, bool for_weight) {
+  CrossEntropy job = asked(x, weight, labels, class_weights, std::nullopt, head, ignore_index,
+                           smoothing, reduction);
+  const bool wide = is_wide(x, weight);
+  job.kept_tiles = kept_tiles;
+  job.upstream = matrix_of(upstream);
+  Tensor grad_x = empty_gradient(x, for_x), grad_weight = empty_gradient(weight, for_weight);
+  ask_for_gradients(job, grad_x, grad_weight, for_x, for_weight);
+  const Tensor scratch = bytes(LOSSBENCH_CALL(backward_scratch(job, wide)));
+  // The kernels only read what was saved.
+  job.saved = saved.mutable_data_ptr(), job.scratch = scratch.mutable_data_ptr();
+  LOSSBENCH_CALL(cross_entropy_backward(job, wide));
+  return {grad_x, grad_weight};
+}
+
+std::tuple<Tensor, Tensor, Tensor> cross_entropy_with_gradients(
+    Tensor x, Tensor weight, Tensor labels, OptionalTensor class_weights, OptionalTensor iteration,
+    std::vector<double> head, std::optional<int64_t> ignore_index, double smoothing,
+    int64_t reduction, bool for_x, bool for_weight) {
+  CrossEntropy job = asked(x, weight, labels, class_weights, iteration, head, ignore_index,
+                           smoothing, reduction);
+  const bool wide = is_wide(x, weight);
+  job.kept_tiles = (job.weight.columns + TILE - 1) / TILE;
+  Tensor loss = empty_loss(job, wide);
+  Tensor grad_x = empty_gradient(x, for_x), grad_weight = empty_gradient(weight, for_weight);
+  ask_for_gradients(job, grad_x, grad_weight, for_x, for_weight);
+  const int64_t saved = LOSSBENCH_CALL(saved_bytes(job, wide));
+  const int64_t forward = LOSSBENCH_CALL(forward_scratch(job, wide));
+  const int64_t backward = LOSSBENCH_CALL(backward_scratch(job, wide));
+  const Tensor scratch = bytes(saved + (forward > backward ? forward : backward));
+  char* memory = static_cast<char*>(scratch.mutable_data_ptr());
+  job.loss = loss.mutable_data_ptr(), job.saved = memory, job.scratch = memory + saved;
+  LOSSBENCH_CALL(cross_entropy_forward(job, wide));
+  LOSSBENCH_CALL(cross_entropy_backward(job, wide));
+  return {loss, grad_x, grad_weight};
+}
+
+}  // namespace lossbench

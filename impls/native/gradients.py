@@ -1,0 +1,28 @@
+"""Gradients that are computed with the loss, for small sizes: when, and their backward pass."""
+
+import torch
+from torch import Tensor
+
+# Up to this number of elements the gradients are computed with the loss: a second operator would
+# cost more than they do.
+FEW_ELEMENTS = 2**16
+
+
+def is_half(*tensors: Tensor) -> bool:
+    """Return whether a tensor is of half precision.
+
+    Its gradient would underflow before it is multiplied by its upstream gradient, a large scale.
+    """
+    return any(tensor.element_size() < 4 for tensor in tensors)
+
+
+def scaled(upstream: Tensor, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Return gradients times an upstream gradient; themselves if it is 1 and they are used once."""
+    if not torch.compiler.is_compiling() and _used_once() and upstream.item() == 1:
+        return gradients
+    return tuple(None if each is None else (each * upstream).to(each.dtype) for each in gradients)
+
+
+def _used_once() -> bool:
+    """Return whether this backward pass frees what was saved for it."""
+    return not torch._C._autograd._get_current_graph_task_keep_graph()

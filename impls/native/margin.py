@@ -1,0 +1,95 @@
+"""SphereFace and ArcFace by native operators: the margin at the target cosines only."""
+
+from torch import Tensor
+
+from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
+from lossbench.impls.native.build import problem
+from lossbench.impls.native.cross_entropy import NativeHead, native_cross_entropy
+from lossbench.impls.native.operators import Native
+from lossbench.impls.registry import register
+from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
+
+
+@register(
+    "sphereface",
+    "native",
+    devices=("cpu",),
+    limits=DIFFERENTIABLE_ONCE,
+    leaves_out=("logits",),
+    takes_options=True,
+    problem=problem,
+)
+class SphereFace(Native, SphereFaceWeights):
+    """Replace the target's cosine by its blend with ψ, times the embedding's length."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss, having advanced the annealing, and no logits."""
+        head = NativeHead(
+            columns=1,
+            rows=2,
+            margin=3,
+            gamma=self.gamma,
+            multiple=self.margin,
+            lambda_min=self.lambda_min,
+            lambda_max=self.lambda_max,
+        )
+        iteration = self._count()
+        loss = native_cross_entropy(
+            embeddings, self.weight, labels, head.numbers(), self.options, iteration
+        )
+        return LossAndLogits(loss, None)
+
+
+class _Additive(Native, ArcFaceWeights):
+    guard: int
+
+    def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
+        super().__init__(num_classes, embedding_dim, scale, margin)
+        self.head = NativeHead(
+            columns=1,
+            rows=1,
+            margin=self.guard,
+            scale=scale,
+            cos_m=self.cos_m,
+            sin_m=self.sin_m,
+            lowest_cosine=self.lowest_cosine,
+            drop=self.drop,
+        ).numbers()
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss, and no logits."""
+        loss = native_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
+        return LossAndLogits(loss, None)
+
+
+@register(
+    "arcface",
+    "native",
+    devices=("cpu",),
+    limits=DIFFERENTIABLE_ONCE,
+    leaves_out=("logits",),
+    takes_options=True,
+    problem=problem,
+    refuses_labels=True,
+)
+class ArcFace(_Additive):
+    """Replace the target's cosine by ``cos(θ + m)``."""
+
+    guard = 1
+
+
+@register(
+    "arcface_guarded",
+    "native",
+    devices=("cpu",),
+    limits=DIFFERENTIABLE_ONCE,
+    leaves_out=("logits",),
+    takes_options=True,
+    problem=problem,
+    refuses_labels=True,
+)
+class ArcFaceGuarded(_Additive):
+    """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
+
+    guard = 2
