@@ -7,7 +7,13 @@ import torch
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.measure.memory import footprint, footprints, measure_memory
+from lossbench.bench.measure.memory import (
+    footprint,
+    footprints,
+    measure_kept_bytes,
+    measure_memory,
+)
+from tests.conftest import name_of, supported
 
 CASE = Case("center_mse", batch=32, dim=16, classes=10)
 MIB = 2**20
@@ -84,3 +90,69 @@ def test_two_runs_count_the_same():
     implementation = impls.implementation("triplet_batch_hard", "reference")
     case = Case("triplet_batch_hard", batch=16, dim=8, classes=4)
     assert measure_memory(case, implementation) == measure_memory(case, implementation)
+
+
+SHELF: dict[tuple[int, ...], torch.Tensor] = {}
+EXTRA = 4567
+
+
+def on_the_module(module, _x):
+    module.__dict__.setdefault("workspace", torch.empty(EXTRA, dtype=torch.uint8))
+
+
+def anywhere_by_size(_module, x):
+    SHELF.setdefault(x.shape, torch.empty(EXTRA, dtype=torch.uint8))
+
+
+def last_result(module, _x):
+    module.__dict__["last"] = torch.empty(EXTRA, dtype=torch.uint8)
+
+
+def more_at_each_step(module, _x):
+    module.__dict__.setdefault("all", []).append(torch.empty(EXTRA, dtype=torch.uint8))
+
+
+def in_a_cycle(_module, _x):
+    cycle = [torch.empty(EXTRA, dtype=torch.uint8)]
+    cycle.append(cycle)
+
+
+def new_state(module, _x):
+    module.centers.data = module.centers.data.clone()
+
+
+@pytest.mark.parametrize(
+    ("keep", "copies"),
+    [
+        (on_the_module, 1),
+        (anywhere_by_size, 1),
+        (last_result, 1),
+        (more_at_each_step, 2),
+        (in_a_cycle, 0),
+        (new_state, 0),
+    ],
+)
+def test_what_a_module_keeps_is_counted_to_the_byte(keep, copies):
+    honest = impls.implementation("center_mse", "vectorized")
+
+    class Keeps(honest.builder):
+        def forward(self, embeddings, labels):
+            keep(self, embeddings)
+            return super().forward(embeddings, labels)
+
+    SHELF.clear()
+    keeper = impls.Implementation(honest.loss, "keeper", Keeps)
+    assert measure_kept_bytes(CASE, keeper) == copies * EXTRA
+    SHELF.clear()
+    assert measure_memory(CASE, keeper).kept_bytes == copies * EXTRA
+
+
+# The library keeps the coefficients of its margin.
+KEPT = {"sphereface-pml": 48}
+
+
+@pytest.mark.parametrize("implementation", supported(), ids=name_of)
+def test_a_variant_keeps_nothing_between_steps_but_what_is_known(implementation):
+    case = Case(implementation.loss.name, batch=24, dim=16, classes=10)
+    expected = KEPT.get(name_of(implementation), 0)
+    assert measure_kept_bytes(case, implementation) == expected
