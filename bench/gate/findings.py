@@ -54,6 +54,9 @@ def _standing(seen: Seen) -> str:
 def _bytes(comparison: GateComparison) -> Iterator[Finding]:
     for metric in gated("bytes"):
         before, after = metric.of(comparison.base), metric.of(comparison.head)
+        if before is None or after is None:
+            # A report of an earlier version lacks the figure.
+            continue
         if abs(after - before) <= max(LEAST_BYTES, BYTES_MARGIN * before):
             continue
         factor = after / before if before else None

@@ -61,8 +61,8 @@ def check_plausibility(case: Case, seconds: Mapping[Phase, float], ceilings: Cei
 def least_arithmetic_seconds(case: Case, ceilings: Ceilings) -> float | None:
     """Return the time of the arithmetic that neither phase can do without.
 
-    ``None`` if it is unknown: no rate was measured for the dtype, or only for a 16-bit dtype, whose
-    products may be computed faster in a wider one.
+    ``None`` if it is unknown: no rate was measured for the dtype, or the dtype has 16 bits and no
+    rate was measured for float32, in which its products may be faster.
     """
     rate = _fastest_rate(case.dtype, ceilings.flops_per_second)
     return None if rate is None else impls.loss(case.loss).cost.least_flops(sizes_of(case)) / rate
