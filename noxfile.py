@@ -5,6 +5,7 @@ Arguments after ``--`` are passed to the command of the session. Environments ar
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
@@ -18,16 +19,23 @@ TORCH = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 GROUPS = PROJECT["dependency-groups"]
 HARNESS = ("bench", "third-party")
+# The newest patch of every release of torch from the oldest that the metadata admits.
+TORCH_VERSIONS = ("2.11.0", "2.12.1", "2.13.0", "2.14.1")
 
 
 def install(session: nox.Session, *names: str) -> None:
     """Install torch and the named extras and dependency groups at constraints.txt's versions."""
+    # In a reused environment, which has these packages, this takes a second.
+    session.install("-q", "-c", "constraints.txt", *wanted_packages(names))
+
+
+def wanted_packages(names: Sequence[str]) -> list[str]:
+    """Return torch and the packages of the named extras and dependency groups."""
     wanted = list(TORCH)
     for name in names:
         in_group = name in GROUPS
         wanted += nox.project.dependency_groups(PROJECT, name) if in_group else EXTRAS[name]
-    # In a reused environment, which has these packages, this takes a second.
-    session.install("-q", "-c", "constraints.txt", *wanted)
+    return wanted
 
 
 BUILD = """
@@ -81,7 +89,8 @@ def sanitize(session: nox.Session) -> None:
         # Python and torch keep memory until they end.
         "ASAN_OPTIONS": "detect_leaks=0",
     }
-    tests = ("tests/impls/native/test_operators.py", "tests/impls/native/test_math.py")
+    names = ("operators", "pairs", "math")
+    tests = [f"tests/impls/native/test_{name}.py" for name in names]
     # Built here: a compiler under the sanitizer would be checked too.
     session.run("python", "-c", BUILD, env={"LOSSBENCH_NATIVE_FLAGS": flags})
     session.run("python", "-m", "pytest", *tests, *session.posargs, env=environment)
@@ -189,6 +198,47 @@ def cuda(session: nox.Session) -> None:
     install(session, *HARNESS, "profile", "test")
     session.run("python", "-m", "pytest", "tests/impls/test_cuda.py")
     session.run("python", "-m", "lossbench", "run", "--device", "cuda", *session.posargs)
+
+
+@nox.session(default=False)
+@nox.parametrize("torch", TORCH_VERSIONS)
+def compat(session: nox.Session, torch: str) -> None:
+    """Prove every implementation on a torch; arguments after -- go to `lossbench compat`.
+
+    `nox -s compat` takes all versions, an hour each on two cores; `nox -s "compat(torch='2.11.0')"`
+    takes one. Set PIP_EXTRA_INDEX_URL to the index of CPU builds for smaller environments.
+    """
+    install_torch(session, torch, *HARNESS, "profile", "test")
+    tests = ("tests/impls/test_contract.py", "tests/reference/test_golden.py")
+    session.run("python", "-m", "pytest", "-q", "-n", "logical", *tests)
+    # Kept between runs: most of the time is torch.compile's.
+    cache = Path(session.virtualenv.location, "compiled").resolve()
+    environment = {"TORCHINDUCTOR_CACHE_DIR": str(cache)}
+    session.run("python", "-m", "lossbench", "compat", *session.posargs, env=environment)
+
+
+def install_torch(session: nox.Session, torch: str, *names: str) -> None:
+    """Install as ``install`` does, but another version of torch than constraints.txt's."""
+    pinned = Path("constraints.txt").read_text().splitlines()
+    # torch 2.11 and 2.12 admit no setuptools from 82 on.
+    kept = [line for line in pinned if not line.startswith(("torch==", "setuptools=="))]
+    constraints = Path(session.create_tmp(), "constraints.txt")
+    constraints.write_text("\n".join([*kept, f"torch=={torch}", "setuptools>=77", ""]))
+    session.install("-q", "-c", str(constraints), *wanted_packages(names))
+
+
+@nox.session(default=False)
+def aarch64(session: nox.Session) -> None:
+    """Run the golden vectors and the contract on an emulated aarch64 processor.
+
+    It needs Debian's apt-get, for qemu and an aarch64 Python, and 7 GB; arguments after -- go to
+    pytest. The eager variants are tried, and the native ones where their binary is built.
+    """
+    folder = Path(session.create_tmp(), "aarch64").resolve()
+    session.run("python", "-m", "tests.makers.aarch64", str(folder))
+    tests = ("tests/impls/test_contract.py", "tests/reference/test_golden.py")
+    emulated = (str(folder / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    session.run(*emulated, *tests, *session.posargs, external=True)
 
 
 @nox.session(default=False)

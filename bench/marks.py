@@ -40,6 +40,13 @@ DIRTY = Mark(
     "dirty",
     lambda dirty: dirty is True,
 )
+UNCHECKED = Mark(
+    "‡",
+    "timed without the checks of inputs that a module makes by default, and in older records on "
+    "the same inputs at each call",
+    "validated",
+    lambda validated: validated is False,
+)
 SHARED_COMPILE = Mark(
     "~",
     "compile time measured in a process that had compiled before, without the start of the "
@@ -54,7 +61,10 @@ FEW_PROCESSES = Mark(
     "processes",
     lambda processes: isinstance(processes, int) and processes < FEWEST_PROCESSES,
 )
-MARKS = (DIRTY, SHARED_COMPILE, FEW_PROCESSES)
+OF_THE_VARIANT = (DIRTY, UNCHECKED)
+"""The marks that stand behind the name of a variant, or all of its figures."""
+
+MARKS = (DIRTY, UNCHECKED, SHARED_COMPILE, FEW_PROCESSES)
 
 
 def signs(row: Mapping[Any, Any], marks: Iterable[Mark] = MARKS) -> str:

@@ -32,11 +32,13 @@ def setup(app):
 
 
 def write_pages(app):
-    """Fill in the templates, from the catalogue, the frame's columns and the training matrix."""
+    """Fill in the templates, from the catalogue, the frame's columns and the tables of results."""
     from jinja2 import Environment, FileSystemLoader
 
     from lossbench import impls
+    from lossbench.bench.compat.table import known_table
     from lossbench.bench.frame import COLUMNS
+    from lossbench.bench.show.compat import STANDING_MEANINGS, compat_counts, compat_notes
     from lossbench.bench.show.training import FITNESS_MEANINGS, counts_text, training_notes
     from lossbench.bench.timing.samples import SAME_MARGIN
     from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
@@ -53,6 +55,10 @@ def write_pages(app):
             fitnesses=FITNESS_MEANINGS,
             counts=counts_text,
             notes=training_notes,
+            table=known_table(),
+            standings=STANDING_MEANINGS,
+            standing_counts=compat_counts,
+            standing_notes=compat_notes,
         )
         target = Path(app.srcdir) / name.removesuffix(".j2")
         # Rewritten only where it changed, so that an unchanged page is not built anew.

@@ -63,6 +63,7 @@ class Recommendation:
         classes: the number of classes, C.
         variants: the variants faster than the reference, the fastest first; then the reference.
         speedups: the speed-up of each variant over the reference.
+        torch: the versions of torch that the machine measured with.
     """
 
     machine: str
@@ -74,6 +75,7 @@ class Recommendation:
     classes: int
     variants: tuple[str, ...]
     speedups: tuple[float, ...]
+    torch: tuple[str, ...]
 
     @property
     def size(self) -> dict[str, int]:
@@ -97,9 +99,15 @@ def recommendations() -> Mapping[str, tuple[Recommendation, ...]]:
     return {name: tuple(map(_parse, lines)) for name, lines in _table()["losses"].items()}
 
 
+def proven_releases() -> tuple[str, ...]:
+    """Return the releases of torch on which each variant of the table is proven right."""
+    return tuple(_table()["proven_on"])
+
+
 def _parse(line: dict[str, Any]) -> Recommendation:
     lists = {name: tuple(line[name]) for name in ("variants", "speedups")}
-    return Recommendation(**{**line, **lists})
+    versions = tuple(_table()["machines"][line["machine"]]["torch"])
+    return Recommendation(**{**line, **lists}, torch=versions)
 
 
 @dataclass(frozen=True)
@@ -252,10 +260,10 @@ def _why(line: Recommendation, variant: str, wanted: Mapping[str, int]) -> Itera
 def _about_torch(line: Recommendation) -> Iterator[str]:
     """Yield what must be told of a torch that was not measured, or that nothing is proven on."""
     here = running_release()
-    measured = {release_of(version) for version in _table()["machines"][line.machine]["torch"]}
+    measured = sorted(set(map(release_of, line.torch)))
     if here not in measured:
-        yield f"with torch {', '.join(map(release_text, sorted(measured)))}"
-    proven = _table()["proven_on"]
+        yield f"measured with torch {', '.join(map(release_text, measured))}"
+    proven = proven_releases()
     if release_text(here) not in proven:
-        known = f"proven on torch {', '.join(proven)}, not on {release_text(here)}"
+        known = f"right on torch {', '.join(proven)}, not tried on {release_text(here)}"
         yield f"{known}: `lossbench compat` tries it"

@@ -64,6 +64,8 @@ class Candidate:
         processes: number of processes that sampled the times, the fewest over these sizes.
         interpolated: whether these sizes differ from the requested one.
         dirty: whether one of the Records was measured with uncommitted changes.
+        validated: whether all of the Records were timed with the checks of inputs, on inputs that
+            changed at each call.
         compile_process: ``shared`` if the compile time of one of the Records is of the former
             method and may be too short, else ``fresh``; empty if the variant is not compiled.
         neighbours: measured sizes together with their Records.
@@ -83,6 +85,7 @@ class Candidate:
     interpolated: bool
     processes: int | None = None
     dirty: bool = False
+    validated: bool | None = None
     compile_process: str = ""
     neighbours: Annotated[tuple[Neighbour, ...], Field(exclude=True, repr=False)] = ()
 
@@ -195,6 +198,7 @@ def _candidate(
         interpolated=not at_size(case, cases),
         processes=min(len(timing_of(record).processes) for record in records),
         dirty=any(record.environment.dirty for record in records),
+        validated=all(record.validated for record in records),
         compile_process=_compile_process(records),
         neighbours=neighbours,
     )

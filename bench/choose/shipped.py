@@ -3,7 +3,7 @@
 The table has a line per measured size: the variants that are faster than the reference, the fastest
 first, then the reference itself. It names only variants that every user of torch can use: none that
 is third-party, compiled, has sparse gradients, is worse than the reference on degenerate inputs, or
-is not proven on every release of torch in the table of ``compat``.
+is not right on every release of torch in the table of ``compat`` that supports it.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.sources import Host, preferred_of_cells
-from lossbench.bench.compat.standing import right_everywhere
+from lossbench.bench.compat.standing import right_where_it_runs
 from lossbench.bench.compat.table import CompatColumn, known_table
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.order import place_of_case
@@ -101,7 +101,9 @@ def _for_everyone(record: Record) -> bool:
         return False
     special = bool(found.requires or found.compiled or found.departs or found.sparse)
     worse = any(part.grade == "worse" for part in record.conformance)
-    return not special and not worse and right_everywhere(_proofs(), found.loss.name, found.variant)
+    return (
+        not special and not worse and right_where_it_runs(_proofs(), found.loss.name, found.variant)
+    )
 
 
 def _proofs() -> tuple[CompatColumn, ...]:

@@ -12,7 +12,7 @@ from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.changes import paid_after
 from lossbench.bench.format import binary, si, spread
-from lossbench.bench.marks import DIRTY, FEW_PROCESSES, SHARED_COMPILE, marks_of, signs
+from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
 from lossbench.impls.registry import REFERENCE
 
 INDENT = 2
@@ -23,7 +23,7 @@ def answer_text(answer: Answer) -> Group:
     case = answer.request.case
     parts: list[RenderableType] = [
         Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")),
-        Text.assemble("use ", (answer.best.variant, "bold green"), _dirty(answer.best)),
+        Text.assemble("use ", (answer.best.variant, "bold green"), _sign(answer.best)),
     ]
     sections: dict[str, Text | Table | None] = {
         "why": _facts(_why(answer)),
@@ -87,8 +87,8 @@ def _cost(candidate: Candidate) -> str:
     return f"{candidate.compile_seconds:.3g} s{signs(vars(candidate), [SHARED_COMPILE])}"
 
 
-def _dirty(candidate: Candidate) -> str:
-    return signs(vars(candidate), [DIRTY])
+def _sign(candidate: Candidate) -> str:
+    return signs(vars(candidate), OF_THE_VARIANT)
 
 
 def _degenerate(best: Candidate) -> str:
@@ -133,7 +133,7 @@ def _runners_up(answer: Answer) -> Table:
         other = runner.candidate
         compiling = _cost(other) if other.compiled else ""
         table.add_row(
-            Text(other.variant + _dirty(other)),
+            Text(other.variant + _sign(other)),
             si(other.step_seconds, "s"),
             Text(spread(runner.ratio) + _mark(answer, other)),
             binary(other.step_peak_bytes),

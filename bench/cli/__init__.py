@@ -81,7 +81,7 @@ COMMANDS = (
     LazyCommand("results", "results:results", "Print the table of a run again."),
     LazyCommand("choose", "choose:choose", "Choose one implementation of a loss, with reasons."),
     LazyCommand("report", "report:report", "Make an HTML page of runs, with plots."),
-    LazyCommand("compare", "compare:compare_runs", "Compare two runs, commits or machines."),
+    LazyCommand("compare", "compare:compare_runs", "Compare runs, commits, machines or torches."),
     LazyCommand("agreement", "agreement:agreement", "Print errors relative to float64, by dtype."),
     LazyCommand("conformance", "conformance:conformance", "Test variants on degenerate inputs."),
     LazyCommand("compat", "compat:compat", "Prove the implementations on the torch that runs."),

@@ -1,10 +1,13 @@
 """``list`` and ``show``: print the losses and their variants."""
 
 import click
+from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.cli.options import loss_argument, with_option
+from lossbench.bench.compat.table import known_table
 from lossbench.bench.format import console, losses_table, support_table
+from lossbench.bench.show.compat import compat_notes, compat_table
 from lossbench.impls.cost import SYMBOLS, Cost
 from lossbench.impls.loss import DOCUMENTS
 from lossbench.impls.options import options_of
@@ -21,7 +24,7 @@ def list_losses() -> None:
 @loss_argument
 @with_option
 def show(loss: str) -> None:
-    """Describe LOSS: formula, document, paper, minimal cost, departures, supported dtypes."""
+    """Describe LOSS: formula, document, paper, minimal cost, departures, dtypes, torch releases."""
     entry, out = impls.loss(loss), console()
     out.print(f"[bold]{entry.name}[/]: {entry.summary}", highlight=False)
     out.print(f"  {entry.formula}\n", markup=False, highlight=False)
@@ -37,6 +40,11 @@ def show(loss: str) -> None:
     out.print(*_cost_lines(entry.cost), "", sep="\n", markup=False, highlight=False)
     out.print("departures", *(f"  - {d}" for d in entry.departures), "", sep="\n", markup=False)
     out.print(support_table(loss, ("cpu", "cuda")))
+    table = known_table()
+    if loss in table.losses:
+        out.print("\non torch", compat_table(table, loss), sep="\n", highlight=False)
+        for note in compat_notes(table, loss):
+            out.print(Text(f"  {note}", "dim"), soft_wrap=True)
 
 
 def _cost_lines(cost: Cost) -> list[str]:

@@ -1,4 +1,4 @@
-"""``compare``: compare two runs, commits or machines."""
+"""``compare``: compare two runs, commits, machines or releases of torch."""
 
 import json
 from pathlib import Path
@@ -41,12 +41,14 @@ class Kinds(click.ParamType[tuple[str, ...]]):
 @click.argument("first")
 @click.argument("second")
 @click.option(
-    "--by", type=click.Choice(["run", "commit", "machine"]), default="run", show_default=True,
-    help="What FIRST and SECOND are: folders of runs, or names of commits or machines.",
+    "--by", type=click.Choice(["run", "commit", "machine", "torch"]), default="run",
+    show_default=True,
+    help="What FIRST and SECOND are: folders of runs, names of commits or machines, or releases "
+    "of torch such as 2.13.",
 )  # fmt: skip
 @click.option(
     "--in", "places", type=click.Path(path_type=Path), multiple=True,
-    help="Folder to search for the records of commits and machines; can be given several times. "
+    help="Folder to search for other records than runs; can be given several times. "
     "By default results/ and the records that come with lossbench.",
 )  # fmt: skip
 @click.option("--margin", type=FiniteRange(0), default=MARGIN, show_default=True,
@@ -72,8 +74,8 @@ def compare_runs(
     of the latest commit, then those of more processes. What is left out is told.
 
     Runs of one machine are compared by their speed-ups over the reference, because the load of the
-    machine differs between runs and changes all times. Runs of two machines are printed side by
-    side, and their times are not compared.
+    machine differs between runs and changes all times. So are releases of torch (--by torch). Runs
+    of two machines are printed side by side, and their times are not compared.
 
     Kinds of change: slower, faster, bigger, smaller (bytes), less-exact, more-exact (error),
     broken, mended (passed before, or now), status (another reason for no times), vanished,
@@ -111,7 +113,10 @@ def _side(name: str, by: str, places: tuple[Path, ...]) -> "pd.DataFrame":
             raise UsageError(f"{name}: expected records; there are none yet")
         return frame
     frame = load(*(places or records_folders()))
-    chosen = frame[by].str.startswith(name) if by == "commit" else frame[by] == name
+    chosen = _is_named(frame[by], name, by)
+    if by == "torch" and chosen.any():
+        # The patch releases and builds of a release count as one.
+        return frame[chosen]
     if not name or not chosen.any():
         there = ", ".join(sorted(set(frame[by].dropna())))
         raise UsageError(f"no record of the {by} {name!r}; there are: {there or 'none'}")
@@ -119,3 +124,12 @@ def _side(name: str, by: str, places: tuple[Path, ...]) -> "pd.DataFrame":
     if len(named) > 1:
         raise UsageError(f"expected one {by}, but several begin with {name!r}: {', '.join(named)}")
     return frame[chosen]
+
+
+def _is_named(names: "pd.Series[str]", name: str, by: str) -> "pd.Series[bool]":
+    """Return which records are of a commit, given by its first characters, a machine or a torch."""
+    if by == "commit":
+        return names.str.startswith(name)
+    if by == "torch":
+        return names.str.replace("+", ".").str.startswith(f"{name}.") | (names == name)
+    return names == name

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.cli.options import LossName, device_option
-from lossbench.bench.compat.proof import Proof, prove
+from lossbench.bench.compat.proof import CompatProof, prove
 from lossbench.bench.compat.table import CompatColumn, CompatRow, CompatTable, write_column
 from lossbench.bench.format import console
 from lossbench.bench.limits import COMPAT_SECONDS
@@ -32,7 +32,7 @@ from lossbench.bench.stamped import now
 )  # fmt: skip
 @click.option("--machine", default="", help="Name of this machine; by default the host's name.")
 @device_option
-def compat(losses: tuple[str, ...], eager: bool, file: Path, machine: str, device: str) -> None:
+def compat(losses: tuple[str, ...], eager: bool, file: Path, machine: str, device: str) -> int:
     """Prove each implementation of LOSSES on the torch that runs.
 
     Without LOSSES all losses are tried. An implementation is `right` if it keeps the contract,
@@ -42,24 +42,32 @@ def compat(losses: tuple[str, ...], eager: bool, file: Path, machine: str, devic
 
     The exit code is 1 if one of lossbench's own implementations is wrong.
     """
-    where, out = choose_device(device), console()
-    found = list[CompatRow]()
-    for loss in losses or tuple(LossName().names()):
-        rows = list(prove_rows(loss, where, eager=eager))
-        # Written loss by loss, so that an interrupted run keeps what it has found.
-        found += rows
-        column = column_of(rows, where, machine)
-        write_column(file, column)
-        alone = CompatTable((column,))
-        out.print(Text(loss, "bold"), compat_table(alone, loss))
-        for note in compat_notes(alone, loss):
-            out.print(Text(f"  {note}", "dim"), soft_wrap=True)
+    where, found = choose_device(device), list[CompatRow]()
+    kept = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    # One thread: with several, the order of a sum depends on their number.
+    worker = Worker(1, compiled=Path(kept) if kept else None)
+    try:
+        for loss in losses or tuple(LossName().names()):
+            rows = list(prove_rows(worker, loss, where, eager=eager))
+            # Written loss by loss, so that an interrupted run keeps what it has found.
+            write_column(file, column_of(rows, where, machine))
+            show_rows(loss, column_of(rows, where, machine))
+            found += rows
+    finally:
+        worker.close()
     column = column_of(found, where, machine)
     for line in compat_counts(CompatTable((column,))):
-        out.print(line, soft_wrap=True)
+        console().print(line, soft_wrap=True)
     click.echo(f"written: {file}", err=True)
-    if column.counts(foreign=False)["wrong"]:
-        raise SystemExit(1)
+    return int(column.counts(foreign=False)["wrong"] > 0)
+
+
+def show_rows(loss: str, column: CompatColumn) -> None:
+    """Print what was found of a Loss."""
+    out, alone = console(), CompatTable((column,))
+    out.print(Text(loss, "bold"), compat_table(alone, loss))
+    for note in compat_notes(alone, loss):
+        out.print(Text(f"  {note}", "dim"), soft_wrap=True)
 
 
 def column_of(rows: Sequence[CompatRow], device: str, machine: str) -> CompatColumn:
@@ -68,31 +76,26 @@ def column_of(rows: Sequence[CompatRow], device: str, machine: str) -> CompatCol
     return CompatColumn(environment, now(), device, platform.machine(), tuple(rows))
 
 
-def prove_rows(loss: str, device: str, *, eager: bool) -> Iterator[CompatRow]:
+def prove_rows(worker: Worker, loss: str, device: str, *, eager: bool) -> Iterator[CompatRow]:
     """Yield the result of each implementation of a Loss.
 
     Args:
+        worker: process that tries them.
         loss: name of the Loss.
         device: device type to compute on.
         eager: whether to leave out ``+compile`` variants.
     """
-    kept = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    # One thread: the compiler makes other code for several, whose sums depend on their number.
-    worker = Worker(1, compiled=Path(kept) if kept else None)
-    try:
-        with console(stderr=True).status(loss) as status:
-            for each in impls.implementations(loss):
-                if eager and each.compiled:
-                    continue
-                status.update(f"{loss}: {each.variant}")
-                proof = _ask(worker, loss, each.variant, device)
-                yield CompatRow(loss, each.variant, bool(each.requires), proof)
-    finally:
-        worker.close()
+    with console(stderr=True).status(loss) as status:
+        for each in impls.implementations(loss):
+            if eager and each.compiled:
+                continue
+            status.update(f"{loss}: {each.variant}")
+            proof = _ask(worker, loss, each.variant, device)
+            yield CompatRow(loss, each.variant, bool(each.requires), proof)
 
 
-def _ask(worker: Worker, loss: str, variant: str, device: str) -> Proof:
+def _ask(worker: Worker, loss: str, variant: str, device: str) -> CompatProof:
     try:
         return worker.ask(COMPAT_SECONDS, prove, loss, variant, device)
     except Lost as lost:
-        return Proof("wrong", f"{lost.status}: {lost}")
+        return CompatProof("wrong", f"{lost.status}: {lost}")

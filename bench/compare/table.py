@@ -13,7 +13,7 @@ from lossbench.bench.compare.doubts import SIDES
 from lossbench.bench.format import si, spread
 from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.frame.plain import plain
-from lossbench.bench.marks import DIRTY, FEW_PROCESSES, marks_of, signs
+from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, marks_of, signs
 from lossbench.bench.metric import Metric
 from lossbench.bench.run.order import UNREGISTERED, is_registered
 from lossbench.bench.timing.intervals import Interval
@@ -163,11 +163,12 @@ def _status(row: dict[str, Any], side: str) -> str:
 
 
 def _sign(row: dict[str, Any], side: str) -> str:
-    return signs(_of_side(row, side), [DIRTY])
+    return signs(_of_side(row, side), OF_THE_VARIANT)
 
 
 def _of_side(row: Mapping[Any, Any], side: str) -> dict[str, Any]:
-    return {column: row[f"{column}_{side}"] for column in (DIRTY.column, FEW_PROCESSES.column)}
+    columns = (mark.column for mark in (*OF_THE_VARIANT, FEW_PROCESSES))
+    return {column: row[f"{column}_{side}"] for column in columns}
 
 
 def as_plain(found: Comparison) -> dict[str, Any]:

@@ -31,7 +31,7 @@ DTYPE_SIZE = SIZES[1]
 
 
 @dataclass(frozen=True)
-class Proof:
+class CompatProof:
     """What was found of one implementation.
 
     Attributes:
@@ -48,7 +48,7 @@ class Proof:
     trials: int = 0
 
 
-def prove(loss: str, variant: str, device: str) -> Proof:
+def prove(loss: str, variant: str, device: str) -> CompatProof:
     """Try an implementation on the torch that runs; a worker calls this by name.
 
     Args:
@@ -59,9 +59,9 @@ def prove(loss: str, variant: str, device: str) -> Proof:
     implementation = impls.implementation(loss, variant)
     unsupported = implementation.unsupported(device, torch.float32)
     if unsupported:
-        return Proof("unsupported", unsupported)
+        return CompatProof("unsupported", unsupported)
     if implementation.departs:
-        return Proof("departs", implementation.departs)
+        return CompatProof("departs", implementation.departs)
     if implementation.compiled:
         start_compiler()
         # torch limits recompilations, and code for other variants of the class would count.
@@ -70,9 +70,9 @@ def prove(loss: str, variant: str, device: str) -> Proof:
     for trial in trials_of(implementation, device):
         failure = _failure(trial, implementation)
         if failure:
-            return Proof("wrong", failure, _name(trial), passed)
+            return CompatProof("wrong", failure, _name(trial), passed)
         passed += 1
-    return Proof("right", trials=passed)
+    return CompatProof("right", trials=passed)
 
 
 def trials_of(implementation: impls.Implementation, device: str) -> Iterator[Case | GoldenVector]:

@@ -10,7 +10,7 @@ def doubt_of(implementation: impls.Implementation, device: str, measured_on: str
 
     It is proven by the table's column of this release. Without one, it is proven by its records, if
     they are of this release, since each was compared with the reference; and an eager one by the
-    columns of the other releases, if it is right in all of them.
+    columns of the other releases, if it is right in all that support it.
 
     Args:
         implementation: implementation to choose.
@@ -30,13 +30,14 @@ def doubt_of(implementation: impls.Implementation, device: str, measured_on: str
         return ""
     if release_of(measured_on) == here:
         return ""
-    if not implementation.compiled and columns and right_everywhere(columns, loss, variant):
+    if not implementation.compiled and right_where_it_runs(columns, loss, variant):
         return ""
     on = "" if device == "cpu" else f" --device {device}"
     return f"not proven on torch {release_text(here)}; `lossbench compat {loss}{on}` proves it"
 
 
-def right_everywhere(columns: tuple[CompatColumn, ...], loss: str, variant: str) -> bool:
-    """Return whether a variant is right in each of the columns."""
-    proofs = (column.proof_of(loss, variant) for column in columns)
-    return all(proof is not None and proof.standing == "right" for proof in proofs)
+def right_where_it_runs(columns: tuple[CompatColumn, ...], loss: str, variant: str) -> bool:
+    """Return whether a variant is right in the columns, apart from those that do not support it."""
+    proofs = [column.proof_of(loss, variant) for column in columns]
+    standings = {proof.standing if proof else "untried" for proof in proofs}
+    return "right" in standings and standings <= {"right", "unsupported"}

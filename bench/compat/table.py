@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lossbench import impls
-from lossbench.bench.compat.proof import Proof
+from lossbench.bench.compat.proof import CompatProof
 from lossbench.bench.errors import UsageError, writing
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.paths import COMPAT_FILE, records_folders
@@ -35,7 +35,7 @@ class CompatRow:
     loss: str
     variant: str
     foreign: bool
-    proof: Proof
+    proof: CompatProof
 
 
 @dataclass(frozen=True, config=KEPT)
@@ -74,7 +74,7 @@ class CompatColumn:
         words += [self.architecture] if self.architecture != "x86_64" else []
         return " ".join(words)
 
-    def proof_of(self, loss: str, variant: str) -> Proof | None:
+    def proof_of(self, loss: str, variant: str) -> CompatProof | None:
         """Return what was found of an implementation; ``None`` if it was not tried."""
         found = (row.proof for row in self.rows if (row.loss, row.variant) == (loss, variant))
         return next(found, None)
@@ -125,7 +125,7 @@ class CompatTable:
         rows = (row for column in self.columns for row in column.rows)
         return list(dict.fromkeys(row.loss for row in sorted(rows, key=_place_of_row)))
 
-    def rows_of(self, loss: str) -> dict[str, list[Proof | None]]:
+    def rows_of(self, loss: str) -> dict[str, list[CompatProof | None]]:
         """Return the proofs of a Loss's variants, one per column; ``None`` if not tried."""
         rows = (row for column in self.columns for row in column.rows if row.loss == loss)
         variants = dict.fromkeys(row.variant for row in sorted(rows, key=_place_of_row))

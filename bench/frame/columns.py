@@ -15,6 +15,10 @@ SUBJECT: dict[str, tuple[str, str]] = {
     "machine": ("string", "the name of the machine"),
     "commit": ("string", "the commit of the measured implementations"),
     "dirty": ("boolean", "whether the checkout had uncommitted changes"),
+    "validated": (
+        "boolean",
+        "whether the timed module checked its inputs",
+    ),
     "made": ("datetime64[ns, UTC]", "the time of the measurement"),
     "loss": ("string", "the Loss"),
     "variant": ("string", "the Implementation of the Loss"),

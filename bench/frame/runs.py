@@ -34,6 +34,7 @@ def record_row(record: Record) -> dict[str, Any]:
         "machine": environment.machine,
         "commit": environment.commit,
         "dirty": environment.dirty,
+        "validated": record.validated if record.step else None,
         "made": record.made,
         "threads": environment.threads,
         "cpu": environment.cpu,

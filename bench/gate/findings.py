@@ -55,7 +55,6 @@ def _bytes(comparison: GateComparison) -> Iterator[Finding]:
     for metric in gated("bytes"):
         before, after = metric.of(comparison.base), metric.of(comparison.head)
         if before is None or after is None:
-            # A report of an earlier version lacks the figure.
             continue
         if abs(after - before) <= max(LEAST_BYTES, BYTES_MARGIN * before):
             continue

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.case.data import count_distinct_labels
+from lossbench.bench.machine.conditions import Usage
 from lossbench.bench.timing.blocks import calls_a_block
 from lossbench.bench.timing.clock import Timed, clock
 from lossbench.impls.cost import Phase, Sizes
@@ -35,12 +36,15 @@ class Ceilings:
         bytes_per_second: bandwidth of a large copy, bytes read plus bytes written.
         call_seconds: time of a module with one small operator, by phase.
         cache_bytes: size of the largest cache; 0 if it is unknown.
+        elsewhere: number of processors that other processes kept busy during the measurement, on
+            average; 0 in records without it.
     """
 
     flops_per_second: dict[str, float]
     bytes_per_second: float
     call_seconds: dict[Phase, float]
     cache_bytes: int = 0
+    elsewhere: float = 0.0
 
     def joined(self, other: "Ceilings | None") -> "Ceilings":
         """Return the best of two measurements; a disturbance can only lower a rate."""
@@ -53,6 +57,7 @@ class Ceilings:
             max(self.bytes_per_second, other.bytes_per_second),
             {p: min(self.call_seconds[p], other.call_seconds[p]) for p in phases},
             max(self.cache_bytes, other.cache_bytes),
+            min(self.elsewhere, other.elsewhere),
         )
 
 
@@ -80,11 +85,13 @@ def measure_ceilings(device: str, dtypes: tuple[str, ...]) -> Ceilings:
         device: ``cpu`` or ``cuda``.
         dtypes: names of the dtypes to multiply matrices in, of ``DTYPES``.
     """
+    usage = Usage()
     return Ceilings(
         {dtype: _flops_per_second(device, DTYPES[dtype]) for dtype in dtypes},
         _bytes_per_second(device),
         _call_seconds(device),
         _cache_bytes(device),
+        usage.elsewhere(),
     )
 
 

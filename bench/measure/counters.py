@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 
 from lossbench import impls
@@ -12,6 +11,7 @@ from lossbench.bench.case.calls import prepare_calls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.feed import Feed
 from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.profiler import new_profiler
 from lossbench.bench.measure.agreement import workload_of
 from lossbench.bench.paths import IMPORT_FOLDER
 
@@ -36,7 +36,7 @@ class Counters:
 def measure_counters(case: Case, implementation: impls.Implementation) -> Counters:
     """Return the counts of one step of an implementation, after a step to warm up."""
     step = step_of(case, implementation)
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    with new_profiler() as profiler:
         step()
     names = [event.name for event in profiler.events() or ()]
     return Counters(

@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.profiler import record_function
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.draws import DRAWS
 from lossbench.bench.case.workload import trainable
+from lossbench.bench.machine.profiler import new_profiler
 from lossbench.bench.measure.agreement import workload_of
 
 # The profiler prints two lines at every use, unless the level is this high. It reads the level at
@@ -165,7 +166,7 @@ def _cpu_footprints(calls: Sequence[Callable[[Any], Any]]) -> list[Footprint]:
     results: list[Any] = [None]
     # A profile does not see the release of memory that was allocated before it began, so one
     # profile spans all calls.
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with new_profiler(profile_memory=True) as profiler:
         for call in calls:
             with record_function(CALL):
                 results.append(call(results[-1]))

@@ -13,6 +13,7 @@ import torch
 
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
 from lossbench.bench.measure.ceilings import Ceilings, limit, sizes_of
 from lossbench.impls.cost import Phase
 
@@ -25,13 +26,14 @@ eighth of a product at each level. The timed batches may have fewer distinct lab
 one has.
 """
 
-CACHES, SPARSE, WIDER, CEILING, UNKNOWN = (
-    "in caches", "sparse", "wider dtype", "ceiling", "unexplained",
+CACHES, SPARSE, WIDER, BUSY, CEILING, UNKNOWN = (
+    "in caches", "sparse", "wider dtype", "busy", "ceiling", "unexplained",
 )  # fmt: skip
 EXCESSES: Mapping[str, str] = {
     CACHES: "all the data fit into the caches, so they need not move",
     SPARSE: "the gradient is sparse, and moves fewer bytes than a dense one",
     WIDER: "products in the dtype are slow here, and the rate of wider ones was not measured",
+    BUSY: "other processes were busy while the ceilings were measured",
     CEILING: f"the measured ceiling may be too low by a factor of {MARGIN:g}",
     UNKNOWN: "no honest reason is known",
 }
@@ -41,6 +43,8 @@ EXCESSES: Mapping[str, str] = {
 def check_plausibility(case: Case, seconds: Mapping[Phase, float], ceilings: Ceilings) -> str:
     """Return why the times of an implementation cannot be true; empty if they can be.
 
+    Ceilings of a busy machine can be many times too low, so they refuse nothing.
+
     Args:
         case: case of the times.
         seconds: time of one call, by phase.
@@ -48,6 +52,8 @@ def check_plausibility(case: Case, seconds: Mapping[Phase, float], ceilings: Cei
     """
     from lossbench.bench.format import si
 
+    if ceilings.elsewhere >= BUSY_ELSEWHERE:
+        return ""
     least = least_arithmetic_seconds(case, ceilings)
     for phase, time in seconds.items():
         if least is not None and MARGIN * time < least:
@@ -61,8 +67,8 @@ def check_plausibility(case: Case, seconds: Mapping[Phase, float], ceilings: Cei
 def least_arithmetic_seconds(case: Case, ceilings: Ceilings) -> float | None:
     """Return the time of the arithmetic that neither phase can do without.
 
-    ``None`` if it is unknown: no rate was measured for the dtype, or the dtype has 16 bits and no
-    rate was measured for float32, in which its products may be faster.
+    ``None`` if it is unknown: no rate was measured for the dtype, or only that of a 16-bit dtype.
+    Products in 16 bits may be computed faster in a wider dtype.
     """
     rate = _fastest_rate(case.dtype, ceilings.flops_per_second)
     return None if rate is None else impls.loss(case.loss).cost.least_flops(sizes_of(case)) / rate
@@ -116,6 +122,8 @@ def explain_excess(
         return CACHES
     if least.bound == "arithmetic" and least_arithmetic_seconds(case, ceilings) is None:
         return WIDER
+    if ceilings.elsewhere >= BUSY_ELSEWHERE:
+        return BUSY
     return CEILING if MARGIN * seconds >= least.seconds else UNKNOWN
 
 

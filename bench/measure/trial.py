@@ -118,6 +118,9 @@ class Trial:
         # On CUDA the clock waits for all work.
         if phase == "step" and self.feed.workload.case.device == "cpu":
             for name, calls in self.calls.items():
+                if not self.lingering.is_at_rest():
+                    # It cannot be told here which module did this, so each is timed alone.
+                    raise StateChanged("when timed: a thread works on, though no call is made")
                 if self.lingering.works_on(calls.step):
                     self.witnesses[name].blame("it works on after its call returned")
 

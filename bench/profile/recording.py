@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile, record_function, schedule
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import trainable
+from lossbench.bench.machine.profiler import new_profiler
 from lossbench.bench.measure.agreement import workload_of
 
 FORWARD, BACKWARD = "forward", "backward"
@@ -74,9 +75,8 @@ def profile_steps(step: Callable[[], object], steps: int, device: str) -> profil
         steps: number of calls.
         device: ``cpu`` or ``cuda``.
     """
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
-    profiler = profile(
-        activities=activities,
+    profiler = new_profiler(
+        *[ProfilerActivity.CUDA] * (device == "cuda"),
         schedule=schedule(wait=0, warmup=1, active=steps, repeat=1),
         record_shapes=True,
         profile_memory=True,

@@ -1,6 +1,8 @@
 """The legend of a report: the meaning of its columns, verdicts and grades."""
 
+from lossbench.bench.compat.proof import Standing
 from lossbench.bench.metrics import SHOWN
+from lossbench.bench.show.compat import STANDING_MEANINGS
 from lossbench.bench.show.training import FITNESS_MEANINGS
 from lossbench.bench.timing.samples import SAME_MARGIN
 from lossbench.bench.training_loop.situation import Fitness
@@ -22,6 +24,10 @@ GRADES = {
     "better": ("▲", "finite where the reference is not, or with a much smaller error"),
     "worse": ("▼", "not finite where the reference is, or with an error beyond rounding"),
 }
+_STANDING_SYMBOLS: dict[Standing, str] = {
+    "right": "✓", "wrong": "▼", "unsupported": "○", "departs": "-"
+}  # fmt: skip
+STANDINGS = {name: (mark, STANDING_MEANINGS[name]) for name, mark in _STANDING_SYMBOLS.items()}
 _FITNESS_SYMBOLS: dict[Fitness, str] = {"right": "✓", "limit": "○", "worse": "▼", "-": ""}
 FITNESSES = {
     fitness: (symbol, FITNESS_MEANINGS[fitness]) for fitness, symbol in _FITNESS_SYMBOLS.items()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lossbench.bench.case.cases import Case
 from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.frame.duplicates import without_duplicates
-from lossbench.bench.marks import DIRTY, signs
+from lossbench.bench.marks import OF_THE_VARIANT, signs
 from lossbench.bench.run.order import place_of_case, place_of_variant
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
         ],
     )
     frame = frame.assign(
-        name=[row["variant"] + signs(row, [DIRTY]) for row in frame.to_dict("records")]
+        name=[row["variant"] + signs(row, OF_THE_VARIANT) for row in frame.to_dict("records")]
     )
     frame = without_duplicates(frame, ["label", *CASE_COLUMNS, "variant"])
     labels = {label: rank for rank, label in enumerate(frame["label"].unique())}

@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lossbench import impls
+from lossbench.bench.compat.table import known_table
 from lossbench.bench.format import binary, si
 from lossbench.bench.machine.environment import Environment
-from lossbench.bench.marks import DIRTY, SHARED_COMPILE, marks_of, signs
+from lossbench.bench.marks import OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
 from lossbench.bench.measure.degenerate import DEGENERATE
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.report import findings, legend
 from lossbench.bench.report.data import Evidence
 from lossbench.bench.report.gallery import Plot
 from lossbench.bench.report.overview import grids
+from lossbench.bench.report.releases import releases_of
 from lossbench.bench.run.mixture import mixture_of, setting_of
 from lossbench.bench.run.order import is_registered
 from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
@@ -64,6 +66,8 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "conformance": evidence.conformance,
         "training": evidence.training,
         "situations": LOOP_SITUATIONS,
+        "compat": known_table(),
+        "releases": releases_of(frame),
         "environments": evidence.environments,
         "outside": _few(findings.outside(frame), names),
         "degenerate": DEGENERATE,
@@ -86,7 +90,7 @@ def _templates() -> "Templates":
         "ticked": _ticked,
         "breakable": _breakable,
         "specification": _specification,
-        "dirty_sign": lambda row: signs(row, [DIRTY]),
+        "variant_sign": lambda row: signs(row, OF_THE_VARIANT),
         "compile_sign": lambda row: signs(row, [SHARED_COMPILE]),
     }
     return templates

@@ -8,7 +8,7 @@ from typing import Any
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, si
 from lossbench.bench.frame import load
-from lossbench.bench.marks import DIRTY, FEW_PROCESSES, signs
+from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, signs
 from lossbench.bench.report.findings import winners
 from lossbench.bench.report.legend import COLUMNS, SYMBOLS
 from lossbench.bench.report.order import ordered
@@ -73,8 +73,8 @@ def _section(name: str, run: Path) -> str:
     won = winners(ordered(load(run)))
     found = won.to_dict("records")
     rows = "".join(map(_row, found))
-    # Winners may be clean where a variant that is as fast, or takes less memory, is not.
-    marks = [mark for mark in (DIRTY, FEW_PROCESSES) if mark.sign in rows]
+    # Winners may have no mark where a variant that is as fast, or takes less memory, has one.
+    marks = [mark for mark in (*OF_THE_VARIANT, FEW_PROCESSES) if mark.sign in rows]
     note = "".join(f"`{mark.sign}` {mark.meaning}.\n\n" for mark in marks)
     return (
         f"### {name}\n\n{note}"

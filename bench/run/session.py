@@ -97,9 +97,13 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         """End the workers, and remove the folder of compiled code."""
+        self._end_workers()
+        self._compiled.remove()
+
+    def _end_workers(self) -> None:
+        """End all processes; the next question to a worker starts another."""
         for worker in {self.judge, *self._samplers}:
             worker.close()
-        self._compiled.remove()
 
     def _worker(self, compiled: Path | None = None) -> Worker:
         return Worker(
@@ -158,24 +162,18 @@ class Session:
             return self._record(case, variant, times.status, str(times), **judged)
         if isinstance(times, RefusedTimes):
             return self._record(case, variant, "refused", times.reason, **judged)
-        implausible = self._implausible(case, times)
-        ceilings = self._ceilings_of(case)
-        if implausible:
-            return self._record(case, variant, "refused", implausible, **judged, ceilings=ceilings)
-        return self._record(case, variant, "passed", **judged, **_seen(times), ceilings=ceilings)
-
-    def _implausible(self, case: Case, times: Times) -> str:
-        """Return why times cannot be true; empty if they can be, or if the ceilings are unknown."""
         seconds: dict[Phase, float] = {
             "forward": times.forward.median_seconds,
             "step": times.step.median_seconds,
         }
         ceilings = self._ceilings_of(case)
-        if ceilings is None or not check_plausibility(case, seconds, ceilings):
-            return ""
-        # The machine may have been busy while its ceilings were measured.
-        ceilings = self._ceilings[case.device] = ceilings.joined(self._measure_ceilings(case))
-        return check_plausibility(case, seconds, ceilings)
+        if ceilings and check_plausibility(case, seconds, ceilings):
+            # The machine may have been busy while its ceilings were measured.
+            ceilings = self._ceilings[case.device] = ceilings.joined(self._measure_ceilings(case))
+        reason = check_plausibility(case, seconds, ceilings) if ceilings else ""
+        if reason:
+            return self._record(case, variant, "refused", reason, **judged, ceilings=ceilings)
+        return self._record(case, variant, "passed", **judged, **_seen(times), ceilings=ceilings)
 
     def _time(
         self, case: Case, variants: list[str], *, baseline: bool
@@ -183,7 +181,8 @@ class Session:
         """Return the times of variants, or the reason why there are none.
 
         A variant that crashes the worker loses the times of all others too. The variants are then
-        timed again, each of them alone with the reference.
+        timed again, each of them alone with the reference. Beside a variant that was refused for
+        what it did when timed, the others may have been disturbed: they are timed again together.
         """
         together = tuple(dict.fromkeys([REFERENCE, *variants] if baseline else variants))
         try:
@@ -192,11 +191,21 @@ class Session:
             if len(variants) == 1:
                 return {variants[0]: lost}
         else:
-            return {variant: times[variant] for variant in variants}
+            refused = [name for name in variants if isinstance(times[name], RefusedTimes)]
+            rest = [name for name in variants if name not in refused]
+            again = self._time_again(case, rest, baseline=baseline) if refused else {}
+            return {name: again.get(name, times[name]) for name in variants}
         alone: dict[str, Times | RefusedTimes | Lost] = {}
         for variant in variants:
             alone.update(self._time(case, [variant], baseline=baseline))
         return alone
+
+    def _time_again(
+        self, case: Case, variants: list[str], *, baseline: bool
+    ) -> dict[str, Times | RefusedTimes | Lost]:
+        """Time variants in new processes: a refused one may still work in a thread of the old."""
+        self._end_workers()
+        return self._time(case, variants, baseline=baseline) if variants else {}
 
     def _sample(self, case: Case, variants: tuple[str, ...]) -> dict[str, Times | RefusedTimes]:
         """Return the times of variants, sampled in the plan's number of processes.

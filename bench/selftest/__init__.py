@@ -100,13 +100,13 @@ def run_selftest(plan: SelfTestPlan, tell: Tell, measure: Measure | None = None)
     with fresh_worker(plan.threads) as worker:
         tell("planted buffers")
         counts = worker.ask(SELFTEST_SECONDS, measure_counts, plan.device)
-    tried, neighbours = measure_contenders(_mixed_plan(plan), tell)
+    tried, bystanders = measure_contenders(_mixed_plan(plan), tell)
     return SelfTestReport(
         environment=environment,
         trials=tuple(_hold_trials(plan, tell, measure)),
         alarms=tuple(_hold_gates(plan, tell)),
         contenders=tried,
-        neighbours=neighbours,
+        bystanders=bystanders,
         counts=counts,
         coverage=coverage,
         budget_seconds=plan.budget_seconds,

@@ -30,7 +30,7 @@ class Contender:
 
     Attributes:
         name: name, in words.
-        kind: what it does.
+        kind: kind of contender.
         loss: loss that it pretends to compute.
         cheat: function around the reference's call.
         expected: status that its Record must have.

@@ -10,15 +10,18 @@ from lossbench.bench.selftest.contender import Cheat, Forward
 
 def workspace(module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:
     """Compute a part in memory that is kept, and return copies."""
-    room = module.__dict__.setdefault("room", torch.empty_like(embeddings.detach()))
+    rooms = module.__dict__.setdefault("rooms", {})
+    key = embeddings.shape, embeddings.dtype
+    room = rooms.setdefault(key, torch.empty_like(embeddings.detach()))
     room.copy_(embeddings.detach())
     same = embeddings + (room - embeddings.detach())
     return forward(same, labels)
 
 
 def table(module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:
-    """Keep a table that depends on the sizes alone, built at the first call."""
-    rows = module.__dict__.setdefault("rows", torch.arange(len(labels), device=labels.device))
+    """Keep a table for each batch size, built at the first call with it."""
+    tables = module.__dict__.setdefault("tables", {})
+    rows = tables.setdefault(len(labels), torch.arange(len(labels), device=labels.device))
     return forward(embeddings.index_select(0, rows), labels)
 
 

@@ -18,7 +18,6 @@ from lossbench.bench.paths import IMPORT_FOLDER
 from lossbench.bench.run.records import RECORDS, Record, read_records
 from lossbench.bench.selftest.contender import Contender
 from lossbench.bench.selftest.contenders import own_variants, public_cheat
-from lossbench.bench.selftest.harmful import OUTLIVING_SECONDS
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.samples import Timing
 
@@ -33,18 +32,20 @@ MOST_SPEEDUP = 1.25
 MEMORY = "2GiB"
 MOST_PRINTED_BYTES = 10 * 2**20
 NO_RECORD = "no record"
+# The environment variable that all processes of a run inherit.
+MARK = "LOSSBENCH_SELFTEST_RUN"
 PHASES = ("forward", "step")
 # Far above the minutes that a run takes, so that only a run that hangs is ended.
-RUN_SECONDS = 3600.0
+RUN_SECONDS = 7200.0
 
 
 @dataclass(frozen=True, config=KEPT)
 class Tried:
-    """What became of a contender.
+    """The outcome of a contender.
 
     Attributes:
         name: name of the contender.
-        kind: what it does.
+        kind: kind of contender.
         loss: loss that it pretends to compute.
         public: publicly known cheat that it tries; empty for none.
         expected: status that its Record must have.
@@ -73,13 +74,13 @@ class Tried:
 
 
 @dataclass(frozen=True, config=KEPT)
-class Neighbour:
+class Bystander:
     """An honest variant beside bad contenders.
 
     Attributes:
         loss: its loss.
         variant: its name.
-        difference: what differs from a run without the bad ones; empty if nothing does.
+        difference: difference from a run without the bad ones, in words; empty if none.
     """
 
     loss: str
@@ -106,14 +107,14 @@ class MixedPlan:
     threads: int
     processes: int = 3
     budget_seconds: float = 6.0
-    timeout_seconds: float = 60.0
+    timeout_seconds: float = 120.0
     variants: tuple[str, ...] = field(default_factory=own_variants)
 
 
 def measure_contenders(
     plan: MixedPlan, tell: Callable[[str], None]
-) -> tuple[tuple[Tried, ...], tuple[Neighbour, ...]]:
-    """Return what became of every contender, and how its honest neighbours fared."""
+) -> tuple[tuple[Tried, ...], tuple[Bystander, ...]]:
+    """Return what became of every contender, and how its honest bystanders fared."""
     good = tuple(each for each in plan.entered if each.kind == "honest")
     tell(f"{len(plan.entered)} contenders in one run")
     mixed = _run(plan, plan.entered)
@@ -121,7 +122,7 @@ def measure_contenders(
     alone = _run(plan, good)
     return (
         tuple(_tried(each, mixed.records) for each in plan.entered),
-        tuple(_neighbours(alone, mixed)),
+        tuple(_bystanders(alone, mixed)),
     )
 
 
@@ -131,7 +132,7 @@ class _Run:
 
     Attributes:
         records: its Records by loss and variant.
-        faults: what is wrong with the run as a whole.
+        faults: faults of the run as a whole.
     """
 
     records: Mapping[tuple[str, str], Record]
@@ -165,7 +166,7 @@ def _arguments(plan: MixedPlan, entered: Iterable[Contender]) -> Iterator[str]:
 
 def _execute(arguments: Iterable[str], printed: Path) -> Iterator[str]:
     """Run the command, and yield what is wrong with it as a whole."""
-    environment = {**os.environ, "PYTHONPATH": str(IMPORT_FOLDER)}
+    environment = {**os.environ, "PYTHONPATH": str(IMPORT_FOLDER), MARK: str(printed)}
     command = [sys.executable, "-m", "lossbench", "run", *arguments]
     with printed.open("wb") as file:
         try:
@@ -186,15 +187,13 @@ def _execute(arguments: Iterable[str], printed: Path) -> Iterator[str]:
                 yield f"the run ended with exit code {done.returncode}: {' '.join(last.split())}"
     if printed.stat().st_size > MOST_PRINTED_BYTES:
         yield f"the run printed {printed.stat().st_size} bytes"
-    if children := list(_outliving()):
-        yield f"{len(children)} processes of contenders outlived the run"
+    if left := sum(_has_mark(process, printed) for process in psutil.process_iter(["environ"])):
+        yield f"{left} processes outlived the run"
 
 
-def _outliving() -> Iterator[psutil.Process]:
-    """Yield the processes that a contender has left behind."""
-    for process in psutil.process_iter(["cmdline"]):
-        if str(OUTLIVING_SECONDS) in (process.info["cmdline"] or ()):
-            yield process
+def _has_mark(process: psutil.Process, printed: Path) -> bool:
+    """Return whether a process is one of a run, which has the file of its output as its mark."""
+    return (process.info["environ"] or {}).get(MARK) == str(printed)
 
 
 def _tried(contender: Contender, records: Mapping[tuple[str, str], Record]) -> Tried:
@@ -213,17 +212,19 @@ def _tried(contender: Contender, records: Mapping[tuple[str, str], Record]) -> T
     )
 
 
-def _neighbours(alone: _Run, mixed: _Run) -> Iterator[Neighbour]:
+def _bystanders(alone: _Run, mixed: _Run) -> Iterator[Bystander]:
     for name, run in (("all of the run", mixed), ("all of the other run", alone)):
-        yield Neighbour("", name, "; ".join(run.faults))
+        yield Bystander("", name, "; ".join(run.faults))
     for (loss, variant), record in alone.records.items():
         beside = mixed.records.get((loss, variant))
         difference = _difference(record, beside) if beside else NO_RECORD
-        yield Neighbour(loss, variant, difference)
+        yield Bystander(loss, variant, difference)
 
 
 def _difference(alone: Record, beside: Record) -> str:
     """Return what differs between two Records of one honest variant."""
+    if alone.status != "passed":
+        return f"{alone.status} even without them: {alone.reason}"
     if alone.status != beside.status:
         return f"{beside.status} instead of {alone.status}: {beside.reason}"
     for name in ("agreement", "memory", "counters"):

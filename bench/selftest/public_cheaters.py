@@ -1,5 +1,6 @@
 """Publicly known cheats that no other file of contenders has."""
 
+import threading
 from typing import Any
 
 import torch
@@ -14,6 +15,19 @@ def other_stream(_module: nn.Module, forward: Forward, embeddings: Tensor, label
     """Compute on another CUDA stream than the one that is timed."""
     with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
         return forward(embeddings, labels)
+
+
+def burning(_module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:
+    """Keep a core busy in a thread that never ends, so that all others seem slow."""
+    if all(thread.name != "burning" for thread in threading.enumerate()):
+        threading.Thread(target=_burn, name="burning", daemon=True).start()
+    return forward(embeddings, labels)
+
+
+def _burn() -> None:
+    numbers = torch.ones(64, 64)
+    while True:
+        numbers @ numbers
 
 
 def uninitialized(_module: nn.Module, forward: Forward, embeddings: Tensor, labels: Tensor) -> Any:

@@ -15,9 +15,11 @@ from lossbench.bench.promises import (
 from lossbench.bench.selftest.buffers import Count
 from lossbench.bench.selftest.coverage import LEAST_COVERED, Coverage
 from lossbench.bench.selftest.gates import Alarm
-from lossbench.bench.selftest.mixed import Neighbour, Tried
+from lossbench.bench.selftest.mixed import Bystander, Tried
 from lossbench.bench.selftest.trials import PairTrial
 
+# 1: cheaters in one process, without coverage. 2: contenders in a run.
+SCHEMA = 2
 LONGEST_SECONDS = 10.0
 PLANTED = 0.10
 # With fewer than 20 trials, one false alarm alone would break the promise of at most 5%; and with
@@ -35,8 +37,8 @@ class SelfTestReport(Judged):
         processes: number of processes that sampled in each trial.
         trials: trials of the verdict.
         alarms: answers of the gates of other tools.
-        contenders: what became of every contender.
-        neighbours: how the honest variants beside them fared.
+        contenders: outcomes of all contenders.
+        bystanders: honest variants beside them.
         counts: counts of the planted buffers.
         coverage: coverage of the intervals, by simulation.
     """
@@ -45,9 +47,10 @@ class SelfTestReport(Judged):
     trials: tuple[PairTrial, ...]
     alarms: tuple[Alarm, ...]
     contenders: tuple[Tried, ...]
-    neighbours: tuple[Neighbour, ...]
+    bystanders: tuple[Bystander, ...]
     counts: tuple[Count, ...]
     coverage: tuple[Coverage, ...]
+    schema: int = SCHEMA
 
     def select(self, effect: float, *, loaded: bool) -> list[PairTrial]:
         """Return the trials of one effect, with or without another process's load."""
@@ -73,7 +76,7 @@ class SelfTestReport(Judged):
                 "honest figures as in a run without the bad ones",
                 [
                     (f"{each.loss} {each.variant}: {each.difference}", not each.difference)
-                    for each in self.neighbours
+                    for each in self.bystanders
                 ],
             ),
             _all_right(

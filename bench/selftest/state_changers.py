@@ -1,4 +1,4 @@
-"""Changes of the shared state of a process, each of which a contender could leave to the others."""
+"""Changes of the shared state of a process that a contender could leave to the others."""
 
 import gc
 import os

@@ -40,7 +40,7 @@ def report_table(report: SelfTestReport) -> Group:
         Text("\nContenders", "bold"),
         _contenders(report),
         Text("\nHonest variants beside them", "bold"),
-        _neighbours(report),
+        _bystanders(report),
     )
 
 
@@ -145,9 +145,9 @@ def _contenders(report: SelfTestReport) -> Table:
     return table
 
 
-def _neighbours(report: SelfTestReport) -> Table:
+def _bystanders(report: SelfTestReport) -> Table:
     table = words_table("loss", "variant", "against a run without the bad ones")
-    for each in report.neighbours:
+    for each in report.bystanders:
         words = Text(each.difference, "red") if each.difference else Text("agrees", "green")
         table.add_row(each.loss, Text(each.variant), words)
     return table

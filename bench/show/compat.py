@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from lossbench.bench.compat.proof import Proof, Standing
+from lossbench.bench.compat.proof import CompatProof, Standing
 from lossbench.bench.compat.table import CompatTable
 
 STANDING_STYLES = {"right": "green", "wrong": "red", "unsupported": "yellow", "departs": "dim"}
@@ -28,7 +28,7 @@ def compat_table(table: CompatTable, loss: str) -> Table:
     return shown
 
 
-def _cell(proof: Proof | None) -> Text:
+def _cell(proof: CompatProof | None) -> Text:
     return Text(proof.standing, STANDING_STYLES[proof.standing]) if proof else Text("-", "dim")
 
 
@@ -42,7 +42,7 @@ def compat_notes(table: CompatTable, loss: str) -> list[str]:
     return [f"{variant}, torch {', '.join(on)}: {why}" for (variant, why), on in lines.items()]
 
 
-def _reason(proof: Proof) -> str:
+def _reason(proof: CompatProof) -> str:
     at = f" at {proof.smallest}" if proof.smallest else ""
     return f"{proof.standing}{at}: {proof.reason}"
 

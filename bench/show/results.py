@@ -11,7 +11,7 @@ from rich.text import Text
 
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
-from lossbench.bench.marks import DIRTY, SHARED_COMPILE, marks_of, signs
+from lossbench.bench.marks import OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
 from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.plausibility import EXCESSES
 from lossbench.bench.metric import Row
@@ -52,7 +52,7 @@ def results_table(records: Sequence[Record]) -> Group:
 def _cells(row: Row) -> dict[str, str]:
     """Return the text of every column."""
     whole = {**row, **derived(row)}
-    name = f"  {row['variant']}{signs(row, [DIRTY])}"
+    name = f"  {row['variant']}{signs(row, OF_THE_VARIANT)}"
     return {"variant": name, **{m.name: m.cell(whole) for m in SHOWN}}
 
 

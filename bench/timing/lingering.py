@@ -18,6 +18,8 @@ SPINNING_SECONDS = 4e-3
 TRIES = 3
 # Elements of an array that is large enough for torch to use all of its threads.
 PARALLEL_SIZE = 2**20
+# Without a call, other threads come to rest within this many times the watched time.
+REST_TRIES = 20
 
 _now, _of_process, _of_thread = time.perf_counter, time.process_time, time.thread_time
 
@@ -31,6 +33,10 @@ class Lingering:
         numbers.exp_()
         others = torch.get_num_threads() - 1
         self._spinning = max(_seconds_of_others(WATCHED_SECONDS), others * SPINNING_SECONDS)
+
+    def is_at_rest(self) -> bool:
+        """Return whether the other threads come to rest, while no call is made."""
+        return any(_seconds_of_others(WATCHED_SECONDS) <= LEAST_SECONDS for _ in range(REST_TRIES))
 
     def works_on(self, call: Callable[[], object]) -> bool:
         """Return whether other threads work after a call has returned, more than they spin.

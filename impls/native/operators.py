@@ -7,10 +7,11 @@ cannot.
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lossbench.impls.native.build import library
 from lossbench.impls.native.shapes import FAKES
+from lossbench.impls.precision import widened
 
 NAMESPACE = "lossbench_native"
 _loaded = False
@@ -38,3 +39,14 @@ class Native(nn.Module):
         """Load the operators; a copy and an unpickled module come here too."""
         load()
         return super().__new__(cls)
+
+
+def wide(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two inputs in one dtype, float32 or float64, for operators that take no other.
+
+    A gradient in half precision would underflow before it is multiplied by a large scale.
+    """
+    if a.dtype is b.dtype and a.dtype in (torch.float32, torch.float64):
+        return a, b
+    dtype = widened(torch.promote_types(a.dtype, b.dtype))
+    return a.to(dtype), b.to(dtype)

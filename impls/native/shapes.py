@@ -183,6 +183,28 @@ def _all_pairs(
     )
 
 
+def _triplet(x: Tensor, for_x: bool) -> tuple[Tensor, Tensor, Tensor]:
+    return x.new_empty(()), x.new_empty((), dtype=torch.int64), _gradient(x, for_x)
+
+
+def _contrastive(
+    x0: Tensor, x1: Tensor, _same: Tensor, _margin: float, _whole_batch: bool, for_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    return x0.new_empty(()), _gradient(x0, for_x), _gradient(x1, for_x)
+
+
+def _pairwise_backward(
+    _upstream: Tensor,
+    a: Tensor,
+    b: Tensor,
+    _distances: Tensor,
+    _rooted: bool,
+    for_a: bool,
+    for_b: bool,
+) -> tuple[Tensor, Tensor]:
+    return _gradient(a, for_a), _gradient(b, for_b)
+
+
 FAKES: dict[str, Callable[..., Any]] = {
     "cross_entropy": _cross_entropy,
     "cross_entropy_backward": _cross_entropy_backward,
@@ -192,6 +214,16 @@ FAKES: dict[str, Callable[..., Any]] = {
     "centers_with_gradients": _centers_with_gradients,
     "all_pairs": _all_pairs,
     "exp_or_log": lambda x, _logarithm: x.new_empty(x.numel()),
+    "triplet_batch_hard": lambda x, _labels, _margin, for_x: _triplet(x, for_x),
+    "triplet_weighted": lambda x, _labels, _epsilon, _shifted, for_x: _triplet(x, for_x),
+    "contrastive": _contrastive,
+    "vector_distance": lambda a, _b: a.new_empty(()),
+    "vector_distance_backward": lambda _upstream, a, b, _d: (
+        _gradient(a, True),
+        _gradient(b, True),
+    ),
+    "pairwise_distance": lambda a, b, _rooted: a.new_empty((a.size(0), b.size(0))),
+    "pairwise_distance_backward": _pairwise_backward,
     "softmax_center_with_gradients": _softmax_center_with_gradients,
 }
 """The functions that return tensors of each operator's shapes and dtypes, for tracing."""

@@ -15,6 +15,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.impls import auto
 from lossbench.impls.auto import Choice, Recommendation, recommendations
+from lossbench.impls.torch_release import release_text, running_release
 from tests.conftest import name_of, supported
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,6 +25,7 @@ SIZES = {"num_classes": 5, "embedding_dim": 4}
 def line(*variants, batch=64, dim=128, classes=1000, **changes):
     speedups = tuple(float(len(variants) - i) for i in range(len(variants)))
     kind = {"machine": "here", "measured": "2026-01-02", "device": "cpu", "dtype": "float32"}
+    kind["torch"] = (torch.__version__,)
     return Recommendation(
         **{**kind, **changes},
         batch=batch,
@@ -39,6 +41,8 @@ def table(monkeypatch):
     def put(*lines, loss="arcface"):
         monkeypatch.setattr(auto, "recommendations", lambda: {loss: lines})
 
+    # As on a release of torch that every variant is proven on.
+    monkeypatch.setattr(auto, "proven_releases", lambda: (release_text(running_release()),))
     return put
 
 
@@ -46,6 +50,22 @@ def test_an_explicit_variant_is_built_and_says_so():
     module = impls.build("arcface", "vectorized", **SIZES)
     assert module.choice == Choice("arcface", "vectorized", "as asked for", "", "", {})
     assert str(module.choice) == "arcface: vectorized, as asked for"
+
+
+def test_auto_tells_of_a_torch_that_was_not_measured(table):
+    table(line("fused", "reference", torch=("2.11.0", "2.12.1+cpu")))
+    reason = impls.build("arcface", batch=64, num_classes=1000, embedding_dim=128).choice.reason
+    assert reason.endswith("classes 1000 on here, measured with torch 2.11, 2.12")
+
+
+def test_auto_tells_of_a_torch_that_nothing_is_proven_on(table, monkeypatch):
+    table(line("fused", "reference"))
+    monkeypatch.setattr(auto, "proven_releases", lambda: ("2.11", "2.12"))
+    module = impls.build("arcface", batch=64, num_classes=1000, embedding_dim=128)
+    here = release_text(running_release())
+    expected = f"right on torch 2.11, 2.12, not tried on {here}: `lossbench compat` tries it"
+    assert module.choice.variant == "fused"
+    assert module.choice.reason.endswith(expected)
 
 
 def test_auto_takes_the_line_of_the_very_size_and_explains_it(table):

@@ -30,5 +30,6 @@ def record(**changes):
         "memory": Memory(1, 2, 3, 4),
         "forward": TIMING,
         "step": TIMING,
+        "validated": True,
     }
     return Record(**{**seen, **changes})

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from lossbench import impls
-from tests.reference.test_golden import CASES
+from lossbench.bench.compat.golden import golden_vectors
 
 PAPERS = Path(__file__).parent / "test_papers.py"
-GOLDEN = {case["loss"] for case in CASES.values()}
+GOLDEN = {vector.loss for vector in golden_vectors()}
 
 
 def named_in_tests(path):
@@ -26,5 +26,5 @@ def test_something_independent_holds_every_loss(loss):
     assert loss in GOLDEN | named_in_tests(PAPERS), (
         f"{loss}: nothing independent checks its reference; add a test of its paper's equation, by "
         f"hand or in plain loops, to tests/reference/test_papers.py, or add the values of its "
-        f"document's code to tests/reference/data (cases.json and a .npz)"
+        f"document's code to reference/golden (cases.json and a .npz)"
     )

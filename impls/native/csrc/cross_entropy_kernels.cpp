@@ -45,14 +45,14 @@ struct Memory {
   // A tile; its scales are computed where `fill` says so, its weight copied if it must be.
   Tile<T> tile(int64_t index, T* buffer, bool fill = false) const {
     const int64_t from = index * TILE, count = width(index);
-    const TileOfWeight<T> weight = in_place<T>(job.weight)
+    const TileOfWeight<T> weight = tiles_in_place<T>(job.weight)
                                        ? tile_in_place<T>(job.weight, from)
                                        : tile_copied<T>(job.weight, from, count, buffer);
     if (fill && scales != nullptr)
       scale_columns<T>(job.head.columns, weight, dim, count, scales + from);
     return {from, count, weight, scales == nullptr ? nullptr : scales + from};
   }
-  int64_t buffer_size() const { return in_place<T>(job.weight) ? 0 : dim * TILE; }
+  int64_t buffer_size() const { return tiles_in_place<T>(job.weight) ? 0 : dim * TILE; }
 };
 
 template <class T>

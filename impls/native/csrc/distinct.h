@@ -19,6 +19,12 @@ struct Distinct {
   }
 
   void fill(const Labels& labels) {
+    fill(labels, [](int64_t, int64_t) {});
+  }
+
+  // Calls `each(sample, the number of its label)`, too.
+  template <class F>
+  void fill(const Labels& labels, const F& each) {
     count = 0;
     for (int64_t i = 0; i < size_; ++i) table_[i] = -1;
     for (int64_t b = 0; b < batch_; ++b) {
@@ -29,6 +35,7 @@ struct Distinct {
         table_[at] = count++;
       }
       ++number[table_[at]];
+      each(b, table_[at]);
     }
   }
 

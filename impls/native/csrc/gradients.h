@@ -96,6 +96,32 @@ inline int64_t column_scratch(int64_t batch, int64_t dim) {
   return (batch + dim) * PANEL<T>;
 }
 
+// Removes from scaled columns' gradients, `sums [D][PANEL]`, what points along the columns.
+template <class T>
+inline void remove_radial(Columns columns, const Tile<T>& tile, int64_t dim, int64_t from,
+                          int64_t lanes, T* sums) {
+  T buffer[PANEL<T>];
+  alignas(64) T factors[PANEL<T>] = {};
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    const T scale = tile.scales[from + lane];
+    factors[lane] = scale * scale * radial<T>(columns, scale);
+  }
+  Vec<T> along[2] = {};
+  for (int64_t d = 0; d < dim; ++d) {
+    const T* row = tile.weight.panel(d, from, lanes, buffer);
+    for (int v = 0; v < 2; ++v)
+      along[v] += load<T>(sums + d * PANEL<T> + v * WIDTH<T>) * load<T>(row + v * WIDTH<T>);
+  }
+  for (int v = 0; v < 2; ++v) along[v] *= load<T>(factors + v * WIDTH<T>);
+  for (int64_t d = 0; d < dim; ++d) {
+    const T* row = tile.weight.panel(d, from, lanes, buffer);
+    for (int v = 0; v < 2; ++v) {
+      T* at = sums + d * PANEL<T> + v * WIDTH<T>;
+      store<T>(at, load<T>(at) - along[v] * load<T>(row + v * WIDTH<T>));
+    }
+  }
+}
+
 // Writes the weight's gradient for the classes `from : from + PANEL` of a tile.
 template <class T>
 inline void write_columns(const CrossEntropy& job, const ScaledRows<T>& rows, const Tile<T>& tile,
@@ -107,20 +133,7 @@ inline void write_columns(const CrossEntropy& job, const ScaledRows<T>& rows, co
                  rows.lanes(p), turned + p * PANEL<T> * PANEL<T>, PANEL<T>);
   multiply<T>(rows.dim, lanes, ByPanels<T>{rows.scaled, rows.dim * PANEL<T>}, turned, rows.batch,
               sums);
-  if (tile.scales != nullptr) {
-    alignas(64) T along[PANEL<T>] = {};
-    for (int64_t d = 0; d < rows.dim; ++d)
-      for (int64_t lane = 0; lane < lanes; ++lane)
-        along[lane] += sums[d * PANEL<T> + lane] * tile.weight.data[d * tile.weight.stride + from + lane];
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      const T scale = tile.scales[from + lane];
-      along[lane] *= scale * scale * radial<T>(job.head.columns, scale);
-    }
-    for (int64_t d = 0; d < rows.dim; ++d)
-      for (int64_t lane = 0; lane < lanes; ++lane)
-        sums[d * PANEL<T> + lane] -=
-            along[lane] * tile.weight.data[d * tile.weight.stride + from + lane];
-  }
+  if (tile.scales != nullptr) remove_radial<T>(job.head.columns, tile, rows.dim, from, lanes, sums);
   visit(job.grad_weight.dtype, job.grad_weight.data, [&](auto grad) {
     for (int64_t d = 0; d < rows.dim; ++d) {
       auto* to = grad + d * job.grad_weight.row_stride + tile.from + from;

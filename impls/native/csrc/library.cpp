@@ -35,6 +35,23 @@ STABLE_TORCH_LIBRARY(lossbench_native, m) {
       "all_pairs(Tensor x, Tensor centers, Tensor labels, bool for_x, bool for_centers, "
       "bool dense) -> (Tensor loss, Tensor grad_x, Tensor grad_centers)");
   m.def("exp_or_log(Tensor x, bool logarithm) -> Tensor");
+  m.def(
+      "triplet_batch_hard(Tensor x, Tensor labels, float margin, bool for_x) "
+      "-> (Tensor loss, Tensor correct, Tensor gradient)");
+  m.def(
+      "triplet_weighted(Tensor x, Tensor labels, float epsilon, bool shifted, bool for_x) "
+      "-> (Tensor loss, Tensor correct, Tensor gradient)");
+  m.def(
+      "contrastive(Tensor x0, Tensor x1, Tensor same, float margin, bool whole_batch, bool for_x) "
+      "-> (Tensor loss, Tensor grad_x0, Tensor grad_x1)");
+  m.def("vector_distance(Tensor a, Tensor b) -> Tensor");
+  m.def(
+      "vector_distance_backward(Tensor upstream, Tensor a, Tensor b, Tensor distance) "
+      "-> (Tensor grad_a, Tensor grad_b)");
+  m.def("pairwise_distance(Tensor a, Tensor b, bool rooted) -> Tensor");
+  m.def(
+      "pairwise_distance_backward(Tensor upstream, Tensor a, Tensor b, Tensor distances, "
+      "bool rooted, bool for_a, bool for_b) -> (Tensor grad_a, Tensor grad_b)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
@@ -47,4 +64,11 @@ STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
   m.impl("softmax_center_with_gradients", TORCH_BOX(&lossbench::softmax_center_with_gradients));
   m.impl("exp_or_log", TORCH_BOX(&lossbench::exp_or_log));
   m.impl("all_pairs", TORCH_BOX(&lossbench::all_pairs));
+  m.impl("triplet_batch_hard", TORCH_BOX(&lossbench::triplet_batch_hard));
+  m.impl("triplet_weighted", TORCH_BOX(&lossbench::triplet_weighted));
+  m.impl("contrastive", TORCH_BOX(&lossbench::contrastive));
+  m.impl("vector_distance", TORCH_BOX(&lossbench::vector_distance));
+  m.impl("vector_distance_backward", TORCH_BOX(&lossbench::vector_distance_backward));
+  m.impl("pairwise_distance", TORCH_BOX(&lossbench::pairwise_distance));
+  m.impl("pairwise_distance_backward", TORCH_BOX(&lossbench::pairwise_distance_backward));
 }

@@ -9,6 +9,9 @@
 
 namespace lossbench::LOSSBENCH_TARGET {
 
+// Rows of more numbers are wide.
+constexpr int64_t WIDE_ROW = 4096;
+
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Whether a matrix is rows of T already.
@@ -84,31 +87,57 @@ template <class T>
 struct TileOfWeight {
   const T* data;
   int64_t stride;
+  int64_t end;  // The elements from `data` on that may be read.
+
+  // A panel of numbers of row `d` from column `from` on. Those beyond `lanes` are of other columns;
+  // where the matrix ends before them, they are 0, in the buffer.
+  const T* panel(int64_t d, int64_t from, int64_t lanes, T* buffer) const {
+    const int64_t start = d * stride + from;
+    if (start + PANEL<T> <= end) return data + start;
+    for (int64_t lane = 0; lane < PANEL<T>; ++lane)
+      buffer[lane] = lane < lanes ? data[start + lane] : 0;
+    return buffer;
+  }
 };
+
+// Whether a weight's tiles are read where they are. In a wide weight each row of a tile lies in
+// pages of its own, so its tiles are copied.
+template <class T>
+inline bool tiles_in_place(const Matrix& weight) {
+  return in_place<T>(weight) && weight.row_stride <= WIDE_ROW;
+}
 
 template <class T>
 inline TileOfWeight<T> tile_in_place(const Matrix& weight, int64_t from) {
-  return {static_cast<const T*>(weight.data) + from, weight.row_stride};
+  const int64_t end = (weight.rows - 1) * weight.row_stride + weight.columns - from;
+  return {static_cast<const T*>(weight.data) + from, weight.row_stride, end};
 }
 
 template <class T>
 inline TileOfWeight<T> tile_copied(const Matrix& weight, int64_t from, int64_t count, T* buffer) {
   for (int64_t d = 0; d < weight.rows; ++d)
     read_row<T>(weight, d, from, count, buffer + d * count);
-  return {buffer, count};
+  return {buffer, count, weight.rows * count};
 }
 
 // The scale of each column of a tile, from its length.
 template <class T>
 inline void scale_columns(Columns columns, TileOfWeight<T> tile, int64_t dim, int64_t count,
                           T* scales) {
-  double squares[TILE] = {};
-  for (int64_t d = 0; d < dim; ++d) {
-    const T* row = tile.data + d * tile.stride;
-    for (int64_t c = 0; c < count; ++c) {
-      const double value = row[c];
-      squares[c] += value * value;
+  constexpr int VECTORS = PANEL<T> / WIDTH<double>;
+  alignas(64) double squares[TILE];
+  for (int64_t from = 0; from < count; from += PANEL<T>) {
+    Vec<double> sums[VECTORS] = {};
+    T buffer[PANEL<T>];
+    for (int64_t d = 0; d < dim; ++d) {
+      const T* row = tile.panel(d, from, smaller(PANEL<T>, count - from), buffer);
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; ++v) {
+        const Vec<double> value = load_wide(row + v * WIDTH<double>);
+        sums[v] += value * value;
+      }
     }
+    for (int v = 0; v < VECTORS; ++v) store<double>(squares + from + v * WIDTH<double>, sums[v]);
   }
   for (int64_t c = 0; c < count; ++c) {
     const double length = __builtin_sqrt(squares[c]);

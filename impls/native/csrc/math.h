@@ -116,4 +116,20 @@ inline Vec<T> log(Vec<T> x) {
   return x >= splat<T>(0) ? result : nan;
 }
 
+// log(1 + e) without losing the digits of a small e, for 0 <= e <= 1.
+inline Vec<double> log_1_plus(Vec<double> e) {
+  const Vec<double> u = e + 1.0;
+  const Vec<double> quotient = log<double>(u) * (e / (u - 1.0));
+  return u == splat<double>(1) ? e : quotient;
+}
+
+template <class T>
+inline Vec<T> root(Vec<T> x) {
+  T numbers[WIDTH<T>];
+  store<T>(numbers, x);
+  for (int i = 0; i < WIDTH<T>; ++i)
+    numbers[i] = sizeof(T) == 8 ? __builtin_sqrt(numbers[i]) : __builtin_sqrtf(numbers[i]);
+  return load<T>(numbers);
+}
+
 }  // namespace lossbench::LOSSBENCH_TARGET

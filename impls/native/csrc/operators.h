@@ -46,4 +46,25 @@ std::tuple<Tensor, Tensor, Tensor> all_pairs(Tensor x, Tensor centers, Tensor la
 // The exponentials, or the logarithms, of float32 or float64 numbers, [N].
 Tensor exp_or_log(Tensor x, bool logarithm);
 
+std::tuple<Tensor, Tensor, Tensor> triplet_batch_hard(Tensor x, Tensor labels, double margin,
+                                                      bool for_x);
+
+std::tuple<Tensor, Tensor, Tensor> triplet_weighted(Tensor x, Tensor labels, double epsilon,
+                                                    bool shifted, bool for_x);
+
+std::tuple<Tensor, Tensor, Tensor> contrastive(Tensor x0, Tensor x1, Tensor same, double margin,
+                                               bool whole_batch, bool for_x);
+
+Tensor vector_distance(Tensor a, Tensor b);
+
+std::tuple<Tensor, Tensor> vector_distance_backward(Tensor upstream, Tensor a, Tensor b,
+                                                    Tensor distance);
+
+Tensor pairwise_distance(Tensor a, Tensor b, bool rooted);
+
+// Without a root the distances are not read, and may be any tensor.
+std::tuple<Tensor, Tensor> pairwise_distance_backward(Tensor upstream, Tensor a, Tensor b,
+                                                      Tensor distances, bool rooted, bool for_a,
+                                                      bool for_b);
+
 }  // namespace lossbench

@@ -63,13 +63,6 @@ struct PanelSums {
   alignas(64) double top[PANEL<T>], amount[PANEL<T>], weighted[PANEL<T>];
 };
 
-// log(1 + e) without losing the digits of a small e, for 0 <= e <= 1.
-inline Vec<double> log_1_plus(Vec<double> e) {
-  const Vec<double> u = e + 1.0;
-  const Vec<double> quotient = log<double>(u) * (e / (u - 1.0));
-  return u == splat<double>(1) ? e : quotient;
-}
-
 // The losses of a panel, before weights, and the terms of its gradient.
 template <class T>
 inline void finish_panel(const CrossEntropy& job, const ScaledRows<T>& rows, const Shares& shares,

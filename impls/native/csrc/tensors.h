@@ -7,7 +7,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
 
-#include <array>
+#include <initializer_list>
 #include <optional>
 #include <tuple>
 #include <vector>
@@ -46,18 +46,19 @@ inline bool is_wide(const Tensors&... tensors) {
   return ((dtype_of(tensors) == Dtype::float64) || ...);
 }
 
-inline Tensor empty(std::vector<int64_t> sizes, int32_t type) {
-  std::vector<int64_t> strides(sizes.size(), 1);
-  for (size_t i = sizes.size(); i-- > 1;) strides[i - 1] = strides[i] * (sizes[i] > 0 ? sizes[i] : 1);
+// A contiguous tensor of up to two dimensions.
+inline Tensor empty(std::initializer_list<int64_t> sizes, int32_t type) {
+  int64_t strides[2] = {1, 1};
+  if (sizes.size() == 2 && sizes.begin()[1] > 0) strides[0] = sizes.begin()[1];
   AtenTensorHandle handle;
   STABLE_TORCH_ERROR_CODE_CHECK(
-      aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.data(), strides.data(),
-                               type, aoti_torch_device_type_cpu(), 0, &handle));
+      aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.begin(), strides, type,
+                               aoti_torch_device_type_cpu(), 0, &handle));
   return Tensor(handle);
 }
 
-inline Tensor empty(std::vector<int64_t> sizes, Dtype dtype) {
-  return empty(std::move(sizes), type_number(dtype));
+inline Tensor empty(std::initializer_list<int64_t> sizes, Dtype dtype) {
+  return empty(sizes, type_number(dtype));
 }
 
 // Memory of torch's allocator, so that its peak is counted.

@@ -20,6 +20,9 @@ from tests.makers.runs import save_run
 
 # The package has an attribute of the same name, so the module is imported by its full name.
 command = importlib.import_module("lossbench.bench.cli.choose")
+# A machine without a compiler has no native operators.
+BUILT = impls.implementation("island", "native").unsupported("cpu", torch.float32) is None
+NATIVE = ("native",) * BUILT
 
 
 @pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
@@ -131,7 +134,7 @@ def test_what_is_not_recorded_is_measured_and_answered_from(monkeypatch, tmp_pat
     (plan,) = asked
     ((case, variants),) = plan.tasks
     assert (case.batch, plan.machine) == (512, "here")
-    assert variants == ("reference", "fused", "vectorized")
+    assert variants == ("reference", "fused", *NATIVE, "vectorized")
     assert json.loads(capsys.readouterr().out)["best"]["variant"] == "fused"
 
 
@@ -142,7 +145,9 @@ def test_only_what_is_missing_is_measured(monkeypatch, tmp_path):
     assert main([*arguments, "--records", str(tmp_path)]) == 0
     assert not asked
     assert main([*arguments, "--records", str(tmp_path), "--measure"]) == 0
-    assert [variants for plan in asked for _, variants in plan.tasks] == [("reference", "fused")]
+    assert [variants for plan in asked for _, variants in plan.tasks] == [
+        ("reference", "fused", *NATIVE)
+    ]
 
 
 def test_this_machine_is_not_measured_under_anothers_name(tmp_path, refused):

@@ -35,13 +35,22 @@ def test_the_records_of_several_machines_are_never_mixed():
         choose_pools(pools, ISLAND, "nowhere", HERE)
 
 
-@pytest.mark.parametrize("changes", [{"cpu": "another"}, {"cores": 64}, {"torch": "1.0"}])
+@pytest.mark.parametrize("changes", [{"cpu": "another"}, {"cores": 64}])
 def test_another_machine_must_be_named(changes):
     pools = pools_of(elsewhere(THREE, **changes), ISLAND)
     with pytest.raises(OtherMachine, match=r"--machine there uses those of there .*--measure"):
         choose_pools(pools, ISLAND, "", HERE)
     with pytest.raises(NotMeasured, match="no records of island in float32 on cpu"):
         choose_pools([], ISLAND, "", HERE)
+
+
+def test_records_of_another_torch_serve_only_without_those_of_this_one():
+    other = pools_of(elsewhere(THREE, torch="1.0"), ISLAND)
+    assert choose_pools(other, ISLAND, "", HERE) == other
+    both = pools_of([*elsewhere(THREE, "here", torch="1.0"), *THREE], ISLAND)
+    assert [pool.host.torch for pool in choose_pools(both, ISLAND, "", HERE)] == [HERE.torch]
+    named = choose_pools(both, ISLAND, "here", HERE)
+    assert [pool.host.torch for pool in named] == [HERE.torch, "1.0"]
 
 
 def test_the_newest_record_of_a_cell_counts():

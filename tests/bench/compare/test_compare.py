@@ -226,3 +226,17 @@ def test_an_infinite_error_within_an_infinite_budget_is_told(runs, capsys):
     second = runs("b", timed("fused", 1, agreement=(overflowed,)))
     assert main(["compare", str(first), str(second)]) == 0
     assert "error inf" in capsys.readouterr().out
+
+
+def test_releases_of_torch_are_compared_by_their_speed_ups(runs, tmp_path, capsys):
+    for version, factor in (("2.11.0+cpu", 0.5), ("2.13.1", 0.25)):
+        environment = replace(ENVIRONMENT, torch=version)
+        timings = [timed("reference", 1), timed("fused", factor)]
+        runs(version, *(replace(each, environment=environment) for each in timings))
+    arguments = ("compare", "--by", "torch", "--in", str(tmp_path), "--json")
+    assert main((*arguments, "2.11", "2.13")) == 0
+    (change,) = json.loads(capsys.readouterr().out)["changes"]
+    assert change["kinds"] == ["faster"]
+    assert change["ratio"] == pytest.approx(2, rel=1e-3)
+    assert main((*arguments, "2.1", "2.13")) == 2
+    assert "no record of the torch '2.1'; there are: 2.11.0+cpu, 2.13.1" in capsys.readouterr().err

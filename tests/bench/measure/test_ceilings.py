@@ -132,14 +132,6 @@ def test_products_in_a_slow_dtype_are_computed_in_a_wider_one():
     }
 
 
-def test_the_best_of_two_measurements_counts():
-    one = Ceilings({"float32": 2.0, "float64": 1.0}, 4.0, {"forward": 3.0, "step": 5.0})
-    two = Ceilings({"float32": 3.0}, 2.0, {"forward": 4.0, "step": 2.0}, cache_bytes=7)
-    best = Ceilings({"float32": 3.0, "float64": 1.0}, 4.0, {"forward": 3.0, "step": 2.0}, 7)
-    assert one.joined(two) == best
-    assert one.joined(None) == one
-
-
 @pytest.mark.skipif(not Path("/sys/devices/system/cpu/cpu0/cache").exists(), reason="not Linux")
 def test_the_largest_cache_is_known_on_linux():
     assert 2**14 < ceilings._cache_bytes("cpu") < 2**34

@@ -8,12 +8,12 @@ import torch
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.measure.memory import (
+    Memory,
     footprint,
     footprints,
     measure_kept_bytes,
     measure_memory,
 )
-from tests.conftest import name_of, supported
 
 CASE = Case("center_mse", batch=32, dim=16, classes=10)
 MIB = 2**20
@@ -92,67 +92,53 @@ def test_two_runs_count_the_same():
     assert measure_memory(case, implementation) == measure_memory(case, implementation)
 
 
-SHELF: dict[tuple[int, ...], torch.Tensor] = {}
-EXTRA = 4567
-
-
-def on_the_module(module, _x):
-    module.__dict__.setdefault("workspace", torch.empty(EXTRA, dtype=torch.uint8))
-
-
-def anywhere_by_size(_module, x):
-    SHELF.setdefault(x.shape, torch.empty(EXTRA, dtype=torch.uint8))
-
-
-def last_result(module, _x):
-    module.__dict__["last"] = torch.empty(EXTRA, dtype=torch.uint8)
-
-
-def more_at_each_step(module, _x):
-    module.__dict__.setdefault("all", []).append(torch.empty(EXTRA, dtype=torch.uint8))
-
-
-def in_a_cycle(_module, _x):
-    cycle = [torch.empty(EXTRA, dtype=torch.uint8)]
-    cycle.append(cycle)
-
-
-def new_state(module, _x):
-    module.centers.data = module.centers.data.clone()
-
-
-@pytest.mark.parametrize(
-    ("keep", "copies"),
-    [
-        (on_the_module, 1),
-        (anywhere_by_size, 1),
-        (last_result, 1),
-        (more_at_each_step, 2),
-        (in_a_cycle, 0),
-        (new_state, 0),
-    ],
-)
-def test_what_a_module_keeps_is_counted_to_the_byte(keep, copies):
+def keeping(make):
+    """An implementation whose modules keep what ``make`` gives for its inputs, in a place of it."""
     honest = impls.implementation("center_mse", "vectorized")
 
     class Keeps(honest.builder):
         def forward(self, embeddings, labels):
-            keep(self, embeddings)
+            make(self, embeddings)
             return super().forward(embeddings, labels)
 
-    SHELF.clear()
-    keeper = impls.Implementation(honest.loss, "keeper", Keeps)
-    assert measure_kept_bytes(CASE, keeper) == copies * EXTRA
-    SHELF.clear()
-    assert measure_memory(CASE, keeper).kept_bytes == copies * EXTRA
+    return impls.Implementation(honest.loss, "keeping", Keeps)
 
 
-# The library keeps the coefficients of its margin.
-KEPT = {"sphereface-pml": 48}
+def workspace(module, embeddings):
+    if getattr(module, "workspace", None) is None:
+        module.workspace = embeddings.new_empty(len(embeddings), 7)
 
 
-@pytest.mark.parametrize("implementation", supported(), ids=name_of)
-def test_a_variant_keeps_nothing_between_steps_but_what_is_known(implementation):
-    case = Case(implementation.loss.name, batch=24, dim=16, classes=10)
-    expected = KEPT.get(name_of(implementation), 0)
-    assert measure_kept_bytes(case, implementation) == expected
+ELSEWHERE = {}
+
+
+def by_size(_module, embeddings):
+    ELSEWHERE.setdefault(len(embeddings), embeddings.new_empty(len(embeddings), 5))
+
+
+def rebound(module, _embeddings):
+    module.centers.data = module.centers.data.clone()
+
+
+@pytest.mark.parametrize(
+    ("make", "kept"),
+    [(lambda *_: None, 0), (workspace, 4 * 32 * 7), (by_size, 4 * 32 * 5), (rebound, 0)],
+    ids=["nothing", "a workspace", "a cache outside of the module", "rebound parameters"],
+)
+def test_what_is_kept_between_calls_is_counted_to_the_byte(make, kept):
+    ELSEWHERE.clear()
+    assert measure_kept_bytes(CASE, keeping(make)) == kept
+
+
+@pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
+def test_no_eager_variant_of_ours_keeps_anything(loss):
+    case = Case(loss, batch=32, dim=16, classes=10)
+    for each in impls.implementations(loss):
+        # A third party may keep what it likes.
+        if each.requires or each.compiled or each.unsupported("cpu", case.held_dtype):
+            continue
+        assert measure_kept_bytes(case, each) == 0, each.variant
+
+
+def test_records_from_before_have_no_kept_bytes():
+    assert Memory(1, 2, 3, 4).kept_bytes is None

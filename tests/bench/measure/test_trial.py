@@ -11,7 +11,13 @@ from lossbench.bench.measure.agreement import workload_of
 from lossbench.bench.measure.judge import RefusedTimes, Times, measure_times
 from lossbench.bench.measure.trial import sample_modules
 from lossbench.bench.selftest.honest import HONEST
-from lossbench.bench.selftest.timed_cheaters import TIMED_CHEATS, TIMED_LOSS, idle, later
+from lossbench.bench.selftest.timed_cheaters import (
+    TIMED_CHEATS,
+    TIMED_LOSS,
+    idle,
+    later,
+    working_on,
+)
 from lossbench.bench.timing.sampling import Sampling
 from lossbench.impls.registry import register
 from tests.makers.cheaters import cheater, reason_to_refuse, reason_when_timed
@@ -108,3 +114,14 @@ def test_the_timed_module_checks_its_inputs_unless_told_otherwise(monkeypatch):
     measure_times(CASE, ("fused",), Sampling(0.02))
     measure_times(CASE, ("fused",), Sampling(0.02), validate=False)
     assert [validate for variant, validate in built if variant == "fused"] == [True, False]
+
+
+def test_an_honest_module_is_not_blamed_for_the_thread_of_another():
+    entries = {
+        "reference": impls.implementation(TIMED_LOSS, "reference"),
+        "works on": cheater(TIMED_LOSS, later(working_on, calls=5)),
+        "copies": cheater(TIMED_LOSS, HONEST["honest, copies its inputs"]),
+    }
+    workload = workload_of(CASE)
+    modules = {name: workload.module(entry) for name, entry in entries.items()}
+    assert set(sample_modules(workload, modules, Sampling(0.1)).refusals) == {"works on"}

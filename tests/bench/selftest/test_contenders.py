@@ -1,5 +1,6 @@
 """Every contender gets the status that it deserves, and no honest one suffers from the others."""
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -16,7 +17,7 @@ from lossbench.bench.selftest.contenders import (
     enter,
     public_cheat,
 )
-from lossbench.bench.selftest.mixed import MixedPlan, Neighbour, measure_contenders
+from lossbench.bench.selftest.mixed import Bystander, MixedPlan, measure_contenders
 from lossbench.bench.timing.samples import Samples, Timing
 from tests.makers.outside import registry_kept
 from tests.makers.records import record
@@ -62,11 +63,11 @@ def test_a_run_with_bad_contenders_gives_each_its_status_and_harms_no_honest_one
     plan = MixedPlan(
         entered, "cpu", threads=1, processes=1, budget_seconds=1.0, variants=("vectorized",)
     )
-    tried, neighbours = measure_contenders(plan, told.append)
+    tried, bystanders = measure_contenders(plan, told.append)
     assert [each for each in tried if not each.right] == []
     # Times of one process under the load of other tests differ too often to be compared here.
-    assert [n for n in neighbours if n.difference and ": " not in n.difference] == []
-    assert {n.variant for n in neighbours} >= {"reference", "vectorized", "none_an_honest_copy"}
+    assert [n for n in bystanders if n.difference and ": " not in n.difference] == []
+    assert {n.variant for n in bystanders} >= {"reference", "vectorized", "none_an_honest_copy"}
     assert len(told) == 2
 
 
@@ -93,22 +94,28 @@ def in_time(seconds):
 def test_every_difference_of_an_honest_variant_is_told(beside, expected):
     alone = in_time(5e-4)
     cell = (alone.case.loss, "fused")
-    found = mixed._neighbours(
+    found = mixed._bystanders(
         mixed._Run({cell: alone}, ()), mixed._Run({cell: beside} if beside else {}, ())
     )
-    assert list(found)[2:] == [Neighbour(*cell, expected)]
+    assert list(found)[2:] == [Bystander(*cell, expected)]
+
+
+def test_an_honest_variant_that_fails_by_itself_is_told():
+    failed = replace(in_time(5e-4), status="failed", reason="no", forward=None, step=None)
+    assert mixed._difference(failed, failed) == "failed even without them: no"
 
 
 def test_a_run_that_fails_or_leaves_processes_is_told(tmp_path):
-    child = subprocess.Popen(["sleep", str(mixed.OUTLIVING_SECONDS)])
+    printed = tmp_path / "printed"
+    child = subprocess.Popen(["sleep", "600"], env={**os.environ, mixed.MARK: str(printed)})
     try:
-        faults = list(mixed._execute(["--batch", "0"], tmp_path / "printed"))
+        faults = list(mixed._execute(["--batch", "0"], printed))
     finally:
         child.kill()
         child.wait()
     assert len(faults) == 2
     assert "exit code 2: error: " in faults[0]
-    assert faults[1] == "1 processes of contenders outlived the run"
+    assert faults[1] == "1 processes outlived the run"
 
 
 def test_a_run_that_hangs_is_ended(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from lossbench.bench.selftest import SelfTestPlan, run_selftest, trials
 from lossbench.bench.selftest.buffers import Count, measure_counts
 from lossbench.bench.selftest.coverage import Coverage
 from lossbench.bench.selftest.gates import Alarm, asv_worsened, hold_gates
-from lossbench.bench.selftest.mixed import Neighbour, Tried
+from lossbench.bench.selftest.mixed import Bystander, Tried
 from lossbench.bench.selftest.planted import measure_pair, slowed
 from lossbench.bench.selftest.report import SelfTestReport
 from lossbench.bench.selftest.tables import report_table
@@ -72,7 +72,7 @@ def report(
             Alarm("asv continuous -f 1.1", CASE, 0.1, False, 1.1, 12.0),
         ),
         "contenders": (tried(),),
-        "neighbours": (Neighbour("arcface", "fused", ""),),
+        "bystanders": (Bystander("arcface", "fused", ""),),
         "counts": (Count("1 B held", 1, 1),),
         "coverage": (Coverage("normal", 20, 1, 95, 100, 0.01, promised=True),),
     }
@@ -134,7 +134,7 @@ def test_kept_promises_exit_with_0():
         {"seconds": 10.5},
         {"contenders": (tried("passed", ""),)},
         {"contenders": ()},
-        {"neighbours": (Neighbour("arcface", "fused", "other figures of memory"),)},
+        {"bystanders": (Bystander("arcface", "fused", "other figures of memory"),)},
         {"counts": (Count("1 B held", 1, 2),)},
         {"coverage": (Coverage("normal", 20, 1, 92, 100, 0.01, promised=True),)},
     ],

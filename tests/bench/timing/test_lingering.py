@@ -6,6 +6,7 @@ import time
 import pytest
 import torch
 
+from lossbench.bench.timing import lingering
 from lossbench.bench.timing.lingering import Lingering
 
 
@@ -49,3 +50,21 @@ def test_a_thread_that_is_awaited_or_idle_is_none():
 def test_the_threads_of_a_parallel_region_may_spin():
     numbers = torch.ones(2**20)
     assert not Lingering().works_on(lambda: numbers.exp_().fill_(1))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_threads_that_rest_soon_are_told_from_those_that_do_not(monkeypatch):
+    watch, stop = Lingering(), threading.Event()
+
+    def endless():
+        while not stop.is_set():
+            compute(0.01)
+
+    threading.Thread(target=compute, args=(0.1,), daemon=True).start()
+    assert watch.is_at_rest()
+    monkeypatch.setattr(lingering, "REST_TRIES", 5)
+    threading.Thread(target=endless, daemon=True).start()
+    try:
+        assert not watch.is_at_rest()
+    finally:
+        stop.set()

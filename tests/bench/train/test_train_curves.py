@@ -19,7 +19,10 @@ EXPERIMENT = Experiment("softmax", epochs=1)
 
 @pytest.mark.parametrize("variant", ["vectorized", "fused", "torch"])
 def test_the_curve_of_a_right_variant_coincides(variant):
-    curve = follow(EXPERIMENT, impls.implementation("softmax", variant), STEPS)
+    implementation = impls.implementation("softmax", variant)
+    if implementation.outdated():
+        pytest.skip(implementation.outdated())
+    curve = follow(EXPERIMENT, implementation, STEPS)
     assert curve.verdict == "coincides"
     assert len(curve.losses) == STEPS
     assert curve.largest_gap <= curve.allowed < 1e-2

@@ -1,0 +1,25 @@
+// The distances of the rows of two matrices: what is asked.
+#pragma once
+
+#include "matrix.h"
+#include "target.h"
+
+namespace lossbench {
+
+struct Pairwise {
+  Matrix a, b;         // [M, D] and [N, D], of the computation's dtype.
+  bool rooted = true;  // Whether the distances are clamped and their roots are taken.
+  // [M, N], of the computation's dtype: written in the forward pass, read in the backward pass.
+  void* distances = nullptr;
+  Matrix upstream;  // [M, N]
+  // Outputs: the gradients [M, D] and [N, D], or null.
+  void* grad_a = nullptr;
+  void* grad_b = nullptr;
+  void* scratch = nullptr;
+};
+
+LOSSBENCH_KERNEL(int64_t pairwise_scratch(const Pairwise&, bool wide, bool backward))
+LOSSBENCH_KERNEL(void pairwise(const Pairwise&, bool wide))
+LOSSBENCH_KERNEL(void pairwise_backward(const Pairwise&, bool wide))
+
+}  // namespace lossbench

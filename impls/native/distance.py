@@ -1,0 +1,101 @@
+"""Distances by native operators, one for each pass."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossbench.impls.catalogue import Distances
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
+from lossbench.impls.native.build import problem
+from lossbench.impls.native.operators import Native, wide
+from lossbench.impls.registry import register
+
+
+class _PairwiseModule(Native):
+    """Distances in tiles, by the expanded square.
+
+    Attributes:
+        rooted: true if squares are clamped and their roots are taken.
+    """
+
+    rooted: bool
+
+    def forward(self, a: Tensor, b: Tensor) -> Distances:
+        """Return ``distances [M, N]``."""
+        return Distances(_NativePairwise.apply(*wide(a, b), self.rooted))  # type: ignore[no-untyped-call]
+
+
+@register(
+    "pairwise_distance", "native", devices=("cpu",), limits=DIFFERENTIABLE_ONCE, problem=problem
+)
+class PairwiseDistance(_PairwiseModule):
+    """The root of the clamped square."""
+
+    rooted = True
+
+
+@register(
+    "pairwise_squared_distance",
+    "native",
+    devices=("cpu",),
+    limits=DIFFERENTIABLE_ONCE,
+    problem=problem,
+)
+class PairwiseSquaredDistance(_PairwiseModule):
+    """The square, unclamped; only the rows are saved for the backward pass."""
+
+    rooted = False
+
+
+@register(
+    "vector_distance", "native", devices=("cpu",), limits=DIFFERENTIABLE_ONCE, problem=problem
+)
+class VectorDistance(Native):
+    """The root of the rows' squares; the gradient is one factor, and 0 at 0."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Distances:
+        """Return the one distance, 0-d."""
+        if a.dim() != 2:
+            a, b = a.reshape(1, -1), b.reshape(1, -1)
+        return Distances(_NativeVector.apply(*wide(a, b)))  # type: ignore[no-untyped-call]
+
+
+class _NativePairwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, rooted: bool) -> Tensor:
+        distances: Tensor = torch.ops.lossbench_native.pairwise_distance.default(a, b, rooted)
+        ctx.save_for_backward(a, b, distances if rooted else None)
+        ctx.rooted = rooted
+        return distances
+
+    @staticmethod
+    @differentiable_once
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        a, b, distances = ctx.saved_tensors
+        for_a, for_b = ctx.needs_input_grad[:2]
+        known = a if distances is None else distances
+        grad_a, grad_b = torch.ops.lossbench_native.pairwise_distance_backward.default(
+            upstream, a, b, known, ctx.rooted, for_a, for_b
+        )
+        return grad_a if for_a else None, grad_b if for_b else None, None
+
+
+class _NativeVector(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        distance: Tensor = torch.ops.lossbench_native.vector_distance.default(a, b)
+        ctx.save_for_backward(a, b, distance)
+        return distance
+
+    @staticmethod
+    @differentiable_once
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        a, b, distance = ctx.saved_tensors
+        grad_a, grad_b = torch.ops.lossbench_native.vector_distance_backward.default(
+            upstream, a, b, distance
+        )
+        return (
+            grad_a if ctx.needs_input_grad[0] else None,
+            grad_b if ctx.needs_input_grad[1] else None,
+        )

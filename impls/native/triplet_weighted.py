@@ -1,0 +1,67 @@
+"""The softmax-weighted triplet losses by a native operator: value and gradient in one pass."""
+
+import torch
+from torch import Tensor
+
+from lossbench.impls.catalogue import LossAndCorrect
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
+from lossbench.impls.native.build import problem
+from lossbench.impls.native.operators import Native
+from lossbench.impls.native.precomputed import evaluate
+from lossbench.impls.precision import widened
+from lossbench.impls.registry import register
+
+
+class _NativeWeighted(Native):
+    """The weights of distances are summed in tiles, each for both of its sides.
+
+    Attributes:
+        epsilon: the number added to the sums of the weights.
+        shifted: true if the closest negative's distance is subtracted before the exponential.
+    """
+
+    epsilon: float
+    shifted: bool
+
+    def __init__(self, normalize: bool) -> None:
+        super().__init__()
+        self.normalize = normalize
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
+        """Return the loss and the number of correct anchors."""
+        x = embeddings
+        if self.normalize:
+            x = x.to(widened(x.dtype))
+            x = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-12)
+        operator = torch.ops.lossbench_native.triplet_weighted.default
+        return evaluate(operator, x, labels, self.epsilon, self.shifted)
+
+
+@register(
+    "triplet_weighted_unshifted",
+    "native",
+    devices=("cpu",),
+    limits=DIFFERENTIABLE_ONCE,
+    problem=problem,
+    refuses_labels=True,
+)
+class TripletWeightedUnshifted(_NativeWeighted):
+    """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
+
+    epsilon = 1e-6
+    shifted = False
+
+
+@register(
+    "triplet_weighted",
+    "native",
+    devices=("cpu",),
+    limits=DIFFERENTIABLE_ONCE,
+    problem=problem,
+    refuses_labels=True,
+)
+class TripletWeighted(_NativeWeighted):
+    """Exact weights at any distance."""
+
+    epsilon = 0.0
+    shifted = True
