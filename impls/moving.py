@@ -51,17 +51,18 @@ class ShiftingCenters(ClassCenters):
             momentum: the factor of all centres.
         """
         wide = rows.to(widened(rows.dtype))
-        counts = _counts(labels, len(self.centers))
         if self._sharded is None and count_processes() == 1:
-            moves = wide * share(counts.index_select(0, labels).to(wide.dtype)).unsqueeze(1)
+            places = _places_of_classes(labels, len(self.centers))
+            sums = torch.zeros_like(wide).index_add_(0, places, wide)
+            moves = _shared(sums, _counts(places, len(labels)), share)
             centers = self.centers if momentum == 1 else self.centers.mul_(momentum)
             centers.index_add_(0, labels, moves.to(centers.dtype))
             return
         refuse_to_compile("moving the centres of several processes")
+        counts = _counts(labels, len(self.centers))
         sums = wide.new_zeros(self.centers.shape).index_add_(0, labels, wide)
         sum_over_processes_(sums, counts)
-        # The sum of a class without samples is 0, times any share.
-        moves = sums * share(counts.clamp(min=1).to(wide.dtype)).unsqueeze(1)
+        moves = _shared(sums, counts, share)
         self.centers.mul_(momentum).add_(moves)
         if self._sharded is not None:
             self._sharded.mul_(momentum).add_(shard_like(moves, self._sharded))
@@ -139,6 +140,23 @@ def refuse_to_compile(what: str) -> None:
         raise NotImplementedError(
             f"{what} cannot be compiled: the gradient would see the moved centres"
         )
+
+
+def _shared(sums: Tensor, counts: Tensor, share: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return sums of rows times the shares for their counts; a sum of no rows stays 0."""
+    return sums * share(counts.clamp(min=1).to(sums.dtype)).unsqueeze(1)
+
+
+def _places_of_classes(labels: Tensor, num_classes: int) -> Tensor:
+    """Return for each sample the place in the batch of one sample of its class, ``[B]``.
+
+    The place stands for the class where sums per class are formed: they are ``[B, D]`` instead of
+    ``[C, D]``, and no size depends on the labels. A centre that took its samples one by one would
+    be rounded at each of them; with their sum it is rounded once.
+    """
+    order = torch.arange(len(labels), device=labels.device)
+    # Of several samples of a class any one may win; all of them then read the same place.
+    return labels.new_zeros(num_classes).scatter_(0, labels, order).index_select(0, labels)
 
 
 def _counts(labels: Tensor, num_classes: int) -> Tensor:

@@ -118,7 +118,6 @@ def measure_kept_bytes(case: Case, implementation: impls.Implementation) -> int:
     # Another size would compile another code than the one that is timed.
     other = 0 if implementation.compiled else ODD
     workload.step(workload.module(implementation), other)
-    gc.collect()
     module = workload.module(implementation)
     before = _storages(module)
 
@@ -127,7 +126,12 @@ def measure_kept_bytes(case: Case, implementation: impls.Implementation) -> int:
             workload.step(module)
         gc.collect()
 
-    kept = footprints((two_steps,), case.device)[0].live_bytes
+    # A collection looks at every object of the process, so the older ones are set aside.
+    gc.freeze()
+    try:
+        kept = footprints((two_steps,), case.device)[0].live_bytes
+    finally:
+        gc.unfreeze()
     if case.device == "cuda":
         return kept
     # A module may rebind its state; the profiler does not see that the former tensors are freed.

@@ -13,7 +13,16 @@ from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.metric import Metric, at
-from lossbench.bench.metrics import METRICS, SHOWN, TRACKED, compared, derived, figures, gated
+from lossbench.bench.metrics import (
+    ABOVE_LIMIT,
+    METRICS,
+    SHOWN,
+    TRACKED,
+    compared,
+    derived,
+    figures,
+    gated,
+)
 from lossbench.bench.paths import ROOT
 from lossbench.bench.run.records import Record
 from lossbench.bench.suites.cell import Measured, tracked_figures
@@ -22,6 +31,7 @@ from tests.makers.records import BAD, record
 COMPILATION = Compilation(6.0, 1, 0, cached=False, sweep=(3, 2, 8), recompiles=1)
 FULL = replace(
     record(),
+    memory=Memory(1, 2, 3, 4, kept_bytes=5),
     counters=Counters(20, 1),
     ceilings=Ceilings({"float32": 1e12}, 1e12, {"forward": 1e-6, "step": 5e-7}),
     compilation=COMPILATION,
@@ -54,6 +64,7 @@ def test_a_full_record_has_every_figure_and_each_is_shown_as_text():
     assert all(metric.words(row[metric.name]) for metric in METRICS)
     assert row["samples_per_second"] == pytest.approx(FULL.case.batch / row["step_seconds"])
     assert row["limit_share"] == pytest.approx(5e-7 / 2.5e-6)
+    assert row["below_limit"] == ABOVE_LIMIT
 
 
 def test_what_was_refused_has_the_figures_of_its_agreement_alone():
@@ -77,12 +88,21 @@ def test_a_speed_up_without_an_interval_is_shown_alone():
     assert metric.cell({"variant": "reference", "step_speedup": 1.0}) == ""
 
 
+def test_a_time_below_the_limit_is_told_with_its_reason():
+    (metric,) = (metric for metric in METRICS if metric.name == "limit_share")
+    row = {"limit_share": 1.31, "bound": "bytes", "below_limit": "in caches"}
+    assert metric.cell(row) == "131% bytes, in caches"
+    assert metric.cell({**row, "below_limit": ABOVE_LIMIT}) == "131% bytes"
+    # asv's rows do not say it.
+    assert metric.cell({"limit_share": 0.5, "bound": "bytes"}) == "50% bytes"
+
+
 def test_the_frame_has_a_column_for_each():
     assert {m.name: (m.dtype, m.meaning) for m in METRICS}.items() <= COLUMNS.items()
 
 
 def test_the_gate_reads_its_figures_off_what_it_has_seen():
-    seen = Seen("passed", "", Memory(5, 8, 6, 9), Counters(20, 3))
+    seen = Seen("passed", "", Memory(5, 8, 6, 9, kept_bytes=0), Counters(20, 3))
     found = {metric.name: metric.of(seen) for metric in gated("bytes", "waits", "note")}
     assert found["step_peak_bytes"] == 8
     assert found["synchronisations"] == 3

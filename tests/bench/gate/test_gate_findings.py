@@ -45,6 +45,8 @@ def test_the_slowdown_is_the_inverse_of_the_speedup():
         ({"backward_peak_bytes": 9000}, [("regression", "step_peak_bytes")]),
         ({"backward_peak_bytes": 7000}, [("improvement", "step_peak_bytes")]),
         ({"allocations": 10}, [("note", "allocations")]),
+        # The base is of a version without the figure.
+        ({"kept_bytes": 10**6}, []),
     ],
 )
 def test_bytes_fail_beyond_a_hundredth_and_a_grain(change, expected):

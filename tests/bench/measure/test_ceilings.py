@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import pydantic
 import pytest
@@ -117,6 +118,23 @@ def test_a_wider_dtype_moves_more_bytes_at_a_rate_of_its_own():
     assert limit(replace(CASE, dtype="bfloat16"), "step", machine).seconds == STEP_BYTES / 2
     lowered = replace(CASE, dtype="bfloat16", autocast=True)
     assert limit(lowered, "step", machine).seconds == STEP_BYTES
+
+
+def test_products_in_a_slow_dtype_are_computed_in_a_wider_one():
+    rates = {"float64": 2, "float32": 5, "float16": 3, "bfloat16": 9}
+    machine = Ceilings(rates, 1e9, {"forward": 0, "step": 0})
+    seconds = {dtype: limit(replace(CASE, dtype=dtype), "step", machine).seconds for dtype in rates}
+    assert seconds == {
+        "float64": FLOPS / 2,
+        "float32": FLOPS / 5,
+        "float16": FLOPS / 5,
+        "bfloat16": FLOPS / 9,
+    }
+
+
+@pytest.mark.skipif(not Path("/sys/devices/system/cpu/cpu0/cache").exists(), reason="not Linux")
+def test_the_largest_cache_is_known_on_linux():
+    assert 2**14 < ceilings._cache_bytes("cpu") < 2**34
 
 
 def test_what_was_measured_on_a_gpu_is_read_without_one():

@@ -71,6 +71,24 @@ def test_two_fast_products_in_16_bits_may_replace_one_in_float32():
 
 
 @pytest.mark.parametrize(
+    ("dtype", "parts", "products"),
+    [
+        ("float32", "float64", 1),
+        ("float32", "float16", 3),
+        ("float64", "float32", 6),
+        ("float64", "bfloat16", 28),
+        ("bfloat16", "float16", 1),
+    ],
+)
+def test_an_exact_product_takes_several_of_a_dtype_with_fewer_digits(dtype, parts, products):
+    rates = replace(ceilings(), flops_per_second={"float32": 1.0, dtype: 1.0, parts: 1e9})
+    alone = replace(rates, flops_per_second={"float32": 1.0, dtype: 1.0})
+    case = replace(SOFTMAX, dtype=dtype)
+    gained = least_arithmetic_seconds(case, alone) / least_arithmetic_seconds(case, rates)
+    assert gained == pytest.approx(1e9 / products)
+
+
+@pytest.mark.parametrize(
     ("case", "limits", "sparse", "reason"),
     [
         (CENTER, ceilings(1e15, 1e9), True, SPARSE),
@@ -103,6 +121,13 @@ def test_no_cost_says_that_less_is_enough_than_nothing():
     for loss in impls.losses():
         case = Case(loss.name, batch=64, dim=32, classes=10)
         assert least_arithmetic_seconds(case, ceilings()) > 0
+
+
+def test_a_search_tree_may_exclude_pairs_of_a_mining_and_none_of_a_matrix():
+    sizes = {"B": 64, "D": 32, "C": 100, "U": 16}
+    for loss in ("triplet_batch_hard", "triplet_weighted", "triplet_weighted_unshifted"):
+        assert impls.loss(loss).cost.least_flops(sizes) == 64 * 32
+    assert impls.loss("pairwise_distance").cost.least_flops(sizes) > 64 * 64 * 32
 
 
 @pytest.mark.parametrize("folder", KEPT, ids=[str(path.relative_to(ROOT)) for path in KEPT])

@@ -9,6 +9,7 @@ import pytest
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.worker import Lost, Worker
+from lossbench.bench.measure.ceilings import Ceilings
 from lossbench.bench.paths import ROOT
 from lossbench.bench.run.plan import RunPlan, start_run
 from lossbench.bench.run.records import RECORDS, read_records
@@ -142,3 +143,24 @@ def test_one_that_changes_the_process_costs_the_others_no_times(monkeypatch):
     found = session._time(CASES[0], ["reference", "good", "bad"], baseline=True)
     assert found.pop("bad").status == "refused"
     assert found == {"reference": "times", "good": "times"}
+
+
+def test_times_that_the_arithmetic_rules_out_are_refused(tmp_path, monkeypatch):
+    measured = []
+
+    def measure(_session, case):
+        measured.append(case)
+        return Ceilings({"float32": 1.0}, 1e12, {"forward": 1e-9, "step": 1e-9})
+
+    monkeypatch.setattr(Session, "_measure_ceilings", measure)
+    case = Case("center_mse", batch=8, dim=4, classes=3)
+    asked = plan((case,), variants=("reference",))
+    start_run(tmp_path / "slow", asked)
+    run(tmp_path / "slow", asked, Silent())
+    (found,) = read_records(tmp_path / "slow")
+    assert found.status == "refused"
+    assert found.reason.startswith("implausible: a forward of ")
+    assert (found.forward, found.step) == (None, None)
+    assert found.ceilings.flops_per_second == {"float32": 1.0}
+    # The ceilings are measured again before a variant is refused by them.
+    assert measured == [case, case]
