@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lossbench import impls
 from lossbench.bench.case.feed import Content, Feed
-from lossbench.bench.case.workload import Workload, mirrored
-from lossbench.bench.measure.agreement import FACTOR, quantities, rounding_band
-from lossbench.bench.measure.deviation import relative_error
+from lossbench.bench.measure.agreement import FACTOR, expect, rounding_band
 
 
 class Answers:
@@ -37,44 +34,15 @@ class Answers:
         return self._last[1]
 
     def _answer(self, content: Content) -> Mapping[str, Tensor]:
-        given = self.feed.workload_of(content)
-        exact = self._step(given.exact())
-        for name, error in self._errors(given, exact).items():
-            if math.isfinite(error):
-                self._worst[name] = max(self._worst.get(name, 0.0), error)
-        return exact
+        # A module draws its initial parameters, but a contender must not draw while it is timed.
+        with torch.random.fork_rng(devices=()):
+            (expected,) = expect(self.feed.workload_of(content), self._reference.builder)
+        for name, error in expected.own.items():
+            if math.isfinite(error.relative):
+                self._worst[name] = max(self._worst.get(name, 0.0), error.relative)
+        return expected.exact
 
     def budget(self, quantity: str) -> float:
         """Return the largest error of a quantity that passes; infinite if no reference tells."""
         dtype = self.feed.workload.case.torch_dtype
         return FACTOR * self._worst.get(quantity, math.inf) + rounding_band(dtype)
-
-    def _errors(self, given: Workload, exact: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the reference's errors, the larger of two orders of its sums."""
-        case = given.case
-        if case.dtype == "float64":
-            return self._scaled(given)
-        turned = {
-            name: mirrored(name.split(".")[1], tensor)
-            for name, tensor in self._step(given.mirrored()).items()
-        }
-        runs = (self._step(given), turned)
-        found = {n: max(relative_error(run[n], exact[n]) for run in runs) for n in exact}
-        if case.dtype == "float32" or all(map(math.isfinite, found.values())):
-            return found
-        scaled = self._scaled(given)
-        return {n: e if math.isfinite(e) else scaled[n] for n, e in found.items()}
-
-    def _scaled(self, given: Workload) -> dict[str, float]:
-        """Return the reference's errors in float32, scaled to the dtype by the epsilons."""
-        case = replace(given.case, dtype="float32", autocast=False)
-        rounded = given.rounded(case)
-        exact, own = self._step(rounded.exact()), self._step(rounded)
-        scale = torch.finfo(given.case.torch_dtype).eps / torch.finfo(torch.float32).eps
-        return {name: scale * relative_error(own[name], exact[name]) for name in exact}
-
-    def _step(self, workload: Workload) -> dict[str, Tensor]:
-        # A module draws its initial parameters, but a contender must not draw while it is timed.
-        with torch.random.fork_rng(devices=()):
-            module = workload.module(self._reference)
-        return quantities(workload.step(module))

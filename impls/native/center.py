@@ -7,19 +7,12 @@ from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.moving import MOVES_EAGERLY, RatedCenters
 from lossbench.impls.native.build import problem
 from lossbench.impls.native.centers import CenterTerms, difference, native_centers
-from lossbench.impls.native.operators import Native
+from lossbench.impls.native.operators import NATIVE, Native
 from lossbench.impls.registry import register
 from lossbench.impls.state import ClassCenters, IslandCenters
 
 
-@register(
-    "center_mse",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    problem=problem,
-    refuses_labels=True,
-)
+@register("center_mse", "native", refuses_labels=True, **NATIVE)
 class CenterMse(Native, ClassCenters):
     """The mean of the squared differences."""
 
@@ -51,14 +44,7 @@ class Center(Native, RatedCenters):
         return LossOnly(loss)
 
 
-@register(
-    "island",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    problem=problem,
-    refuses_labels=True,
-)
+@register("island", "native", refuses_labels=True, **NATIVE)
 class Island(Native, IslandCenters):
     """One read of the centres in the forward pass; one read and one write for their gradient."""
 

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
-from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
-from lossbench.impls.native.build import problem
+from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.native.gradients import scaled
-from lossbench.impls.native.operators import Native, wide
+from lossbench.impls.native.operators import NATIVE, Native, wide
 from lossbench.impls.registry import register
 
 
@@ -59,20 +58,14 @@ class _ContrastiveWithGradients(torch.autograd.Function):
         return (*scaled(upstream, *wanted), None, None, None)
 
 
-@register("contrastive", "native", devices=("cpu",), limits=DIFFERENTIABLE_ONCE, problem=problem)
+@register("contrastive", "native", **NATIVE)
 class Contrastive(_NativeContrastive):
     """One distance per pair."""
 
     whole_batch = False
 
 
-@register(
-    "contrastive_whole_batch",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    problem=problem,
-)
+@register("contrastive_whole_batch", "native", **NATIVE)
 class ContrastiveWholeBatch(_NativeContrastive):
     """One distance of the batch; the loss is linear in the labels, so their mean is enough."""
 

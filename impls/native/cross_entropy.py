@@ -1,15 +1,18 @@
 """The cross-entropy over a linear layer by native operators, of every classification loss."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lossbench.impls.catalogue import EntropyOptions
+from lossbench.impls.catalogue import EntropyOptions, LossAndLogits
 from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.native.gradients import FEW_ELEMENTS, is_half, scaled
+from lossbench.impls.native.operators import NATIVE, Native
 from lossbench.impls.native.shapes import BATCH_MULTIPLE, TILE
+from lossbench.impls.state import ClassWeights
 
 # The number of powers that are saved for the backward pass, 44 MiB in float32.
 KEPT_ELEMENTS = 11 * 2**20
@@ -51,6 +54,29 @@ class NativeHead:
     def numbers(self) -> list[float]:
         """Return what the operators take."""
         return [float(value) for value in vars(self).values()]
+
+
+NATIVE_ENTROPY: Mapping[str, Any] = {
+    **NATIVE,
+    "leaves_out": ("logits",),
+    "takes_options": True,
+}
+"""What the native contenders of the cross-entropy losses register with."""
+
+
+class EntropyHead(Native, ClassWeights):
+    """A base class of losses that are a cross-entropy under a head.
+
+    Attributes:
+        head: the numbers of the ``NativeHead``.
+    """
+
+    head = NativeHead().numbers()
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss, and no logits."""
+        loss = native_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
+        return LossAndLogits(loss, None)
 
 
 def native_cross_entropy(

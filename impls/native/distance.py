@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import Distances
-from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
-from lossbench.impls.native.build import problem
-from lossbench.impls.native.operators import Native, wide
+from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.native.operators import NATIVE, Native, wide
 from lossbench.impls.registry import register
 
 
@@ -26,31 +25,21 @@ class _PairwiseModule(Native):
         return Distances(_NativePairwise.apply(*wide(a, b), self.rooted))  # type: ignore[no-untyped-call]
 
 
-@register(
-    "pairwise_distance", "native", devices=("cpu",), limits=DIFFERENTIABLE_ONCE, problem=problem
-)
+@register("pairwise_distance", "native", **NATIVE)
 class PairwiseDistance(_PairwiseModule):
     """The root of the clamped square."""
 
     rooted = True
 
 
-@register(
-    "pairwise_squared_distance",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    problem=problem,
-)
+@register("pairwise_squared_distance", "native", **NATIVE)
 class PairwiseSquaredDistance(_PairwiseModule):
     """The square, unclamped; only the rows are saved for the backward pass."""
 
     rooted = False
 
 
-@register(
-    "vector_distance", "native", devices=("cpu",), limits=DIFFERENTIABLE_ONCE, problem=problem
-)
+@register("vector_distance", "native", **NATIVE)
 class VectorDistance(Native):
     """The root of the rows' squares; the gradient is one factor, and 0 at 0."""
 

@@ -3,23 +3,18 @@
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
-from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
-from lossbench.impls.native.build import problem
-from lossbench.impls.native.cross_entropy import NativeHead, native_cross_entropy
+from lossbench.impls.native.cross_entropy import (
+    NATIVE_ENTROPY,
+    EntropyHead,
+    NativeHead,
+    native_cross_entropy,
+)
 from lossbench.impls.native.operators import Native
 from lossbench.impls.registry import register
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 
-@register(
-    "sphereface",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    leaves_out=("logits",),
-    takes_options=True,
-    problem=problem,
-)
+@register("sphereface", "native", **NATIVE_ENTROPY)
 class SphereFace(Native, SphereFaceWeights):
     """Replace the target's cosine by its blend with ψ, times the embedding's length."""
 
@@ -41,7 +36,7 @@ class SphereFace(Native, SphereFaceWeights):
         return LossAndLogits(loss, None)
 
 
-class _Additive(Native, ArcFaceWeights):
+class _Additive(EntropyHead, ArcFaceWeights):
     guard: int
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
@@ -57,38 +52,15 @@ class _Additive(Native, ArcFaceWeights):
             drop=self.drop,
         ).numbers()
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss, and no logits."""
-        loss = native_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
-        return LossAndLogits(loss, None)
 
-
-@register(
-    "arcface",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    leaves_out=("logits",),
-    takes_options=True,
-    problem=problem,
-    refuses_labels=True,
-)
+@register("arcface", "native", refuses_labels=True, **NATIVE_ENTROPY)
 class ArcFace(_Additive):
     """Replace the target's cosine by ``cos(θ + m)``."""
 
     guard = 1
 
 
-@register(
-    "arcface_guarded",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    leaves_out=("logits",),
-    takes_options=True,
-    problem=problem,
-    refuses_labels=True,
-)
+@register("arcface_guarded", "native", refuses_labels=True, **NATIVE_ENTROPY)
 class ArcFaceGuarded(_Additive):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
 

@@ -5,16 +5,25 @@ cannot.
 """
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lossbench.impls.native.build import library
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
+from lossbench.impls.native.build import library, problem
 from lossbench.impls.native.shapes import FAKES
 from lossbench.impls.precision import widened
 
 NAMESPACE = "lossbench_native"
+NATIVE: Mapping[str, Any] = {
+    "devices": ("cpu",),
+    "limits": DIFFERENTIABLE_ONCE,
+    "problem": problem,
+}
+"""What every native contender registers with, if it has no more limits."""
+
 _loaded = False
 
 

@@ -7,19 +7,13 @@ from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.moving import MOVES_EAGERLY, RatedCentersAndWeights
 from lossbench.impls.native.build import problem
 from lossbench.impls.native.centers import CenterTerms, difference, native_softmax_center
-from lossbench.impls.native.operators import Native
+from lossbench.impls.native.operators import NATIVE, Native
 from lossbench.impls.registry import register
 from lossbench.impls.state import CentersAndWeights
 
 
 @register(
-    "softmax_center_unsquared",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    leaves_out=("logits",),
-    problem=problem,
-    refuses_labels=True,
+    "softmax_center_unsquared", "native", leaves_out=("logits",), refuses_labels=True, **NATIVE
 )
 class SoftmaxCenterUnsquared(Native, CentersAndWeights):
     """One norm over the batch's differences from its centres."""

@@ -4,21 +4,12 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndCorrect
-from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
-from lossbench.impls.native.build import problem
-from lossbench.impls.native.operators import Native
+from lossbench.impls.native.operators import NATIVE, Native
 from lossbench.impls.native.precomputed import evaluate
 from lossbench.impls.registry import register
 
 
-@register(
-    "triplet_batch_hard",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    problem=problem,
-    refuses_labels=True,
-)
+@register("triplet_batch_hard", "native", refuses_labels=True, **NATIVE)
 class TripletBatchHard(Native):
     """Mine in tiles, each for both of its sides; then two differences an anchor."""
 

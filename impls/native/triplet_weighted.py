@@ -4,9 +4,7 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndCorrect
-from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
-from lossbench.impls.native.build import problem
-from lossbench.impls.native.operators import Native
+from lossbench.impls.native.operators import NATIVE, Native
 from lossbench.impls.native.precomputed import evaluate
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
@@ -37,14 +35,7 @@ class _NativeWeighted(Native):
         return evaluate(operator, x, labels, self.epsilon, self.shifted)
 
 
-@register(
-    "triplet_weighted_unshifted",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    problem=problem,
-    refuses_labels=True,
-)
+@register("triplet_weighted_unshifted", "native", refuses_labels=True, **NATIVE)
 class TripletWeightedUnshifted(_NativeWeighted):
     """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
 
@@ -52,14 +43,7 @@ class TripletWeightedUnshifted(_NativeWeighted):
     shifted = False
 
 
-@register(
-    "triplet_weighted",
-    "native",
-    devices=("cpu",),
-    limits=DIFFERENTIABLE_ONCE,
-    problem=problem,
-    refuses_labels=True,
-)
+@register("triplet_weighted", "native", refuses_labels=True, **NATIVE)
 class TripletWeighted(_NativeWeighted):
     """Exact weights at any distance."""
 
