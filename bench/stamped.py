@@ -1,11 +1,16 @@
 """The common fields of reports stored as JSON: environment, time and sampling budget."""
 
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.environment import Environment
+
+Report = TypeVar("Report")
 
 KEPT = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 """Settings of dataclasses that are written as JSON and must be read back unchanged."""
@@ -30,6 +35,25 @@ class Stamped:
     def to_json(self) -> str:
         """Return the report as JSON."""
         return TypeAdapter(type(self)).dump_json(self, indent=1).decode() + "\n"
+
+
+def load_report(path: Path, kind: type[Report], words: str) -> Report:
+    """Return the report that a file keeps.
+
+    Args:
+        path: file of the report.
+        kind: dataclass of the report.
+        words: name of the kind in messages, such as ``a training matrix``.
+
+    Raises:
+        UsageError: if the file cannot be read, or holds something else.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; expected {words}") from error
+    except ValidationError as error:
+        raise UsageError(f"{path}: expected {words}, found something else") from error
 
 
 def now() -> str:

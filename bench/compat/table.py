@@ -8,16 +8,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from lossbench import impls
 from lossbench.bench.compat.proof import CompatProof
-from lossbench.bench.errors import UsageError, writing
+from lossbench.bench.errors import writing
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.paths import COMPAT_FILE, records_folders
 from lossbench.bench.run.order import is_registered, place_of_variant
-from lossbench.bench.stamped import KEPT
+from lossbench.bench.stamped import KEPT, load_report
 from lossbench.impls.torch_release import release_of, release_text
 
 
@@ -141,12 +141,7 @@ def load_table(path: Path) -> CompatTable:
     Raises:
         UsageError: if the file cannot be read, or holds something else.
     """
-    try:
-        return TypeAdapter(CompatTable).validate_json(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected a table of compat") from error
-    except ValidationError as error:
-        raise UsageError(f"{path}: expected a table of compat, found something else") from error
+    return load_report(path, CompatTable, "a table of compat")
 
 
 def write_column(path: Path, column: CompatColumn) -> CompatTable:

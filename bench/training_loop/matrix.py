@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.paths import SHIPPED_RESULTS
-from lossbench.bench.stamped import KEPT
+from lossbench.bench.stamped import KEPT, load_report
 from lossbench.bench.training_loop.asking import LoopWorkers
 from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
 from lossbench.bench.training_loop.situation import LoopFinding
@@ -101,12 +100,7 @@ def load_matrix(path: Path) -> TrainingMatrix:
     Raises:
         UsageError: where the file cannot be read, or holds something else.
     """
-    try:
-        return TypeAdapter(TrainingMatrix).validate_json(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; expected a training matrix") from error
-    except ValidationError as error:
-        raise UsageError(f"{path}: expected a training matrix, found something else") from error
+    return load_report(path, TrainingMatrix, "a training matrix")
 
 
 @cache

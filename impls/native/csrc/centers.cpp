@@ -19,6 +19,18 @@ Centers asked(const Tensor& x, const Tensor& centers, const Tensor& labels, doub
   return job;
 }
 
+// Value and gradients at once, with all scratch memory in one allocation.
+void run_both_passes(Centers& job, bool wide, const Tensor& loss) {
+  const int64_t saved = LOSSBENCH_CALL(saved_bytes(job, wide));
+  const int64_t forward = LOSSBENCH_CALL(forward_scratch(job, wide));
+  const int64_t backward = LOSSBENCH_CALL(backward_scratch(job, wide));
+  const Tensor scratch = bytes(saved + (forward > backward ? forward : backward));
+  char* memory = static_cast<char*>(scratch.mutable_data_ptr());
+  job.loss = loss.mutable_data_ptr(), job.saved = memory, job.scratch = memory + saved;
+  LOSSBENCH_CALL(centers_forward(job, wide));
+  LOSSBENCH_CALL(centers_backward(job, wide));
+}
+
 }  // namespace
 
 std::tuple<Tensor, Tensor> centers(Tensor x, Tensor centers, Tensor labels, double factor,
@@ -61,14 +73,7 @@ std::tuple<Tensor, Tensor, Tensor> centers_with_gradients(Tensor x, Tensor cente
   Tensor grad_x = empty_gradient(x, for_x), grad_centers = empty_gradient(centers, for_centers);
   if (for_x) job.grad_x = output_of(grad_x);
   if (for_centers) job.grad_centers = output_of(grad_centers);
-  const int64_t saved = LOSSBENCH_CALL(saved_bytes(job, wide));
-  const int64_t forward = LOSSBENCH_CALL(forward_scratch(job, wide));
-  const int64_t backward = LOSSBENCH_CALL(backward_scratch(job, wide));
-  const Tensor scratch = bytes(saved + (forward > backward ? forward : backward));
-  char* memory = static_cast<char*>(scratch.mutable_data_ptr());
-  job.loss = loss.mutable_data_ptr(), job.saved = memory, job.scratch = memory + saved;
-  LOSSBENCH_CALL(centers_forward(job, wide));
-  LOSSBENCH_CALL(centers_backward(job, wide));
+  run_both_passes(job, wide, loss);
   return {loss, grad_x, grad_centers};
 }
 
@@ -85,14 +90,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> softmax_center_with_gradients(
   Tensor grad_centers = empty_gradient(centers, for_centers);
   if (for_x) job.grad_x = output_of(grad_x), job.adds = true;
   if (for_centers) job.grad_centers = output_of(grad_centers);
-  const int64_t saved = LOSSBENCH_CALL(saved_bytes(job, wide));
-  const int64_t forward = LOSSBENCH_CALL(forward_scratch(job, wide));
-  const int64_t backward = LOSSBENCH_CALL(backward_scratch(job, wide));
-  const Tensor scratch = bytes(saved + (forward > backward ? forward : backward));
-  char* memory = static_cast<char*>(scratch.mutable_data_ptr());
-  job.loss = sum.mutable_data_ptr(), job.saved = memory, job.scratch = memory + saved;
-  LOSSBENCH_CALL(centers_forward(job, wide));
-  LOSSBENCH_CALL(centers_backward(job, wide));
+  run_both_passes(job, wide, sum);
   const double both = number_of(loss) + number_of(sum);
   if (wide) *static_cast<double*>(sum.mutable_data_ptr()) = both;
   else *static_cast<float*>(sum.mutable_data_ptr()) = static_cast<float>(both);

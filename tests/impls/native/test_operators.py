@@ -1,21 +1,15 @@
 """The operators against the references, over sizes, strides, labels, dtypes and threads."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lossbench import impls
-from lossbench.impls.native import build
+from tests.makers.native import pass_opcheck, run_for_target
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
-ROOT = Path(__file__).parents[3]
 BATCHES = (1, 2, 15, 16, 17, 63, 64, 65)
 SIZES = (1, 2, 3, 15, 16, 17, 63, 64, 65, 257, 600)
 LOSSES = [
@@ -146,18 +140,14 @@ def samples(dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 def test_torch_s_own_checks_of_operators_pass(dtype):
-    for name, arguments in samples(dtype):
-        operator = getattr(torch.ops.lossbench_native, name).default
-        # No operator has a derivative of its own: the Functions around them have.
-        torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
+    pass_opcheck(samples(dtype))
 
 
 @pytest.mark.parametrize("target", ["plain", "avx2", "avx512"])
 def test_every_target_that_this_processor_has_is_right(target):
-    if target not in build.targets():
-        pytest.skip("another architecture")
     code = (
         "import torch\n"
+        "from tests.makers.native import is_close\n"
         "from tests.impls.native.test_operators import LOSSES, run\n"
         "torch.manual_seed(0)\n"
         "x, labels = torch.randn(70, 33), torch.randint(0, 300, (70,))\n"
@@ -165,9 +155,6 @@ def test_every_target_that_this_processor_has_is_right(target):
         "    for dtype, rtol in ((torch.float32, 2e-5), (torch.float64, 1e-12)):\n"
         "        found = run(loss, 'native', x, labels, 300, dtype)\n"
         "        exact = run(loss, 'reference', x, labels, 300, torch.float64)\n"
-        "        for a, b in zip(found, exact, strict=True):\n"
-        "            scale = float(b.abs().max()) + 1e-30\n"
-        "            assert float((a - b).abs().max()) <= rtol * scale, (loss, dtype)\n"
+        "        is_close(found, exact, rtol)\n"
     )
-    environment = {**os.environ, "LOSSBENCH_NATIVE_TARGET": target}
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=300)
+    run_for_target(target, code)

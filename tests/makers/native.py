@@ -1,0 +1,34 @@
+"""Checks that every family of native operators passes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from lossbench.bench.paths import ROOT
+from lossbench.impls.native import build
+
+
+def pass_opcheck(samples):
+    """Run torch's own checks of operators on pairs of an operator's name and its arguments."""
+    for name, arguments in samples:
+        operator = getattr(torch.ops.lossbench_native, name).default
+        # No operator has a derivative of its own: the Functions around them have.
+        torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+def run_for_target(target, code):
+    """Run code in a process whose native operators take the kernels of a kind of processor."""
+    if target not in build.targets():
+        pytest.skip("another architecture")
+    environment = {**os.environ, "LOSSBENCH_NATIVE_TARGET": target}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=300)
+
+
+def is_close(found, exact, rtol):
+    """Assert that tensors differ from the exact ones by a share of the largest element at most."""
+    for a, b in zip(found, exact, strict=True):
+        scale = float(b.abs().max()) + 1e-30
+        assert float((a - b).abs().max()) <= rtol * scale
