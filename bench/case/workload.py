@@ -98,8 +98,7 @@ class Workload:
 
     def module(self, implementation: impls.Implementation, *, validate: bool = True) -> nn.Module:
         """Return a module of an implementation, in the case's dtype and initial state."""
-        # asv and the gate also measure the first commits, which had no attribute ``compiled``.
-        if getattr(implementation, "compiled", False):
+        if is_compiled(implementation):
             start_compiler()
         return self.built(implementation, validate=validate)
 
@@ -164,6 +163,12 @@ class Workload:
             },
             {name: tensor.detach().clone() for name, tensor in module.state_dict().items()},
         )
+
+
+def is_compiled(implementation: impls.Implementation) -> bool:
+    """Return whether an implementation is compiled, of this tree or of another."""
+    # asv and the gate also measure the first commits, which had no attribute ``compiled``.
+    return bool(getattr(implementation, "compiled", False))
 
 
 def trainable(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

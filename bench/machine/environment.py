@@ -31,6 +31,7 @@ NOT_OF_THE_USER = (
     "KMP_INIT_AT_FORK",
     "CUDA_MODULE_LOADING",
     "TORCH_CPP_LOG_LEVEL",
+    "TORCHINDUCTOR_CACHE_DIR",
 )
 # The folders of the checkout that decide what is measured, and how.
 MEASURING = ("bench", "impls", "lossbench", "reference")

@@ -20,7 +20,7 @@ from torch.profiler import record_function
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.draws import DRAWS
-from lossbench.bench.case.workload import trainable
+from lossbench.bench.case.workload import is_compiled, trainable
 from lossbench.bench.machine.profiler import new_profiler
 from lossbench.bench.measure.agreement import workload_of
 
@@ -116,7 +116,7 @@ def measure_kept_bytes(case: Case, implementation: impls.Implementation) -> int:
     """
     workload = workload_of(case)
     # Another size would compile another code than the one that is timed.
-    other = 0 if implementation.compiled else ODD
+    other = 0 if is_compiled(implementation) else ODD
     workload.step(workload.module(implementation), other)
     module = workload.module(implementation)
     before = _storages(module)

@@ -37,14 +37,14 @@ EAGER: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "center": ("reference", "fused", "native", "sparse", "vectorized"),
         "center_mse": ("reference", "fused", "native", "sparse", "torch", "vectorized"),
         "island": ("reference", "fused", "native", "vectorized"),
-        "triplet_batch_hard": ("reference", "fused", "otl", "pml", "torch", "vectorized"),
-        "triplet_weighted_unshifted": ("reference", "fused", "vectorized"),
-        "triplet_weighted": ("reference", "fused", "vectorized"),
-        "contrastive_whole_batch": ("reference", "fused", "vectorized"),
-        "contrastive": ("reference", "fused", "pml", "torch", "vectorized"),
-        "pairwise_distance": ("reference", "fused", "torch", "vectorized"),
-        "pairwise_squared_distance": ("reference", "fused", "vectorized"),
-        "vector_distance": ("reference", "fused", "torch", "vectorized"),
+        "triplet_batch_hard": ("reference", "fused", "native", "otl", "pml", "torch", "vectorized"),
+        "triplet_weighted_unshifted": ("reference", "fused", "native", "vectorized"),
+        "triplet_weighted": ("reference", "fused", "native", "vectorized"),
+        "contrastive_whole_batch": ("reference", "fused", "native", "vectorized"),
+        "contrastive": ("reference", "fused", "native", "pml", "torch", "vectorized"),
+        "pairwise_distance": ("reference", "fused", "native", "torch", "vectorized"),
+        "pairwise_squared_distance": ("reference", "fused", "native", "vectorized"),
+        "vector_distance": ("reference", "fused", "native", "torch", "vectorized"),
     }
 )
 """The variants of a Loss that are not compiled."""

@@ -72,7 +72,7 @@ def test_a_resumed_run_skips_them(tmp_path, capsys):
     start_run(folder, RunPlan(((kept, ("reference", "gone")), (gone, ("fused",))), 1, 60, 1, ""))
     measured = record(case=kept, variant="reference")
     save_run(folder, [measured])
-    assert main(["run", "--resume", str(folder)]) == 0
+    assert main(["run", "--resume", str(folder), "--mixed"]) == 0
     told = capsys.readouterr().err
     assert "skipped island gone in 1 cases: no longer registered" in told
     assert "skipped vanished fused in 1 cases: no longer registered" in told
