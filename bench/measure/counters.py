@@ -1,5 +1,6 @@
 """Count what noise does not change: operators, waits for the device and instructions."""
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,15 +19,20 @@ from lossbench.bench.paths import IMPORT_FOLDER
 # The CPU needs the results of these operators before it continues, so on CUDA each of them waits.
 WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::_unique2")
 
+# An operator of torch or of a library, such as ``aten::add``; the profiler also records the work of
+# autograd, such as ``autograd::engine::evaluate_function: MulBackward0``.
+OPERATOR = re.compile(r"\w+::\w+")
+
 
 @dataclass(frozen=True)
 class Counters:
     """The counts of one step.
 
     Attributes:
-        operators: number of calls of torch's operators, including calls by other operators.
+        operators: number of calls of operators, of torch or of a library, including calls by other
+            operators.
         synchronisations: number of calls that wait for the GPU: to read a value back, or to make a
-            result with a size that depends on values.
+            result with a size that depends on values; 0 if it does not run on CUDA.
     """
 
     operators: int
@@ -39,9 +45,10 @@ def measure_counters(case: Case, implementation: impls.Implementation) -> Counte
     with new_profiler() as profiler:
         step()
     names = [event.name for event in profiler.events() or ()]
+    waits = sum(name in WAITING for name in names)
     return Counters(
-        operators=sum(name.startswith("aten::") for name in names),
-        synchronisations=sum(name in WAITING for name in names),
+        operators=sum(OPERATOR.fullmatch(name) is not None for name in names),
+        synchronisations=waits if "cuda" in implementation.devices else 0,
     )
 
 
