@@ -81,11 +81,13 @@ class Bystander:
         loss: its loss.
         variant: its name.
         difference: difference from a run without the bad ones, in words; empty if none.
+        times: difference of its times alone, in words; empty if none.
     """
 
     loss: str
     variant: str
-    difference: str
+    difference: str = ""
+    times: str = ""
 
 
 @plain_dataclass(frozen=True)
@@ -217,12 +219,15 @@ def _bystanders(alone: _Run, mixed: _Run) -> Iterator[Bystander]:
         yield Bystander("", name, "; ".join(run.faults))
     for (loss, variant), record in alone.records.items():
         beside = mixed.records.get((loss, variant))
-        difference = _difference(record, beside) if beside else NO_RECORD
-        yield Bystander(loss, variant, difference)
+        if beside is None:
+            yield Bystander(loss, variant, NO_RECORD)
+        else:
+            difference = _difference(record, beside)
+            yield Bystander(loss, variant, difference, _times_apart(record, beside))
 
 
 def _difference(alone: Record, beside: Record) -> str:
-    """Return what differs between two Records of one honest variant."""
+    """Return what differs between two Records of one honest variant, apart from their times."""
     if alone.status != "passed":
         return f"{alone.status} even without them: {alone.reason}"
     if alone.status != beside.status:
@@ -230,6 +235,12 @@ def _difference(alone: Record, beside: Record) -> str:
     for name in ("agreement", "memory", "counters"):
         if getattr(alone, name) != getattr(beside, name):
             return f"other figures of {name}"
+    missing = [p for p in PHASES if (getattr(alone, p) is None) != (getattr(beside, p) is None)]
+    return "; ".join(f"no {phase} times on one side" for phase in missing)
+
+
+def _times_apart(alone: Record, beside: Record) -> str:
+    """Return how far the times of two Records are apart, or nothing."""
     phases = ((phase, getattr(alone, phase), getattr(beside, phase)) for phase in PHASES)
     return "; ".join(filter(None, (_apart(*phase) for phase in phases)))
 
@@ -238,7 +249,7 @@ def _apart(phase: str, alone: Timing | None, beside: Timing | None) -> str:
     """Return how far two speed-ups are apart, or nothing, by the rule of `lossbench compare`."""
     one, other = (timing.speedup if timing else None for timing in (alone, beside))
     if one is None or other is None:
-        return "" if one is other else f"no {phase} times on one side"
+        return ""
     overlapping = one.low <= other.high and other.low <= one.high
     ratio = other.median / one.median
     if overlapping or 1 / (1 + MARGIN) <= ratio <= 1 + MARGIN:

@@ -27,6 +27,7 @@ PLANTED = 0.10
 FEWEST_TRIALS = 60
 # Under load 19 of 20 are to be found: more trials would take too long.
 FEWEST_LOADED_TRIALS = 20
+FEWEST_BYSTANDERS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +74,13 @@ class SelfTestReport(Judged):
                 [(f"{each.name} as {each.loss}", each.right) for each in self.contenders],
             ),
             _all_right(
-                "honest figures as in a run without the bad ones",
+                "honest results, memory and counts as in a run without the bad ones",
                 [
                     (f"{each.loss} {each.variant}: {each.difference}", not each.difference)
                     for each in self.bystanders
                 ],
             ),
+            _undisturbed(self.bystanders),
             _all_right(
                 "planted buffers counted to the byte", [(c.what, c.right) for c in self.counts]
             ),
@@ -96,6 +98,19 @@ def _quiet(what: str, trials: Sequence[PairTrial]) -> Check:
     promise = f"{what}: called different in at most {MOST_FALSE_ALARMS:.0%}"
     return judge_promise(
         promise, share, holds=share.value <= MOST_FALSE_ALARMS, fewest=FEWEST_TRIALS
+    )
+
+
+def _undisturbed(bystanders: Sequence[Bystander]) -> Check:
+    """Check the times of honest variants by the share of false alarms between two equal runs."""
+    timed = [each for each in bystanders if each.loss]
+    share = Share(sum(bool(each.times) for each in timed), len(timed))
+    return judge_promise(
+        "honest variants in a run without the bad ones: called different in at most "
+        f"{MOST_FALSE_ALARMS:.0%}",
+        share,
+        holds=share.value <= MOST_FALSE_ALARMS,
+        fewest=FEWEST_BYSTANDERS,
     )
 
 

@@ -148,6 +148,7 @@ def _contenders(report: SelfTestReport) -> Table:
 def _bystanders(report: SelfTestReport) -> Table:
     table = words_table("loss", "variant", "against a run without the bad ones")
     for each in report.bystanders:
-        words = Text(each.difference, "red") if each.difference else Text("agrees", "green")
+        told = "; ".join(filter(None, (each.difference, each.times)))
+        words = Text(told, "red") if told else Text("agrees", "green")
         table.add_row(each.loss, Text(each.variant), words)
     return table

@@ -50,6 +50,11 @@ def tried(found="refused", reason="out.loss is off", **changes):
     return Tried("zeros", "wrong results", "arcface", "", found=found, reason=reason, **expected)
 
 
+def bystanders(apart=0):
+    told = ["step: 2x instead of 1x"] * apart + [""] * (20 - apart)
+    return tuple(Bystander("arcface", f"honest {i}", "", each) for i, each in enumerate(told))
+
+
 def report(
     false_alarms=0, missed=0, trials=60, seconds=3.0, loaded_alarms=0, loaded_missed=0, **found
 ):
@@ -72,7 +77,7 @@ def report(
             Alarm("asv continuous -f 1.1", CASE, 0.1, False, 1.1, 12.0),
         ),
         "contenders": (tried(),),
-        "bystanders": (Bystander("arcface", "fused", ""),),
+        "bystanders": bystanders(apart=1),
         "counts": (Count("1 B held", 1, 1),),
         "coverage": (Coverage("normal", 20, 1, 95, 100, 0.01, promised=True),),
     }
@@ -134,7 +139,8 @@ def test_kept_promises_exit_with_0():
         {"seconds": 10.5},
         {"contenders": (tried("passed", ""),)},
         {"contenders": ()},
-        {"bystanders": (Bystander("arcface", "fused", "other figures of memory"),)},
+        {"bystanders": (*bystanders(), Bystander("arcface", "fused", "other figures of memory"))},
+        {"bystanders": bystanders(apart=2)},
         {"counts": (Count("1 B held", 1, 2),)},
         {"coverage": (Coverage("normal", 20, 1, 92, 100, 0.01, promised=True),)},
     ],
