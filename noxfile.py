@@ -74,6 +74,15 @@ def build_native(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def wheel(session: nox.Session) -> None:
+    """Make two wheels in dist/: a pure one, and one for Linux that holds the native operators."""
+    install(session, "wheel")
+    folder = Path("dist").resolve()
+    # auditwheel runs patchelf by its name.
+    session.run("python", "-m", "tests.makers.wheels", str(folder))
+
+
+@nox.session(default=False)
 def sanitize(session: nox.Session) -> None:
     """Test the native operators under AddressSanitizer and UndefinedBehaviorSanitizer (g++)."""
     install(session, *HARNESS, "test")

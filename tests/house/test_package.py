@@ -13,7 +13,8 @@ import lossbench
 from lossbench.bench import paths
 from lossbench.bench.machine import environment
 from lossbench.bench.paths import ROOT
-from tests.makers.installed import Installation, build_wheel
+from tests.makers.installed import Installation
+from tests.makers.wheels import build_wheel
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BUILD = "lossbench.build('arcface', num_classes=10, embedding_dim=4)"
