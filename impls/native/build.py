@@ -10,8 +10,8 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from importlib.resources import files
@@ -146,19 +146,30 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _build(with_: str, extra: tuple[str, ...], target: Path) -> None:
     deadline = time.monotonic() + SECONDS_TO_COMPILE
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        objects = [Path(folder) / f"{name}.o" for name in _units()]
+    with _empty_folder(target.with_suffix(".build")) as folder:
+        objects = [folder / f"{name}.o" for name in _units()]
         commands = [
             [with_, *FLAGS, *extra, *flags, "-c", str(source), "-o", str(made)]
             for (source, flags), made in zip(_units().values(), objects, strict=True)
         ]
         _run_all(commands, deadline)
-        made = Path(folder) / "library.so"
+        made = folder / "library.so"
         libraries = Path(torch.__file__).parent / "lib"
         link = ["-shared", *extra, *map(str, objects), f"-L{libraries}", "-ltorch_cpu"]
         _run_all([[with_, *link, "-o", str(made)]], deadline)
         # Whole or not there at all, also for a process that does not wait for the lock.
         made.replace(target)
+
+
+@contextlib.contextmanager
+def _empty_folder(path: Path) -> Iterator[Path]:
+    """Make a folder, and remove it; a build that was killed may have left one of this name."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 def _units() -> dict[str, tuple[Path, tuple[str, ...]]]:
@@ -183,7 +194,11 @@ def _run_all(commands: list[list[str]], deadline: float) -> None:
             while waiting and len(running) < torch.get_num_threads():
                 command = waiting.pop(0)
                 process = subprocess.Popen(
-                    command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+                    command,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    process_group=0,
                 )
                 running.append((command, process))
             command, process = running[0]
@@ -200,5 +215,6 @@ def _run_all(commands: list[list[str]], deadline: float) -> None:
         ) from None
     finally:
         for _, process in running:
-            process.kill()
-            process.wait()
+            # A compiler's own children would go on without it.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()

@@ -107,6 +107,32 @@ BROKEN = {
 }
 
 
+SLOW_COMPILER = """#!/bin/sh
+[ "$1" = --version ] && exec echo slow
+sleep 60 & echo $! > {pid}
+wait
+"""
+
+
+@pytest.mark.usefixtures("small")
+def test_a_compiler_that_takes_too_long_ends_with_its_children(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "SECONDS_TO_COMPILE", 5.0)
+    pid = tmp_path / "pid"
+    monkeypatch.setenv("CXX", script(tmp_path / "compiler", SLOW_COMPILER.format(pid=pid)))
+    left = build.cache_folder() / f"{build._key(str(tmp_path / 'compiler'), ())}.build"
+    (left / "of_a_killed_process").mkdir(parents=True)
+    with pytest.raises(build.NativeBuildError, match="not built after 5 s"):
+        build.library()
+    assert not left.exists()
+    assert not is_running(int(pid.read_text()))
+
+
+def is_running(pid):
+    """Return whether a process runs; one that has ended but is not waited for yet does not."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(("text", "message"), BROKEN.items())
 def test_a_broken_compiler_is_named(monkeypatch, tmp_path, text, message):
