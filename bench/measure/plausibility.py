@@ -133,8 +133,8 @@ def explain_excess(
 def _one_pass_seconds(case: Case, phase: Phase, ceilings: Ceilings) -> float:
     """Return the time of a step's memory traffic if its backward pass reads no input again.
 
-    A gradient can be computed with a loss, whose upstream gradient is one number; the upstream
-    gradient of distances is not known then. The result is infinite where nothing can be saved.
+    The gradient of a loss can be computed with it, since its upstream gradient is one number; that
+    of distances cannot. The result is infinite where nothing can be saved.
     """
     loss, sizes = impls.loss(case.loss), sizes_of(case)
     if phase == "forward" or loss.kind != "loss":
