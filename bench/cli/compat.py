@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from lossbench import impls
-from lossbench.bench.cli.options import LossName, device_option
+from lossbench.bench.cli.options import LossName, VariantName, device_option
 from lossbench.bench.compat.proof import CompatProof, prove
 from lossbench.bench.compat.table import (
     CompatColumn,
@@ -23,21 +23,20 @@ from lossbench.bench.limits import COMPAT_SECONDS
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.paths import COMPAT_FILE, RESULTS
-from lossbench.bench.run.plan import choose_device
+from lossbench.bench.run.plan import check_variants, choose_device
 from lossbench.bench.show.compat import compat_counts, compat_notes, compat_table
 from lossbench.bench.stamped import now
-from lossbench.impls.compiled import COMPILE_MODES
-
-# The mode of a variant that is not compiled has no name.
-MODES = {"eager": "", **{mode: mode for mode, _ in COMPILE_MODES.values()}}
 
 
 @click.command()
 @click.argument("losses", type=LossName(), nargs=-1, metavar="[LOSS]...")
 @click.option(
-    "--mode", "modes", type=click.Choice(list(MODES)), multiple=True,
-    help="Variants to try: the eager ones, or those of this mode of torch.compile; can be given "
-    "several times. By default all; a compiled one takes about a minute.",
+    "--variant", "variants", type=VariantName(), multiple=True,
+    help="Variant to try; can be given several times. By default all.",
+)  # fmt: skip
+@click.option(
+    "--compiled/--eager", default=None,
+    help="Try +compile variants only, which take a minute each, or leave them out.",
 )  # fmt: skip
 @click.option(
     "--quick", is_flag=True,
@@ -53,7 +52,8 @@ MODES = {"eager": "", **{mode: mode for mode, _ in COMPILE_MODES.values()}}
 @device_option
 def compat(
     losses: tuple[str, ...],
-    modes: tuple[str, ...],
+    variants: tuple[str, ...],
+    compiled: bool | None,
     quick: bool,
     missing: bool,
     file: Path,
@@ -71,14 +71,15 @@ def compat(
     The exit code is 1 if one of lossbench's own implementations is wrong.
     """
     where, found = choose_device(device), list[CompatRow]()
+    losses = losses or tuple(LossName().names())
+    check_variants(losses, variants)
     tried = tried_before(file, column_of((), where, machine)) if missing else set()
-    wanted = {MODES[mode] for mode in modes or MODES}
     kept = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     # One thread: with several, the order of a sum depends on their number.
     worker = Worker(1, compiled=Path(kept) if kept else None)
     try:
-        for loss in losses or tuple(LossName().names()):
-            entries = [each for each in impls.implementations(loss) if each.mode in wanted]
+        for loss in losses:
+            entries = choose_entries(loss, variants, compiled)
             entries = [each for each in entries if (loss, each.variant) not in tried]
             if not entries:
                 continue
@@ -108,6 +109,20 @@ def column_of(rows: Sequence[CompatRow], device: str, machine: str) -> CompatCol
     """Return a column of this torch on this machine."""
     environment = current_environment(machine, threads=1)
     return CompatColumn(environment, now(), device, platform.machine(), tuple(rows))
+
+
+def choose_entries(
+    loss: str, variants: tuple[str, ...], compiled: bool | None
+) -> list[impls.Implementation]:
+    """Return the implementations of a Loss to try.
+
+    Args:
+        loss: name of the Loss.
+        variants: names of the variants to try; empty for all.
+        compiled: whether to try ``+compile`` variants only, or no such; ``None`` for all.
+    """
+    named = [e for e in impls.implementations(loss) if not variants or e.variant in variants]
+    return [each for each in named if compiled in (None, each.compiled)]
 
 
 def tried_before(file: Path, column: CompatColumn) -> set[tuple[str, str]]:

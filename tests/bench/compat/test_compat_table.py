@@ -111,7 +111,7 @@ def test_the_shipped_table_has_every_release_and_nothing_of_ours_is_wrong():
 
 def test_the_command_writes_the_column_of_this_torch(tmp_path, capsys):
     file = tmp_path / "compat.json"
-    eager = ["compat", "center_mse", "--mode", "eager", "--device", "cpu", "--out", str(file)]
+    eager = ["compat", "center_mse", "--eager", "--device", "cpu", "--out", str(file)]
     assert main(eager) == 0
     (found,) = load_table(file).columns
     assert found.release == running_release()
@@ -129,8 +129,8 @@ def test_the_command_goes_on_with_what_is_missing(tmp_path, capsys, monkeypatch)
     write_column(file, here)
     monkeypatch.setattr(command, "_ask", lambda *asked: tried.append(asked[2]) or RIGHT)
     again = ["compat", "arcface", "--missing", "--device", "cpu", "--out", str(file)]
-    assert main([*again, "--mode", "default"]) == 0
-    assert set(tried) == {"fused+compile", "vectorized+compile"}
+    assert main([*again, "--compiled", "--variant", "fused+compile", "--variant", "fused"]) == 0
+    assert tried == ["fused+compile"]
     assert main(again) == 0
     assert "fused" not in tried
     assert load_table(file).rows_of("arcface")["fused"] == [WRONG]
