@@ -5,13 +5,9 @@ import triton
 from torch import Tensor
 from torch.library import triton_op
 
-from lossbench.impls.triton.kernels.entropy_backward import (
-    add_to_rows,
-    derive_scores,
-    finish_rows,
-    write_weight,
-)
 from lossbench.impls.triton.kernels.entropy_forward import finish_losses, sum_classes
+from lossbench.impls.triton.kernels.entropy_gradients import add_to_rows, finish_rows, write_weight
+from lossbench.impls.triton.kernels.entropy_scores import derive_scores
 from lossbench.impls.triton.kernels.entropy_terms import TERMS, find_targets, scale_columns
 from lossbench.impls.triton.kernels.launching import ROW_TILE, launch, sized
 from lossbench.impls.triton.precision import product_precision

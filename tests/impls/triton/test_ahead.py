@@ -14,7 +14,7 @@ pytest.importorskip("triton", reason="needs the package triton")
 pytestmark = pytest.mark.triton
 
 # A loss of each family of kernels.
-FAMILIES = ("arcface", "triplet_batch_hard")
+FAMILIES = ("arcface", "triplet_batch_hard", "triplet_weighted_unshifted")
 SIZES = {"batch": 256, "dim": 512, "classes": 1024}
 TARGETS = [("float32", 80), ("float32", 90), ("bfloat16", 80), ("bfloat16", 90), ("bfloat16", 100)]
 
@@ -71,6 +71,14 @@ def test_products_of_whole_float32_take_no_matrix_instruction():
     (mining,) = (launch for launch in launches if multiplies(launch))
     exact = replace(mining, arguments={**mining.arguments, "PRECISION": "ieee"})
     assert compile_ahead(exact, 90).matrix_instructions == 0
+
+
+def test_the_configurations_that_tuning_chose_are_told(monkeypatch):
+    from lossbench.impls.triton.kernels.launching import chosen_configurations
+    from lossbench.impls.triton.kernels.mining import mine
+
+    monkeypatch.setitem(mine.cache, (512, "tf32x3"), mine.configs[1])
+    assert chosen_configurations() == {"mine(512, 'tf32x3')": mine.configs[1].all_kwargs()}
 
 
 def test_the_registry_imports_no_triton():

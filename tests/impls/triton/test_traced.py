@@ -16,8 +16,8 @@ BATCH, DIM, CLASSES = 24, 8, 20_000
 LAUNCHES = {
     "softmax": (3, 10),
     "sphereface": (4, 10),
-    "arcface": (4, 10),
     "triplet_batch_hard": (4, 1),
+    "triplet_weighted": (4, 2),
 }
 
 
