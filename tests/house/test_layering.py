@@ -24,6 +24,7 @@ SHARED_WITH_CONTENDERS = {
     f"lossbench.impls.{name}"
     for name in (
         "catalogue",
+        "class_rows",
         "differentiable",
         "formulas",
         "labels",
