@@ -42,7 +42,7 @@ class SphereFace(OnTriton, SphereFaceWeights):
         return LossAndLogits(loss, None)
 
 
-class _Additive(EntropyOnTriton, ArcFaceWeights):
+class _AdditiveOnTriton(EntropyOnTriton, ArcFaceWeights):
     kind: str
 
     def __init__(self, num_classes: int, embedding_dim: int, scale: float, margin: float) -> None:
@@ -60,14 +60,14 @@ class _Additive(EntropyOnTriton, ArcFaceWeights):
 
 
 @register("arcface", "triton", refuses_labels=True, **TRITON_ENTROPY)
-class ArcFace(_Additive):
+class ArcFace(_AdditiveOnTriton):
     """Replace the target's cosine by ``cos(θ + m)``."""
 
     kind = "additive"
 
 
 @register("arcface_guarded", "triton", refuses_labels=True, **TRITON_ENTROPY)
-class ArcFaceGuarded(_Additive):
+class ArcFaceGuarded(_AdditiveOnTriton):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
 
     kind = "guarded"

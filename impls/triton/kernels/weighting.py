@@ -53,7 +53,7 @@ def sum_weights(
 ):
     """Sum the weights of ``span`` columns for each row: ``sums [splits, 6, B]``.
 
-    ``found [splits, B]`` gets the furthest positive, whose distance is the shift of the positives.
+    ``found [splits, B]`` gets the furthest positive: its distance is the shift of the positives.
     The negatives are shifted by the closest if SHIFTED.
     """
     rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
