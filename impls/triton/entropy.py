@@ -48,8 +48,17 @@ class ScoreRule:
 
     def arguments(self) -> tuple[str, str, str, list[float], int]:
         """Return what the operator takes."""
-        columns, rows, margin, *numbers, multiple = vars(self).values()
-        return columns, rows, margin, [float(number) for number in numbers], multiple
+        # Named one by one, since torch 2.11 cannot compile vars().
+        numbers = (
+            self.scale,
+            self.cos_m,
+            self.sin_m,
+            self.lowest_cosine,
+            self.drop,
+            self.lambda_min,
+            self.lambda_max,
+        )
+        return self.columns, self.rows, self.margin, [float(n) for n in numbers], self.multiple
 
 
 TRITON_ENTROPY: Mapping[str, Any] = {**TRITON, "leaves_out": ("logits",), "takes_options": True}

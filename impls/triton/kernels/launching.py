@@ -23,7 +23,7 @@ def sized(number: int, *, interpreted: int) -> int:
 
 
 ROW_TILE = sized(128, interpreted=16)
-"""The rows of a tile whose number the host must know, and which is therefore not tuned."""
+"""The rows of a tile where the host must know their number, so that it is not tuned."""
 
 Grid = tuple[int, ...] | Callable[[Mapping[str, int]], tuple[int, ...]]
 
