@@ -11,8 +11,9 @@ from lossbench.impls import differentiable
 from lossbench.impls.differentiable import returns_new_tensor
 from lossbench.impls.fused.pairs.mining import hardest
 
-# A native Function returns what an operator of its own has made.
-FILES = sorted(p for p in (ROOT / "impls").rglob("*.py") if p.parent.name != "native")
+# Their Functions return what an operator of their own has made.
+WITH_OPERATORS = ("native", "triton")
+FILES = sorted(p for p in (ROOT / "impls").rglob("*.py") if p.parent.name not in WITH_OPERATORS)
 
 
 def functions():
