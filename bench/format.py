@@ -57,6 +57,21 @@ def spread(interval: Interval) -> str:
     return f"{median}x [{low}, {high}]"
 
 
+def rounded(value: float) -> str:
+    """Return two significant digits of a number that is known no better: ``2,200``."""
+    return f"{float(f'{value:.2g}'):,.0f}" if value >= 1 else f"{value:.2g}"
+
+
+def factor(value: float) -> str:
+    """Return a ratio to two significant digits: ``1.1``, ``3.0``, ``235``."""
+    return f"{value:.1f}" if 1 <= value < 9.95 else f"{value:,.0f}" if value >= 1 else f"{value:.2g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration that is known roughly: ``40 s``, ``3 min``."""
+    return f"{rounded(seconds)} s" if seconds < 100 else f"{rounded(seconds / 60)} min"
+
+
 def si(value: float, unit: str) -> str:
     """Return three significant digits with an SI prefix: ``1.23 ms``."""
     for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ")):

@@ -90,7 +90,7 @@ def test_the_report_names_the_origin(measured, tmp_path):
 
 def choose(capsys, file, run, *options):
     asked = ["choose", "arcface", "--with", str(file), *SIZE, "--records", str(run)]
-    assert main([*asked, "--no-measure", "--json", *options]) == 0
+    assert main([*asked, "--json", *options]) == 0
     return json.loads(capsys.readouterr().out)
 
 

@@ -71,7 +71,7 @@ def test_a_report_shows_the_matrix_beside_its_runs(runs, tmp_path):
 
 
 def test_a_choice_leaves_out_what_declares_a_limit():
-    found = ask(HEADS, ARC, needs=("double-backward",))
+    found = ask(HEADS, ARC, needs=("double-backward",), compiled=True)
     assert found.best.variant == "vectorized"
     reasons = {each.variant: each.reason for each in found.excluded}
     assert reasons["fused"].startswith("not fit for double-backward: refused")
@@ -89,7 +89,7 @@ def test_a_choice_leaves_out_what_was_found_to_fail(monkeypatch):
 
 def test_a_need_that_nothing_meets_says_why(refused):
     line = refused(
-        *("choose", "center_all_pairs", "--needs", "no such thing", "--no-measure"),
+        *("choose", "center_all_pairs", "--needs", "no such thing"),
         *("--machine", "2-core-epyc"),
     )
     assert "has no output 'no such thing'; it has: loss" in line
