@@ -64,7 +64,7 @@ def rounded(value: float) -> str:
 
 def factor(value: float) -> str:
     """Return a ratio to two significant digits: ``1.1``, ``3.0``, ``235``."""
-    return f"{value:.1f}" if 1 <= value < 9.95 else f"{value:,.0f}" if value >= 1 else f"{value:.2g}"
+    return f"{value:.1f}" if 1 <= value < 9.95 else rounded(value)
 
 
 def duration(seconds: float) -> str:

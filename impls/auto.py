@@ -5,25 +5,25 @@ that ``lossbench choose`` chooses, from the records in ``recommended.json`` and 
 ``module.choice`` names the variant, the reason, and what a wider choice would bring.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
-from statistics import median
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from lossbench.impls.admission import AUTO
-from lossbench.impls.estimate import AXES, Curve, Place, is_within_reach, place_of, preferred_order, time_terms
-from lossbench.impls.loss import Loss
-from lossbench.impls.registry import implementation, implementations, losses
+from lossbench.impls.estimate import preferred_order
+from lossbench.impls.recommended import (
+    Estimate,
+    Sheet,
+    Shipped,
+    proven_releases,
+    recommendations,
+)
+from lossbench.impls.registry import implementation, implementations
 from lossbench.impls.torch_release import release_of, release_text, running_release
 from lossbench.impls.variant import REFERENCE, Implementation
-
-TABLE = "recommended.json"
 
 
 @dataclass(frozen=True)
@@ -70,135 +70,9 @@ class Choice:
 
     def __str__(self) -> str:
         """Return the choice, and what was passed over, one per line."""
-        return "\n  ".join([f"{self.loss}: {self.variant}, {self.reason}", *map(str, self.passed_over)])
-
-
-@dataclass(frozen=True)
-class Shipped:
-    """The measurements of a variant in the shipped table.
-
-    Attributes:
-        seconds: the time of a step, by size: batch, dim, classes.
-        curve: the curve of the time, for other sizes.
-        modelled: whether the curve has enough sizes for its error to be known.
-        proven: whether the variant is right on every release of torch in ``proven_releases``.
-        worse: the degenerate inputs on which it is worse than the reference.
-    """
-
-    seconds: Mapping[Place, float]
-    curve: Curve
-    modelled: bool
-    proven: bool
-    worse: tuple[str, ...]
-
-    def estimate(self, size: Place, terms: Sequence[float], place: Place) -> "Estimate":
-        """Return the time of a step at a size.
-
-        Args:
-            size: batch, dim, classes.
-            terms: the terms of the curve there.
-            place: the size on the axes that the time depends on.
-        """
-        if size in self.seconds:
-            return Estimate(self.seconds[size], "measured", 1)
-        near = self.modelled and is_within_reach(place, self.curve.places)
-        basis = "modelled" if near else "extrapolated"
-        return Estimate(self.curve.at(terms, place), basis, len(self.seconds))
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """The part of the table for a Loss on one machine and device in one dtype.
-
-    Attributes:
-        machine: the machine that was measured.
-        measured: the day of the newest measurement, ISO 8601.
-        device: the device type, ``cpu`` or ``cuda``.
-        dtype: the dtype of embeddings and parameters, as in ``float32``.
-        torch: the version of torch that the machine measured with.
-        variants: the measurements by variant.
-    """
-
-    machine: str
-    measured: str
-    device: str
-    dtype: str
-    torch: str
-    variants: Mapping[str, Shipped]
-
-    def complete(self, wanted: Mapping[str, int]) -> dict[str, int]:
-        """Return a size with the axes that are not known: the largest batch, the usual others."""
-        sizes = [size for each in self.variants.values() for size in each.seconds]
-        columns = dict(zip(AXES, zip(*sizes, strict=True), strict=True))
-        usual = {axis: int(median(column)) for axis, column in columns.items()}
-        # A wrong choice costs most at the largest batch.
-        return {**usual, "batch": max(columns["batch"]), **wanted}
-
-    def estimates(self, loss: Loss, size: Mapping[str, int]) -> dict[str, "Estimate"]:
-        """Return the time of a step by variant.
-
-        Where some variants are measured or within reach of their sizes, the others are left out.
-        """
-        dtype: torch.dtype = getattr(torch, self.dtype)
-        place, exact = place_of(loss, size), tuple(size[axis] for axis in AXES)
-        terms = time_terms(loss, size, dtype.itemsize)
-        found = {name: each.estimate(exact, terms, place) for name, each in self.variants.items()}
-        near = {name: each for name, each in found.items() if each.basis != "extrapolated"}
-        return near or found
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The time of a variant at a size.
-
-    Attributes:
-        seconds: the time of a step.
-        basis: ``measured``, ``modelled`` or ``extrapolated``, as in ``lossbench choose``.
-        sizes: the number of measured sizes that it rests on.
-    """
-
-    seconds: float
-    basis: str
-    sizes: int
-
-
-@cache
-def _table() -> Mapping[str, Any]:
-    table: Mapping[str, Any] = json.loads(files(__package__).joinpath(TABLE).read_text())
-    return table
-
-
-@cache
-def recommendations() -> Mapping[str, tuple[Sheet, ...]]:
-    """Return the shipped table, by Loss."""
-    known = {each.name: each for each in losses()}
-    return {
-        name: tuple(_parse(known[name], sheet) for sheet in sheets)
-        for name, sheets in _table()["losses"].items()
-        if name in known
-    }
-
-
-def proven_releases() -> tuple[str, ...]:
-    """Return the releases of torch on which the proven variants of the table are right."""
-    return tuple(_table()["proven_on"])
-
-
-def _parse(loss: Loss, sheet: Mapping[str, Any]) -> Sheet:
-    variants = {name: _parse_entry(loss, entry) for name, entry in sheet["variants"].items()}
-    return Sheet(**{**sheet, "variants": variants})
-
-
-def _parse_entry(loss: Loss, entry: Mapping[str, Any]) -> Shipped:
-    sizes = [dict(zip(AXES, size, strict=True)) for size in entry["sizes"]]
-    places = tuple(place_of(loss, size) for size in sizes)
-    return Shipped(
-        seconds=dict(zip(map(tuple, entry["sizes"]), entry["seconds"], strict=True)),
-        curve=Curve(tuple(entry["curve"]), places, tuple(entry["corrections"])),
-        modelled=entry["modelled"],
-        proven=entry["proven"],
-        worse=tuple(entry["worse"]),
-    )
+        return "\n  ".join(
+            [f"{self.loss}: {self.variant}, {self.reason}", *map(str, self.passed_over)]
+        )
 
 
 @dataclass(frozen=True)
@@ -355,9 +229,10 @@ def _recommend(loss: str, wish: _Wish, wanted: Mapping[str, int]) -> Choice:
     fitting = [sheet for sheet in sheets if (sheet.device, sheet.dtype) == (device, word)]
     if not fitting:
         kinds = ", ".join(sorted({f"{sheet.device} {sheet.dtype}" for sheet in sheets}))
+        finds = f"choose {loss} --device {device} --dtype {word} --measure"
         raise ValueError(
-            f"{loss}: nothing is recommended for {device} {word}, only for {kinds}; name a variant; "
-            f"`lossbench choose {loss} --device {device} --dtype {word} --measure` finds one"
+            f"{loss}: nothing is recommended for {device} {word}, only for {kinds}; name a "
+            f"variant; `lossbench {finds}` finds one"
         )
     return _chosen(loss, wish, wanted, fitting[0])
 

@@ -1,5 +1,6 @@
 """Read the costs of every variant at one size, from its records or from its curves."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -29,7 +30,7 @@ class Candidate:
         variant: name of the variant.
         step_seconds: time of forward and backward.
         speedup: speed-up over the reference, with its interval; ``None`` if the reference has no
-            times.
+            times, or in a search for the fastest alone.
         step_peak_bytes: most bytes at once above inputs and parameters in a step.
         error: largest relative error against the reference in float64, over all measured sizes.
         outputs: names of the outputs that the variant computes.
@@ -133,15 +134,10 @@ def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candi
     doubt = doubt_of(implementation, case.device, pool.host.torch)
     if doubt:
         return Excluded(variant, "unproven", doubt)
-    return _candidate(case, implementation, model, pool.models.get(REFERENCE))
+    return _candidate(case, implementation, model)
 
 
-def _candidate(
-    case: Case,
-    implementation: impls.Implementation,
-    model: VariantModel,
-    reference: VariantModel | None,
-) -> Candidate:
+def _candidate(case: Case, implementation: impls.Implementation, model: VariantModel) -> Candidate:
     measured = model.records.get(case)
     records = [measured] if measured else list(model.records.values())
     compiled = model.compiled_near(case)
@@ -149,7 +145,7 @@ def _candidate(
     return Candidate(
         variant=implementation.variant,
         step_seconds=model.seconds_at(case),
-        speedup=ratio_between(model, reference, case) if reference else None,
+        speedup=None,
         step_peak_bytes=model.bytes_at(case),
         error=max(part.error for record in records for part in record.agreement),
         outputs=implementation.outputs,
@@ -166,6 +162,14 @@ def _candidate(
         compile_process=("fresh" if cost.fresh else "shared") if cost else "",
         model=model,
     )
+
+
+def with_speedup(candidate: Candidate, pool: Pool, case: Case) -> Candidate:
+    """Return a candidate with its speed-up over the reference of its pool."""
+    reference = pool.models.get(REFERENCE)
+    if reference is None or candidate.model is None:
+        return candidate
+    return replace(candidate, speedup=ratio_between(candidate.model, reference, case))
 
 
 def _basis(model: VariantModel, case: Case) -> Basis:

@@ -98,7 +98,7 @@ def half_width(errors: Sequence[float], measured: Sequence[Place], place: Place)
         measured: measured sizes.
         place: size of the estimate.
     """
-    if len(errors) < 2:  # noqa: PLR2004 - one error has no spread
+    if len(errors) < 2:
         return math.inf
     apart = [
         _deviation([near for j, near in enumerate(measured) if j != i], own)
@@ -112,7 +112,7 @@ def _deviation(measured: Sequence[Place], place: Place) -> float:
     """Return the standard deviation of a residual, given those at measured sizes."""
     near = np.array([nearness(place, each) for each in measured])
     known = near @ np.linalg.solve(_covariance(measured), near)
-    return math.sqrt(max(1 + NUGGET - known, NUGGET))
+    return math.sqrt(max(1 + NUGGET - float(known), NUGGET))
 
 
 def _covariance(places: Sequence[Place]) -> Array:

@@ -15,7 +15,8 @@ from lossbench.bench.choose.fitting import (
     left_out_errors,
     scale_curve,
 )
-from lossbench.bench.choose.ratios import normal_seconds, step_ratio
+from lossbench.bench.choose.ratios import step_ratio
+from lossbench.bench.run.economics import normal_seconds
 from lossbench.bench.run.records import Record
 from lossbench.bench.timing.intervals import Interval
 from lossbench.impls.compiled import eager_of
@@ -175,9 +176,7 @@ def _fitted(
 def _curve(
     terms: Sequence[Terms], values: Sequence[float], places: Sequence[Place], base: Curve | None
 ) -> Curve:
-    return (
-        scale_curve(base, terms, values, places) if base else fit_curve(terms, values, places)
-    )
+    return scale_curve(base, terms, values, places) if base else fit_curve(terms, values, places)
 
 
 def ratio_between(first: VariantModel, second: VariantModel, case: Case) -> Interval:
@@ -193,4 +192,5 @@ def ratio_between(first: VariantModel, second: VariantModel, case: Case) -> Inte
     errors = [second.errors[case] - first.errors[case] for case in both]
     width = half_width(errors, [place_in(each) for each in both], place_in(case))
     ratio = second.seconds_at(case) / first.seconds_at(case)
-    return Interval(ratio, ratio * math.exp(-width), math.inf if width == math.inf else ratio * math.exp(width))
+    # Of infinity NumPy's exponential is no error.
+    return Interval(ratio, ratio * math.exp(-width), ratio * float(np.exp(width)))

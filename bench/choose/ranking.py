@@ -7,7 +7,13 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from lossbench.bench.choose.candidates import Candidate, Excluded, candidates_at, ratio_of
+from lossbench.bench.choose.candidates import (
+    Candidate,
+    Excluded,
+    candidates_at,
+    ratio_of,
+    with_speedup,
+)
 from lossbench.bench.choose.request import Request, admitted
 from lossbench.bench.choose.sources import NotMeasured, Pool
 from lossbench.bench.stamped import KEPT
@@ -77,7 +83,7 @@ def rank(pool: Pool, request: Request) -> Ranking:
         UsageError: if no variant meets the constraints.
     """
     order, excluded = _eligible(pool, request, *candidates_at(pool, request.case))
-    best, *others = order
+    best, *others = (with_speedup(each, pool, request.case) for each in order)
     runners_up = [_runner_up(best, other, request) for other in others]
     runners_up.sort(key=lambda runner: runner.ratio.median)
     return Ranking(best, tuple(runners_up), tuple(excluded))

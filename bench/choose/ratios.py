@@ -11,22 +11,6 @@ from lossbench.bench.timing.samples import Timing
 UNKNOWN = (0.0, math.inf)
 
 
-def normal_seconds(record: Record, reference: Record | None) -> float:
-    """Return a variant's time of a step: the reference's time divided by the paired speed-up.
-
-    The load of the machine changes times, but hardly their ratio. If the reference has no times,
-    it is the median time of the variant.
-
-    Args:
-        record: Record of the variant, with times.
-        reference: Record of the reference in the same Case; ``None`` without one.
-    """
-    step = timing_of(record)
-    if step.speedup is None or reference is None or reference.step is None:
-        return step.median_seconds
-    return reference.step.median_seconds / step.speedup.median
-
-
 def step_ratio(first: Record, second: Record) -> Interval:
     """Return the second's time of a step over the first's, both in one Case.
 

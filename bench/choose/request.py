@@ -154,7 +154,9 @@ def _compiled(loss: str) -> Constraint:
         lift="with --compiled",
         admits=lambda c: not c.compiled,
         refusal=lambda _: "needs torch.compile (--compiled or --steps allow it)",
-        impossible=lambda _: f"every remaining variant of `{loss}` is compiled; --compiled allows it",
+        impossible=lambda _: (
+            f"every remaining variant of `{loss}` is compiled; --compiled allows it"
+        ),
     )
 
 

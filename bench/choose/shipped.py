@@ -69,9 +69,9 @@ def _sheet(case: Case, pool: Pool) -> dict[str, Any]:
         "dtype": case.dtype,
         "torch": pool.host.torch,
         "variants": {
-            name: _entry(model)
-            for name, model in sorted(pool.models.items(), key=lambda pair: list(known).index(pair[0]))
-            if name in known and not known[name].departs
+            name: _entry(pool.models[name])
+            for name, each in known.items()
+            if name in pool.models and not each.departs
         },
     }
 

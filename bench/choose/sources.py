@@ -13,7 +13,7 @@ from lossbench.bench.choose.models import VariantModel, models_of, nearness_of, 
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame.runs import find
 from lossbench.bench.machine.environment import Environment
-from lossbench.bench.run.order import Provenance, is_registered, preferred
+from lossbench.bench.run.order import is_registered, preferred
 from lossbench.bench.run.records import Record, read_records
 from lossbench.impls.outside import origin_of
 
@@ -46,9 +46,7 @@ class Host:
 
     def is_like(self, other: "Host") -> bool:
         """Return whether two Hosts are equal but for the version of torch."""
-        mine, others = (
-            (host.processor, host.cores, host.threads) for host in (self, other)
-        )
+        mine, others = ((host.processor, host.cores, host.threads) for host in (self, other))
         return mine == others
 
     def __str__(self) -> str:
@@ -150,17 +148,16 @@ def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
 
 def best_of_cells(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict[str, int]]:
     """Return the Record that counts of every cell of one Host, and the reasons of the others."""
-    cells: dict[tuple[Case, str], list[tuple[Record, Provenance]]] = {}
+    cells: dict[tuple[Case, str], list[Record]] = {}
     for record in records:
-        cells.setdefault(record.cell, []).append((record, record.provenance))
-    best = [preferred(found, lambda pair: pair[1]) for found in cells.values()]
-    reasons = Counter(
-        origin.weaker_than(kept)
-        for found, (record, kept) in zip(cells.values(), best, strict=True)
-        for other, origin in found
-        if other is not record
-    )
-    return tuple(record for record, _ in best), dict(reasons)
+        cells.setdefault(record.cell, []).append(record)
+    best, reasons = list[Record](), Counter[str]()
+    for found in cells.values():
+        # The intervals that the quality needs take time, so a single record is not asked.
+        kept = preferred(found, lambda each: each.provenance) if len(found) > 1 else found[0]
+        best.append(kept)
+        reasons.update(r.provenance.weaker_than(kept.provenance) for r in found if r is not kept)
+    return tuple(best), dict(reasons)
 
 
 def is_current(record: Record) -> bool:

@@ -106,8 +106,12 @@ def _alternative(each: Alternative) -> list[str]:
 
 
 def _pays(compiled: Candidate, steps: float) -> str:
-    cost = f"compiling takes {compiled.compile_seconds:.2g} s{signs(vars(compiled), [SHARED_COMPILE])}"
-    return f"{cost}, saved after {rounded(steps)} steps" if steps < math.inf else f"{cost}, never saved"
+    when = f"saved after {rounded(steps)} steps" if steps < math.inf else "never saved"
+    return f"compiling takes {_compile_time(compiled)}, {when}"
+
+
+def _compile_time(compiled: Candidate) -> str:
+    return f"{compiled.compile_seconds:.2g} s{signs(vars(compiled), [SHARED_COMPILE])}"
 
 
 def _sign(candidate: Candidate) -> str:
@@ -153,7 +157,7 @@ def _why(answer: Answer) -> Iterator[str]:
         yield f"speed-up {spread(best.speedup)}{mark} over the reference"
     yield f"error {best.error:.0e} at most, relative to the reference in float64"
     if best.compiled:
-        yield f"compile time {best.compile_seconds:.2g} s{signs(vars(best), [SHARED_COMPILE])}"
+        yield f"compile time {_compile_time(best)}"
     yield f"degenerate inputs: {_degenerate(best)}"
     yield _basis(best)
 
@@ -210,7 +214,8 @@ def _grounds(answer: Answer) -> Iterator[str]:
     first, last = source.first[:10], source.last[:10]
     when = f"on {last}" if first == last else f"from {first} to {last}"
     commits = ", ".join(commit[:7] or "none" for commit in source.commits)
-    yield f"records of {', '.join(source.machines)} ({source.host}), made {when} at commit {commits}"
+    machines = ", ".join(source.machines)
+    yield f"records of {machines} ({source.host}), made {when} at commit {commits}"
     if source.passed_over:
         reasons = ", ".join(f"{count} {why}" for why, count in source.passed_over.items())
         yield f"passed over for better records: {reasons}"

@@ -9,9 +9,10 @@ from rich.text import Text
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.drawn import Prediction
 from lossbench.bench.choose.ranking import Lead
-from lossbench.bench.choose.ratios import normal_seconds, step_ratio
+from lossbench.bench.choose.ratios import step_ratio
 from lossbench.bench.format import checks_table, si, words_table
 from lossbench.bench.promises import Check, Judged, Share, judge_promise
+from lossbench.bench.run.economics import normal_seconds
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval

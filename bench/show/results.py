@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lossbench.bench.format import rounded
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
 from lossbench.bench.marks import OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
@@ -17,7 +18,7 @@ from lossbench.bench.measure.plausibility import EXCESSES
 from lossbench.bench.metric import Row
 from lossbench.bench.metrics import SHOWN, derived
 from lossbench.bench.printable import printable
-from lossbench.bench.run.economics import best_eager, break_even_steps
+from lossbench.bench.run.economics import best_eager, break_even_steps, normal_seconds, reference_of
 from lossbench.bench.run.mixture import mixture_of, setting_of
 from lossbench.bench.run.order import UNREGISTERED, place_of_record
 from lossbench.bench.run.records import Record, Status
@@ -115,10 +116,10 @@ def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
     if not (record.compilation and record.step and against and against.step):
         return
     compile_seconds = record.compilation.compile_seconds
-    steps = break_even_steps(
-        compile_seconds, record.step.median_seconds, against.step.median_seconds
-    )
-    when = "never saves time" if steps == math.inf else f"saves time after {steps:,.0f} steps"
+    reference = reference_of(group)
+    seconds = (normal_seconds(each, reference) for each in (record, against))
+    steps = break_even_steps(compile_seconds, *seconds)
+    when = "never saves time" if steps == math.inf else f"saves time after {rounded(steps)} steps"
     yield f"compiling {when}, compared with {against.variant}, the fastest eager variant"
 
 

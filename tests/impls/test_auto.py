@@ -15,8 +15,9 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.impls import auto
-from lossbench.impls.auto import Choice, Sheet, Shipped, recommendations
+from lossbench.impls.auto import Choice
 from lossbench.impls.estimate import Curve
+from lossbench.impls.recommended import TABLE, Sheet, Shipped, recommendations
 from lossbench.impls.torch_release import release_text, running_release
 from tests.conftest import name_of, supported
 
@@ -213,7 +214,9 @@ def test_a_loss_that_nobody_has_measured_is_built_as_its_reference(table):
 
 def test_where_nothing_is_faster_the_reference_is_taken(table):
     table(sheet({"reference": 1e-3, "fused": 2e-3}))
-    assert "the fastest at dim 4, classes 5 on here" in impls.build("arcface", **SIZES).choice.reason
+    assert (
+        "the fastest at dim 4, classes 5 on here" in impls.build("arcface", **SIZES).choice.reason
+    )
 
 
 @pytest.mark.parametrize(
@@ -267,7 +270,7 @@ def test_the_shipped_table_knows_every_loss_and_only_what_is_registered():
 
 
 def test_the_shipped_table_says_what_it_rests_on():
-    table = json.loads((ROOT / "impls" / auto.TABLE).read_text())
+    table = json.loads((ROOT / "impls" / TABLE).read_text())
     named = {each.machine for lines in recommendations().values() for each in lines}
     assert named == set(table["machines"])
     for machine in table["machines"].values():
@@ -301,4 +304,4 @@ def test_the_wheel_holds_the_table(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "."]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    assert f"lossbench/impls/{auto.TABLE}" in zipfile.ZipFile(wheel).namelist()
+    assert f"lossbench/impls/{TABLE}" in zipfile.ZipFile(wheel).namelist()

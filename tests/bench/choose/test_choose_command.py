@@ -15,7 +15,7 @@ from lossbench.bench.choose.answer import code_of
 from lossbench.bench.choose.measuring import expected_seconds, plan_missing
 from lossbench.bench.choose.sources import Host, load_records
 from lossbench.bench.cli import main
-from lossbench.impls.auto import recommendations
+from lossbench.impls.recommended import recommendations
 from tests.makers.choices import ARC, FULL, THREE, ask, elsewhere, full, seen
 from tests.makers.records import ENVIRONMENT
 from tests.makers.runs import save_run

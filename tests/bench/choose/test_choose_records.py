@@ -1,12 +1,9 @@
 """The records that ``choose`` uses, and the shipped table that is made from records."""
 
-import json
 from dataclasses import replace
 
 import pytest
 
-from lossbench.bench.case.cases import Case
-from lossbench.bench.choose.shipped import table_text
 from lossbench.bench.choose.sources import (
     NotMeasured,
     choose_pools,
@@ -17,9 +14,8 @@ from lossbench.bench.choose.sources import (
 from lossbench.bench.choose.text import answer_text
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import plain_text
-from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.run.records import RECORDS
-from tests.makers.choices import ARC, CROSSING, HERE, ISLAND, THREE, ask, elsewhere, lost, seen
+from tests.makers.choices import CROSSING, HERE, ISLAND, THREE, ask, elsewhere, seen
 from tests.makers.records import ENVIRONMENT
 from tests.makers.runs import save_run
 

@@ -63,7 +63,9 @@ def test_a_size_beyond_the_reach_of_the_others_says_nothing_of_the_error():
 
 def test_the_interval_widens_with_the_distance_from_the_records():
     places = [place_in(case) for case in GRID]
-    near, far = (half_width([0.1, -0.1, 0.1], places[:3], each) for each in ((70, 128, 10), (9, 9, 9)))
+    near, far = (
+        half_width([0.1, -0.1, 0.1], places[:3], each) for each in ((70, 128, 10), (9, 9, 9))
+    )
     assert 0 < near < far < 1
     assert half_width([0.1], places[:1], (64, 128, 10)) == math.inf
 

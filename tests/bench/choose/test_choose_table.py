@@ -17,6 +17,7 @@ from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.paths import RECOMMENDED, SHIPPED_RESULTS
 from lossbench.impls import auto
 from lossbench.impls.loss import Loss
+from lossbench.impls.recommended import parse_sheet, recommendations
 from lossbench.impls.torch_release import release_of, running_release
 from tests.makers.choices import ARC, CROSSING, ISLAND, THREE, ask, elsewhere, lost, seen
 
@@ -79,7 +80,7 @@ def test_the_table_is_that_of_the_records():
 @pytest.mark.parametrize("loss", impls.losses(), ids=lambda loss: loss.name)
 @pytest.mark.parametrize("wider", [{}, {"sparse": True}, {"compiled": True}], ids=str)
 def test_auto_is_choose(loss, wider):
-    sheet = next(s for s in auto.recommendations()[loss.name] if s.dtype == "float32")
+    sheet = next(s for s in recommendations()[loss.name] if s.dtype == "float32")
     if release_of(sheet.torch) != running_release():
         pytest.skip("the records are of another release of torch")
     wish = auto._Wish("cpu", torch.float32, (), **wider)
@@ -95,7 +96,7 @@ def test_auto_is_choose(loss, wider):
 def test_the_curve_of_the_table_is_that_of_choose():
     case = replace(ISLAND, batch=100)
     entry = sheet_of(CROSSING, "island")
-    sheet = auto._parse(impls.loss("island"), entry)
+    sheet = parse_sheet(impls.loss("island"), entry)
     size = {"batch": 100, "dim": case.dim, "classes": case.classes}
     found = sheet.estimates(impls.loss("island"), size)
     assert found["fused"].basis == "modelled"

@@ -40,7 +40,9 @@ def test_a_choice_for_another_machine_is_not_put_on_trial():
 
 
 def test_too_few_sizes_to_draw_are_told():
-    with pytest.raises(UsageError, match="expected records to answer 5 other sizes, got 0; use a smaller"):
+    with pytest.raises(
+        UsageError, match="expected records to answer 5 other sizes, got 0; use a smaller"
+    ):
         predict(THREE, "cpu", "", HERE, count=5, seed=0)
 
 
