@@ -33,7 +33,7 @@ def matrix(*rows):
 
 def test_the_command_prints_and_writes_the_matrix(tmp_path, capsys):
     file = tmp_path / TRAINING_FILE
-    assert main(["conformance", "vector_distance", "--training", "--json", str(file)]) == 0
+    assert main(["conformance", "vector_distance", "--training", "--out", str(file)]) == 0
     out = capsys.readouterr().out
     for name in LOOP_SITUATIONS:
         assert name in out
@@ -46,7 +46,7 @@ def test_the_command_prints_and_writes_the_matrix(tmp_path, capsys):
 
 
 def test_what_makes_no_sense_is_refused(refused, tmp_path):
-    assert "--training" in refused("conformance", "island", "--json", str(tmp_path / "x"))
+    assert "--training" in refused("conformance", "island", "--out", str(tmp_path / "x"))
     assert "CPU" in refused("conformance", "island", "--training", "--device", "cuda")
 
 
