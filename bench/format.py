@@ -47,7 +47,7 @@ def fit(table: Table, spare: Iterable[str], width: int | None) -> list[str]:
     """
     removed = list[str]()
     for name in spare:
-        if width is None or _width_of(table) <= width:
+        if width is None or width_of(table) <= width:
             break
         kept = [column for column in table.columns if str(column.header) != str(name)]
         removed += [name] * (len(kept) < len(table.columns))
@@ -55,7 +55,8 @@ def fit(table: Table, spare: Iterable[str], width: int | None) -> list[str]:
     return removed
 
 
-def _width_of(table: Table) -> int:
+def width_of(table: Table) -> int:
+    """Return the number of characters that a table takes if it is not folded."""
     return Console(width=10 * LEAST_WIDTH).measure(table).maximum
 
 

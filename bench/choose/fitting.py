@@ -53,7 +53,7 @@ def _corrected(
 ) -> Curve:
     """Return the curve with the correction that leads it through the values, but for their noise.
 
-    The residuals are taken for a Gaussian process whose correlation falls with the distance.
+    The residuals are modelled by a Gaussian process: their correlation falls with the distance.
     """
     residuals = np.log(np.array(values) / (np.array(terms) @ coefficients))
     corrections = np.linalg.solve(_covariance(places), residuals)

@@ -30,7 +30,7 @@ class Request:
         third_party: whether packages besides torch may be used.
         compiled: whether torch.compile may be used; it may be if ``steps`` are given.
         sparse: whether the optimizer takes sparse gradients.
-        worse: whether it may be worse than the reference on degenerate inputs.
+        worse: whether the variant may be worse than the reference on degenerate inputs.
 
     Raises:
         UsageError: if a need is neither an output of the Loss nor a situation.
