@@ -33,7 +33,7 @@ inputs. So is one whose time at a size is modelled, where others were measured.
 
 
 @dataclass(frozen=True)
-class Curve:
+class CostCurve:
     """A positive quantity as a function of the size.
 
     Attributes:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from lossbench.impls.estimate import AXES, Curve, Place, is_within_reach, place_of, time_terms
+from lossbench.impls.estimate import AXES, CostCurve, Place, is_within_reach, place_of, time_terms
 from lossbench.impls.loss import Loss
 from lossbench.impls.registry import losses
 
@@ -49,7 +49,7 @@ class Shipped:
     """
 
     seconds: Mapping[Place, float]
-    curve: Curve
+    curve: CostCurve
     modelled: bool
     proven: bool
     worse: tuple[str, ...]
@@ -143,7 +143,7 @@ def _parse_entry(loss: Loss, entry: Mapping[str, Any]) -> Shipped:
     places = tuple(place_of(loss, size) for size in sizes)
     return Shipped(
         seconds=dict(zip(map(tuple, entry["sizes"]), entry["seconds"], strict=True)),
-        curve=Curve(tuple(entry["curve"]), places, tuple(entry["corrections"])),
+        curve=CostCurve(tuple(entry["curve"]), places, tuple(entry["corrections"])),
         modelled=entry["modelled"],
         proven=entry["proven"],
         worse=tuple(entry["worse"]),

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.bench.timing.intervals import student_quantile
-from lossbench.impls.estimate import Curve, Place, is_within_reach, nearness
+from lossbench.impls.estimate import CostCurve, Place, is_within_reach, nearness
 
 Array = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ NUGGET = 0.05
 
 def fit_curve(
     terms: Sequence[Sequence[float]], values: Sequence[float], places: Sequence[Place]
-) -> Curve:
+) -> CostCurve:
     """Return the curve with the smallest relative errors; its coefficients are not negative.
 
     Args:
@@ -37,8 +37,11 @@ def fit_curve(
 
 
 def scale_curve(
-    curve: Curve, terms: Sequence[Sequence[float]], values: Sequence[float], places: Sequence[Place]
-) -> Curve:
+    curve: CostCurve,
+    terms: Sequence[Sequence[float]],
+    values: Sequence[float],
+    places: Sequence[Place],
+) -> CostCurve:
     """Return another variant's curve, times a factor that fits it to a few values."""
     plain = np.array(terms) @ curve.coefficients
     factor = math.exp(np.mean(np.log(np.array(values) / plain)))
@@ -50,21 +53,21 @@ def _corrected(
     terms: Sequence[Sequence[float]],
     values: Sequence[float],
     places: Sequence[Place],
-) -> Curve:
+) -> CostCurve:
     """Return the curve with the correction that leads it through the values, but for their noise.
 
     The residuals are modelled by a Gaussian process: their correlation falls with the distance.
     """
     residuals = np.log(np.array(values) / (np.array(terms) @ coefficients))
     corrections = np.linalg.solve(_covariance(places), residuals)
-    return Curve(tuple(coefficients.tolist()), tuple(places), tuple(corrections.tolist()))
+    return CostCurve(tuple(coefficients.tolist()), tuple(places), tuple(corrections.tolist()))
 
 
 def left_out_errors(
     terms: Sequence[Sequence[float]],
     values: Sequence[float],
     places: Sequence[Place],
-    base: Curve | None,
+    base: CostCurve | None,
 ) -> dict[int, float]:
     """Return the log error of the estimate at each size, from a curve without that size.
 

@@ -22,7 +22,7 @@ from lossbench.bench.timing.intervals import Interval
 from lossbench.impls.compiled import eager_of
 from lossbench.impls.estimate import (
     AXES,
-    Curve,
+    CostCurve,
     Place,
     byte_terms,
     is_within_reach,
@@ -52,8 +52,8 @@ class VariantModel:
     variant: str
     records: Mapping[Case, Record]
     seconds: Mapping[Case, float]
-    time: Curve
-    bytes: Curve
+    time: CostCurve
+    bytes: CostCurve
     errors: Mapping[Case, float]
 
     def seconds_at(self, case: Case) -> float:
@@ -174,8 +174,8 @@ def _fitted(
 
 
 def _curve(
-    terms: Sequence[Terms], values: Sequence[float], places: Sequence[Place], base: Curve | None
-) -> Curve:
+    terms: Sequence[Terms], values: Sequence[float], places: Sequence[Place], base: CostCurve | None
+) -> CostCurve:
     return scale_curve(base, terms, values, places) if base else fit_curve(terms, values, places)
 
 

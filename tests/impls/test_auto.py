@@ -16,7 +16,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.impls import auto
 from lossbench.impls.auto import Choice
-from lossbench.impls.estimate import Curve
+from lossbench.impls.estimate import CostCurve
 from lossbench.impls.recommended import TABLE, Sheet, Shipped, recommendations
 from lossbench.impls.torch_release import release_text, running_release
 from tests.conftest import name_of, supported
@@ -36,7 +36,7 @@ def sheet(seconds, sizes=(AT,), modelled=True, worse=(), proven=True, **changes)
     variants = {
         name: Shipped(
             {size: s * size[0] / 64 for size in sizes},
-            Curve((s, 0.0, 0.0), sizes, (0.0,) * len(sizes)),
+            CostCurve((s, 0.0, 0.0), sizes, (0.0,) * len(sizes)),
             modelled,
             proven,
             worse if name != "reference" else (),

@@ -1,5 +1,7 @@
 """Changes between two runs are found, and noise is not reported as a change."""
 
+import csv
+import io
 import json
 import math
 from dataclasses import replace
@@ -166,12 +168,47 @@ def test_the_table_shows_what_changed_and_how_many_intervals_overlap(runs, capsy
     first = runs("a", timed("vectorized", 0.5), timed("fused", 0.5), timed("pml", 1))
     second = runs("b", timed("vectorized", 0.5), timed("fused", 0.9), timed("otl", 1))
     assert main(["compare", str(first), str(second)]) == 0
-    text = " ".join(capsys.readouterr().out.split())
+    first_line, *rest = capsys.readouterr().out.splitlines()
+    text = " ".join(" ".join(rest).split())
     assert "slower, 1: the speed-up fell" in text
     assert "the intervals of 1 of 2 cells overlap: 50.0%" in text
-    assert text.splitlines()[0].endswith(
-        ": 1 slower, 1 vanished, 1 appeared, of 2 cells in both"
-    )
+    assert first_line.endswith("a: 1 slower, 1 vanished, 1 appeared, of 2 cells in both")
+
+
+def test_several_runs_are_each_compared_with_the_first(runs, capsys):
+    names = [str(runs(n, timed("fused", f))) for n, f in (("a", 0.5), ("b", 0.9), ("c", 0.2))]
+    assert main(["compare", *names]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if " against " in line]
+    assert [line.rpartition(": ")[2] for line in lines] == [
+        "1 slower, of 1 cells in both",
+        "1 faster, of 1 cells in both",
+    ]
+    assert main(["compare", *names, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["second"] for each in found] == names[1:]
+    assert main(["compare", *names, "--fail-on", "slower"]) == 1
+    assert main(["compare", names[0]]) == 2
+    assert "Missing argument" in capsys.readouterr().err
+
+
+def test_a_comparison_as_csv_has_a_row_for_each_change(runs, capsys):
+    names = [str(runs(n, timed("fused", f))) for n, f in (("a", 0.5), ("b", 0.9), ("c", 0.2))]
+    assert main(["compare", *names, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["second"], row["kinds"]) for row in rows] == [
+        (names[1], "slower"),
+        (names[2], "faster"),
+    ]
+
+
+def test_a_narrow_comparison_is_not_folded(runs, capsys, monkeypatch):
+    first, second = str(runs("a", timed("fused", 0.5))), str(runs("b", timed("fused", 0.9)))
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["compare", first, second]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    # The names of the runs are paths, which no width can hold.
+    assert any(line.startswith("  center_mse ") and line.endswith("  fused") for line in lines)
+    assert any("second over first: 0.5" in line for line in lines)
 
 
 def test_json_has_every_change_with_both_sides(runs, capsys):
