@@ -250,15 +250,11 @@ def _chosen(loss: str, wish: _Wish, wanted: Mapping[str, int], sheet: Sheet) -> 
     if not left:
         reasons = "; ".join(f"{name} {reason}" for name, reason in refused.items())
         raise ValueError(f"{loss}: of what is recommended nothing runs here: {reasons}")
-    variant = preferred_order(
-        {name: found[name].seconds for name in left},
-        modelled=[name for name in left if found[name].basis != "measured"],
-    )[0]
-    gains = {name: found[variant].seconds / each.seconds for name, each in found.items()}
+    variant = _first(found, left)
     passed_over = [
-        PassedOver(name, gains[name], reason)
+        PassedOver(name, found[variant].seconds / found[name].seconds, reason)
         for name, reason in refused.items()
-        if reason and gains[name] > 1
+        if reason and _first(found, [variant, name]) == name
     ]
     return Choice(
         loss,
@@ -269,6 +265,13 @@ def _chosen(loss: str, wish: _Wish, wanted: Mapping[str, int], sheet: Sheet) -> 
         size,
         tuple(sorted(passed_over, key=lambda each: -each.gain)),
     )
+
+
+def _first(found: Mapping[str, Estimate], names: Sequence[str]) -> str:
+    """Return the variant to use of several."""
+    seconds = {name: found[name].seconds for name in names}
+    modelled = [name for name in names if found[name].basis != "measured"]
+    return preferred_order(seconds, modelled=modelled)[0]
 
 
 def _why(

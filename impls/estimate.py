@@ -28,7 +28,7 @@ LEAST_GAIN = 1.1
 """The factor by which a variant in doubt must be faster than each other one to come first.
 
 In doubt is a compiled one: it needs a compiler, delays every start, and was not tried on degenerate
-inputs. So is one whose time at a size is modelled, where others were measured.
+inputs. So is one that was not measured at a size at which others were: its time is modelled.
 """
 
 

@@ -71,7 +71,8 @@ def compare_runs(
 
     Only records of the same machine, with the same processor, cores and threads, are compared. If a
     cell was measured several times, clean records come before those of uncommitted code, then those
-    of the latest commit, then those of more processes. What is left out is told.
+    of three processes, with a narrow interval, and of a quiet machine; among equals the newest
+    counts. What is left out is told.
 
     Runs of one machine are compared by their speed-ups over the reference, because the load of the
     machine differs between runs and changes all times. So are releases of torch (--by torch). Runs
