@@ -47,7 +47,9 @@ def changes_table(found: Comparison, names: tuple[str, str], width: int | None =
     for kind, words in KINDS.items():
         rows = found.cells[found.cells[kind]]
         if len(rows):
-            blocks += [Text.assemble((kind, "bold"), f", {len(rows)}: {words}", overflow="fold")]
+            title = Text(folded(f"{kind}, {len(rows)}: {words}", width))
+            title.stylize("bold", 0, len(kind))
+            blocks += [title]
             blocks += [
                 _counts(rows)
                 if kind in ("vanished", "appeared")
@@ -67,7 +69,7 @@ def changes_table(found: Comparison, names: tuple[str, str], width: int | None =
         blocks += [f"the intervals of {count} of {len(timed)} cells overlap: {share:.1%}"]
     every = found.cells.to_dict("records")
     blocks += map(str, marks_of(_of_side(row, side) for row in every for side in SIDES))
-    return Group(*blocks)
+    return Group(*(folded(each, width) if isinstance(each, str) else each for each in blocks))
 
 
 def _table(
