@@ -183,12 +183,15 @@ def ratio_between(first: VariantModel, second: VariantModel, case: Case) -> Inte
     """Return the second's time of a step over the first's.
 
     Measured in one Case they are compared by their records. Otherwise the interval has the width
-    of the errors that their ratio had where sizes were left out; it is unbounded if too few were.
+    of the errors that their ratio had where sizes were left out; it is unbounded if too few were,
+    or if the Case is too far from them.
     """
     one, other = first.records.get(case), second.records.get(case)
     if one is not None and other is not None:
         return step_ratio(one, other)
-    both = [case for case in first.errors if case in second.errors]
+    # Beyond the reach of the sizes no error was measured, so none is known.
+    reached = first.reaches(case) and second.reaches(case)
+    both = [each for each in first.errors if each in second.errors and reached]
     errors = [second.errors[case] - first.errors[case] for case in both]
     width = half_width(errors, [place_in(each) for each in both], place_in(case))
     ratio = second.seconds_at(case) / first.seconds_at(case)

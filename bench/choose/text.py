@@ -74,13 +74,18 @@ def _asked(answer: Answer) -> str:
     size = f"batch {case.batch}, dim {case.dim}, classes {case.classes}"
     parts = [f"{case.loss}, {size}", f"{case.device} {precision}", best.basis]
     parts += [f"{si(best.total_seconds(steps), 's')} in {steps:,} steps"] if steps else []
-    return INDENT + "; ".join(parts)
+    return "\n".join(_fold(INDENT + "; ".join(parts)))
 
 
 def _costs(candidate: Candidate) -> str:
     """Return the time and the memory of a variant."""
     about = "" if candidate.basis == "measured" else "about "
-    return f"{about}{_time(candidate)} a step, {about}{binary(candidate.step_peak_bytes)} peak"
+    return f"{about}{_time(candidate)} a step, {_memory(candidate)} peak"
+
+
+def _memory(candidate: Candidate) -> str:
+    count = candidate.step_peak_bytes
+    return binary(count if candidate.basis == "measured" else round(float(f"{count:.2g}")))
 
 
 def _time(candidate: Candidate) -> str:

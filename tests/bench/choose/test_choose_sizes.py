@@ -100,6 +100,7 @@ def test_beyond_a_factor_of_ten_the_answer_is_marked_as_extrapolated():
     assert ask(CROSSING, replace(ISLAND, batch=10_240)).best.basis == "modelled"
     found = ask(CROSSING, replace(ISLAND, batch=10_300))
     assert (found.best.basis, found.best.variant) == ("extrapolated", "vectorized")
+    assert (found.verdict, found.regret) == ("unclear", math.inf)
     assert "; extrapolated" in plain_text(answer_text(found)).splitlines()[1]
 
 
