@@ -77,7 +77,7 @@ def test_the_table_is_that_of_the_records():
     assert RECOMMENDED.read_text() == table_text(shipped_records())
 
 
-@pytest.mark.parametrize("loss", map(impls.loss, recommendations()), ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [*map(impls.loss, recommendations())], ids=lambda loss: loss.name)
 @pytest.mark.parametrize("wider", [{}, {"sparse": True}, {"compiled": True}], ids=str)
 def test_auto_is_choose(loss, wider):
     sheet = next(s for s in recommendations()[loss.name] if s.dtype == "float32")
