@@ -72,13 +72,15 @@ def place_of(loss: Loss, size: Mapping[str, int]) -> Place:
     return tuple(size[axis] for axis in AXES if axis != "classes" or loss.has_classes)
 
 
-def time_terms(loss: Loss, size: Mapping[str, int], itemsize: int) -> tuple[float, float, float]:
+def terms_of_time(loss: Loss, size: Mapping[str, int], itemsize: int) -> tuple[float, float, float]:
     """Return the terms of a step's time: 1, operations, and bytes of matrices and scores."""
-    matrices, scores = byte_terms(loss, size, itemsize)[1:]
+    matrices, scores = terms_of_bytes(loss, size, itemsize)[1:]
     return 1.0, loss.cost.flops("step", _symbols(size)), matrices + SCORE_PASSES * scores
 
 
-def byte_terms(loss: Loss, size: Mapping[str, int], itemsize: int) -> tuple[float, float, float]:
+def terms_of_bytes(
+    loss: Loss, size: Mapping[str, int], itemsize: int
+) -> tuple[float, float, float]:
     """Return the terms of a step's memory: 1, bytes of the matrices, and bytes of the scores.
 
     The cost model counts the operations that have a factor D; there are as many for each score.

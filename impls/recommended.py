@@ -14,7 +14,14 @@ from typing import Any
 
 import torch
 
-from lossbench.impls.estimate import AXES, CostCurve, Place, is_within_reach, place_of, time_terms
+from lossbench.impls.estimate import (
+    AXES,
+    CostCurve,
+    Place,
+    is_within_reach,
+    place_of,
+    terms_of_time,
+)
 from lossbench.impls.loss import Loss
 from lossbench.impls.registry import losses
 
@@ -104,7 +111,7 @@ class Sheet:
         """
         dtype: torch.dtype = getattr(torch, self.dtype)
         place, exact = place_of(loss, size), tuple(size[axis] for axis in AXES)
-        terms = time_terms(loss, size, dtype.itemsize)
+        terms = terms_of_time(loss, size, dtype.itemsize)
         found = {name: each.estimate(exact, terms, place) for name, each in self.variants.items()}
         near = {name: each for name, each in found.items() if each.basis != "extrapolated"}
         return near or found

@@ -24,16 +24,16 @@ from lossbench.impls.estimate import (
     AXES,
     CostCurve,
     Place,
-    byte_terms,
     is_within_reach,
     nearness,
     place_of,
-    time_terms,
+    terms_of_bytes,
+    terms_of_time,
 )
 from lossbench.impls.registry import REFERENCE
 
 Terms = tuple[float, float, float]
-TERMS = {"time": time_terms, "bytes": byte_terms}
+TERMS = {"time": terms_of_time, "bytes": terms_of_bytes}
 
 
 @dataclass(frozen=True)
