@@ -96,7 +96,7 @@ def test_an_installed_command_works_in_an_empty_folder(installed, tmp_path):
     assert version.stdout == f"lossbench {PROJECT['version']}\n"
     sizes = ("--batch", "256", "--dim", "512", "--classes", "10000")
     chosen = installed.run(
-        folder, "lossbench", "choose", "arcface", *sizes, "--machine", "2-core-epyc", "--no-measure"
+        folder, "lossbench", "choose", "arcface", *sizes, "--machine", "2-core-epyc"
     )
     assert chosen.returncode == 0, chosen.stderr
     assert "records of 2-core-epyc" in chosen.stdout
