@@ -34,6 +34,7 @@ SHARED_WITH_CONTENDERS = {
         "registry",
         "scores",
         "state",
+        "torch_release",
     )
 }
 
