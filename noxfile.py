@@ -74,6 +74,15 @@ def build_native(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def wheel(session: nox.Session) -> None:
+    """Make two wheels in dist/: a pure one, and one for Linux that holds the native operators."""
+    install(session, "wheel")
+    folder = Path("dist").resolve()
+    # auditwheel runs patchelf by its name.
+    session.run("python", "-m", "tests.makers.wheels", str(folder))
+
+
+@nox.session(default=False)
 def sanitize(session: nox.Session) -> None:
     """Test the native operators under AddressSanitizer and UndefinedBehaviorSanitizer (g++)."""
     install(session, *HARNESS, "test")
@@ -232,11 +241,11 @@ def aarch64(session: nox.Session) -> None:
     """Run the golden vectors and the contract on an emulated aarch64 processor.
 
     It needs Debian's apt-get, for qemu and an aarch64 Python, and 7 GB; arguments after -- go to
-    pytest. The eager variants are tried, and the native ones where their binary is built.
+    pytest. The eager variants are tried, and the native ones if g++-aarch64-linux-gnu is installed.
     """
     folder = Path(session.create_tmp(), "aarch64").resolve()
     session.run("python", "-m", "tests.makers.aarch64", str(folder))
-    tests = ("tests/impls/test_contract.py", "tests/reference/test_golden.py")
+    tests = ("tests/reference/test_golden.py", "tests/impls/test_contract.py", "tests/impls/native")
     emulated = (str(folder / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider")
     session.run(*emulated, *tests, *session.posargs, external=True)
 

@@ -238,9 +238,9 @@ METRICS: tuple[Metric, ...] = (
         "below_limit",
         "word",
         "why the step takes less time than `limit_seconds`: the data fit `in caches`, the gradient "
-        "is `sparse`, products may be faster in a `wider dtype`, the machine was `busy` while its "
-        "ceilings were measured, a `ceiling` may be too low by a factor of 2, or `unexplained`; "
-        "`no` if it does not",
+        "is `sparse` or was computed with the loss in `one pass`, products may be faster in a "
+        "`wider dtype`, the machine was `busy` while its ceilings were measured, a `ceiling` may "
+        "be too low by a factor of 2, or `unexplained`; `no` if it does not",
         _below_limit,
     ),
     Metric(

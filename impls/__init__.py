@@ -39,5 +39,7 @@ __all__ = [
 ]
 
 # The import of a module registers its contenders, so that a new contender needs only a new file.
+# A package ``kernels`` registers none and needs more than torch: a contender imports it when built.
 for _module in pkgutil.walk_packages(__path__, prefix=f"{Loss.__module__.rpartition('.')[0]}."):
-    importlib.import_module(_module.name)
+    if ".kernels." not in _module.name:
+        importlib.import_module(_module.name)

@@ -1,27 +1,48 @@
 """Build a Loss for production, in the variant that the user names or measurements recommend.
 
-``lossbench.build("arcface", batch=256, num_classes=1000, embedding_dim=512)`` reads the variant
-from ``recommended.json``, which was written from measurements; ``module.choice`` names the variant
-and the reason.
+``lossbench.build("arcface", batch=256, num_classes=1000, embedding_dim=512)`` chooses the variant
+that ``lossbench choose`` chooses, from the records in ``recommended.json`` and by the same rules;
+``module.choice`` names the variant, the reason, and what a wider choice would bring.
 """
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from lossbench.impls.admission import AUTO
+from lossbench.impls.estimate import preferred_order
+from lossbench.impls.recommended import (
+    Estimate,
+    Sheet,
+    Shipped,
+    proven_releases,
+    recommendations,
+)
 from lossbench.impls.registry import implementation, implementations
 from lossbench.impls.torch_release import release_of, release_text, running_release
 from lossbench.impls.variant import REFERENCE, Implementation
 
-TABLE = "recommended.json"
+
+@dataclass(frozen=True)
+class PassedOver:
+    """A faster variant that ``auto`` did not choose.
+
+    Attributes:
+        variant: the name of the variant.
+        gain: the chosen variant's time of a step over its time.
+        reason: the reason, and what admits it if anything does.
+    """
+
+    variant: str
+    gain: float
+    reason: str
+
+    def __str__(self) -> str:
+        """Return it in one line."""
+        return f"{self.variant} would be {_times(self.gain)} as fast, but {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -34,89 +55,35 @@ class Choice:
         reason: the reason for the choice, in one line.
         machine: the machine that was measured; empty if no measurement led to the choice.
         measured: the day of the measurement, ISO 8601; empty without one.
-        size: the measured size by axis, ``batch``, ``dim``, ``classes``; empty without one.
+        size: the size that was chosen for by axis, ``batch``, ``dim``, ``classes``; empty without
+            a measurement.
+        passed_over: the faster variants that were not chosen, the fastest first.
     """
 
     loss: str
     variant: str
     reason: str
-    machine: str
-    measured: str
-    size: Mapping[str, int]
+    machine: str = ""
+    measured: str = ""
+    size: Mapping[str, int] = field(default_factory=dict)
+    passed_over: tuple[PassedOver, ...] = ()
 
     def __str__(self) -> str:
-        """Return the choice in one line."""
-        return f"{self.loss}: {self.variant}, {self.reason}"
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One line of the table: the variants to use for a Loss at one measured size.
-
-    Attributes:
-        machine: the machine that was measured.
-        measured: the day of the measurement, ISO 8601.
-        device: the device type, ``cpu`` or ``cuda``.
-        dtype: the dtype of embeddings and parameters, as in ``float32``.
-        batch: the number of samples, B.
-        dim: the length of an embedding, D.
-        classes: the number of classes, C.
-        variants: the variants faster than the reference, the fastest first; then the reference.
-        speedups: the speed-up of each variant over the reference.
-        torch: the versions of torch that the machine measured with.
-    """
-
-    machine: str
-    measured: str
-    device: str
-    dtype: str
-    batch: int
-    dim: int
-    classes: int
-    variants: tuple[str, ...]
-    speedups: tuple[float, ...]
-    torch: tuple[str, ...]
-
-    @property
-    def size(self) -> dict[str, int]:
-        """The size by axis."""
-        return {"batch": self.batch, "dim": self.dim, "classes": self.classes}
-
-    def distance(self, wanted: Mapping[str, int]) -> float:
-        """Return the distance to a size: the root of the summed squared logarithms of ratios."""
-        return math.hypot(*(math.log(self.size[axis] / size) for axis, size in wanted.items()))
-
-
-@cache
-def _table() -> Mapping[str, Any]:
-    table: Mapping[str, Any] = json.loads(files(__package__).joinpath(TABLE).read_text())
-    return table
-
-
-@cache
-def recommendations() -> Mapping[str, tuple[Recommendation, ...]]:
-    """Return the shipped table, by Loss."""
-    return {name: tuple(map(_parse, lines)) for name, lines in _table()["losses"].items()}
-
-
-def proven_releases() -> tuple[str, ...]:
-    """Return the releases of torch on which each variant of the table is proven right."""
-    return tuple(_table()["proven_on"])
-
-
-def _parse(line: dict[str, Any]) -> Recommendation:
-    lists = {name: tuple(line[name]) for name in ("variants", "speedups")}
-    versions = tuple(_table()["machines"][line["machine"]]["torch"])
-    return Recommendation(**{**line, **lists}, torch=versions)
+        """Return the choice, and what was passed over, one per line."""
+        return "\n  ".join(
+            [f"{self.loss}: {self.variant}, {self.reason}", *map(str, self.passed_over)]
+        )
 
 
 @dataclass(frozen=True)
 class _Wish:
-    """What a variant must run on, and the outputs that it must compute."""
+    """What a variant must run on, the outputs that it must compute, and what it may need."""
 
     device: str
     dtype: torch.dtype
     needs: tuple[str, ...]
+    compiled: bool = False
+    sparse: bool = False
 
     def missing(self, candidate: Implementation) -> list[str]:
         return [name for name in self.needs if name not in candidate.outputs]
@@ -128,6 +95,28 @@ class _Wish:
             return f"does not compute {', '.join(missing)}"
         return candidate.unsupported(self.device, self.dtype)
 
+    def passes_over(self, candidate: Implementation, shipped: Shipped, measured: str) -> str | None:
+        """Return why ``auto`` does not choose a variant; ``None`` if it may.
+
+        Args:
+            candidate: the variant.
+            shipped: its measurements.
+            measured: the version of torch that measured it.
+        """
+        if candidate.requires:
+            return f"needs {', '.join(candidate.requires)}: name it to build it"
+        if candidate.compiled and not self.compiled:
+            return 'needs torch.compile: auto="compiled" admits it'
+        if candidate.sparse and not self.sparse:
+            return "has sparse gradients: sparse=True admits it"
+        if shipped.worse:
+            return f"is worse than the reference on {', '.join(shipped.worse)}: name it to build it"
+        here = running_release()
+        if not (shipped.proven and not candidate.compiled) and release_of(measured) != here:
+            return f"is not proven on torch {release_text(here)}: `lossbench compat` proves it"
+        reason = self.refusal(candidate)
+        return f"it {reason}" if reason else None
+
 
 def build(
     loss: str,
@@ -138,13 +127,16 @@ def build(
     batch: int | None = None,
     validate: bool = True,
     needs: Sequence[str] = (),
+    auto: Literal["eager", "compiled"] = "eager",
+    sparse: bool = False,
     **arguments: Any,
 ) -> nn.Module:
     """Return the module of a Loss on a device, with a ``choice`` that explains its variant.
 
-    ``auto`` needs torch alone: it never chooses a third party, a compiled variant, or a variant
-    with sparse gradients; name one to build it. Without a measurement at this size, ``auto`` uses
-    the nearest size; without any measurement of a loss, its reference. ``choice.reason`` says so.
+    ``auto`` needs torch alone, and by default an eager variant with dense gradients, as ``lossbench
+    choose`` does. At a size without a measurement it uses a fitted model; without any measurement
+    of a loss, its reference. ``choice.reason`` says so, and ``choice.passed_over`` names the faster
+    variants that were not chosen, what they would bring, and what admits them.
 
     The module of a classification loss has ``logits(embeddings)``, ``[B, C]``, in every variant:
     what the loss takes the softmax of, its scale included, but without labels and so without a
@@ -160,6 +152,9 @@ def build(
             microseconds per call.
         needs: the outputs that the caller reads, such as ``("logits",)``; ``auto`` skips a variant
             that returns ``None`` for one of them, and such a variant is refused by its name.
+        auto: ``compiled`` to let ``auto`` choose a variant that needs torch.compile.
+        sparse: whether ``auto`` may choose a variant with sparse gradients, which only SGD and
+            SparseAdam take.
         **arguments: the Loss's arguments, and of a cross-entropy the options of
             ``F.cross_entropy``, with its meaning: ``ignore_index``, by default ``None``, which
             leaves out no sample; ``label_smoothing``, under which the fused variants make all
@@ -175,10 +170,12 @@ def build(
     if batch is not None and batch < 1:
         raise ValueError(f"batch must be 1 or more, got {batch}")
     _check_outputs(loss, needs)
+    _check_auto(variant, auto, sparse=sparse)
     if variant == AUTO:
-        choice = _recommend(loss, _Wish(kind, dtype, tuple(needs)), _wanted(batch, arguments))
+        wish = _Wish(kind, dtype, tuple(needs), auto == "compiled", sparse)
+        choice = _recommend(loss, wish, _wanted(batch, arguments))
     else:
-        choice = Choice(loss, variant, "as asked for", "", "", {})
+        choice = Choice(loss, variant, "as asked for")
         _check_variant(loss, variant, _Wish(kind, dtype, tuple(needs)))
     module = implementation(loss, choice.variant).build(validate=validate, **arguments)
     module.choice = choice  # type: ignore[assignment]
@@ -193,6 +190,13 @@ def _check_outputs(loss: str, needs: Sequence[str]) -> None:
     for name in needs:
         if name not in known:
             raise ValueError(f"{loss} has no output {name!r}; it has: {', '.join(known)}")
+
+
+def _check_auto(variant: str, auto: str, *, sparse: bool) -> None:
+    if auto not in ("eager", "compiled"):
+        raise ValueError(f"auto must be 'eager' or 'compiled', got {auto!r}")
+    if variant != AUTO and (auto != "eager" or sparse):
+        raise ValueError(f"auto and sparse are for variant={AUTO!r}, got variant={variant!r}")
 
 
 def _check_variant(loss: str, variant: str, wish: _Wish) -> None:
@@ -217,53 +221,91 @@ def _wanted(batch: int | None, arguments: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _recommend(loss: str, wish: _Wish, wanted: Mapping[str, int]) -> Choice:
-    device, dtype = wish.device, wish.dtype
-    lines = recommendations().get(loss, ())
-    word = str(dtype).removeprefix("torch.")
-    if not lines:
-        why = f"as nobody has measured this loss; `lossbench choose {loss}` does"
-        return Choice(loss, REFERENCE, why, "", "", {})
-    fitting = [line for line in lines if (line.device, line.dtype) == (device, word)]
+    device, word = wish.device, str(wish.dtype).removeprefix("torch.")
+    sheets = recommendations().get(loss, ())
+    if not sheets:
+        why = f"as nobody has measured this loss; `lossbench choose {loss} --measure` does"
+        return Choice(loss, REFERENCE, why)
+    fitting = [sheet for sheet in sheets if (sheet.device, sheet.dtype) == (device, word)]
     if not fitting:
-        kinds = ", ".join(sorted({f"{line.device} {line.dtype}" for line in lines}))
+        kinds = ", ".join(sorted({f"{sheet.device} {sheet.dtype}" for sheet in sheets}))
+        finds = f"choose {loss} --device {device} --dtype {word} --measure"
         raise ValueError(
             f"{loss}: nothing is recommended for {device} {word}, only for {kinds}; name a "
-            f"variant; `lossbench choose {loss} --device {device} --dtype {word}` finds one"
+            f"variant; `lossbench {finds}` finds one"
         )
-    # Without a batch, several lines may be nearest; a wrong choice costs most at the largest batch.
-    line = min(fitting, key=lambda line: (line.distance(wanted), -line.batch))
-    passed_over = list[str]()
-    for variant in line.variants:
-        reason = wish.refusal(implementation(loss, variant))
-        if reason is None:
-            why = ", ".join([*_why(line, variant, wanted), *passed_over])
-            return Choice(loss, variant, why, line.machine, line.measured, line.size)
-        passed_over.append(f"{variant} passed over: it {reason}")
-    raise ValueError(f"{loss}: of what is recommended nothing runs here: {'; '.join(passed_over)}")
+    return _chosen(loss, wish, wanted, fitting[0])
 
 
-def _why(line: Recommendation, variant: str, wanted: Mapping[str, int]) -> Iterator[str]:
-    size = ", ".join(f"{axis} {line.size[axis]}" for axis in wanted or line.size)
-    if variant == REFERENCE:
-        yield f"nothing was clearly faster at {size} on {line.machine}"
+def _chosen(loss: str, wish: _Wish, wanted: Mapping[str, int], sheet: Sheet) -> Choice:
+    size = sheet.complete(wanted)
+    known = {each.variant: each for each in implementations(loss)}
+    found = sheet.estimates(known[REFERENCE].loss, size)
+    refused = {
+        name: wish.passes_over(known[name], sheet.variants[name], sheet.torch)
+        for name in found
+        if name in known
+    }
+    left = [name for name, reason in refused.items() if reason is None]
+    if not left:
+        reasons = "; ".join(f"{name} {reason}" for name, reason in refused.items())
+        raise ValueError(f"{loss}: of what is recommended nothing runs here: {reasons}")
+    variant = _first(found, left)
+    passed_over = [
+        PassedOver(name, found[variant].seconds / found[name].seconds, reason)
+        for name, reason in refused.items()
+        if reason and _first(found, [variant, name]) == name
+    ]
+    return Choice(
+        loss,
+        variant,
+        ", ".join(_why(sheet, variant, found, size, wanted)),
+        sheet.machine,
+        sheet.measured,
+        size,
+        tuple(sorted(passed_over, key=lambda each: -each.gain)),
+    )
+
+
+def _first(found: Mapping[str, Estimate], names: Sequence[str]) -> str:
+    """Return the variant to use of several."""
+    seconds = {name: found[name].seconds for name in names}
+    modelled = [name for name in names if found[name].basis != "measured"]
+    return preferred_order(seconds, modelled=modelled)[0]
+
+
+def _why(
+    sheet: Sheet,
+    variant: str,
+    found: Mapping[str, Estimate],
+    size: Mapping[str, int],
+    wanted: Mapping[str, int],
+) -> Iterator[str]:
+    at = ", ".join(f"{axis} {size[axis]}" for axis in wanted or size)
+    chosen, reference = found[variant], found.get(REFERENCE)
+    if variant == REFERENCE or reference is None:
+        yield f"the fastest at {at} on {sheet.machine}"
     else:
-        speedup = line.speedups[line.variants.index(variant)]
-        yield f"{speedup:g} times as fast as the reference at {size} on {line.machine}"
-    yield from _about_torch(line)
+        gain = reference.seconds / chosen.seconds
+        yield f"{_times(gain)} as fast as the reference at {at} on {sheet.machine}"
+    if chosen.basis != "measured":
+        yield f"{chosen.basis} from {chosen.sizes} measured size{'s' * (chosen.sizes > 1)}"
+    yield from _about_torch(sheet)
     if "batch" not in wanted:
         yield "no batch was given"
-    if line.distance(wanted):
-        asked = ", ".join(f"{axis} {n}" for axis, n in wanted.items())
-        yield f"the measured size nearest to {asked}"
 
 
-def _about_torch(line: Recommendation) -> Iterator[str]:
+def _about_torch(sheet: Sheet) -> Iterator[str]:
     """Yield what must be told of a torch that was not measured, or that nothing is proven on."""
     here = running_release()
-    measured = sorted(set(map(release_of, line.torch)))
-    if here not in measured:
-        yield f"measured with torch {', '.join(map(release_text, measured))}"
+    if here != release_of(sheet.torch):
+        yield f"measured with torch {release_text(release_of(sheet.torch))}"
     proven = proven_releases()
     if release_text(here) not in proven:
         known = f"right on torch {', '.join(proven)}, not tried on {release_text(here)}"
         yield f"{known}: `lossbench compat` tries it"
+
+
+def _times(gain: float) -> str:
+    """Return a ratio to two significant digits: ``1.8 times``."""
+    return f"{gain:.1f} times" if gain < 9.95 else f"{float(f'{gain:.2g}'):,.0f} times"

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -103,7 +104,7 @@ class Loss:
         """The names of its inputs, in order."""
         return INPUT_NAMES[self.inputs]
 
-    @property
+    @cached_property
     def has_classes(self) -> bool:
         """Whether it keeps parameters for a fixed number of classes."""
         return "num_classes" in self.arguments

@@ -67,6 +67,10 @@ LOGIT_LOSSES = tuple(
 
 FAMILIES = ("softmax", "arcface", "center", "triplet_weighted", "contrastive")
 
+LABELLED = tuple(loss.name for loss in impls.losses() if loss.inputs == "labelled")
+
+UNLABELLED = tuple(loss.name for loss in impls.losses() if loss.inputs != "labelled")
+
 HEADS = ("normface", "sphereface", "arcface", "arcface_guarded")
 
 PRESETS = {
@@ -80,6 +84,15 @@ PRESETS = {
         "every loss at one small size, to check that everything runs",
         (Sizes(batch=(32,), dim=(16,)),),
         budget_seconds=0.1,
+    ),
+    "ordinary": Preset(
+        "every loss at the sizes of ordinary training, in about an hour on two cores",
+        (
+            Sizes(LABELLED, (64, 128, 256, 512), (64, 128, 512), (10, 100, 1000)),
+            # Without labels the number of classes changes nothing.
+            Sizes(UNLABELLED, (64, 128, 256, 512), (64, 128, 512)),
+        ),
+        budget_seconds=0.6,
     ),
     "large": Preset(
         "the sizes at which the variants differ most, with compiled variants",

@@ -1,7 +1,7 @@
 """Answer a Request: choose one variant, with the evidence and the changes that would matter."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from pydantic import TypeAdapter
@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.candidates import Candidate, Excluded
-from lossbench.bench.choose.changes import Change, changes
+from lossbench.bench.choose.changes import Alternative, Change, alternatives, changes
 from lossbench.bench.choose.ranking import Lead, Ranking, RunnerUp, rank
 from lossbench.bench.choose.request import Request
 from lossbench.bench.choose.sources import Host, NotMeasured, Pool
@@ -19,7 +19,7 @@ from lossbench.impls.outside import origin_of
 
 # If the data cannot tell which variant is faster, a measurement with these settings is proposed.
 PROPOSED_BUDGET, PROPOSED_PROCESSES = 10, 5
-ANSWER_SCHEMA = 1
+ANSWER_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,19 @@ class Source:
 
     Attributes:
         host: machine of the records.
+        machines: names under which it was measured.
         commits: commits of the measured implementations.
         first: time of the oldest Record, ISO 8601 in UTC.
         last: time of the newest Record, ISO 8601 in UTC.
+        passed_over: number of records that better ones replace, by the reason.
     """
 
     host: Host
+    machines: tuple[str, ...]
     commits: tuple[str, ...]
     first: str
     last: str
+    passed_over: dict[str, int]
 
 
 @dataclass(frozen=True, config=KEPT)
@@ -46,31 +50,35 @@ class Answer:
     Attributes:
         request: Case and constraints that were given.
         best: chosen variant, with its costs.
+        alternatives: faster variants that a constraint hides, each with the constraint.
         verdict: certainty of the choice: ``clear``; ``same``, if the rival takes the same time;
             ``unclear``; or ``only one``, if no other variant is eligible.
         rival: runner-up that is most likely to be faster after all; empty without runners-up.
+        regret: share of time that the wrong one of the two costs at most.
         measurement: command that would decide an ``unclear`` choice; otherwise empty.
         runners_up: other eligible variants, the fastest first.
         excluded: variants that are not eligible.
         changes: changes to the request that would change the answer.
         code: lines of Python that use the variant; they import it first if it is from outside.
         source: records that the answer rests on.
-        interpolated: whether the answer rests on other sizes than the requested one.
+        doubts: differences between this machine and that of the records, one line each.
         torch: version of torch that runs; that of the records is in ``source``.
-        schema: version of this layout. 1: the first.
+        schema: version of this layout. 2: alternatives, fitted times; 1: times were interpolated.
     """
 
     request: Request
     best: Candidate
+    alternatives: tuple[Alternative, ...]
     verdict: Lead
     rival: str
+    regret: float
     measurement: str
     runners_up: tuple[RunnerUp, ...]
     excluded: tuple[Excluded, ...]
     changes: tuple[Change, ...]
     code: str
     source: Source
-    interpolated: bool
+    doubts: tuple[str, ...]
     torch: str
     schema: int = ANSWER_SCHEMA
 
@@ -79,61 +87,82 @@ class Answer:
         return TypeAdapter(Answer).dump_json(self, indent=1).decode()
 
 
-def answer(pools: list[Pool], request: Request) -> Answer:
-    """Return the answer to a Request from the first pool that has the needed records.
+def answer(pools: list[Pool], request: Request, here: Host | None = None) -> Answer:
+    """Return the answer to a Request.
+
+    Args:
+        pools: pools to answer from, the best first.
+        request: Case and constraints.
+        here: this machine, to tell how it differs from that of the records.
 
     Raises:
         NotMeasured: if no pool has the needed records.
         UsageError: if no variant meets the constraints.
     """
-    return _answer(*first_ranking(pools, request), request)
-
-
-def first_ranking(pools: list[Pool], request: Request) -> tuple[Pool, Ranking]:
-    """Return the first pool that has the requested size, or else sizes around it, and its ranking.
-
-    Raises:
-        NotMeasured: if no pool has either.
-        UsageError: if no variant meets the constraints.
-    """
-    exact = [pool for pool in pools if request.case in {record.case for record in pool.records}]
-    unmeasured = None
-    for pool in [*exact, *(pool for pool in pools if pool not in exact)]:
-        try:
-            return pool, rank(pool, request)
-        except NotMeasured as error:
-            unmeasured = unmeasured or error
-    raise unmeasured or NotMeasured(f"no records of `{request.case.loss}`")
-
-
-def _answer(pool: Pool, ranking: Ranking, request: Request) -> Answer:
+    pool, ranking = first_ranking(pools, request)
     rival = ranking.rival
-    unclear = rival is not None and ranking.verdict == "unclear"
+    unclear = ranking.verdict == "unclear"
+    case, best = request.case, ranking.best
     return Answer(
         request=request,
-        best=ranking.best,
+        best=best,
+        alternatives=tuple(alternatives(pool, request, best)),
         verdict=ranking.verdict,
         rival=rival.candidate.variant if rival else "",
-        measurement=_measurement(pool.host, request.case, ranking) if unclear else "",
+        regret=ranking.regret,
+        measurement=_measurement(case, ranking) if unclear else "",
         runners_up=ranking.runners_up,
         excluded=ranking.excluded,
         changes=tuple(changes(pool, request, ranking)),
-        code=code_of(request.case, ranking.best.variant),
-        source=_source(pool.host, ranking),
-        interpolated=ranking.best.interpolated,
+        code=code_of(case, best.variant),
+        source=_source(pool),
+        doubts=tuple(_doubts(pool.host, case.device, here)) if here else (),
         torch=torch.__version__,
     )
 
 
-def _source(host: Host, ranking: Ranking) -> Source:
-    candidates = [ranking.best, *(runner.candidate for runner in ranking.runners_up)]
-    records = [each.record for candidate in candidates for each in candidate.neighbours]
-    made = sorted(record.made for record in records)
-    commits = sorted({record.environment.commit for record in records})
-    return Source(host, tuple(commits), made[0], made[-1])
+def first_ranking(pools: list[Pool], request: Request) -> tuple[Pool, Ranking]:
+    """Return the first pool that answers without extrapolation, and its ranking, or else the first.
+
+    Raises:
+        NotMeasured: if no pool has a variant with times.
+        UsageError: if no variant meets the constraints.
+    """
+    found, reason = list[tuple[Pool, Ranking]](), None
+    for pool in pools:
+        try:
+            found.append((pool, rank(pool, request)))
+        except NotMeasured as error:
+            reason = reason or error
+            continue
+        if found[-1][1].best.basis != "extrapolated":
+            return found[-1]
+    if not found:
+        raise reason or NotMeasured(f"no records of `{request.case.loss}`")
+    return found[0]
 
 
-def _measurement(host: Host, case: Case, ranking: Ranking) -> str:
+def _source(pool: Pool) -> Source:
+    made = sorted(record.made for record in pool.records)
+    commits = sorted({record.environment.commit for record in pool.records})
+    return Source(
+        pool.host, tuple(pool.machines), tuple(commits), made[0], made[-1], pool.passed_over
+    )
+
+
+def _doubts(host: Host, device: str, here: Host) -> Iterator[str]:
+    if device == "cuda" and not torch.cuda.is_available():
+        yield "there is no CUDA device here: this is the answer for the records' machine"
+    elif not host.is_like(here):
+        yield f"of another machine: this is {here}; --measure measures here"
+    elif host.torch != here.torch:
+        yield (
+            f"of another torch: this is torch {here.torch}, and ratios differ between releases; "
+            "--measure measures on this one"
+        )
+
+
+def _measurement(case: Case, ranking: Ranking) -> str:
     """Return the command that would decide between the best variant and its rivals."""
     rivals = [r.candidate.variant for r in ranking.runners_up if r.ratio.low <= 1]
     variants = [ranking.best.variant, *rivals]
@@ -145,12 +174,11 @@ def _measurement(host: Host, case: Case, ranking: Ranking) -> str:
         "batch": [case.batch],
         "dim": [case.dim],
         "classes": [case.classes],
-        "dtype": [case.dtype],
-        "data": [case.data],
+        "dtype": [case.dtype] * (case.dtype != "float32"),
+        "data": [case.data] * (case.data != "gaussian"),
         "device": [case.device],
         "budget": [PROPOSED_BUDGET],
         "processes": [PROPOSED_PROCESSES],
-        "machine": [host.machine],
     }
     words = [f"--{name}={value}" for name, values in options.items() for value in values]
     flags = ["--autocast"] if case.autocast else []

@@ -1,110 +1,106 @@
-"""Find what would change the answer: another size, less memory, more steps, fewer constraints."""
+"""Find what would change the answer: a flag, another size, less memory, more steps."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from lossbench.bench.choose.candidates import Candidate, ratio_of
-from lossbench.bench.choose.ranking import Ranking, winner
+from lossbench.bench.choose.candidates import Candidate
+from lossbench.bench.choose.ranking import Ranking, total_ratio, winner
 from lossbench.bench.choose.request import Request, constraints_of
 from lossbench.bench.choose.sources import Pool
 from lossbench.bench.errors import UsageError
-from lossbench.bench.format import binary
+from lossbench.bench.format import binary, rounded
 from lossbench.bench.run.economics import break_even_steps
 from lossbench.bench.scaling.laws import axes_of
+from lossbench.bench.stamped import KEPT
+from lossbench.bench.timing.intervals import Interval
+from lossbench.impls.estimate import LEAST_GAIN, REACH
 
-# Number of sizes to try per factor of two, in the search for the first that changes the answer.
-TRIED_PER_OCTAVE = 2
+TRIED_PER_OCTAVE = 4
+"""The number of sizes per factor of two that are tried in search of a change of the answer."""
+
+
+@dataclass(frozen=True, config=KEPT)
+class Alternative:
+    """A faster variant that one constraint hides.
+
+    Attributes:
+        lift: option or limit that admits it, in words.
+        candidate: the variant, with its costs.
+        ratio: time of the chosen variant over its time.
+        steps: number of steps after which it has saved its compile time; 0 if it is not compiled.
+    """
+
+    lift: str
+    candidate: Candidate
+    ratio: Interval
+    steps: float
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change to the request that would change the answer, or the range of an unchanged answer.
+    """A change to the request that would change the answer.
 
     Attributes:
-        what: ``batch``, ``dim``, ``classes``, ``max_memory``, ``steps``, or the field of the
-            constraint to drop.
-        at: value at which the answer changes; ``None`` for a dropped constraint and for a range.
-        variant: variant that is then chosen; empty if there is none, or for a range.
+        what: ``batch``, ``dim``, ``classes``, ``max_memory`` or ``steps``.
+        at: value at which the answer changes.
+        variant: variant that is then chosen; empty if there is none.
         text: the change in words.
     """
 
     what: str
-    at: float | None
+    at: float
     variant: str
     text: str
+
+
+def alternatives(pool: Pool, request: Request, best: Candidate) -> Iterator[Alternative]:
+    """Yield the winner without each constraint, if it is another one; memory limits aside."""
+    for constraint in constraints_of(request):
+        if constraint.field == "max_memory":
+            continue
+        lifted = replace(request, **{constraint.field: constraint.lifted})
+        other = _winner(pool, lifted)
+        if other is not None and other.variant != best.variant:
+            ratio = total_ratio(other, best, request)
+            yield Alternative(constraint.lift, other, ratio, paid_after(other, best))
 
 
 def changes(pool: Pool, request: Request, ranking: Ranking) -> Iterator[Change]:
     """Yield the changes to a Request that would change the answer."""
     for axis in axes_of(request.case.loss):
-        yield from _crossovers(pool, request, axis, ranking)
+        yield from _crossovers(pool, request, axis, ranking.best.variant)
     yield from _memory_limits(pool, request, ranking.best)
     yield from _break_even(ranking)
-    yield from _lifted(pool, request, ranking.best.variant)
 
 
-def _crossovers(pool: Pool, request: Request, axis: str, ranking: Ranking) -> Iterator[Change]:
-    """Yield the nearest size on either side with another winner, and the range of the best variant.
-
-    Compiled variants were measured at a few sizes only, so they would appear and vanish from one
-    size to the next. So only variants that are eligible at the requested size are compared, and
-    only at sizes at which the best variant was measured.
-    """
-    best = ranking.best.variant
-    rivals = {best, *(runner.candidate.variant for runner in ranking.runners_up)}
-
-    def wins(size: int) -> str | None:
-        """Return the best variant at a size; ``None`` if the size was not measured."""
-        sizes: dict[str, Any] = {axis: size}
-        try:
-            there = replace(request, case=replace(request.case, **sizes))
-            return winner(pool, there, among=rivals, beside=best).variant
-        except UsageError:
-            return None
-
+def _crossovers(pool: Pool, request: Request, axis: str, best: str) -> Iterator[Change]:
+    """Yield the nearest size on either side, within reach of the records, with another winner."""
     here = getattr(request.case, axis)
     sizes = [getattr(record.case, axis) for record in pool.records]
-    ends = []
-    for end, side in ((min(sizes), "up to"), (max(sizes), "from")):
-        last, first = _first_change(wins, best, here, end)
-        ends.append(last)
-        other = wins(first) if first is not None else None
-        if other:
-            yield Change(axis, first, other, f"{side} {axis} {first}: `{other}`")
-    if ends[0] < ends[1]:
-        yield Change(
-            axis, None, "", f"`{best}` from {axis} {ends[0]} to {ends[1]}, other sizes unchanged"
-        )
+    for end, side in ((min(sizes) / REACH, "up to"), (max(sizes) * REACH, "from")):
+        octaves = math.log2(end / here)
+        for step in range(1, math.ceil(abs(octaves) * TRIED_PER_OCTAVE)):
+            size = max(round(here * 2 ** math.copysign(step / TRIED_PER_OCTAVE, octaves)), 1)
+            other = _winner_at(pool, request, axis, size)
+            if other is not None and other.variant != best:
+                text = f"{side} {axis} {rounded(size)} or so: `{other.variant}`"
+                yield Change(axis, size, other.variant, text)
+                break
 
 
-def _first_change(
-    wins: Callable[[int], str | None], best: str, here: int, end: int
-) -> tuple[int, int | None]:
-    """Return the last size towards an end at which the best variant wins, and the next, if any.
-
-    Sizes are tried in steps of a constant factor. The first step that changes the answer is halved
-    until the two sizes differ by one.
-    """
-    steps = math.ceil(abs(math.log2(end / here)) * TRIED_PER_OCTAVE)
-    last = here
-    for step in range(1, steps + 1):
-        size = round(here * (end / here) ** (step / steps))
-        if wins(size) == best:
-            last = size
-            continue
-        other = size
-        while abs(other - last) > 1:
-            middle = (other + last) // 2
-            if wins(middle) == best:
-                last = middle
-            else:
-                other = middle
-        return last, other
-    return last, None
+def _winner_at(pool: Pool, request: Request, axis: str, size: int) -> Candidate | None:
+    """Return the best variant at another size; ``None`` if there is none, or it is unknown."""
+    change: dict[str, Any] = {axis: size}
+    try:
+        case = replace(request.case, **change)
+    except UsageError:
+        return None
+    found = _winner(pool, replace(request, case=case))
+    return None if found is None or found.basis == "extrapolated" else found
 
 
 def _memory_limits(pool: Pool, request: Request, best: Candidate) -> Iterator[Change]:
@@ -112,20 +108,20 @@ def _memory_limits(pool: Pool, request: Request, best: Candidate) -> Iterator[Ch
     smaller: Candidate | None = best
     while smaller is not None:
         below = smaller.step_peak_bytes
-        smaller = _winner_within(pool, request, below - 1)
+        smaller = _winner(pool, replace(request, max_memory=below - 1))
         text = f"`{smaller.variant}`" if smaller else "no variant"
         variant = smaller.variant if smaller else ""
         yield Change("max_memory", below, variant, f"with less than {binary(below)}: {text}")
-    unlimited = _winner_within(pool, request, None)
+    unlimited = _winner(pool, replace(request, max_memory=None))
     if request.max_memory is not None and unlimited and unlimited.variant != best.variant:
         most = unlimited.step_peak_bytes
         text = f"with {binary(most)} or more: `{unlimited.variant}`"
         yield Change("max_memory", most, unlimited.variant, text)
 
 
-def _winner_within(pool: Pool, request: Request, most: int | None) -> Candidate | None:
+def _winner(pool: Pool, request: Request) -> Candidate | None:
     try:
-        return winner(pool, replace(request, max_memory=most))
+        return winner(pool, request)
     except UsageError:
         return None
 
@@ -133,7 +129,7 @@ def _winner_within(pool: Pool, request: Request, most: int | None) -> Candidate 
 def _break_even(ranking: Ranking) -> Iterator[Change]:
     """Yield the number of steps after which compiling saves time.
 
-    If several compiled variants are clearly faster, it is the smallest of their numbers.
+    If several compiled variants are faster, it is the smallest of their numbers.
     """
     everyone = [ranking.best, *(runner.candidate for runner in ranking.runners_up)]
     eager = [candidate for candidate in everyone if not candidate.compiled]
@@ -141,37 +137,20 @@ def _break_even(ranking: Ranking) -> Iterator[Change]:
         return
     fastest = min(eager, key=lambda candidate: candidate.step_seconds)
     best = ranking.best
-    clearly = [best] if best.compiled else _clearly_faster(everyone, fastest)
-    paid = {compiled.variant: paid_after(compiled, fastest) for compiled in clearly}
-    first = min(paid, key=lambda variant: paid[variant], default="")
-    if not first or paid[first] == math.inf:
-        return
-    steps = paid[first]
-    if best.compiled:
-        text = f"for fewer than {steps:,.0f} steps: `{fastest.variant}`"
+    faster = [c for c in everyone if c.step_seconds * LEAST_GAIN <= fastest.step_seconds]
+    paid = {c.variant: paid_after(c, fastest) for c in faster if c.compiled}
+    if best.variant in paid:
+        steps = paid[best.variant]
+        text = f"for fewer than {rounded(steps)} steps: `{fastest.variant}`"
         yield Change("steps", steps, fastest.variant, text)
-    else:
-        yield Change("steps", steps, first, f"from {steps:,.0f} steps on: `{first}`")
+    elif paid:
+        first = min(paid, key=lambda variant: paid[variant])
+        text = f"from {rounded(paid[first])} steps on: `{first}`"
+        yield Change("steps", paid[first], first, text)
 
 
-def _clearly_faster(candidates: Sequence[Candidate], eager: Candidate) -> list[Candidate]:
-    return [c for c in candidates if c.compiled and ratio_of(eager, c).high < 1]
-
-
-def paid_after(compiled: Candidate, eager: Candidate) -> float:
-    """Return the number of steps after which compiling saves time; infinite if it never does."""
-    return break_even_steps(compiled.compile_seconds, compiled.step_seconds, eager.step_seconds)
-
-
-def _lifted(pool: Pool, request: Request, best: str) -> Iterator[Change]:
-    """Yield the constraints without which another variant wins, other than the memory limit."""
-    for constraint in constraints_of(request):
-        if constraint.field == "max_memory":
-            continue
-        lifted = replace(request, **{constraint.field: constraint.lifted})
-        try:
-            other = winner(pool, lifted).variant
-        except UsageError:
-            continue
-        if other != best:
-            yield Change(constraint.field, None, other, f"{constraint.lift}: `{other}`")
+def paid_after(other: Candidate, eager: Candidate) -> float:
+    """Return the steps after which compiling saves time; infinite if never, 0 if not compiled."""
+    if not other.compiled:
+        return 0.0
+    return break_even_steps(other.compile_seconds, other.step_seconds, eager.step_seconds)

@@ -1,4 +1,4 @@
-"""Draw random sizes between recorded sizes, and predict the fastest variant at each."""
+"""Draw random sizes that were not recorded, and predict the fastest variant at each."""
 
 import math
 import random
@@ -11,26 +11,25 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.answer import first_ranking
 from lossbench.bench.choose.ranking import Ranking
 from lossbench.bench.choose.request import Request
-from lossbench.bench.choose.sizes import weights_between
-from lossbench.bench.choose.sources import Host, NotMeasured, OtherMachine, Pool, alike, pools_of
+from lossbench.bench.choose.sources import Host, NotMeasured, Pool, pools_of
 from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import VARIANT_SECONDS
 from lossbench.bench.run.plan import RunPlan, choose_variants
 from lossbench.bench.run.records import Record
-from lossbench.impls.registry import REFERENCE
+from lossbench.bench.timing.samples import FEWEST_PROCESSES
 
 RANGES: Mapping[str, tuple[int, int]] = {
     "batch": (64, 1024),
     "dim": (128, 512),
     "classes": (10, 10_000),
 }
-# A loss is skipped if this many draws give no size between its recorded sizes.
+# A loss is skipped if this many draws give no size within reach of its recorded sizes.
 CASES_DRAWN = 300
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The ranking that is predicted for a size between recorded sizes."""
+    """The ranking that is predicted for a size without records."""
 
     case: Case
     ranking: Ranking
@@ -39,10 +38,10 @@ class Prediction:
 def predict(
     records: Sequence[Record], device: str, machine: str, here: Host, count: int, seed: int
 ) -> list[Prediction]:
-    """Return predictions for random sizes between recorded sizes; the losses take turns.
+    """Return predictions for random sizes without records; the losses take turns.
 
     The logarithms of sizes are drawn uniformly from the part of ``RANGES`` that the loss's records
-    cover, until a size lies between recorded sizes and is none of them.
+    cover, until a size has no record and is answered without extrapolation.
 
     Args:
         records: records to predict from.
@@ -67,7 +66,7 @@ def predict(
             found[prediction.case] = prediction
     if len(found) < count:
         raise UsageError(
-            f"expected records with {count} sizes to draw between, got {len(found)}; use a smaller "
+            f"expected records to answer {count} other sizes, got {len(found)}; use a smaller "
             "--held-out, or make more records with `lossbench run --preset full`"
         )
     return list(found.values())
@@ -79,10 +78,11 @@ def _pools_here(
     """Return the pools of a Loss from machines like this one, which alone can be measured here."""
     largest = {axis: high for axis, (_, high) in RANGES.items()}
     pools = pools_of(records, _case(loss, device, largest))
-    mine = [pool for pool in alike(pools, here) if machine in ("", pool.host.machine)]
+    named = [pool for pool in pools if not machine or machine in pool.machines]
+    mine = [pool for pool in named if pool.host == here]
     if pools and not mine:
-        others = ", ".join(sorted({str(pool.host) for pool in pools}))
-        raise OtherMachine(
+        others = ", ".join(sorted(map(str, pools)))
+        raise NotMeasured(
             f"expected records of a machine like {here}, got those of {others}; "
             "make some with `lossbench run --preset full`"
         )
@@ -91,16 +91,14 @@ def _pools_here(
 
 def _draw(pools: list[Pool], loss: str, device: str, generator: random.Random) -> Prediction | None:
     """Return the prediction for a random size of a Loss, or ``None`` if no size is found."""
-    timed = sorted({case for pool in pools for case in pool.of(REFERENCE)}, key=str)
+    timed = sorted({record.case for pool in pools for record in pool.records}, key=str)
     spans = {axis: _span(axis, timed) for axis in RANGES}
     for _ in range(CASES_DRAWN):
         sizes = {axis: _log_uniform(generator, *span) for axis, span in spans.items()}
-        request = Request(_case(loss, device, sizes), sparse=True)
-        if weights_between(request.case, timed) is None:
-            continue
+        request = Request(_case(loss, device, sizes), third_party=True, sparse=True)
         with suppress(NotMeasured):
             _, ranking = first_ranking(pools, request)
-            if ranking.best.interpolated:
+            if ranking.best.basis == "modelled":
                 return Prediction(request.case, ranking)
     return None
 
@@ -123,8 +121,10 @@ def _span(axis: str, cases: Sequence[Case]) -> tuple[int, int]:
 def plan_of(
     predictions: Sequence[Prediction], budget_seconds: float, threads: int, machine: str
 ) -> RunPlan:
-    """Return the plan of a run that measures every eager variant at the sizes, in one process."""
+    """Return the plan of a run that measures every eager variant at the sizes."""
     tasks = tuple(
         (each.case, choose_variants(each.case, (), compiled=False)) for each in predictions
     )
-    return RunPlan(tasks, budget_seconds, VARIANT_SECONDS, threads, machine)
+    return RunPlan(
+        tasks, budget_seconds, VARIANT_SECONDS, threads, machine, processes=FEWEST_PROCESSES
+    )

@@ -28,7 +28,9 @@ class Request:
         needs: names of outputs that the variant must compute, such as ``logits``, and of situations
             of a training loop that it must fit, such as ``ddp``.
         third_party: whether packages besides torch may be used.
+        compiled: whether torch.compile may be used; it may be if ``steps`` are given.
         sparse: whether the optimizer takes sparse gradients.
+        worse: whether the variant may be worse than the reference on degenerate inputs.
 
     Raises:
         UsageError: if a need is neither an output of the Loss nor a situation.
@@ -39,8 +41,10 @@ class Request:
     max_error: float | None = None
     steps: int | None = None
     needs: tuple[str, ...] = ()
-    third_party: bool = True
+    third_party: bool = False
+    compiled: bool = False
     sparse: bool = False
+    worse: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a need that is neither an output nor a situation."""
@@ -60,7 +64,7 @@ class Constraint:
     Attributes:
         field: name of the Request's field that sets the constraint.
         lifted: value of that field without the constraint.
-        lift: text that says how to drop the constraint.
+        lift: option or limit that drops the constraint, in words.
         admits: function that returns whether a variant meets the constraint.
         refusal: function that returns the reason why a variant does not meet it.
         impossible: function that returns the error message if none of the variants meets it.
@@ -81,6 +85,10 @@ def constraints_of(request: Request) -> Iterator[Constraint]:
         yield _sparse(loss)
     if not request.third_party:
         yield _third_party(loss)
+    if not request.compiled and request.steps is None:
+        yield _compiled(loss)
+    if not request.worse:
+        yield _degenerate(loss)
     for name in request.needs:
         yield _situation(request, name) if name in SITUATIONS else _output(request, name)
     if request.max_error is not None:
@@ -129,10 +137,42 @@ def _third_party(loss: str) -> Constraint:
     return Constraint(
         field="third_party",
         lifted=True,
-        lift="without --no-third-party",
+        lift="with --third-party",
         admits=lambda c: not needed(c),
-        refusal=lambda c: f"needs {', '.join(needed(c))}",
-        impossible=lambda _: f"every timed variant of `{loss}` needs a package besides torch",
+        refusal=lambda c: f"needs {', '.join(needed(c))} (--third-party allows it)",
+        impossible=lambda _: (
+            f"every remaining variant of `{loss}` needs a package besides torch; --third-party "
+            "allows it"
+        ),
+    )
+
+
+def _compiled(loss: str) -> Constraint:
+    return Constraint(
+        field="compiled",
+        lifted=True,
+        lift="with --compiled",
+        admits=lambda c: not c.compiled,
+        refusal=lambda _: "needs torch.compile (--compiled or --steps allow it)",
+        impossible=lambda _: (
+            f"every remaining variant of `{loss}` is compiled; --compiled allows it"
+        ),
+    )
+
+
+def _degenerate(loss: str) -> Constraint:
+    return Constraint(
+        field="worse",
+        lifted=True,
+        lift="with --allow-worse",
+        admits=lambda c: not c.worse,
+        refusal=lambda c: (
+            f"worse than the reference on {', '.join(c.worse)} (--allow-worse allows it)"
+        ),
+        impossible=lambda _: (
+            f"every remaining variant of `{loss}` is worse than the reference on degenerate "
+            "inputs; --allow-worse allows it"
+        ),
     )
 
 
@@ -184,7 +224,7 @@ def _error(loss: str, most: float) -> Constraint:
 
 def _memory(request: Request, most: int) -> Constraint:
     case = request.case
-    more = request.needs or request.max_error is not None or not request.third_party
+    more = request.needs or request.max_error is not None
     others = " that meets the other constraints" * bool(more)
     return _at_most(
         "max_memory",

@@ -1,19 +1,17 @@
 """The shipped table of recommendations, ``impls/recommended.json``, written from records.
 
-The table has a line per measured size: the variants that are faster than the reference, the fastest
-first, then the reference itself. It names only variants that every user of torch can use: none that
-is third-party, compiled, has sparse gradients, is worse than the reference on degenerate inputs, or
-is not right on every release of torch in the table of ``compat`` that supports it.
+It holds what ``choose`` answers from: for every loss, device, dtype and machine the sizes and times
+of each variant, and its fitted curve. ``build`` asks for variants by the same rules as ``choose``.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.choose.sources import Host, preferred_of_cells
+from lossbench.bench.choose.models import VariantModel
+from lossbench.bench.choose.sources import Host, Pool, pools_of
 from lossbench.bench.compat.standing import right_where_it_runs
 from lossbench.bench.compat.table import CompatColumn, known_table
 from lossbench.bench.errors import UsageError
@@ -22,88 +20,79 @@ from lossbench.bench.run.records import Record
 from lossbench.impls.registry import REFERENCE
 from lossbench.impls.torch_release import release_text
 
-TABLE_SCHEMA = 1
+TABLE_SCHEMA = 2
+DIGITS = 4
 
 
 def table_text(records: Iterable[Record]) -> str:
-    """Return the table as JSON, one line per size, in an order that keeps diffs small.
+    """Return the table as JSON, one line per variant, in an order that keeps diffs small.
 
     Raises:
         UsageError: if no record was timed beside its reference, or if one machine name has records
             of several processors.
     """
-    used = list(_preferred(record for record in records if _plain(record)))
-    lines = {
-        loss.name: [
-            _line(case, list(group))
-            for (case, _), group in groupby(
-                (record for record in used if record.case.loss == loss.name),
-                key=lambda record: (record.case, record.environment.machine),
-            )
-        ]
-        for loss in impls.losses()
-    }
-    losses = {name: [line for line in found if line] for name, found in lines.items()}
+    used = [record for record in records if _plain(record)]
+    losses = {loss.name: _sheets(used, loss.name) for loss in impls.losses()}
     if not any(losses.values()):
         raise UsageError("no record was timed beside its reference; measure with `run`")
     return _json(_machines(used), {name: found for name, found in losses.items() if found})
 
 
 def _plain(record: Record) -> bool:
-    """Return whether a Record has times, Gaussian data and no autocast."""
+    """Return whether a Record has Gaussian data and no autocast."""
     case = record.case
-    return bool(record.step) and case.data == "gaussian" and not case.autocast and case.seed == 0
+    return case.data == "gaussian" and not case.autocast and case.seed == 0
 
 
-def _preferred(records: Iterable[Record]) -> Iterator[Record]:
-    """Yield the Record that counts of every cell and machine, by Case, machine and variant."""
-    machines: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda record: record.made):
-        machines.setdefault(_machine_of(record), []).append(record)
-    chosen = (each for found in machines.values() for each in preferred_of_cells(found))
-    yield from sorted(chosen, key=_place)
+def _sheets(records: Iterable[Record], loss: str) -> list[dict[str, Any]]:
+    """Return the sheets of a Loss: one per device, dtype and host, the host with most sizes first.
+
+    A host without times of the reference has none.
+    """
+    mine = [record for record in records if record.case.loss == loss]
+    kinds: dict[tuple[str, str], Case] = {}
+    for record in sorted(mine, key=lambda record: place_of_case(record.case)):
+        kinds.setdefault((record.case.device, record.case.dtype), record.case)
+    pools = [(case, pool) for case in kinds.values() for pool in pools_of(mine, case)]
+    timed = [(case, pool) for case, pool in pools if REFERENCE in pool.models]
+    order = list(kinds.values())
+    timed.sort(key=lambda pair: (order.index(pair[0]), -len(pair[1].models[REFERENCE].records)))
+    return [_sheet(case, pool) for case, pool in timed]
 
 
-def _place(record: Record) -> tuple[Any, ...]:
-    return place_of_case(record.case), record.environment.machine, record.variant
-
-
-def _line(case: Case, records: list[Record]) -> dict[str, Any] | None:
-    """Return the line of one size on one machine, or ``None`` without the reference."""
-    if all(record.variant != REFERENCE for record in records):
-        return None
-    faster = {
-        record.variant: record.step.speedup.median
-        for record in records
-        if _for_everyone(record)
-        and record.step
-        and record.step.speedup
-        and record.step.verdict == "faster"
-    }
-    order = sorted(faster, key=lambda variant: -faster[variant])
+def _sheet(case: Case, pool: Pool) -> dict[str, Any]:
+    known = {each.variant: each for each in impls.implementations(case.loss)}
     return {
-        "machine": records[0].environment.machine,
-        "measured": max(record.made for record in records)[:10],
+        "machine": pool.machines[0],
+        "measured": pool.made[:10],
         "device": case.device,
         "dtype": case.dtype,
-        "batch": case.batch,
-        "dim": case.dim,
-        "classes": case.classes,
-        "variants": [*order, REFERENCE],
-        "speedups": [*(float(f"{faster[variant]:.2g}") for variant in order), 1.0],
+        "torch": pool.host.torch,
+        "variants": {
+            name: _entry(pool.models[name])
+            for name, each in known.items()
+            if name in pool.models and not each.departs
+        },
     }
 
 
-def _for_everyone(record: Record) -> bool:
-    known = {each.variant: each for each in impls.implementations(record.case.loss)}
-    found = known.get(record.variant)
-    if found is None or record.variant == REFERENCE:
-        return False
-    special = bool(found.requires or found.compiled or found.departs or found.sparse)
-    worse = any(part.grade == "worse" for part in record.conformance)
-    return (
-        not special and not worse and right_where_it_runs(_proofs(), found.loss.name, found.variant)
-    )
+def _entry(model: VariantModel) -> dict[str, Any]:
+    loss = next(iter(model.records)).loss
+    cases = sorted(model.records, key=lambda case: (case.batch, case.dim, case.classes))
+    corrections = dict(zip(model.records, model.time.corrections, strict=True))
+    return {
+        "sizes": [[case.batch, case.dim, case.classes] for case in cases],
+        "seconds": [_short(model.seconds[case]) for case in cases],
+        "curve": [_short(coefficient) for coefficient in model.time.coefficients],
+        "corrections": [_short(corrections[case]) for case in cases],
+        "modelled": bool(model.errors),
+        "proven": right_where_it_runs(_proofs(), loss, model.variant),
+        "worse": list(model.inputs_graded("worse")),
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 def _proofs() -> tuple[CompatColumn, ...]:
@@ -117,43 +106,45 @@ def _machines(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: if one name stands for several processors.
     """
-    machines: dict[str, dict[str, Any]] = {}
-    for name, group in groupby(sorted(records, key=_machine_of), key=_machine_of):
-        together = list(group)
-        hosts = {Host.of(record.environment, record.case.device) for record in together}
-        processors = sorted({host.processor for host in hosts})
-        if len({record.environment.cpu for record in together}) > 1:
-            raise UsageError(
-                f"the machine {name!r} has records of several processors: {processors}"
-            )
-        made = sorted(record.made for record in together)
-        machines[name] = {
-            "processors": processors,
-            "cores": sorted({host.cores for host in hosts}),
-            "threads": sorted({host.threads for host in hosts}),
-            "torch": sorted({host.torch for host in hosts}),
-            "commits": sorted({record.environment.revision for record in together}),
-            "first": made[0],
-            "last": made[-1],
-        }
-    return machines
+    machines: dict[str, list[Record]] = {}
+    for record in records:
+        machines.setdefault(record.environment.machine, []).append(record)
+    return {name: _machine(name, found) for name, found in sorted(machines.items())}
 
 
-def _machine_of(record: Record) -> str:
-    return record.environment.machine
+def _machine(name: str, records: list[Record]) -> dict[str, Any]:
+    hosts = {Host.of(record.environment, record.case.device) for record in records}
+    processors = sorted({host.processor for host in hosts})
+    if len({record.environment.cpu for record in records}) > 1:
+        raise UsageError(f"the machine {name!r} has records of several processors: {processors}")
+    made = sorted(record.made for record in records)
+    return {
+        "processors": processors,
+        "cores": sorted({host.cores for host in hosts}),
+        "threads": sorted({host.threads for host in hosts}),
+        "torch": sorted({host.torch for host in hosts}),
+        "commits": sorted({record.environment.revision for record in records}),
+        "first": made[0],
+        "last": made[-1],
+    }
 
 
 def _json(machines: Mapping[str, Any], losses: Mapping[str, list[dict[str, Any]]]) -> str:
-    """Return JSON with the proven releases of torch, one line per machine and one per size."""
+    """Return JSON with one line per machine and per variant."""
+    releases = [release_text(release) for release in sorted({c.release for c in _proofs()})]
+    hosts = [f'  "{name}": {json.dumps(machines[name])}' for name in machines]
     blocks = [
-        f'  "{name}": [\n' + ",\n".join(f"   {json.dumps(line)}" for line in losses[name]) + "\n  ]"
+        f'  "{name}": [\n' + ",\n".join(map(_sheet_text, losses[name])) + "\n  ]"
         for name in sorted(losses)
     ]
-    hosts = [f'  "{name}": {json.dumps(machines[name])}' for name in sorted(machines)]
-    releases = [release_text(release) for release in sorted({c.release for c in _proofs()})]
     return (
-        f'{{\n "schema": {TABLE_SCHEMA},\n "proven_on": {json.dumps(releases)},\n "machines": {{\n'
-        + ",\n".join(hosts)
-        + "\n },\n"
+        f'{{\n "schema": {TABLE_SCHEMA},\n "proven_on": {json.dumps(releases)},\n'
+        ' "machines": {\n' + ",\n".join(hosts) + "\n },\n"
         ' "losses": {\n' + ",\n".join(blocks) + "\n }\n}\n"
     )
+
+
+def _sheet_text(sheet: Mapping[str, Any]) -> str:
+    head = json.dumps({name: value for name, value in sheet.items() if name != "variants"})
+    entries = [f'     "{name}": {json.dumps(entry)}' for name, entry in sheet["variants"].items()]
+    return f'   {head[:-1]}, "variants": {{\n' + ",\n".join(entries) + "\n   }}"

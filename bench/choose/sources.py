@@ -1,12 +1,15 @@
-"""Select the records that a choice rests on: those of one machine, and of no other."""
+"""Select the records that a choice rests on: those of one host, the best of each cell."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from operator import le
 from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.case.cases import Case
+from lossbench.bench.choose.models import VariantModel, models_of, nearness_of, place_in
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame.runs import find
 from lossbench.bench.machine.environment import Environment
@@ -16,26 +19,20 @@ from lossbench.impls.outside import origin_of
 
 
 class NotMeasured(UsageError):  # noqa: N818 - what was not measured can be
-    """No record has the requested size, or sizes around it."""
-
-
-class OtherMachine(UsageError):  # noqa: N818 - whose records may do
-    """All records are of other machines."""
+    """No record can answer the request."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """A machine with its settings; only records of equal Hosts are compared.
+    """A machine with its settings, under whatever name; records of equal Hosts are one evidence.
 
     Attributes:
-        machine: name of the machine.
         processor: name of the CPU, or of the GPU if it computes.
         cores: number of logical processors.
         threads: number of threads that torch computes with.
         torch: version of torch.
     """
 
-    machine: str
     processor: str
     cores: int
     threads: int
@@ -44,19 +41,19 @@ class Host:
     @classmethod
     def of(cls, environment: Environment, device: str) -> "Host":
         """Return the Host of an environment, for computations on a device."""
-        return cls(
-            environment.machine,
-            environment.processor(device),
-            environment.cores,
-            environment.threads,
-            environment.torch,
-        )
+        processor = environment.processor(device)
+        return cls(processor, environment.cores, environment.threads, environment.torch)
+
+    def is_like(self, other: "Host") -> bool:
+        """Return whether two Hosts are equal but for the version of torch."""
+        mine, others = ((host.processor, host.cores, host.threads) for host in (self, other))
+        return mine == others
 
     def __str__(self) -> str:
         """Return the Host in words."""
         return (
-            f"{self.machine} ({self.processor or 'no GPU'}, {self.cores} cores, "
-            f"{self.threads} threads, torch {self.torch})"
+            f"{self.processor or 'no GPU'}, {self.cores} cores, {self.threads} threads, "
+            f"torch {self.torch}"
         )
 
 
@@ -67,21 +64,46 @@ class Pool:
     Attributes:
         host: machine of the Records.
         records: Record of every cell that ``preferred`` chooses.
-        history: all Records, the oldest first.
+        passed_over: number of other Records of these cells, by the reason why they do not count.
     """
 
     host: Host
     records: tuple[Record, ...]
-    history: tuple[Record, ...]
+    passed_over: dict[str, int]
 
-    def of(self, variant: str) -> dict[Case, Record]:
-        """Return the Records of a variant by Case."""
-        return {record.case: record for record in self.records if record.variant == variant}
+    @cached_property
+    def models(self) -> dict[str, VariantModel]:
+        """The model of each variant with times."""
+        return models_of(self.records)
+
+    def lost(self, variant: str, case: Case) -> Record | None:
+        """Return the Record without times that rules a variant out in a Case, if there is one.
+
+        It is the Record of this size, the one of the nearest size, or one of a size that is no
+        larger on any axis.
+        """
+        records = [record for record in self.records if record.variant == variant]
+        exact = [record for record in records if record.case == case]
+        nearest = max(exact or records, key=lambda each: nearness_of(each, case), default=None)
+        if exact or nearest is None or nearest.step is None:
+            return nearest if nearest and nearest.step is None else None
+        place = place_in(case)
+        smaller = (r for r in records if all(map(le, place_in(r.case), place)))
+        return next((record for record in smaller if record.step is None), None)
+
+    @property
+    def machines(self) -> list[str]:
+        """The names under which the Host was measured."""
+        return sorted({record.environment.machine for record in self.records})
 
     @property
     def made(self) -> str:
         """The time of the newest Record."""
         return max(record.made for record in self.records)
+
+    def __str__(self) -> str:
+        """Return the names and the Host in words."""
+        return f"{', '.join(self.machines)} ({self.host})"
 
 
 def load_records(folders: Iterable[Path]) -> list[Record]:
@@ -120,20 +142,22 @@ def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
         if _kind(record.case) == _kind(case) and is_current(record):
             host = Host.of(record.environment, case.device)
             hosts.setdefault(host, []).append(record)
-    pools = [
-        Pool(host, tuple(preferred_of_cells(history)), tuple(history))
-        for host, history in hosts.items()
-    ]
+    pools = [Pool(host, *best_of_cells(found)) for host, found in hosts.items()]
     return sorted(pools, key=lambda pool: pool.made, reverse=True)
 
 
-def preferred_of_cells(records: Iterable[Record]) -> Iterator[Record]:
-    """Yield of the Records of one machine the one that counts of every cell."""
+def best_of_cells(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict[str, int]]:
+    """Return the Record that counts of every cell of one Host, and the reasons of the others."""
     cells: dict[tuple[Case, str], list[Record]] = {}
     for record in records:
         cells.setdefault(record.cell, []).append(record)
+    best, reasons = list[Record](), Counter[str]()
     for found in cells.values():
-        yield preferred(found, lambda record: record.provenance)
+        # The intervals that the quality needs take time, so a single record is not asked.
+        kept = preferred(found, lambda each: each.provenance) if len(found) > 1 else found[0]
+        best.append(kept)
+        reasons.update(r.provenance.weaker_than(kept.provenance) for r in found if r is not kept)
+    return tuple(best), dict(reasons)
 
 
 def is_current(record: Record) -> bool:
@@ -147,49 +171,25 @@ def _kind(case: Case) -> tuple[object, ...]:
     return case.loss, case.dtype, case.device, case.data, case.seed, case.autocast
 
 
-def alike(pools: Sequence[Pool], here: Host, *, any_torch: bool = False) -> list[Pool]:
-    """Return the pools of Hosts that equal this one, apart from the machine's name.
+def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) -> list[Pool]:
+    """Return the pools to answer from, the best first: of this Host, of its like, of others.
 
     Args:
-        pools: pools to select from.
+        pools: pools of the Case, the newest first.
+        case: Case to answer for.
+        machine: name of the machine to use records of; empty for any.
         here: this machine.
-        any_torch: whether the version of torch may differ too.
-    """
-    found = [
-        pool
-        for pool in pools
-        if replace(pool.host, machine=here.machine, torch="") == replace(here, torch="")
-    ]
-    return found if any_torch else [pool for pool in found if pool.host.torch == here.torch]
-
-
-def _of_torch(pools: list[Pool], here: Host) -> list[Pool]:
-    """Return the pools in order, those of the torch that runs first."""
-    return sorted(pools, key=lambda pool: pool.host.torch != here.torch)
-
-
-def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) -> list[Pool]:
-    """Return the pools of the named machine, or without a name of all machines like this one.
-
-    Without records of this torch, those that such a machine made with another torch are returned.
 
     Raises:
-        NotMeasured: if there are no pools.
-        OtherMachine: if all pools are of other machines.
+        NotMeasured: if there are no pools, or none of the named machine.
     """
     kind = f"{case.loss} in {case.dtype}{' autocast' * case.autocast} on {case.device}"
     if not pools:
         raise NotMeasured(f"no records of {kind} with {case.data} data; --measure makes some")
-    if machine:
-        chosen = _of_torch([pool for pool in pools if pool.host.machine == machine], here)
-        ways = f"expected one of: {', '.join(sorted({pool.host.machine for pool in pools}))}"
-    else:
-        chosen = alike(pools, here) or alike(pools, here, any_torch=True)
-        ways = "; ".join(
-            f"--machine {pool.host.machine} uses those of {pool.host}" for pool in pools
-        )
-        ways += "; --measure measures here"
+    chosen = [pool for pool in pools if not machine or machine in pool.machines]
     if not chosen:
-        whose = f"machine {machine!r}" if machine else f"this machine, {here}"
-        raise OtherMachine(f"no records of {kind} from {whose}; {ways}")
-    return chosen
+        there = sorted({name for pool in pools for name in pool.machines})
+        raise NotMeasured(
+            f"no records of {kind} from machine {machine!r}; expected one of: {', '.join(there)}"
+        )
+    return sorted(chosen, key=lambda pool: (not pool.host.is_like(here), pool.host != here))

@@ -1,7 +1,8 @@
-"""Print an answer of ``choose``."""
+"""Print an answer of ``choose``: the decision first, whole on 80 columns and in a pipe."""
 
 import math
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -10,95 +11,116 @@ from rich.text import Text
 
 from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.candidates import Candidate
-from lossbench.bench.choose.changes import paid_after
-from lossbench.bench.format import binary, si, spread
+from lossbench.bench.choose.changes import Alternative
+from lossbench.bench.choose.ranking import RunnerUp
+from lossbench.bench.format import binary, factor, figures_table, rounded, si, spread
 from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
 from lossbench.impls.registry import REFERENCE
 
-INDENT = 2
+INDENT = "  "
+WIDTH = 80
 
 
 def answer_text(answer: Answer) -> Group:
-    """Return the printed answer: the variant, the reasons, the others, the changes, the code."""
-    case = answer.request.case
-    parts: list[RenderableType] = [
-        Text.assemble((case.loss, "bold"), "  ", (str(case), "dim")),
-        Text.assemble("use ", (answer.best.variant, "bold green"), _sign(answer.best)),
-    ]
-    sections: dict[str, Text | Table | None] = {
-        "why": _facts(_why(answer)),
-        "how certain": Text("\n".join(_sureness(answer))),
-        "runners-up": _runners_up(answer) if answer.runners_up else None,
-        "left out": Text("\n".join(_left_out(answer))),
-        "what would change it": Text("\n".join(change.text for change in answer.changes)),
-        "in production": Text(answer.code),
-        "based on": Text("\n".join(_grounds(answer))),
+    """Return the printed answer: the decision, its certainty, the evidence, the code."""
+    parts: list[RenderableType] = [_decision(answer), Text(_asked(answer), "dim")]
+    parts += [Text(f"{INDENT}{line}") for doubt in answer.doubts for line in _fold(doubt, 76)]
+    parts += [Text(line) for each in answer.alternatives for line in _alternative(each)]
+    parts += [Text(line) for line in _sureness(answer)]
+    sections: dict[str, Iterable[str] | Table] = {
+        "in production": answer.code.splitlines(),
+        "others": _others(answer) if answer.runners_up else (),
+        "why": _wrapped(_why(answer)),
+        "what would change it": _wrapped(change.text for change in answer.changes),
+        "left out": _wrapped(_left_out(answer)),
+        "based on": _wrapped(_grounds(answer)),
     }
     for title, body in sections.items():
-        if body is not None and not (isinstance(body, Text) and not body.plain):
-            parts += [Text(f"\n{title}", "bold"), _indented(body)]
+        shown = _indented(body)
+        if shown is not None:
+            parts += [Text(f"\n{title}", "bold"), shown]
     return Group(*parts)
 
 
-def _indented(body: Text | Table) -> RenderableType:
-    """Return a body indented. Padding crops at the console's width: commands must stay whole."""
-    if isinstance(body, Text):
-        return Text("\n".join(f"{' ' * INDENT}{line}" for line in body.plain.splitlines()))
-    return Padding(body, (0, 0, 0, INDENT), expand=False)
+def _indented(body: Iterable[str] | Table) -> RenderableType | None:
+    """Return a body indented, or ``None`` if it is empty."""
+    if isinstance(body, Table):
+        return Padding(body, (0, 0, 0, len(INDENT)), expand=False)
+    lines = [f"{INDENT}{line}" for line in body]
+    return Text("\n".join(lines)) if lines else None
 
 
-def _facts(rows: Iterator[tuple[str, str]]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, fact in rows:
-        table.add_row(Text(name), Text(fact))
-    return table
+def _wrapped(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield from _fold(line, WIDTH - len(INDENT))
 
 
-def _why(answer: Answer) -> Iterator[tuple[str, str]]:
-    best, steps = answer.best, answer.request.steps
-    about = "about " if best.interpolated else ""
-    mark = signs(vars(best), [FEW_PROCESSES])
-    faster = f", {spread(best.speedup)}{mark} the reference's speed" if best.speedup else ""
-    yield "time", f"{about}{si(best.step_seconds, 's')} per step{faster}"
-    if steps is not None:
-        yield "total time", f"{about}{si(best.total_seconds(steps), 's')} for {steps:,} steps"
-    yield "memory", f"{about}{binary(best.step_peak_bytes)} at the peak of a step"
-    yield "error", f"{best.error:.0e} at most, relative to the reference in float64"
-    yield "compile time", _compiling(answer)
-    yield "degenerate inputs", _degenerate(best)
-
-
-def _compiling(answer: Answer) -> str:
-    best = answer.best
-    if not best.compiled:
-        return "none"
-    eager = [r.candidate for r in answer.runners_up if not r.candidate.compiled]
-    against = min(eager, key=lambda candidate: candidate.step_seconds, default=None)
-    cost = _cost(best)
-    steps = paid_after(best, against) if against else math.inf
-    if against is None or steps == math.inf:
-        return cost
-    return (
-        f"{cost}, saved after {steps:,.0f} steps against {against.variant}, the fastest eager one"
+def _fold(line: str, width: int = WIDTH) -> list[str]:
+    return textwrap.wrap(
+        line, width, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
     )
 
 
-def _cost(candidate: Candidate) -> str:
-    return f"{candidate.compile_seconds:.3g} s{signs(vars(candidate), [SHARED_COMPILE])}"
+def _decision(answer: Answer) -> Text:
+    best = answer.best
+    figures = f": {_speedup(best)}{_costs(best)}"
+    return Text.assemble("use ", (best.variant, "bold green"), _sign(best), figures)
+
+
+def _asked(answer: Answer) -> str:
+    case, best = answer.request.case, answer.best
+    steps = answer.request.steps
+    precision = f"{case.dtype}{' autocast' * case.autocast}"
+    size = f"batch {case.batch}, dim {case.dim}, classes {case.classes}"
+    parts = [f"{case.loss}, {size}", f"{case.device} {precision}", best.basis]
+    parts += [f"{si(best.total_seconds(steps), 's')} in {steps:,} steps"] if steps else []
+    return "\n".join(_fold(INDENT + "; ".join(parts)))
+
+
+def _costs(candidate: Candidate) -> str:
+    """Return the time and the memory of a variant."""
+    about = "" if candidate.basis == "measured" else "about "
+    return f"{about}{_time(candidate)} a step, {_memory(candidate)} peak"
+
+
+def _memory(candidate: Candidate) -> str:
+    count = candidate.step_peak_bytes
+    return binary(count if candidate.basis == "measured" else round(float(f"{count:.2g}")))
+
+
+def _time(candidate: Candidate) -> str:
+    # A modelled time is not known to three digits.
+    seconds = candidate.step_seconds
+    return si(seconds if candidate.basis == "measured" else float(f"{seconds:.2g}"), "s")
+
+
+def _speedup(candidate: Candidate) -> str:
+    if candidate.speedup is None or candidate.variant == REFERENCE:
+        return ""
+    return f"{factor(candidate.speedup.median)}x the reference's speed, "
+
+
+def _alternative(each: Alternative) -> list[str]:
+    other = each.candidate
+    times = f"{factor(each.ratio.median)} times as fast"
+    text = f"{INDENT}{each.lift}: {other.variant}{_sign(other)}, {times}, "
+    text += _costs(other)
+    if other.compiled:
+        text += f"; {_pays(other, each.steps)}"
+    return _fold(text)
+
+
+def _pays(compiled: Candidate, steps: float) -> str:
+    when = f"saved after {rounded(steps)} steps" if steps < math.inf else "never saved"
+    return f"compiling takes {_compile_time(compiled)}, {when}"
+
+
+def _compile_time(compiled: Candidate) -> str:
+    return f"{compiled.compile_seconds:.2g} s{signs(vars(compiled), [SHARED_COMPILE])}"
 
 
 def _sign(candidate: Candidate) -> str:
     return signs(vars(candidate), OF_THE_VARIANT)
-
-
-def _degenerate(best: Candidate) -> str:
-    if best.variant == REFERENCE:
-        return "it is the reference"
-    if not best.tried:
-        return "not tried, as for all compiled variants"
-    parts = [f"worse on {', '.join(best.worse)}"] if best.worse else []
-    parts += [f"better on {', '.join(best.better)}"] if best.better else []
-    return "; ".join(parts) or "same as the reference"
 
 
 def _sureness(answer: Answer) -> Iterator[str]:
@@ -106,15 +128,25 @@ def _sureness(answer: Answer) -> Iterator[str]:
         yield "it is the only eligible variant"
         return
     rival = next(r for r in answer.runners_up if r.candidate.variant == answer.rival)
-    mark = _mark(answer, rival.candidate)
-    figures = f"`{answer.rival}` takes {spread(rival.ratio)}{mark} its time"
+    takes = f"{answer.rival} takes {_ratio(answer, rival)} its time"
     if answer.verdict == "clear":
-        yield f"clear: {figures}"
+        yield from _fold(f"clear: {takes}")
     elif answer.verdict == "same":
-        yield f"the same: {figures}, either will do"
+        yield from _fold(f"the same: {takes}; either will do")
     else:
-        yield f"unclear: {figures}; the records cannot tell which is faster. To find out:"
+        cost = (
+            f"within {rounded(100 * answer.regret)}%"
+            if answer.regret < math.inf
+            else "no bound is known"
+        )
+        yield from _fold(f"unclear: {takes}; either: {cost}. To find out:")
         yield answer.measurement
+
+
+def _ratio(answer: Answer, runner: RunnerUp) -> str:
+    if runner.ratio.high == math.inf:
+        return f"{factor(runner.ratio.median)}x [unknown]"
+    return spread(runner.ratio) + _mark(answer, runner.candidate)
 
 
 def _mark(answer: Answer, other: Candidate) -> str:
@@ -123,22 +155,53 @@ def _mark(answer: Answer, other: Candidate) -> str:
     return FEW_PROCESSES.sign * few
 
 
-def _runners_up(answer: Answer) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(
-        ("variant", "step", "relative time [95%]", "peak", "error", "compile time")
-    ):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+def _why(answer: Answer) -> Iterator[str]:
+    best = answer.best
+    if best.speedup and best.variant != REFERENCE:
+        mark = signs(vars(best), [FEW_PROCESSES])
+        yield f"speed-up {spread(best.speedup)}{mark} over the reference"
+    yield f"error {best.error:.0e} at most, relative to the reference in float64"
+    if best.compiled:
+        yield f"compile time {_compile_time(best)}"
+    yield f"degenerate inputs: {_degenerate(best)}"
+    yield _basis(best)
+
+
+def _basis(best: Candidate) -> str:
+    if best.basis == "measured":
+        return "measured at this size"
+    sizes = f"{best.sizes} measured size{'s' * (best.sizes > 1)}"
+    if best.model_error is None:
+        return f"extrapolated from {sizes}, too few to know the error"
+    error = f"without each of them its time was within {rounded(100 * best.model_error)}%"
+    if best.basis == "modelled":
+        return f"modelled from {sizes}; {error} at nine in ten"
+    return (
+        f"extrapolated: no measured size is within a factor of 10; the model has {sizes}, and "
+        f"{error} at nine in ten"
+    )
+
+
+def _degenerate(best: Candidate) -> str:
+    if best.variant == REFERENCE:
+        return "it is the reference"
+    if not best.tried:
+        return "not tried" + ", as for all compiled variants" * best.compiled
+    parts = [f"worse on {', '.join(best.worse)}"] if best.worse else []
+    parts += [f"better on {', '.join(best.better)}"] if best.better else []
+    return "; ".join(parts) or "same as the reference"
+
+
+def _others(answer: Answer) -> Table:
+    table = figures_table("variant", "step", "relative time [95%]", "peak", "error")
     for runner in answer.runners_up:
         other = runner.candidate
-        compiling = _cost(other) if other.compiled else ""
         table.add_row(
             Text(other.variant + _sign(other)),
-            si(other.step_seconds, "s"),
-            Text(spread(runner.ratio) + _mark(answer, other)),
+            _time(other),
+            Text(_ratio(answer, runner)),
             binary(other.step_peak_bytes),
             f"{other.error:.0e}",
-            compiling,
         )
     return table
 
@@ -152,20 +215,15 @@ def _left_out(answer: Answer) -> Iterator[str]:
 
 
 def _grounds(answer: Answer) -> Iterator[str]:
-    source, best = answer.source, answer.best
+    source = answer.source
     first, last = source.first[:10], source.last[:10]
     when = f"on {last}" if first == last else f"from {first} to {last}"
     commits = ", ".join(commit[:7] or "none" for commit in source.commits)
-    yield f"records of {source.host}, made {when} at commit {commits}"
-    if source.host.torch != answer.torch:
-        yield f"of another torch: this is torch {answer.torch}, and ratios differ between releases;"
-        yield "  --measure measures on this one"
-    sizes = ", ".join(
-        f"{size.batch}x{size.dim}, C={size.classes} ({size.share:.0%})" for size in best.sizes
-    )
-    if answer.interpolated:
-        yield f"interpolated in log space between {sizes}; --measure measures this size"
-    else:
-        yield f"measured at {sizes.removesuffix(' (100%)')}"
-    everyone = [best, *(runner.candidate for runner in answer.runners_up)]
+    machines = ", ".join(source.machines)
+    yield f"records of {machines} ({source.host}), made {when} at commit {commits}"
+    if source.passed_over:
+        reasons = ", ".join(f"{count} {why}" for why, count in source.passed_over.items())
+        yield f"passed over for better records: {reasons}"
+    everyone = [answer.best, *(runner.candidate for runner in answer.runners_up)]
+    everyone += [each.candidate for each in answer.alternatives]
     yield from map(str, marks_of(map(vars, everyone)))

@@ -9,9 +9,10 @@ from rich.text import Text
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.drawn import Prediction
 from lossbench.bench.choose.ranking import Lead
-from lossbench.bench.choose.ratios import Neighbour, step_ratio
+from lossbench.bench.choose.ratios import step_ratio
 from lossbench.bench.format import checks_table, si, words_table
 from lossbench.bench.promises import Check, Judged, Share, judge_promise
+from lossbench.bench.run.economics import normal_seconds
 from lossbench.bench.run.records import Record
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval
@@ -40,7 +41,7 @@ class ChoiceTrial:
         case: Case at that size.
         chosen: name of the chosen variant.
         verdict: certainty of the choice.
-        predicted_seconds: interpolated time of a step of the chosen variant.
+        predicted_seconds: modelled time of a step of the chosen variant.
         seconds: measured time of a step, by variant; only variants that passed have one.
         best: name of the fastest variant; empty if none was timed.
         ratio: chosen variant's time over the fastest one's; ``None`` if it was not timed.
@@ -95,7 +96,7 @@ def trial_of(prediction: Prediction, records: Iterable[Record]) -> ChoiceTrial:
     """Return the comparison of a prediction with the records measured afterwards."""
     timed = {r.variant: r for r in records if r.case == prediction.case and r.step}
     reference = timed.get(REFERENCE)
-    seconds = {name: Neighbour(1.0, record, reference).seconds for name, record in timed.items()}
+    seconds = {name: normal_seconds(record, reference) for name, record in timed.items()}
     best = min(seconds, key=lambda name: seconds[name], default="")
     chosen = prediction.ranking.best
     ratio = step_ratio(timed[best], timed[chosen.variant]) if chosen.variant in timed else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from rich.text import Text
@@ -16,7 +16,8 @@ from lossbench.bench.cli.options import (
     variants_option,
     with_option,
 )
-from lossbench.bench.format import console
+from lossbench.bench.cli.output import asked_form, form_options, print_rows
+from lossbench.bench.format import console, fit, folded, narrow_width, removed_note
 from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
@@ -26,6 +27,8 @@ from lossbench.bench.run.plan import check_variants, choose_device, choose_varia
 from lossbench.bench.show.agreement import LEGEND, agreement_table
 
 T = TypeVar("T")
+# The precisions that a narrow table leaves out first; most users train in the others.
+SPARE = ("float16\nautocast", "float16", "float64", "bfloat16\nautocast", "bfloat16")
 
 
 @click.command()
@@ -38,6 +41,7 @@ T = TypeVar("T")
 )  # fmt: skip
 @with_option
 @device_option
+@form_options
 def agreement(
     loss: str,
     variants: tuple[str, ...],
@@ -69,11 +73,50 @@ def agreement(
             drifts = {variant: ask(worker, trajectory_of, case, variant) for variant in chosen}
     finally:
         worker.close()
-    out = console()
-    out.print(Text(f"{loss}  {case}", "bold"), agreement_table(found, drifts, every=every))
-    out.print(Text(LEGEND, "dim"))
+    if asked_form():
+        print_rows(_rows(case, found, drifts))
+        return
+    out, width = console(), narrow_width()
+    table = agreement_table(found, drifts, every=every)
+    removed = fit(table, SPARE, width)
+    out.print(Text(f"{loss}  {case}", "bold"), table)
+    out.print(Text(folded(LEGEND, width), "dim"))
     for note in _notes(loss, found, drifts):
-        out.print(Text(f"  {note}", "dim"))
+        out.print(Text(folded(f"  {note}", width, " " * 4), "dim"), soft_wrap=True)
+    if removed:
+        out.print(removed_note(removed))
+
+
+def _rows(
+    case: Case,
+    found: Mapping[str, Mapping[str, Sequence[Agreement] | str]],
+    drifts: Mapping[str, Trajectory | str],
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each quantity of each variant and precision, and for each drift."""
+    sizes = {"loss": case.loss, "batch": case.batch, "dim": case.dim, "classes": case.classes}
+    for variant, answers in found.items():
+        for precision, answer in answers.items():
+            cell = {**sizes, "variant": variant, "precision": precision}
+            if isinstance(answer, str):
+                yield {**cell, "reason": answer}
+                continue
+            for part in answer:
+                yield {
+                    **cell,
+                    "quantity": part.quantity,
+                    "passed": part.passed,
+                    "error": part.error,
+                    "reference_error": part.reference_error,
+                    "budget_share": part.budget_share,
+                    "ulps": part.ulps,
+                    "reference_ulps": part.reference_ulps,
+                }
+    for variant, drift in drifts.items():
+        cell = {**sizes, "variant": variant, "precision": "float32", "quantity": "drift"}
+        if isinstance(drift, str):
+            yield {**cell, "reason": drift}
+        else:
+            yield {**cell, "error": drift.drift, "reference_error": drift.reference_drift}
 
 
 def precisions(case: Case) -> dict[str, Case]:

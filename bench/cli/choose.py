@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES, Case
-from lossbench.bench.choose.answer import Answer, answer
-from lossbench.bench.choose.measuring import plan_missing
+from lossbench.bench.choose.answer import answer
+from lossbench.bench.choose.measuring import BUDGET, expected_seconds, folder_beside, plan_missing
 from lossbench.bench.choose.request import Request
 from lossbench.bench.choose.sources import (
     Host,
-    NotMeasured,
     choose_pools,
     load_readable,
     load_records,
@@ -31,9 +29,9 @@ from lossbench.bench.cli.options import (
     with_option,
 )
 from lossbench.bench.cli.run import run_shown
-from lossbench.bench.format import console
+from lossbench.bench.format import console, duration
 from lossbench.bench.machine.environment import current_environment
-from lossbench.bench.paths import RUNS, new_folder, records_folders
+from lossbench.bench.paths import new_folder, records_folders
 from lossbench.bench.run.plan import choose_device, start_run
 from lossbench.bench.run.records import Record
 
@@ -75,8 +73,7 @@ machine_option = click.option(
 )  # fmt: skip
 @click.option(
     "--steps", type=click.IntRange(1),
-    help="Number of training steps over which compile time is spread; by default compile time is "
-    "ignored.",
+    help="Number of training steps over which compile time is spread; allows torch.compile.",
 )  # fmt: skip
 @click.option(
     "--needs", multiple=True, metavar="NAME",
@@ -84,18 +81,30 @@ machine_option = click.option(
     "training loop that it must fit: ddp, autocast, export, checkpointing, double-backward and "
     "more; can be given several times.",
 )  # fmt: skip
-@click.option("--no-third-party", is_flag=True, help="Use no package besides torch.")
+@click.option(
+    "--third-party/--no-third-party", default=False, show_default=True,
+    help="Allow packages besides torch, if they are faster.",
+)  # fmt: skip
+@click.option(
+    "--compiled", is_flag=True, help="Allow torch.compile, and measure such variants too."
+)
 @click.option(
     "--sparse", is_flag=True, help="Allow sparse gradients; your optimizer must take them."
 )
+@click.option(
+    "--allow-worse", "worse", is_flag=True,
+    help="Allow variants that are worse than the reference on degenerate inputs.",
+)  # fmt: skip
 @records_option
 @machine_option
 @click.option(
-    "--measure/--no-measure", default=None,
-    help="--measure: measure this size if it is not recorded. --no-measure: measure nothing. By "
-    "default a size is measured if it is neither recorded nor between recorded sizes.",
+    "--measure", is_flag=True,
+    help="Measure this size here, if it is not recorded; the expected time is printed first.",
 )  # fmt: skip
-@click.option("--compiled", is_flag=True, help="If measuring, include +compile variants.")
+@click.option(
+    "--budget", type=FiniteRange(0, min_open=True), default=BUDGET, show_default=True,
+    help="Seconds of sampling per phase (forward, step) for --measure.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def choose(
     loss: str,
@@ -106,33 +115,34 @@ def choose(
     dtype: str,
     autocast: bool,
     data: str,
-    no_third_party: bool,
     runs: tuple[Path, ...],
     machine: str,
-    measure: bool | None,
-    compiled: bool,
+    measure: bool,
+    budget: float,
     as_json: bool,
     **constraints: Any,
 ) -> None:
     """Choose the fastest implementation of LOSS that meets your constraints, with reasons.
 
-    The choice rests on records of a machine like this one. Times at a size between recorded sizes
-    are interpolated; any other size is measured first.
+    The choice rests on records of a machine like this one, or else of another, which is told. By
+    default it is eager, dense and needs torch alone; the faster variants that --compiled, --sparse
+    and --third-party would allow stand beside it. At a size without records a fitted model of each
+    variant answers. Nothing is measured without --measure.
     """
-    # Records of a CUDA machine can be read on a machine without CUDA.
-    where = device if device == "cuda" else choose_device(device)
+    # Records of a CUDA machine can be read on a machine without CUDA, but not be made there.
+    where = choose_device(device) if measure or device != "cuda" else device
     case = Case(loss, batch, dim, classes, dtype, where, data, autocast=autocast).checked()
-    request = Request(case, third_party=not no_third_party, **constraints)
+    request = Request(case, **constraints)
+    here = Host.of(current_environment(), where)
     records = load_runs(runs)
-    try:
-        found = None if measure else _answer(request, records, machine)
-    except NotMeasured:
-        if measure is False or (where == "cuda" and not torch.cuda.is_available()):
-            raise
-        found = None
-    if found is None:
-        records += _measure(request, records, machine, compiled=compiled)
-        found = _answer(request, records, machine)
+    if measure:
+        records += _measure(request, records, machine, here, budget, folder_beside(runs))
+    pools = pools_of(records, case)
+    if where == "cuda" and not pools:
+        # Told at once: the records cannot be made here.
+        choose_device(where)
+    pools = choose_pools(pools, case, machine, here)
+    found = answer(pools, request, here)
     if as_json:
         click.echo(found.to_json())
     else:
@@ -149,24 +159,25 @@ def load_runs(runs: Sequence[Path]) -> list[Record]:
     return records
 
 
-def _here(device: str) -> Host:
-    return Host.of(current_environment(), device)
-
-
-def _answer(request: Request, records: Sequence[Record], machine: str) -> Answer:
-    pools = pools_of(records, request.case)
-    return answer(choose_pools(pools, request.case, machine, _here(request.case.device)), request)
-
-
 def _measure(
-    request: Request, records: Sequence[Record], machine: str, *, compiled: bool
+    request: Request,
+    records: Sequence[Record],
+    machine: str,
+    here: Host,
+    budget: float,
+    parent: Path,
 ) -> list[Record]:
     """Measure the variants without a record of this machine, and return the new records."""
-    here = _here(request.case.device)
-    plan = plan_missing(request.case, records, machine, here, compiled=compiled)
+    compiled = request.compiled or request.steps is not None
+    plan = plan_missing(
+        request.case, records, machine, here, compiled=compiled, budget_seconds=budget
+    )
     if plan is None:
+        click.echo("every variant is recorded at this size: nothing to measure", err=True)
         return []
-    folder = new_folder(RUNS)
+    names = ", ".join(variant for _, variant in plan.cells)
+    click.echo(f"measuring {names}: about {duration(expected_seconds(plan))}", err=True)
+    folder = new_folder(parent)
     start_run(folder, plan)
     run_shown(folder, plan)
     click.echo(f"records: {folder}/records.jsonl", err=True)

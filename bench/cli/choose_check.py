@@ -43,7 +43,7 @@ def choose_check(
     device: str,
     out: Path,
 ) -> None:
-    """Test `choose`: choose for random sizes between recorded ones, then measure these sizes.
+    """Test `choose`: choose for random sizes without records, then measure these sizes.
 
     A choice is right if the chosen variant's step takes at most 10% longer than the fastest one.
     The exit code is 1 if fewer than nine in ten choices are right.

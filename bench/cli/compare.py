@@ -1,16 +1,17 @@
 """``compare``: compare two runs, commits, machines or releases of torch."""
 
-import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lossbench.bench.cli.options import FiniteRange, with_option
-from lossbench.bench.compare.comparison import KINDS, MARGIN, compare
+from lossbench.bench.cli.output import asked_form, form_options, print_rows
+from lossbench.bench.compare.comparison import KINDS, MARGIN, Comparison, compare
 from lossbench.bench.compare.table import as_plain, changes_table
 from lossbench.bench.errors import UsageError
-from lossbench.bench.format import console
+from lossbench.bench.format import console, narrow_width
 from lossbench.bench.frame import load
 from lossbench.bench.paths import records_folders
 
@@ -39,12 +40,12 @@ class Kinds(click.ParamType[tuple[str, ...]]):
 @click.command("compare")
 @with_option
 @click.argument("first")
-@click.argument("second")
+@click.argument("others", nargs=-1, required=True, metavar="SECOND [MORE]...")
 @click.option(
     "--by", type=click.Choice(["run", "commit", "machine", "torch"]), default="run",
     show_default=True,
-    help="What FIRST and SECOND are: folders of runs, names of commits or machines, or releases "
-    "of torch such as 2.13.",
+    help="What FIRST and the others are: folders of runs, names of commits or machines, or "
+    "releases of torch such as 2.13.",
 )  # fmt: skip
 @click.option(
     "--in", "places", type=click.Path(path_type=Path), multiple=True,
@@ -57,21 +58,21 @@ class Kinds(click.ParamType[tuple[str, ...]]):
     "--fail-on", type=Kinds(), default=(),
     help="Kinds of change, comma-separated, on which to exit with code 1; by default none.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+@form_options
 def compare_runs(
     first: str,
-    second: str,
+    others: tuple[str, ...],
     by: str,
     places: tuple[Path, ...],
     margin: float,
     fail_on: tuple[str, ...],
-    as_json: bool,
 ) -> int:
-    """Print what changed from FIRST to SECOND.
+    """Print what changed from FIRST to SECOND, and to each other measurement; the verdict first.
 
     Only records of the same machine, with the same processor, cores and threads, are compared. If a
     cell was measured several times, clean records come before those of uncommitted code, then those
-    of the latest commit, then those of more processes. What is left out is told.
+    of three processes, with a narrow interval, and of a quiet machine; among equals the newest
+    counts. What is left out is told.
 
     Runs of one machine are compared by their speed-ups over the reference, because the load of the
     machine differs between runs and changes all times. So are releases of torch (--by torch). Runs
@@ -83,30 +84,56 @@ def compare_runs(
     """
     if by == "run" and places:
         raise UsageError("--in takes folders to search for commits or machines, not with --by run")
-    frames = [_side(name, by, places) for name in (first, second)]
-    found = compare(frames[0], frames[1], margin)
-    if not (found.cells["side"] == "both").any():
-        raise UsageError(
-            f"{first} and {second} share no cell: no variant was measured at one size in both"
-        )
-    if not found.machines and {"slower", "faster"} & set(fail_on):
-        raise UsageError(
-            f"{first} and {second} are of different machines or hardware, so times are not "
-            "compared; leave "
-            "slower and faster out of --fail-on"
-        )
-    failing = [kind for kind in fail_on if found.cells[kind].any()]
-    if as_json:
-        click.echo(json.dumps({**as_plain(found), "failed_on": failing}, indent=1))
+    base = _side(first, by, places)
+    compared = {name: _compared(first, base, name, by, places, margin) for name in others}
+    for name, found in compared.items():
+        if not found.machines and {"slower", "faster"} & set(fail_on):
+            raise UsageError(
+                f"{first} and {name} are of different machines or hardware, so times are not "
+                "compared; leave slower and faster out of --fail-on"
+            )
+    failing = [
+        kind for kind in fail_on if any(found.cells[kind].any() for found in compared.values())
+    ]
+    if asked_form():
+        documents = [
+            {"second": name, **as_plain(found), "failed_on": failing}
+            for name, found in compared.items()
+        ]
+        rows = ({"second": d["second"], **change} for d in documents for change in d["changes"])
+        print_rows(_joined(rows), documents if len(documents) > 1 else documents[0])
     else:
-        console().print(changes_table(found, (first, second)))
+        for name, found in compared.items():
+            shown = changes_table(found, (first, name), narrow_width())
+            console().print(shown, soft_wrap=True)
         if failing:
             click.echo(f"failed on: {', '.join(failing)}", err=True)
     return 1 if failing else 0
 
 
+def _joined(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows with their kinds of change as one text."""
+    yield from ({**row, "kinds": ",".join(row["kinds"])} for row in rows)
+
+
+def _compared(
+    first: str, base: "pd.DataFrame", name: str, by: str, places: tuple[Path, ...], margin: float
+) -> Comparison:
+    """Return the comparison of a measurement with the first.
+
+    Raises:
+        UsageError: if they share no cell.
+    """
+    found = compare(base, _side(name, by, places), margin)
+    if not (found.cells["side"] == "both").any():
+        raise UsageError(
+            f"{first} and {name} share no cell: no variant was measured at one size in both"
+        )
+    return found
+
+
 def _side(name: str, by: str, places: tuple[Path, ...]) -> "pd.DataFrame":
-    """Return the frame of FIRST or SECOND."""
+    """Return the frame of one measurement."""
     if by == "run":
         frame = load(Path(name))
         if frame.empty:

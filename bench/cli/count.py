@@ -1,5 +1,8 @@
 """``count``: count the operators, allocations and bytes of a step, which have no noise."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import click
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +16,16 @@ from lossbench.bench.cli.options import (
     variants_option,
     with_option,
 )
-from lossbench.bench.format import console
+from lossbench.bench.cli.output import asked_form, form_options, print_rows
+from lossbench.bench.format import (
+    console,
+    figures_table,
+    fit,
+    folded,
+    narrow_width,
+    removed_note,
+)
+from lossbench.bench.frame.columns import case_row
 from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
@@ -24,6 +36,8 @@ from lossbench.bench.run.plan import check_variants, choose_device, choose_varia
 
 # Those that the gate compares too, since they are the same at every run.
 COUNTED = (*gated("note", "waits"), *gated("bytes"))
+# Even a narrow table has the figures that the gate fails on first.
+ESSENTIAL = ("ops", "peak", "saved")
 
 
 @click.command()
@@ -40,6 +54,7 @@ COUNTED = (*gated("note", "waits"), *gated("bytes"))
 )  # fmt: skip
 @with_option
 @device_option
+@form_options
 def count(
     loss: str,
     variants: tuple[str, ...],
@@ -61,32 +76,56 @@ def count(
     """
     check_variants([loss], variants)
     case = Case(loss, batch, dim, classes, dtype, choose_device(device)).checked()
-    table = Table("variant", box=None, pad_edge=False, header_style="bold")
-    for column in (*(metric.label for metric in COUNTED), *["instructions"] * instructions):
-        table.add_column(column, justify="right")
+    rows = list[dict[str, Any]]()
     worker = Worker(default_threads())
     try:
         with console(stderr=True).status(loss) as status:
             for variant in choose_variants(case, variants, compiled=False):
                 status.update(f"{loss}: {variant}")
-                cells = _cells(worker, case, variant, instructions=instructions)
-                table.add_row(Text(variant), *cells)
+                counts = _counts(worker, case, variant, instructions=instructions)
+                rows.append({**case_row(case), "variant": variant, **counts})
     finally:
         worker.close()
+    if asked_form():
+        print_rows(rows)
+        return
+    width = narrow_width()
+    table, labels = _table(rows), [metric.label for metric in COUNTED]
+    removed = fit(table, [name for name in reversed(labels) if name not in ESSENTIAL], width)
     console().print(Text.assemble((loss, "bold"), f"  {case}"), table)
+    for row in rows:
+        if row["status"] != "passed":
+            note = folded(f"  {row['variant']}: {row['status']}: {row['reason']}", width, " " * 4)
+            console().print(Text(note, "dim"), soft_wrap=True)
+    if removed:
+        console().print(removed_note(removed))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    counted = any("instructions" in row for row in rows)
+    labels = [metric.label for metric in COUNTED]
+    table = figures_table("variant", *labels, *["instructions"] * counted)
+    for row in rows:
+        cells = [metric.words(row.get(metric.name)) for metric in COUNTED]
+        if "instructions" in row:
+            cells.append(f"{row['instructions']:,}")
+        table.add_row(Text(row["variant"]), *cells)
+    return table
 
 
 def _judged(case: Case, variant: str) -> Judgement:
     return judge(case, impls.implementation(case.loss, variant))
 
 
-def _cells(worker: Worker, case: Case, variant: str, *, instructions: bool) -> list[str]:
+def _counts(worker: Worker, case: Case, variant: str, *, instructions: bool) -> dict[str, Any]:
+    """Return the figures of a variant by name, or the status and the reason of its failure."""
     try:
         found = worker.ask(COMMAND_SECONDS, _judged, case, variant)
     except Lost as lost:
-        return [f"{lost.status}: {lost}"]
+        return {"status": lost.status, "reason": str(lost)}
     if found.counters is None or found.memory is None:
-        return [f"{found.status}: {found.reason}"]
-    cells = [metric.words(metric.of(found)) for metric in COUNTED]
+        return {"status": found.status, "reason": found.reason}
+    counts = {metric.name: metric.of(found) for metric in COUNTED}
     # Counted outside the worker, because valgrind needs more memory than the worker may use.
-    return [*cells, f"{count_instructions(case, variant):,}"] if instructions else cells
+    counted = {"instructions": count_instructions(case, variant)} if instructions else {}
+    return {"status": found.status, "reason": found.reason, **counts, **counted}

@@ -18,6 +18,7 @@ from lossbench.bench.cli.options import (
 )
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, console
+from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.paths import RUNS
@@ -83,6 +84,8 @@ def profile(
     chosen = tuple(dict.fromkeys(variants)) or choose_variants(case, (), compiled=False)
     if serving:
         check_servable(port)
+    for warning in current_environment().warnings:
+        click.echo(f"warning: {warning}", err=True)
     folder, shown, worker = profile_folder(out, case), console(), Worker(default_threads())
     reasons = []
     try:

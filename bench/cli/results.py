@@ -1,21 +1,20 @@
 """``results``: print the table of a run again."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
 
 from lossbench.bench.cli.options import Folder, with_option
+from lossbench.bench.cli.output import asked_form, form_options, print_rows
 from lossbench.bench.errors import UsageError
-from lossbench.bench.format import console
+from lossbench.bench.format import console, narrow_width
 from lossbench.bench.frame import tidy
 from lossbench.bench.frame.plain import plain_rows
-from lossbench.bench.frame.runs import record_row
+from lossbench.bench.frame.runs import find, record_row
 from lossbench.bench.report.data import default_runs
 from lossbench.bench.report.legend import COLUMNS
-from lossbench.bench.run.order import is_registered
-from lossbench.bench.run.records import Record, read_records
+from lossbench.bench.run.records import RECORDS, Record, each_record, read_records
 from lossbench.bench.show.results import results_table, warnings
 
 
@@ -23,50 +22,68 @@ from lossbench.bench.show.results import results_table, warnings
 @with_option
 @click.argument("runs", type=Folder, nargs=-1)
 @click.option("--loss", "losses", multiple=True, help="Loss to print; can be given several times.")
-@click.option("--json", "as_json", is_flag=True, help="Print every figure of every record as JSON.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print every figure of every record as CSV.")
-def results(
-    runs: tuple[Path, ...], losses: tuple[str, ...], *, as_json: bool, as_csv: bool
-) -> None:
+@form_options
+def results(runs: tuple[Path, ...], losses: tuple[str, ...]) -> None:
     """Print the tables of RUNS without measuring; by default the table of the latest run.
 
-    The columns of the table are explained below.
+    The columns of the table are explained below. A narrow terminal shows the most important ones.
     """
-    if as_json and as_csv:
-        raise UsageError("--json and --csv print the same figures: give one, not both")
-    found = {folder: read_records(folder) for folder in runs or default_runs()}
+    found = {folder: records_in(folder) for folder in runs or (latest_run(),)}
     _check_losses(losses, found.values())
     chosen = {
         folder: [r for r in records if not losses or r.case.loss in losses]
         for folder, records in found.items()
     }
-    if not (as_json or as_csv):
-        for folder, records in chosen.items():
-            if len(chosen) > 1:
-                click.echo(f"{folder}:")
-            print_results(records)
+    if asked_form():
+        rows = (
+            {"run": str(folder), **record_row(record)}
+            for folder, records in chosen.items()
+            for record in records
+        )
+        print_rows(plain_rows(tidy(rows)))
         return
-    frame = tidy(
-        {"run": str(folder), **record_row(record)}
-        for folder, records in chosen.items()
-        for record in records
-    )
-    if as_csv:
-        click.echo(frame.to_csv(index=False), nl=False)
-    else:
-        click.echo(json.dumps(plain_rows(frame), indent=1))
+    for folder, records in chosen.items():
+        if len(chosen) > 1 or not runs:
+            click.echo(f"{folder}:")
+        print_results(records)
+
+
+def latest_run() -> Path:
+    """Return the folder of the latest run that was measured here, or else of those shipped.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    # A checkout does not keep the times of files, so the records' own times are compared.
+    return max(default_runs(), key=lambda run: next((r.made for r in each_record(run)), ""))
+
+
+def records_in(folder: Path) -> list[Record]:
+    """Return the records of a run's folder.
+
+    Raises:
+        UsageError: if the folder has none; the message names the runs below it.
+    """
+    if not (folder / RECORDS).exists():
+        below = ", ".join(str(run) for run in find(folder))
+        hint = f"the runs below it are: {below}" if below else "`lossbench run` makes one"
+        raise UsageError(f"{folder}: expected the folder of a run, found no {RECORDS}; {hint}")
+    records = read_records(folder)
+    if not records:
+        raise UsageError(f"{folder}: the run has no record yet")
+    return records
 
 
 def _check_losses(losses: Iterable[str], found: Iterable[Sequence[Record]]) -> None:
-    """Refuse a loss that is neither in the records nor in the registry."""
+    """Refuse a loss that is not in the records."""
     there = dict.fromkeys(record.case.loss for records in found for record in records)
     for name in losses:
-        if name not in there and not is_registered(name):
+        if name not in there:
             raise UsageError(f"no record of {name!r}; there are records of: {', '.join(there)}")
 
 
 def print_results(records: Sequence[Record]) -> None:
     """Print the table of a run, and on standard error warnings about its times."""
-    console().print(results_table(records))
+    console().print(results_table(records, narrow_width()))
     for warning in warnings(records):
         click.echo(f"warning: {warning}", err=True)

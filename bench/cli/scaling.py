@@ -1,6 +1,7 @@
 """``scaling``: fit growth with size, and find the largest batch."""
 
-from typing import IO
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import click
 from pydantic import ConfigDict, RootModel
@@ -17,7 +18,9 @@ from lossbench.bench.cli.options import (
     variants_option,
     with_option,
 )
-from lossbench.bench.format import console
+from lossbench.bench.cli.output import asked_form, form_options, print_rows
+from lossbench.bench.errors import UsageError
+from lossbench.bench.format import binary, console, folded, narrow_width
 from lossbench.bench.limits import SCALING_SECONDS
 from lossbench.bench.machine.environment import Environment, current_environment
 from lossbench.bench.machine.quotas import default_threads
@@ -28,6 +31,9 @@ from lossbench.bench.scaling.laws import FEWEST_POINTS, Scaling, axes_of, sweep
 from lossbench.bench.scaling.sweep import Sweeper
 from lossbench.bench.scaling.table import exponent_tables, largest_table, notes
 from lossbench.bench.timing.sampling import Sampling
+
+# The tensors of the smallest step take less, but no worker can run one in it.
+LEAST_MEMORY = 2**20
 
 
 @dataclass(frozen=True, config=ConfigDict(ser_json_inf_nan="strings"))
@@ -74,9 +80,7 @@ class ScalingReport:
     "--threads", type=click.IntRange(1),
     help="CPU threads that torch uses; by default torch's own number within the CPU quota.",
 )  # fmt: skip
-@click.option(
-    "--json", "file", type=click.File("w", lazy=False), help="JSON file to write the report to."
-)
+@form_options
 def scaling(
     loss: str,
     variants: tuple[str, ...],
@@ -89,7 +93,6 @@ def scaling(
     budget: float,
     timeout: float,
     threads: int | None,
-    file: IO[str] | None,
 ) -> None:
     """Fit how time and memory of LOSS grow with batch, dim and classes; find the largest batch.
 
@@ -102,7 +105,7 @@ def scaling(
     names = tuple(dict.fromkeys(variants)) or choose_variants(centre, (), compiled=False)
     sweeps = {axis: sweep(centre, axis, points) for axis in axes_of(loss)}
     threads = threads or default_threads()
-    memory = memory or free_memory(centre.device)
+    memory = _enough(memory or free_memory(centre.device))
     out, worker, fresh = console(), Worker(threads), Worker(threads)
     try:
         with console(stderr=True).status(loss) as status:
@@ -116,12 +119,48 @@ def scaling(
     finally:
         worker.close()
         fresh.close()
-    for table in exponent_tables(sweeps, found):
-        out.print(table)
-    out.print(largest_table(largest))
-    for note in notes(found, largest):
-        out.print(Text(note, "dim"))
-    if file is not None:
+    if asked_form():
         environment = current_environment(threads=threads)
         report = ScalingReport(centre, environment, tuple(found), tuple(largest))
-        file.write(RootModel[ScalingReport](report).model_dump_json(indent=1) + "\n")
+        document = RootModel[ScalingReport](report).model_dump(mode="json")
+        print_rows(_rows(found, largest), document)
+        return
+    width = narrow_width()
+    for table in exponent_tables(sweeps, found, narrow=width is not None):
+        out.print(table)
+    out.print(largest_table(largest, narrow=width is not None))
+    for note in notes(found, largest):
+        out.print(Text(folded(note, width, " " * 4), "dim"), soft_wrap=True)
+
+
+def _enough(memory: int) -> int:
+    """Return the memory for the largest batch.
+
+    Raises:
+        UsageError: if it is less than any step takes.
+    """
+    if memory < LEAST_MEMORY:
+        raise UsageError(
+            f"--memory: expected {binary(LEAST_MEMORY)} or more for a step, got {binary(memory)}; "
+            "a number without a unit is bytes, as in 2GiB"
+        )
+    return memory
+
+
+def _rows(found: Iterable[Scaling], largest: Iterable[LargestBatch]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each exponent, and for each largest batch."""
+    for scaling in found:
+        cell = {"variant": scaling.variant, "axis": scaling.axis, "reason": scaling.reason}
+        yield from ({**cell, "quantity": name, **vars(law)} for name, law in scaling.laws.items())
+        if not scaling.laws:
+            yield cell
+    for entry in largest:
+        yield {
+            "variant": entry.variant,
+            "quantity": "largest_batch",
+            "memory_bytes": entry.memory_bytes,
+            "predicted": entry.predicted,
+            "ran": entry.ran,
+            "did_not": entry.did_not,
+            "reason": entry.reason,
+        }

@@ -30,7 +30,7 @@ def left_out(frames: Sequence["pd.DataFrame"], chosen: Sequence["pd.DataFrame"])
             elif DIRTY.applies(row):
                 why = f"of uncommitted code in the {side}, beside clean ones"
             else:
-                why = f"in the {side}, beside later ones or ones of more processes"
+                why = f"in the {side}, beside better or later ones"
             counts[why] = counts.get(why, 0) + 1
         yield from (f"{count} records {why}" for why, count in counts.items())
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from lossbench.bench.case.cases import Case
 from lossbench.bench.compare.comparison import BYTES, CELL, ERRORS, KINDS, SPEEDUP, Comparison
 from lossbench.bench.compare.doubts import SIDES
-from lossbench.bench.format import si, spread
+from lossbench.bench.format import folded, si, spread, width_of
 from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.frame.plain import plain
 from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, marks_of, signs
@@ -24,20 +24,36 @@ if TYPE_CHECKING:
 MOST_CELLS = 50
 
 
-def changes_table(found: Comparison, names: tuple[str, str]) -> Group:
-    """Return one table per kind of change, and the share of intervals that overlap.
+def verdict(found: Comparison) -> str:
+    """Return the verdict in a line: how many cells changed in each way, of how many."""
+    both = int((found.cells["side"] == "both").sum())
+    counts = {kind: int(found.cells[kind].sum()) for kind in KINDS}
+    changes = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    times = "" if found.machines else "; times are not compared: the machines differ"
+    return f"{changes or 'nothing changed'}, of {both} cells in both{times}"
+
+
+def changes_table(found: Comparison, names: tuple[str, str], width: int | None = None) -> Group:
+    """Return the verdict, one table per kind of change, and the share of intervals that overlap.
 
     Args:
         found: comparison to print.
         names: names of the first and of the second measurement.
+        width: number of characters that a line may have; ``None`` for no limit. A narrow table
+            shows the case and the variant in one column.
     """
-    blocks: list[RenderableType] = []
+    first = Text.assemble((f"{names[1]} against {names[0]}", "bold"), f": {verdict(found)}")
+    blocks: list[RenderableType] = [first, ""]
     for kind, words in KINDS.items():
         rows = found.cells[found.cells[kind]]
         if len(rows):
-            blocks += [Text.assemble((kind, "bold"), f", {len(rows)}: {words}", overflow="fold")]
+            title = Text(folded(f"{kind}, {len(rows)}: {words}", width))
+            title.stylize("bold", 0, len(kind))
+            blocks += [title]
             blocks += [
-                _counts(rows) if kind in ("vanished", "appeared") else _table(kind, rows, names)
+                _counts(rows)
+                if kind in ("vanished", "appeared")
+                else _table(kind, rows, names, width)
             ]
             blocks += [""]
     blocks += [f"different environments: {line}" for line in _differences(found)]
@@ -46,19 +62,19 @@ def changes_table(found: Comparison, names: tuple[str, str]) -> Group:
     timed = found.timed
     if not found.machines:
         blocks += ["measured on different machines, so times and speed-ups are not compared:"]
-        blocks += [_side_by_side(timed, names)]
+        blocks += [_side_by_side(timed, names, width)]
     elif len(timed):
         count = int(found.overlapping.sum())
         share = count / len(timed)
         blocks += [f"the intervals of {count} of {len(timed)} cells overlap: {share:.1%}"]
-    both = int((found.cells["side"] == "both").sum())
-    changed = int(found.cells[list(KINDS)].any(axis=1).sum())
     every = found.cells.to_dict("records")
     blocks += map(str, marks_of(_of_side(row, side) for row in every for side in SIDES))
-    return Group(*blocks, f"{both} cells are in both, {changed} cells changed")
+    return Group(*(folded(each, width) if isinstance(each, str) else each for each in blocks))
 
 
-def _table(kind: str, rows: "pd.DataFrame", names: tuple[str, str]) -> Table:
+def _table(
+    kind: str, rows: "pd.DataFrame", names: tuple[str, str], width: int | None
+) -> RenderableType:
     """Return one row per cell, with the figure that the kind of change is about on either side."""
     about = {
         "slower": _speedup, "faster": _speedup, "bigger": _bytes, "smaller": _bytes,
@@ -71,17 +87,35 @@ def _table(kind: str, rows: "pd.DataFrame", names: tuple[str, str]) -> Table:
         table.add_row(
             *_cell(row), *(about(row, side) for side in SIDES), *([spread(ratio)] if ratio else [])
         )
-    return _with_rest(table, rows)
+    return _narrowed(_with_rest(table, rows), width)
 
 
-def _side_by_side(rows: "pd.DataFrame", names: tuple[str, str]) -> Table:
+def _narrowed(table: Table, width: int | None) -> RenderableType:
+    """Return a table that is too wide as a block of lines for each row."""
+    if width is None or width_of(table) <= width:
+        return table
+    headings = [str(column.header) for column in table.columns]
+    lines = list[str]()
+    for cells in zip(*(column.cells for column in table.columns), strict=False):
+        case, variant, *figures = map(str, cells)
+        lines.append(folded(f"  {case}  {variant}", width, " " * 4))
+        named = zip(headings[2:], figures, strict=False)
+        lines += [
+            folded(f"    {name}: {figure}", width, " " * 6) for name, figure in named if figure
+        ]
+    return Text("\n".join(lines))
+
+
+def _side_by_side(
+    rows: "pd.DataFrame", names: tuple[str, str], width: int | None
+) -> RenderableType:
     table = _headed(
         "case", "variant", *(f"{name}: {what}" for what in ("step", "speed-up") for name in names)
     )
     for row in _rows(rows):
         times = (f"{si(row[f'step_seconds_{side}'], 's')}{_sign(row, side)}" for side in SIDES)
         table.add_row(*_cell(row), *times, *(_speedup(row, side) for side in SIDES))
-    return _with_rest(table, rows)
+    return _narrowed(_with_rest(table, rows), width)
 
 
 def _differences(found: Comparison) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 The trials go from the smallest input to the largest and stop at the first that fails, so that a
 failure names its smallest input. A size of 12 samples or more reaches the vectorised code of the
-compiler, and the second size its code for any size.
+compiler, and the batch of an odd size, which every Case has, its code for any size.
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ Standing = Literal["right", "wrong", "unsupported", "departs"]
 
 # Samples, features and classes.
 SIZES = ((4, 3, 2), (12, 8, 5), (17, 16, 40), (70, 33, 7))
-# Compiling takes minutes: a compiled variant is tried on fewer inputs, and on still fewer in a mode
-# other than the default, which differs from it in the matrix products.
+# Compiling takes long: a compiled variant is tried on fewer inputs, and on still fewer in quick
+# trials or in a mode other than the default, which differs from it in the matrix products.
 COMPILED_SIZES = SIZES[1:3]
-TUNED_SIZES = SIZES[2:3]
+FEW_SIZES = SIZES[2:3]
 DTYPE_SIZE = SIZES[1]
 
 
@@ -48,13 +48,14 @@ class CompatProof:
     trials: int = 0
 
 
-def prove(loss: str, variant: str, device: str) -> CompatProof:
+def prove(loss: str, variant: str, device: str, *, quick: bool = False) -> CompatProof:
     """Try an implementation on the torch that runs; a worker calls this by name.
 
     Args:
         loss: name of the Loss.
         variant: name of the variant.
         device: device type to compute on.
+        quick: whether a compiled variant is tried on few inputs.
     """
     implementation = impls.implementation(loss, variant)
     unsupported = implementation.unsupported(device, torch.float32)
@@ -64,10 +65,11 @@ def prove(loss: str, variant: str, device: str) -> CompatProof:
         return CompatProof("departs", implementation.departs)
     if implementation.compiled:
         start_compiler()
-        # torch limits recompilations, and code for other variants of the class would count.
-        torch.compiler.reset()
     passed = 0
-    for trial in trials_of(implementation, device):
+    for trial in trials_of(implementation, device, quick=quick):
+        if implementation.compiled:
+            # torch limits recompilations, and those of other trials and variants would count.
+            torch.compiler.reset()
         failure = _failure(trial, implementation)
         if failure:
             return CompatProof("wrong", failure, _name(trial), passed)
@@ -75,18 +77,26 @@ def prove(loss: str, variant: str, device: str) -> CompatProof:
     return CompatProof("right", trials=passed)
 
 
-def trials_of(implementation: impls.Implementation, device: str) -> Iterator[Case | GoldenVector]:
-    """Yield the inputs to try an implementation on, the smallest first."""
-    cases = _compiled_cases if implementation.compiled else _eager_cases
-    yield from cases(implementation, device)
+def trials_of(
+    implementation: impls.Implementation, device: str, *, quick: bool = False
+) -> Iterator[Case | GoldenVector]:
+    """Yield the inputs to try an implementation on, the smallest first.
+
+    Args:
+        implementation: implementation to try.
+        device: device type to compute on.
+        quick: whether a compiled variant is tried on few inputs.
+    """
+    few = implementation.compiled and (quick or implementation.mode != DEFAULT_MODE)
+    if not implementation.compiled:
+        yield from _eager_cases(implementation, device)
+    elif few:
+        yield from (Case(implementation.loss.name, *size, device=device) for size in FEW_SIZES)
+    else:
+        yield from _compiled_cases(implementation, device)
     if device == "cpu" and not implementation.unsupported(device, torch.float64):
         vectors = golden_of(implementation.loss.name)
-        yield from vectors if _is_plain(implementation) else vectors[:1]
-
-
-def _is_plain(implementation: impls.Implementation) -> bool:
-    """Return whether it is eager, or compiled in the default mode."""
-    return implementation.mode in ("", DEFAULT_MODE)
+        yield from vectors[:1] if few else vectors
 
 
 def _eager_cases(implementation: impls.Implementation, device: str) -> Iterator[Case]:
@@ -100,11 +110,10 @@ def _eager_cases(implementation: impls.Implementation, device: str) -> Iterator[
 
 
 def _compiled_cases(implementation: impls.Implementation, device: str) -> Iterator[Case]:
-    loss, plain = implementation.loss.name, _is_plain(implementation)
-    sizes = COMPILED_SIZES if plain else TUNED_SIZES
-    yield from (Case(loss, *size, device=device) for size in sizes)
+    loss = implementation.loss.name
+    yield from (Case(loss, *size, device=device) for size in COMPILED_SIZES)
     lowered = Case(loss, *DTYPE_SIZE, dtype="bfloat16", device=device)
-    if plain and not implementation.unsupported(device, lowered.torch_dtype):
+    if not implementation.unsupported(device, lowered.torch_dtype):
         yield lowered
 
 

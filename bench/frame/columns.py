@@ -19,6 +19,7 @@ SUBJECT: dict[str, tuple[str, str]] = {
         "boolean",
         "whether the timed module checked its inputs",
     ),
+    "elsewhere": ("float64", "the processors that other processes kept busy while it was timed"),
     "made": ("datetime64[ns, UTC]", "the time of the measurement"),
     "loss": ("string", "the Loss"),
     "variant": ("string", "the Implementation of the Loss"),

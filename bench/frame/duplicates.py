@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lossbench.bench.marks import DIRTY
+from lossbench.bench.marks import DIRTY, UNCHECKED
 from lossbench.bench.run.order import Provenance, preferred
+from lossbench.bench.timing.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,12 +28,22 @@ def without_duplicates(frame: "pd.DataFrame", keys: Sequence[str]) -> "pd.DataFr
 
 
 def _provenance(row: Mapping[Any, Any]) -> Provenance:
-    import pandas as pd
-
-    commit, processes = row["commit"], row["processes"]
     return Provenance(
         clean=not DIRTY.applies(row),
-        commit="" if pd.isna(commit) else commit,
-        processes=0 if pd.isna(processes) else int(processes),
+        validated=not UNCHECKED.applies(row),
+        processes=int(_known(row["processes"], 0)),
+        half_width=_half_width(row),
+        elsewhere=_known(row["elsewhere"], 0.0),
         made=row["made"].isoformat(),
     )
+
+
+def _half_width(row: Mapping[Any, Any]) -> float:
+    low, high = (_known(row[f"step_speedup_{end}"], 0.0) for end in ("low", "high"))
+    return Interval(low, low, high).half_width
+
+
+def _known(value: Any, missing: float) -> float:
+    import pandas as pd
+
+    return missing if pd.isna(value) else float(value)

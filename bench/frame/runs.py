@@ -35,6 +35,7 @@ def record_row(record: Record) -> dict[str, Any]:
         "commit": environment.commit,
         "dirty": environment.dirty,
         "validated": record.validated if record.step else None,
+        "elsewhere": record.step.elsewhere if record.step else None,
         "made": record.made,
         "threads": environment.threads,
         "cpu": environment.cpu,

@@ -26,12 +26,13 @@ eighth of a product at each level. The timed batches may have fewer distinct lab
 one has.
 """
 
-CACHES, SPARSE, WIDER, BUSY, CEILING, UNKNOWN = (
-    "in caches", "sparse", "wider dtype", "busy", "ceiling", "unexplained",
+CACHES, SPARSE, ONE_PASS, WIDER, BUSY, CEILING, UNKNOWN = (
+    "in caches", "sparse", "one pass", "wider dtype", "busy", "ceiling", "unexplained",
 )  # fmt: skip
 EXCESSES: Mapping[str, str] = {
     CACHES: "all the data fit into the caches, so they need not move",
     SPARSE: "the gradient is sparse, and moves fewer bytes than a dense one",
+    ONE_PASS: "the gradient may be computed with the loss, by one read of the inputs, not two",
     WIDER: "products in the dtype are slow here, and the rate of wider ones was not measured",
     BUSY: "other processes were busy while the ceilings were measured",
     CEILING: f"the measured ceiling may be too low by a factor of {MARGIN:g}",
@@ -120,11 +121,27 @@ def explain_excess(
         return SPARSE
     if least.bound == "bytes" and _fits_caches(case, phase, ceilings):
         return CACHES
+    if least.bound == "bytes" and seconds >= _one_pass_seconds(case, phase, ceilings):
+        return ONE_PASS
     if least.bound == "arithmetic" and least_arithmetic_seconds(case, ceilings) is None:
         return WIDER
     if ceilings.elsewhere >= BUSY_ELSEWHERE:
         return BUSY
     return CEILING if MARGIN * seconds >= least.seconds else UNKNOWN
+
+
+def _one_pass_seconds(case: Case, phase: Phase, ceilings: Ceilings) -> float:
+    """Return the time of a step's memory traffic if its backward pass reads no input again.
+
+    The gradient of a loss can be computed with it, since its upstream gradient is one number; that
+    of distances cannot. The result is infinite where nothing can be saved.
+    """
+    loss, sizes = impls.loss(case.loss), sizes_of(case)
+    if phase == "forward" or loss.kind != "loss":
+        return math.inf
+    size = case.held_dtype.itemsize
+    again = loss.cost.traffic_bytes("forward", sizes, size)
+    return (loss.cost.traffic_bytes("step", sizes, size) - again) / ceilings.bytes_per_second
 
 
 def _fits_caches(case: Case, phase: Phase, ceilings: Ceilings) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,7 @@ def check_servable(port: int) -> None:
             f"--serve needs {' and '.join(missing)}, which is not installed: "
             "pip install --group profile"
         )
+    _check_start()
     with socket.socket() as listener:
         # Servers set this option too; with it, a port that was just closed counts as free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,6 +37,19 @@ def check_servable(port: int) -> None:
             raise UsageError(
                 f"--port {port} of {SERVED_HOST} cannot be opened: {error.strerror}; choose another"
             ) from None
+
+
+def _check_start() -> None:
+    """Check that TensorBoard starts: with other versions of its packages it stops at once.
+
+    Raises:
+        UsageError: if it stops; the message has its last line.
+    """
+    command = [sys.executable, "-m", "tensorboard.main", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UsageError(f"TensorBoard stops when it starts: {last}")
 
 
 def serve(folder: Path, port: int) -> NoReturn:

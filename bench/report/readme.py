@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, si
@@ -14,8 +14,12 @@ from lossbench.bench.report.legend import COLUMNS, SYMBOLS
 from lossbench.bench.report.order import ordered
 from lossbench.impls.registry import REFERENCE
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # The first mark names the runs, so that the part can be renewed without naming them again.
 _PART = re.compile(r"<!-- winners: (?P<runs>.+) -->\n.*?<!-- end of winners -->\n", re.DOTALL)
+_SIZE = re.compile(r"(\d+)x(\d+)x(\d+)")
 _COLUMNS = re.compile(r"<!-- columns -->\n.*?<!-- end of columns -->\n", re.DOTALL)
 
 
@@ -26,7 +30,8 @@ def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
         path: file with a line ``<!-- winners: RUN ... -->``, where runs are paths relative to its
             folder, and a later line ``<!-- end of winners -->``; to have the columns explained,
             also with the lines ``<!-- columns -->`` and ``<!-- end of columns -->``.
-        runs: runs to use; by default those that the file names.
+        runs: runs to use; by default those that the file names. ``RUN@64x128x10`` stands for the
+            cases of a run with B=64, D=128 and C=10.
 
     Raises:
         UsageError: if the file cannot be read or has no such lines, or a run cannot be read.
@@ -70,8 +75,8 @@ def columns_part() -> str:
 
 
 def _section(name: str, run: Path) -> str:
-    won = winners(ordered(load(run)))
-    found = won.to_dict("records")
+    frame = _at_size(ordered(load(run.with_name(run.name.partition("@")[0]))), run.name)
+    found = winners(frame).to_dict("records")
     rows = "".join(map(_row, found))
     # Winners may have no mark where a variant that is as fast, or takes less memory, has one.
     marks = [mark for mark in (*OF_THE_VARIANT, FEW_PROCESSES) if mark.sign in rows]
@@ -81,6 +86,25 @@ def _section(name: str, run: Path) -> str:
         "| loss | case | fastest | speed-up [95%] | verdict | step | as fast | least peak |\n"
         f"| --- | --- | --- | --- | --- | --- | --- | --- |\n{rows}\n"
     )
+
+
+def _at_size(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
+    """Return the rows at the size after the ``@`` of a run's name; without one, all rows.
+
+    Raises:
+        UsageError: if that is no size, or the run has none of its cases.
+    """
+    _, at, text = name.partition("@")
+    if not at:
+        return frame
+    size = _SIZE.fullmatch(text)
+    if size is None:
+        raise UsageError(f"{name}: expected batch, dim and classes after @, as in @64x128x10")
+    batch, dim, classes = map(int, size.groups())
+    found = frame[(frame["batch"] == batch) & (frame["dim"] == dim) & (frame["classes"] == classes)]
+    if found.empty:
+        raise UsageError(f"{name}: the run has no case of that size")
+    return found
 
 
 def _row(row: dict[Any, Any]) -> str:

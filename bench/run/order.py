@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lossbench import impls
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES, Case
+from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
+from lossbench.bench.timing.samples import FEWEST_PROCESSES
 from lossbench.impls.compiled import eager_of, is_compiled
 from lossbench.impls.registry import REFERENCE
 
@@ -17,39 +19,68 @@ if TYPE_CHECKING:
     from lossbench.bench.run.records import Record
 
 UNREGISTERED = "no longer registered"
+NARROW = 0.05
+"""The relative half-width up to which the interval of a speed-up is narrow."""
 T = TypeVar("T")
 
 
 class Provenance(NamedTuple):
-    """The origin of a measurement, by which one of several of a cell is preferred.
+    """The quality of a measurement, by which one of several of a cell is preferred.
 
     Attributes:
         clean: whether the checkout had no uncommitted changes.
-        commit: commit of the measured code.
+        validated: whether the module was timed by the present method, with the checks of inputs.
         processes: number of processes that sampled the times; 0 without times.
+        half_width: half of the interval of its speed-up, relative; infinite if it is unknown.
+        elsewhere: number of processors that other processes kept busy.
         made: time of the measurement, ISO 8601 in UTC.
     """
 
     clean: bool
-    commit: str
+    validated: bool
     processes: int
+    half_width: float
+    elsewhere: float
     made: str
+
+    @property
+    def grades(self) -> dict[str, bool]:
+        """Whether it meets each demand, the most important first, by the name of its failure."""
+        return {
+            "of uncommitted code": self.clean,
+            "timed without checks of inputs": self.validated,
+            f"in fewer than {FEWEST_PROCESSES} processes": self.processes >= FEWEST_PROCESSES,
+            "with a wide interval": self.half_width <= NARROW,
+            "on a busy machine": self.elsewhere <= BUSY_ELSEWHERE,
+        }
+
+    @property
+    def rank(self) -> tuple[bool | str, ...]:
+        """The sort key: every grade in turn, and then the time."""
+        return (*self.grades.values(), self.made)
+
+    def weaker_than(self, other: "Provenance") -> str:
+        """Return why another measurement of the cell is preferred to this one."""
+        theirs = other.grades
+        return next((why for why, met in self.grades.items() if theirs[why] > met), "older")
 
 
 def preferred(found: Sequence[T], provenance: Callable[[T], Provenance]) -> T:
     """Return the one that counts of several measurements of a cell.
 
-    A clean one comes before one with uncommitted changes. Of several commits the latest measured
-    one counts, since code changes by more than processes differ; of one commit, the measurement in
-    the most processes; of those the latest, and of equal ones the last.
+    Clean ones come before those of uncommitted code, then those of the present method, of three or
+    more processes, with a narrow interval, and of a quiet machine; among equals the newest counts,
+    and of equally new ones the last. A measurement that ended without times says what the code
+    does, not how noisy the machine was: if it is the newest of the clean ones, it counts.
     """
     known = [(provenance(each), each) for each in found]
     clean = any(origin.clean for origin, _ in known)
-    left = [pair for pair in known if pair[0].clean == clean]
-    latest = max(left, key=lambda pair: pair[0].made)[0].commit
     # Of equal ones ``max`` takes the first, which here is the last.
-    same = [pair for pair in reversed(left) if pair[0].commit == latest]
-    return max(same, key=lambda pair: (pair[0].processes, pair[0].made))[1]
+    left = [pair for pair in reversed(known) if pair[0].clean == clean]
+    newest = max(left, key=lambda pair: pair[0].made)
+    if not newest[0].processes:
+        return newest[1]
+    return max(left, key=lambda pair: pair[0].rank)[1]
 
 
 def is_registered(loss: str, variant: str = REFERENCE) -> bool:

@@ -155,7 +155,8 @@ def choose_tasks(
         compiled: whether to measure ``+compile`` variants; ``None`` to do as the preset says.
 
     Raises:
-        UsageError: if a size is impossible, or no chosen loss has one of the named variants.
+        UsageError: if a size is impossible, the preset has none of the losses, or no chosen loss
+            has one of the named variants.
     """
     tasks: dict[Case, tuple[str, ...]] = {}
     for grid in PRESETS[preset].grids if preset else (Sizes(),):
@@ -171,8 +172,13 @@ def choose_tasks(
         changed = replace(grid, **changes)
         for case in changed.cases(device):
             tasks.setdefault(case, choose_variants(case, variants, compiled=changed.compiled))
-    if tasks:
-        check_variants(list(dict.fromkeys(case.loss for case in tasks)), variants)
+    if not tasks:
+        there = dict.fromkeys(name for grid in PRESETS[preset or ""].grids for name in grid.losses)
+        raise UsageError(
+            f"preset {preset} has no size for {', '.join(losses)}; it has sizes for: "
+            f"{', '.join(there)}"
+        )
+    check_variants(list(dict.fromkeys(case.loss for case in tasks)), variants)
     return tuple(tasks.items())
 
 

@@ -5,6 +5,7 @@ appended to ``records.jsonl`` and synced to the disk at once.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -113,10 +114,16 @@ class Record:
 
     @property
     def provenance(self) -> Provenance:
-        """The origin by which it is preferred to other Records of its cell, or they to it."""
-        processes = len(self.step.processes) if self.step else 0
-        environment = self.environment
-        return Provenance(not environment.dirty, environment.commit, processes, self.made)
+        """The quality by which it is preferred to other Records of its cell, or they to it."""
+        step = self.step
+        return Provenance(
+            clean=not self.environment.dirty,
+            validated=self.validated,
+            processes=len(step.processes) if step else 0,
+            half_width=step.speedup.half_width if step and step.speedup else math.inf,
+            elsewhere=step.elsewhere if step else 0.0,
+            made=self.made,
+        )
 
     @property
     def compiled(self) -> bool:

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lossbench.bench.format import folded, removed_note, rounded
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
 from lossbench.bench.marks import OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
@@ -17,19 +18,26 @@ from lossbench.bench.measure.plausibility import EXCESSES
 from lossbench.bench.metric import Row
 from lossbench.bench.metrics import SHOWN, derived
 from lossbench.bench.printable import printable
-from lossbench.bench.run.economics import best_eager, break_even_steps
+from lossbench.bench.run.economics import best_eager, break_even_steps, normal_seconds, reference_of
 from lossbench.bench.run.mixture import mixture_of, setting_of
 from lossbench.bench.run.order import UNREGISTERED, place_of_record
 from lossbench.bench.run.records import Record, Status
 from lossbench.impls.registry import REFERENCE
 
+# The columns that even a narrow table has.
+ESSENTIAL = ("variant", "step_seconds", "step_speedup", "step_peak_bytes", "verdict")
 # The styles of the verdicts, and of the statuses that are printed without a verdict.
 STYLES = {"faster": "green", "slower": "red", "unclear": "yellow", REFERENCE: "dim"}
 STYLES |= dict.fromkeys(get_args(Status), "yellow")
 
 
-def results_table(records: Sequence[Record]) -> Group:
-    """Return the table of a run: one block per Case, the fastest variant first, untimed last."""
+def results_table(records: Sequence[Record], width: int | None = None) -> Group:
+    """Return the table of a run: one block per Case, the fastest variant first, untimed last.
+
+    Args:
+        records: Records of the run.
+        width: number of characters that a line may have; ``None`` for no limit.
+    """
     ordered = sorted(records, key=place_of_record)
     figures = [record_row(record) for record in ordered]
     rows = [_cells(row) for row in figures]
@@ -37,6 +45,8 @@ def results_table(records: Sequence[Record]) -> Group:
     # The blocks are separate tables, so equal widths keep their columns in line.
     widths = {name: max(map(len, (words, *(row[name] for row in rows))))
               for name, words in headings.items()}  # fmt: skip
+    removed = _removed(widths, width)
+    headings = {name: words for name, words in headings.items() if name not in removed}
     blocks: list[RenderableType] = [_block(headings, widths, [], show_header=True)]
     together = zip(ordered, rows, strict=True)
     for case, group in groupby(together, key=lambda pair: pair[0].case):
@@ -45,8 +55,23 @@ def results_table(records: Sequence[Record]) -> Group:
         blocks += [_block(headings, widths, cells, show_header=False)]
         for record in found:
             notes = [*_notes(record), *_pays(record, found)]
-            blocks += [Text(f"  {record.variant}: {note}", "dim") for note in notes]
-    return Group(*blocks, *(Text(str(mark), "dim") for mark in marks_of(figures)))
+            lines = (folded(f"  {record.variant}: {note}", width, " " * 4) for note in notes)
+            blocks += [Text(line, "dim") for line in lines]
+    blocks += [Text(folded(str(mark), width), "dim") for mark in marks_of(figures)]
+    names = [metric.label for metric in SHOWN if metric.name in removed]
+    return Group(*blocks, *([removed_note(names)] if names else []))
+
+
+def _removed(widths: Mapping[str, int], width: int | None) -> list[str]:
+    """Return the columns to leave out of a table that is too wide, from the left."""
+    spare = [name for name in widths if name not in ESSENTIAL]
+    # A column has two spaces beside it.
+    total = sum(widths.values()) + 2 * (len(widths) - 1)
+    removed = list[str]()
+    while width is not None and total > width and spare:
+        removed.append(spare.pop(0))
+        total -= widths[removed[-1]] + 2
+    return removed
 
 
 def _cells(row: Row) -> dict[str, str]:
@@ -115,10 +140,10 @@ def _pays(record: Record, group: Sequence[Record]) -> Iterable[str]:
     if not (record.compilation and record.step and against and against.step):
         return
     compile_seconds = record.compilation.compile_seconds
-    steps = break_even_steps(
-        compile_seconds, record.step.median_seconds, against.step.median_seconds
-    )
-    when = "never saves time" if steps == math.inf else f"saves time after {steps:,.0f} steps"
+    reference = reference_of(group)
+    seconds = (normal_seconds(each, reference) for each in (record, against))
+    steps = break_even_steps(compile_seconds, *seconds)
+    when = "never saves time" if steps == math.inf else f"saves time after {rounded(steps)} steps"
     yield f"compiling {when}, compared with {against.variant}, the fastest eager variant"
 
 

@@ -118,7 +118,7 @@ def _correlation(scores: NDArray[np.float64], lag: int) -> float:
 def _student_interval(medians: NDArray[np.float64]) -> tuple[float, float]:
     """Return the interval of the mean of independent, roughly normal observations."""
     center, count = float(np.mean(medians)), len(medians)
-    reach = _student_quantile(count - 1) * float(np.std(medians, ddof=1)) / math.sqrt(count)
+    reach = student_quantile(count - 1) * float(np.std(medians, ddof=1)) / math.sqrt(count)
     return center - reach, center + reach
 
 
@@ -136,7 +136,8 @@ def _rank(samples: int) -> int:
 
 
 @cache
-def _student_quantile(degrees: int) -> float:
+def student_quantile(degrees: int) -> float:
+    """Return the end of the 95% interval of Student's distribution."""
     from scipy.stats import t
 
     return float(t.ppf((1 + CONFIDENCE) / 2, degrees))

@@ -7,9 +7,12 @@ from torch import Tensor
 
 from lossbench.bench.training_loop.situation import Situation
 from lossbench.bench.training_loop.trainee import Trainee, check_same, state_of, take_step
+from lossbench.impls.torch_release import running_release
 
 Make = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 
+# The first release of torch that clips sparse gradients.
+CLIPS_SPARSE = (2, 14)
 SPARSE: tuple[Make, ...] = (
     lambda parameters: torch.optim.SGD(parameters, 0.02),
     lambda parameters: torch.optim.SGD(parameters, 0.02, momentum=0.9, nesterov=True),
@@ -95,7 +98,12 @@ def _averaged(trainee: Trainee) -> None:
 OPTIMIZERS = (
     Situation("SGD, momentum, Adagrad", "three steps each, as with the reference", _sparse_too),
     Situation("weight decay, AdamW", "foreach and fused too", _dense, limit="optimizers"),
-    Situation("clip_grad_norm_", "three clipped steps of SGD", _clipped, limit="optimizers"),
+    Situation(
+        "clip_grad_norm_",
+        "three clipped steps of SGD",
+        _clipped,
+        limit="" if running_release() >= CLIPS_SPARSE else "optimizers",
+    ),
     Situation(
         "SparseAdam",
         "moves the centres of the batch alone",

@@ -10,8 +10,8 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from importlib.resources import files
@@ -77,7 +77,8 @@ def library() -> Path:
     sanitizer; then no wheel's library is taken.
 
     Raises:
-        NativeBuildError: if there is no compiler, it fails, or it takes too long.
+        NativeBuildError: if there is no compiler, it fails or takes too long, or the cache cannot
+            be written to.
     """
     extra = tuple(shlex.split(os.environ.get("LOSSBENCH_NATIVE_FLAGS", "")))
     found = prebuilt()
@@ -88,7 +89,6 @@ def library() -> Path:
         raise NativeBuildError(f"the native operators: {NO_COMPILER}")
     target = cache_folder() / f"{_key(with_, extra)}.so"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.with_suffix(".lock")):
             if not target.exists():
                 _build(with_, extra, target)
@@ -103,7 +103,11 @@ def targets() -> dict[str, tuple[str, ...]]:
 
 def _key(with_: str, extra: tuple[str, ...]) -> str:
     """Return a hash of all that the library depends on."""
-    version = subprocess.run([with_, "--version"], capture_output=True, timeout=60, check=False)
+    asked = [with_, "--version"]
+    try:
+        version = subprocess.run(asked, capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NativeBuildError(f"the native operators: {with_} does not run: {error}") from error
     content = hashlib.sha256(version.stdout)
     content.update(repr((FLAGS, extra, targets(), STABLE_ABI, torch.__version__)).encode())
     for path in sorted(SOURCES.iterdir()):
@@ -113,10 +117,18 @@ def _key(with_: str, extra: tuple[str, ...]) -> str:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, so that one process builds and the others wait for it."""
+    """Hold a lock file in the cache, so that one process builds and the others wait for it."""
     import fcntl
 
-    with path.open("w") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("w")
+    except OSError as error:
+        raise NativeBuildError(
+            f"the native operators: {path.parent}: {error.strerror}; expected a folder to build "
+            "in; $LOSSBENCH_CACHE names another"
+        ) from error
+    with opened as file:
         deadline = time.monotonic() + SECONDS_TO_COMPILE
         while True:
             try:
@@ -134,19 +146,30 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _build(with_: str, extra: tuple[str, ...], target: Path) -> None:
     deadline = time.monotonic() + SECONDS_TO_COMPILE
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        objects = [Path(folder) / f"{name}.o" for name in _units()]
+    with _empty_folder(target.with_suffix(".build")) as folder:
+        objects = [folder / f"{name}.o" for name in _units()]
         commands = [
             [with_, *FLAGS, *extra, *flags, "-c", str(source), "-o", str(made)]
             for (source, flags), made in zip(_units().values(), objects, strict=True)
         ]
         _run_all(commands, deadline)
-        made = Path(folder) / "library.so"
+        made = folder / "library.so"
         libraries = Path(torch.__file__).parent / "lib"
         link = ["-shared", *extra, *map(str, objects), f"-L{libraries}", "-ltorch_cpu"]
         _run_all([[with_, *link, "-o", str(made)]], deadline)
         # Whole or not there at all, also for a process that does not wait for the lock.
         made.replace(target)
+
+
+@contextlib.contextmanager
+def _empty_folder(path: Path) -> Iterator[Path]:
+    """Make a folder, and remove it; a build that was killed may have left one of this name."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 def _units() -> dict[str, tuple[Path, tuple[str, ...]]]:
@@ -165,24 +188,33 @@ def _units() -> dict[str, tuple[Path, tuple[str, ...]]]:
 
 def _run_all(commands: list[list[str]], deadline: float) -> None:
     """Run commands, as many at once as torch has threads; raise at the first that fails."""
-    waiting, running = list(commands), dict[str, subprocess.Popen[str]]()
+    waiting, running = list(commands), list[tuple[list[str], subprocess.Popen[str]]]()
     try:
         while waiting or running:
             while waiting and len(running) < torch.get_num_threads():
                 command = waiting.pop(0)
-                running[command[-1]] = subprocess.Popen(
-                    command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+                process = subprocess.Popen(
+                    command,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    process_group=0,
                 )
-            name, process = next(iter(running.items()))
+                running.append((command, process))
+            command, process = running[0]
             _, errors = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
-            del running[name]
+            del running[0]
             if process.returncode:
-                raise NativeBuildError(f"the native operators: {name} failed:\n{errors}")
+                raise NativeBuildError(
+                    f"the native operators: {command[0]} ended with exit code "
+                    f"{process.returncode} for {Path(command[-1]).name}\n{errors}"
+                )
     except subprocess.TimeoutExpired:
         raise NativeBuildError(
             f"the native operators: not built after {SECONDS_TO_COMPILE:.0f} s"
         ) from None
     finally:
-        for process in running.values():
-            process.kill()
-            process.wait()
+        for _, process in running:
+            # A compiler's own children would go on without it.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()

@@ -38,8 +38,7 @@ def native_centers(
         terms: the factors of the loss's terms.
         moves: whether the centres move before the backward pass, so that it must not read them.
     """
-    dim = embeddings.size(1)
-    few = max(len(embeddings), len(centers)) * dim <= FEW_ELEMENTS
+    few = max(embeddings.numel(), centers.numel()) <= FEW_ELEMENTS
     function = (
         _CentersWithGradients
         if moves or (few and not is_half(embeddings, centers))
@@ -118,7 +117,8 @@ def native_softmax_center(
         options: the options of the cross-entropy; of these losses the reduction alone.
         moves: whether the centres move before the backward pass, so that it must not read them.
     """
-    few = max(embeddings.numel(), weight.numel(), len(embeddings) * len(centers)) <= FEW_ELEMENTS
+    logits = embeddings.size(0) * centers.size(0)
+    few = max(embeddings.numel(), weight.numel(), logits) <= FEW_ELEMENTS
     if few and not is_half(embeddings, weight, centers):
         inputs = (embeddings, weight, centers, labels, REDUCTIONS[options.reduction], terms)
         loss: Tensor = _SoftmaxCenterWithGradients.apply(*inputs)  # type: ignore[no-untyped-call]

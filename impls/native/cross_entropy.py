@@ -52,8 +52,14 @@ class NativeHead:
     lambda_max: float = 0
 
     def numbers(self) -> list[float]:
-        """Return what the operators take."""
-        return [float(value) for value in vars(self).values()]
+        """Return what the operators take: the numbers without the defaults at the end.
+
+        Each number takes the dispatcher 40 ns.
+        """
+        given, usual = ([*vars(head).values()] for head in (self, NativeHead()))
+        while given and given[-1] == usual[len(given) - 1]:
+            given.pop()
+        return [float(value) for value in given]
 
 
 NATIVE_ENTROPY: Mapping[str, Any] = {
@@ -97,14 +103,11 @@ def native_cross_entropy(
         options: the options of the cross-entropy.
         iteration: the number of calls, 0-d int64, that anneals a multiplicative margin.
     """
-    batch, (dim, classes) = len(embeddings), weight.shape
-    given = (
-        options.ignore_index,
-        float(options.label_smoothing),
-        REDUCTIONS[options.reduction],
-    )
+    (batch, dim), classes = embeddings.shape, weight.size(1)
+    reduction = REDUCTIONS[options.reduction]
+    given = options.ignore_index, float(options.label_smoothing), reduction
     inputs = (embeddings, weight, labels, options.class_weights, iteration, head, given)
-    few = max(batch, dim) * classes <= FEW_ELEMENTS and options.reduction != "none"
+    few = max(batch, dim) * classes <= FEW_ELEMENTS and reduction != REDUCTIONS["none"]
     function = (
         _EntropyWithGradients if few and not is_half(embeddings, weight) else _EntropyInTwoPasses
     )

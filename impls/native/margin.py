@@ -18,20 +18,30 @@ from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 class SphereFace(Native, SphereFaceWeights):
     """Replace the target's cosine by its blend with ψ, times the embedding's length."""
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
-        """Return the loss, having advanced the annealing, and no logits."""
-        head = NativeHead(
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_dim: int,
+        margin: int,
+        lambda_min: float,
+        lambda_max: float,
+        gamma: float,
+    ) -> None:
+        super().__init__(num_classes, embedding_dim, margin, lambda_min, lambda_max, gamma)
+        self.head = NativeHead(
             columns=1,
             rows=2,
             margin=3,
-            gamma=self.gamma,
-            multiple=self.margin,
-            lambda_min=self.lambda_min,
-            lambda_max=self.lambda_max,
-        )
-        iteration = self._count()
+            gamma=gamma,
+            multiple=margin,
+            lambda_min=lambda_min,
+            lambda_max=lambda_max,
+        ).numbers()
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss, having advanced the annealing, and no logits."""
         loss = native_cross_entropy(
-            embeddings, self.weight, labels, head.numbers(), self.options, iteration
+            embeddings, self.weight, labels, self.head, self.options, self._count()
         )
         return LossAndLogits(loss, None)
 

@@ -67,7 +67,7 @@ def _cross_entropy(
     count = cross_entropy_bytes(
         x.size(0),
         weight.size(1),
-        scaled=head[0] != 0,
+        scaled=bool(head and head[0]),
         kept_tiles=kept_tiles,
         wide=_wide(x, weight) == torch.float64,
     )

@@ -154,7 +154,7 @@ def test_a_new_implementation_is_one_file(tree):
     put_lines_for_asv(tree, said)
     assert tree.failures("tests/bench/suites/test_asv.py", "-k", "lists or finds")[0] == set()
 
-    assert re.search(r"^center_mse .* mine", tree.lossbench("list"), re.MULTILINE)
+    assert re.search(r"^center_mse: .*\n(  .*\n)*  .*mine", tree.lossbench("list"), re.MULTILINE)
     size = ("--batch", "8", "--dim", "4", "--classes", "5", "--budget", "0.05", "--processes", "1")
     runs = str(tree.path / "runs")
     said = tree.lossbench("run", "--loss", "center_mse", "--variant", "mine", *size, "--out", runs)

@@ -13,7 +13,8 @@ import lossbench
 from lossbench.bench import paths
 from lossbench.bench.machine import environment
 from lossbench.bench.paths import ROOT
-from tests.makers.installed import Installation, build_wheel
+from tests.makers.installed import Installation
+from tests.makers.wheels import build_wheel
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BUILD = "lossbench.build('arcface', num_classes=10, embedding_dim=4)"
@@ -72,7 +73,7 @@ def test_the_metadata_names_torch_alone_and_the_extras(metadata):
     assert needed == PROJECT["dependencies"]
     assert needed[0].startswith("torch")
     extras = set(metadata.get_all("Provides-Extra"))
-    assert extras == {"bench", "third-party", "profile", "all"}
+    assert extras == {"bench", "cuda", "third-party", "profile", "all"}
     for extra, wanted in PROJECT["optional-dependencies"].items():
         lines = metadata.get_all("Requires-Dist")
         assert len([line for line in lines if f'extra == "{extra}"' in line]) == len(wanted)
@@ -95,7 +96,7 @@ def test_an_installed_command_works_in_an_empty_folder(installed, tmp_path):
     assert version.stdout == f"lossbench {PROJECT['version']}\n"
     sizes = ("--batch", "256", "--dim", "512", "--classes", "10000")
     chosen = installed.run(
-        folder, "lossbench", "choose", "arcface", *sizes, "--machine", "2-core-epyc", "--no-measure"
+        folder, "lossbench", "choose", "arcface", *sizes, "--machine", "2-core-epyc"
     )
     assert chosen.returncode == 0, chosen.stderr
     assert "records of 2-core-epyc" in chosen.stdout

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.impls import auto
-from lossbench.impls.auto import Choice, Recommendation, recommendations
+from lossbench.impls.auto import Choice
+from lossbench.impls.estimate import CostCurve
+from lossbench.impls.recommended import TABLE, Sheet, Shipped, recommendations
 from lossbench.impls.torch_release import release_text, running_release
 from tests.conftest import name_of, supported
 
@@ -22,24 +25,34 @@ ROOT = Path(__file__).parent.parent.parent
 SIZES = {"num_classes": 5, "embedding_dim": 4}
 
 
-def line(*variants, batch=64, dim=128, classes=1000, **changes):
-    speedups = tuple(float(len(variants) - i) for i in range(len(variants)))
+# The size of the shared sheet; each variant's curve is its time at any size, times the batch.
+AT = (64, 128, 1000)
+
+
+def sheet(seconds, sizes=(AT,), modelled=True, worse=(), proven=True, **changes):
+    """Return a sheet: the variants have these times at batch 64, in proportion to the batch."""
     kind = {"machine": "here", "measured": "2026-01-02", "device": "cpu", "dtype": "float32"}
-    kind["torch"] = (torch.__version__,)
-    return Recommendation(
-        **{**kind, **changes},
-        batch=batch,
-        dim=dim,
-        classes=classes,
-        variants=variants,
-        speedups=speedups,
-    )
+    kind["torch"] = torch.__version__
+    variants = {
+        name: Shipped(
+            {size: s * size[0] / 64 for size in sizes},
+            CostCurve((s, 0.0, 0.0), sizes, (0.0,) * len(sizes)),
+            modelled,
+            proven,
+            worse if name != "reference" else (),
+        )
+        for name, s in seconds.items()
+    }
+    return Sheet(**{**kind, **changes}, variants=variants)
+
+
+FASTER = {"reference": 3e-3, "vectorized": 2e-3, "fused": 1e-3}
 
 
 @pytest.fixture
 def table(monkeypatch):
-    def put(*lines, loss="arcface"):
-        monkeypatch.setattr(auto, "recommendations", lambda: {loss: lines})
+    def put(*sheets, loss="arcface"):
+        monkeypatch.setattr(auto, "recommendations", lambda: {loss: sheets})
 
     # As on a release of torch that every variant is proven on.
     monkeypatch.setattr(auto, "proven_releases", lambda: (release_text(running_release()),))
@@ -48,70 +61,115 @@ def table(monkeypatch):
 
 def test_an_explicit_variant_is_built_and_says_so():
     module = impls.build("arcface", "vectorized", **SIZES)
-    assert module.choice == Choice("arcface", "vectorized", "as asked for", "", "", {})
+    assert module.choice == Choice("arcface", "vectorized", "as asked for")
     assert str(module.choice) == "arcface: vectorized, as asked for"
 
 
 def test_auto_tells_of_a_torch_that_was_not_measured(table):
-    table(line("fused", "reference", torch=("2.11.0", "2.12.1+cpu")))
-    reason = impls.build("arcface", batch=64, num_classes=1000, embedding_dim=128).choice.reason
-    assert reason.endswith("classes 1000 on here, measured with torch 2.11, 2.12")
+    table(sheet(FASTER, torch="2.1.0+cpu"))
+    choice = impls.build("arcface", batch=64, num_classes=1000, embedding_dim=128).choice
+    assert choice.variant == "fused"
+    assert choice.reason.endswith("classes 1000 on here, measured with torch 2.1")
 
 
 def test_auto_tells_of_a_torch_that_nothing_is_proven_on(table, monkeypatch):
-    table(line("fused", "reference"))
-    monkeypatch.setattr(auto, "proven_releases", lambda: ("2.11", "2.12"))
+    table(sheet(FASTER))
+    monkeypatch.setattr(auto, "proven_releases", lambda: ("2.1", "2.2"))
     module = impls.build("arcface", batch=64, num_classes=1000, embedding_dim=128)
     here = release_text(running_release())
-    expected = f"right on torch 2.11, 2.12, not tried on {here}: `lossbench compat` tries it"
+    expected = f"right on torch 2.1, 2.2, not tried on {here}: `lossbench compat` tries it"
     assert module.choice.variant == "fused"
     assert module.choice.reason.endswith(expected)
 
 
-def test_auto_takes_the_line_of_the_very_size_and_explains_it(table):
-    table(line("vectorized", "reference"), line("fused", "reference", batch=256))
-    module = impls.build("arcface", batch=256, num_classes=1000, embedding_dim=128)
-    choice = module.choice
+def test_on_another_torch_what_is_not_proven_or_compiled_is_passed_over(table):
+    table(sheet(FASTER, proven=False), loss="island")
+    arguments = {"batch_size": 64, "num_classes": 1000, "embedding_dim": 128}
+    assert impls.build("island", batch=64, **arguments).choice.variant == "fused"
+    reference = sheet({"reference": 3e-3}).variants
+    other = sheet(FASTER, proven=False, torch="2.1.0")
+    table(replace(other, variants={**other.variants, **reference}), loss="island")
+    choice = impls.build("island", batch=64, **arguments).choice
+    assert choice.variant == "reference"
+    assert "is not proven on torch" in str(choice)
+
+
+def test_auto_takes_the_fastest_at_a_measured_size_and_explains_it(table):
+    table(sheet(FASTER))
+    choice = impls.build("arcface", batch=64, num_classes=1000, embedding_dim=128).choice
     assert (choice.variant, choice.machine, choice.measured) == ("fused", "here", "2026-01-02")
-    assert choice.size == {"batch": 256, "dim": 128, "classes": 1000}
+    assert choice.size == {"batch": 64, "dim": 128, "classes": 1000}
     assert choice.reason == (
-        "2 times as fast as the reference at batch 256, dim 128, classes 1000 on here"
+        "3.0 times as fast as the reference at batch 64, dim 128, classes 1000 on here"
     )
 
 
-def test_another_size_takes_the_nearest_and_says_so(table):
-    table(line("vectorized", "reference"), line("fused", "reference", batch=256))
+def test_another_size_is_modelled_and_says_so(table):
+    table(sheet(FASTER, sizes=(AT, (256, 128, 1000))))
     choice = impls.build("arcface", batch=129, num_classes=900, embedding_dim=64).choice
     assert choice.variant == "fused"
-    assert "the measured size nearest to batch 129, dim 64, classes 900" in choice.reason
-    assert impls.build("arcface", batch=127, **SIZES).choice.variant == "vectorized"
+    assert choice.reason.endswith("classes 900 on here, modelled from 2 measured sizes")
+
+
+def test_a_size_out_of_reach_is_extrapolated_and_says_so(table):
+    table(sheet(FASTER))
+    choice = impls.build("arcface", batch=641, num_classes=1000, embedding_dim=128).choice
+    assert choice.reason.endswith("extrapolated from 1 measured size")
 
 
 def test_without_a_batch_the_largest_is_taken_and_told(table):
-    table(line("vectorized", "reference"), line("fused", "reference", batch=256))
+    table(sheet(FASTER, sizes=(AT, (256, 128, 1000))))
     choice = impls.build("arcface", num_classes=1000, embedding_dim=128).choice
-    assert choice.variant == "fused"
+    assert choice.size["batch"] == 256
     assert choice.reason.endswith("no batch was given")
 
 
 def test_what_cannot_run_here_is_passed_over_and_told(table, monkeypatch):
-    table(line("fused", "vectorized", "reference"))
+    table(sheet(FASTER))
     fused = impls.implementation("arcface", "fused")
     monkeypatch.setitem(vars(fused), "since", (99, 0))
     choice = impls.build("arcface", batch=64, **SIZES).choice
     assert choice.variant == "vectorized"
-    assert "fused passed over: it needs torch 99.0 or later" in choice.reason
+    (passed_over,) = choice.passed_over
+    assert str(passed_over).startswith("fused would be 2.0 times as fast, but it needs torch 99.0")
     with pytest.raises(ValueError, match=r"arcface: fused needs torch 99\.0 or later"):
         impls.build("arcface", "fused", **SIZES)
 
 
 def test_auto_passes_over_what_leaves_out_an_output_that_is_needed(table):
-    table(line("fused", "vectorized", "reference"))
+    table(sheet(FASTER))
     assert impls.build("arcface", batch=64, **SIZES).choice.variant == "fused"
     module = impls.build("arcface", batch=64, needs=("logits",), **SIZES)
     assert module.choice.variant == "vectorized"
-    assert module.choice.reason.endswith("fused passed over: it does not compute logits")
+    assert "fused would be 2.0 times as fast, but it does not compute logits" in str(module.choice)
     assert module(torch.randn(8, 4), torch.arange(8) % 5).logits.shape == (8, 5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "faster", "asked", "reason"),
+    [
+        ("arcface", "fused+compile", {"auto": "compiled"}, 'auto="compiled" admits it'),
+        ("center", "sparse", {"sparse": True}, "sparse=True admits it"),
+        ("normface", "pml", None, "needs pytorch_metric_learning: name it to build it"),
+    ],
+)
+def test_auto_tells_what_it_excludes_and_what_admits_it(table, loss, faster, asked, reason):
+    table(sheet({"reference": 3e-3, faster: 1e-5}), loss=loss)
+    choice = impls.build(loss, batch=64, **SIZES).choice
+    assert choice.variant == "reference"
+    (passed_over,) = choice.passed_over
+    assert (passed_over.variant, passed_over.gain) == (faster, pytest.approx(300))
+    assert passed_over.reason.endswith(reason)
+    assert f"{faster} would be 300 times as fast, but" in str(choice)
+    if asked:
+        assert impls.build(loss, batch=64, **asked, **SIZES).choice.variant == faster
+
+
+def test_what_is_worse_on_degenerate_inputs_is_passed_over(table):
+    table(sheet(FASTER, worse=("zero row",)))
+    choice = impls.build("arcface", batch=64, **SIZES).choice
+    assert choice.variant == "reference"
+    assert "is worse than the reference on zero row" in str(choice)
 
 
 def test_a_variant_that_leaves_out_what_is_needed_is_refused_with_those_that_do_not():
@@ -149,12 +207,16 @@ def test_a_loss_that_nobody_has_measured_is_built_as_its_reference(table):
     table(loss="island")
     choice = impls.build("arcface", device="cpu", batch=8, **SIZES).choice
     assert (choice.variant, choice.machine, choice.size) == ("reference", "", {})
-    assert choice.reason == "as nobody has measured this loss; `lossbench choose arcface` does"
+    assert choice.reason == (
+        "as nobody has measured this loss; `lossbench choose arcface --measure` does"
+    )
 
 
 def test_where_nothing_is_faster_the_reference_is_taken(table):
-    table(line("reference"))
-    assert "nothing was clearly faster" in impls.build("arcface", **SIZES).choice.reason
+    table(sheet({"reference": 1e-3, "fused": 2e-3}))
+    assert (
+        "the fastest at dim 4, classes 5 on here" in impls.build("arcface", **SIZES).choice.reason
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,15 +226,17 @@ def test_where_nothing_is_faster_the_reference_is_taken(table):
             {"device": "cuda"},
             r"nothing is recommended for cuda float32, only for cpu float32; name",
         ),
-        ({"dtype": torch.bfloat16}, "--dtype bfloat16` finds one"),
+        ({"dtype": torch.bfloat16}, "--dtype bfloat16 --measure` finds one"),
         ({"batch": 0}, "batch must be 1 or more, got 0"),
         ({"variant": "fuesd"}, "arcface has no variant 'fuesd'; it has: reference"),
         ({"margni": 1}, "arcface: unknown argument 'margni'; it takes: num_classes"),
+        ({"auto": "fast"}, "auto must be 'eager' or 'compiled', got 'fast'"),
+        ({"variant": "fused", "sparse": True}, "auto and sparse are for variant='auto'"),
         ({"variant": "fused", "device": "mps"}, "arcface: fused runs on cpu, cuda, not on mps"),
     ],
 )
 def test_what_cannot_be_built_is_told_with_the_choices(table, arguments, message):
-    table(line("fused", "reference"))
+    table(sheet(FASTER))
     with pytest.raises(ValueError, match=message):
         impls.build("arcface", **arguments, **SIZES)
 
@@ -196,23 +260,17 @@ def test_the_module_has_the_references_values_in_its_dtype():
         module(x[:, :3], labels)
 
 
-def test_the_shipped_table_names_what_everyone_can_take():
+def test_the_shipped_table_holds_only_what_is_registered():
     shipped = recommendations()
     assert set(shipped) <= {loss.name for loss in impls.losses()}
-    for loss, lines in shipped.items():
-        for each in lines:
-            assert each.variants[-1] == "reference"
-            assert len(each.speedups) == len(each.variants)
-            assert list(each.speedups[:-1]) == sorted(each.speedups[:-1], reverse=True)
-            assert min(each.size.values()) > 0
-            for variant in each.variants:
-                found = impls.implementation(loss, variant)
-                special = found.requires or found.mode or found.departs or found.sparse
-                assert not special, f"{loss}: {variant}"
+    for loss, sheets in shipped.items():
+        for each in sheets:
+            assert "reference" in each.variants
+            assert not [name for name in each.variants if impls.implementation(loss, name).departs]
 
 
 def test_the_shipped_table_says_what_it_rests_on():
-    table = json.loads((ROOT / "impls" / auto.TABLE).read_text())
+    table = json.loads((ROOT / "impls" / TABLE).read_text())
     named = {each.machine for lines in recommendations().values() for each in lines}
     assert named == set(table["machines"])
     for machine in table["machines"].values():
@@ -246,4 +304,4 @@ def test_the_wheel_holds_the_table(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "."]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    assert f"lossbench/impls/{auto.TABLE}" in zipfile.ZipFile(wheel).namelist()
+    assert f"lossbench/impls/{TABLE}" in zipfile.ZipFile(wheel).namelist()

@@ -11,8 +11,9 @@ from lossbench.impls import differentiable
 from lossbench.impls.differentiable import returns_new_tensor
 from lossbench.impls.fused.pairs.mining import hardest
 
-# A native Function returns what an operator of its own has made.
-FILES = sorted(p for p in (ROOT / "impls").rglob("*.py") if p.parent.name != "native")
+# Their Functions return what an operator of their own has made.
+WITH_OPERATORS = ("native", "triton")
+FILES = sorted(p for p in (ROOT / "impls").rglob("*.py") if p.parent.name not in WITH_OPERATORS)
 
 
 def functions():
@@ -53,7 +54,10 @@ def test_compiled_mining_finds_the_partners_of_eager_mining(batch, dim):
     torch.manual_seed(0)
     x, labels = torch.randn(batch, dim), torch.arange(batch) % 3
     compiled = torch.compile(hardest, fullgraph=True, dynamic=False)
-    assert torch.equal(compiled(x, labels), hardest(x, labels))
+    # Every other element of a tensor with other labels in the gaps.
+    spread = torch.stack([labels, labels.flip(0)], dim=1)[:, 0]
+    for given in (labels, spread):
+        assert torch.equal(compiled(x, given), hardest(x, labels))
 
 
 def test_a_gradient_of_a_compiled_function_that_ends_in_place_is_not_lost():

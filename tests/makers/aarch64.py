@@ -2,7 +2,9 @@
 
 ``python -m tests.makers.aarch64 FOLDER`` takes some minutes and 7 GB; then ``FOLDER/python`` is the
 interpreter. It needs Debian 12, whose packages it takes: apt-get, dpkg and qemu-user-static. The
-emulated processor is a Cortex-A72, which has no dot products and no half precision of its own.
+emulated processor is a Cortex-A72, which has no dot products and no half precision of its own. The
+native operators are built by this processor's cross-compiler, from Debian's g++-aarch64-linux-gnu;
+without it they are left out.
 """
 
 import re
@@ -14,6 +16,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 EMULATOR = "qemu-aarch64-static"
+# An emulated Python starts this processor's programs too.
+CROSS_COMPILER = "aarch64-linux-gnu-g++"
 DEBIAN = (
     *("python3.11", "python3.11-minimal", "libpython3.11", "libpython3.11-minimal"),
     *("libpython3.11-stdlib", "libc6", "libgcc-s1", "libstdc++6", "libgomp1", "libffi8", "zlib1g"),
@@ -38,6 +42,7 @@ PYTHON = (
         "narwhals",
     ),
     *("pytest", "pytest-benchmark", "pytest-xdist", "execnet", "iniconfig", "pluggy", "packaging"),
+    *("hypothesis", "sortedcontainers"),
 )
 GLIBC = (28, 27, 26, 25, 24, 18, 17, 12)
 # torch reads the processor's features here, and would read those of the host.
@@ -131,7 +136,7 @@ def write_interpreter(interpreter: Path) -> None:
     (site / "sitecustomize.py").write_text(f"import sys\nsys.executable = {str(interpreter)!r}\n")
     interpreter.write_text(
         "#!/bin/bash\n"
-        f"exec {EMULATOR} -cpu cortex-a72 -L {root} -E OMP_NUM_THREADS=1 "
+        f"exec {EMULATOR} -cpu cortex-a72 -L {root} -E OMP_NUM_THREADS=1 -E CXX={CROSS_COMPILER} "
         f"-E PYTHONPATH={site}:$PYTHONPATH -E LD_LIBRARY_PATH={':'.join(map(str, own))} "
         f'{root}/usr/bin/python3.11 "$@"\n'
     )

@@ -7,7 +7,7 @@ from functools import cache
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.answer import answer
 from lossbench.bench.choose.request import Request
-from lossbench.bench.choose.sources import Host, load_records, pools_of
+from lossbench.bench.choose.sources import Host, choose_pools, load_records, pools_of
 from lossbench.bench.measure.agreement import Agreement
 from lossbench.bench.measure.compilation import Compilation
 from lossbench.bench.measure.memory import Memory
@@ -70,8 +70,9 @@ def elsewhere(records, name="there", **changes):
     return [replace(record, environment=environment) for record in records]
 
 
-def ask(records, case=ISLAND, **constraints):
-    return answer(pools_of(records, case), Request(case, **constraints))
+def ask(records, case=ISLAND, here=None, **constraints):
+    pools = choose_pools(pools_of(records, case), case, "", here or HERE)
+    return answer(pools, Request(case, **constraints), here)
 
 
 THREE = [seen("reference", 1e-3), seen("vectorized", 5e-4), seen("fused", 2e-4)]
@@ -85,21 +86,20 @@ HEADS = [
 ]
 
 
-def power(variant, seconds, exponent):
-    """Return records with times that are a power of the batch; the reference has 10 ms at 64."""
+def at_batches(variant, seconds, batches=(16, 32, 64, 128, 256, 512, 1024), **changes):
+    """Return records of a variant over batches; the reference takes 1 us a sample.
+
+    Args:
+        seconds: function from the batch to the time of a step.
+    """
     return [
-        seen(
-            variant,
-            seconds * growth**exponent,
-            replace(ISLAND, batch=64 * growth),
-            reference=1e-2 * growth,
-        )
-        for growth in (1, 16)
+        seen(variant, seconds(b), replace(ISLAND, batch=b), reference=1e-6 * b, **changes)
+        for b in batches
     ]
 
 
 CROSSING = [
-    *power("reference", 1e-2, 1),
-    *power("fused", 1e-3, 1),
-    *power("vectorized", 2e-3, 0.5),
+    *at_batches("reference", lambda b: 1e-6 * b),
+    *at_batches("fused", lambda b: 1e-7 * b),
+    *at_batches("vectorized", lambda b: 2e-5 + 2e-8 * b),
 ]

@@ -1,35 +1,13 @@
-"""Install lossbench as a user does: from a wheel of this tree, in an environment of its own."""
+"""Install lossbench as a user does: from a wheel, in an environment of its own."""
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from lossbench.bench.paths import ROOT
-
-# The build reads these, and results/.
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "lossbench", "bench", "impls", "reference")
 SECONDS = 300
-
-
-def build_wheel(folder: Path) -> Path:
-    """Build a wheel into a folder, from a copy of this tree, since a build leaves files in it."""
-    copy = folder / "source"
-    unwanted = shutil.ignore_patterns("__pycache__")
-    for name in SOURCES:
-        if (ROOT / name).is_file():
-            copy.mkdir(exist_ok=True)
-            shutil.copy(ROOT / name, copy)
-        else:
-            shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=unwanted)
-    shutil.copytree(ROOT / "results", copy / "results", ignore=shutil.ignore_patterns("report"))
-    pip = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation")
-    subprocess.run([*pip, "-w", str(folder), str(copy)], check=True, timeout=SECONDS)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
 
 
 @dataclass(frozen=True)
@@ -63,14 +41,16 @@ class Installation:
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         return self.folder / "lib" / version / "site-packages"
 
-    def run(self, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, folder: Path, *command: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of the environment in a folder: ``lossbench`` or ``python``."""
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         program, *arguments = command
         return subprocess.run(
             [str(self.folder / "bin" / program), *arguments],
             cwd=folder,
-            env=environment,
+            env=kept | variables,
             capture_output=True,
             text=True,
             timeout=SECONDS,

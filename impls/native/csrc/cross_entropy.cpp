@@ -6,20 +6,22 @@
 namespace lossbench {
 namespace {
 
-// The order is that of impls/native/head.py.
+// The order and the defaults are those of NativeHead in impls/native/cross_entropy.py, which leaves
+// out defaults at the end.
 Head head_of(const std::vector<double>& numbers, const OptionalTensor& iteration) {
-  STD_TORCH_CHECK(numbers.size() == 12, "lossbench: expected 12 numbers of a head");
   Head head;
-  head.columns = static_cast<Columns>(numbers[0]), head.rows = static_cast<Rows>(numbers[1]);
-  head.margin = static_cast<Margin>(numbers[2]), head.scale = numbers[3];
-  head.gamma = numbers[4];
-  head.cos_m = numbers[5], head.sin_m = numbers[6];
-  head.lowest_cosine = numbers[7], head.drop = numbers[8];
-  head.multiple = static_cast<int>(numbers[9]);
+  double least_lambda = 0, first_lambda = 0;
+  size_t next = 0;
+  const auto read = [&](auto& to) {
+    if (next < numbers.size()) to = static_cast<std::decay_t<decltype(to)>>(numbers[next++]);
+  };
+  read(head.columns), read(head.rows), read(head.margin), read(head.scale), read(head.gamma);
+  read(head.cos_m), read(head.sin_m), read(head.lowest_cosine), read(head.drop);
+  read(head.multiple), read(least_lambda), read(first_lambda);
   if (iteration.has_value()) {
     const auto count = *static_cast<const int64_t*>(iteration->const_data_ptr());
-    const double annealed = numbers[11] / (1 + 0.2 * static_cast<double>(count));
-    head.lambda = annealed > numbers[10] ? annealed : numbers[10];
+    const double annealed = first_lambda / (1 + 0.2 * static_cast<double>(count));
+    head.lambda = annealed > least_lambda ? annealed : least_lambda;
   }
   return head;
 }

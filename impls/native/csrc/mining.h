@@ -1,7 +1,8 @@
-// The least candidates of many anchors at once, and which of them have equals.
+// The hardest partners of anchors: the furthest positive, the closest negative, and which of them
+// have equals.
 #pragma once
 
-#include "samples.h"
+#include "triplet_pass.h"
 
 namespace lossbench::LOSSBENCH_TARGET {
 
@@ -80,5 +81,94 @@ inline void write_lanes(const Least<T>& least, Partner<T>* to) {
   store_integers<T>(indices, least.index), store_integers<T>(tied, least.tied);
   for (int i = 0; i < WIDTH<T>; ++i) to[i] = {values[i], indices[i], tied[i]};
 }
+
+constexpr int KINDS = 2;  // Of partners: the furthest positive, the closest negative.
+
+// Mines tiles of pairs, each for the anchors of its rows and of its columns. A tile writes what it
+// finds to places of its own.
+template <class T>
+struct Miner {
+  const TripletPass<T>& pass;
+  Partner<T>* found;    // [blocks][KINDS][B padded]: of an anchor, among the samples of a block.
+  Hardest<T>* of_rows;  // [slots][rows of a block]
+
+  Miner(const TripletPass<T>& all, Arena& arena) : pass(all) {
+    found = arena.take<Partner<T>>(pass.tiling.blocks * KINDS * pass.padded);
+    of_rows = arena.take<Hardest<T>>(pass.slots * pass.tiling.size * PANEL<T>);
+  }
+
+  // The partner of an anchor, of all blocks.
+  Partner<T> partner(int64_t kind, int64_t anchor) const {
+    Partner<T> best = *place(0, kind, anchor);
+    for (int64_t block = 1; block < pass.tiling.blocks; ++block)
+      best.offer(*place(block, kind, anchor));
+    return best;
+  }
+
+  void mine(int64_t slot, const Tile& tile) const {
+    const int64_t first = tile.first_row, last = tile.last_row;
+    // A tile on the diagonal has all its pairs, so its columns are enough.
+    Hardest<T>* rows =
+        tile.row == tile.column ? nullptr : of_rows + slot * pass.tiling.size * PANEL<T>;
+    for (int64_t i = 0; rows != nullptr && i < (last - first) * PANEL<T>; ++i) rows[i].clear();
+    for (int64_t p = tile.first_column; p < tile.last_column; ++p)
+      mine_panel(first, last, p, rows, place(tile.row, 0, p * PANEL<T>));
+    if (rows == nullptr) return;
+    for (int64_t i = first * PANEL<T>; i < lesser(last * PANEL<T>, pass.batch); ++i) {
+      const Hardest<T>& hardest = rows[i - first * PANEL<T>];
+      *place(tile.column, 0, i) = least_of_lanes<T>(hardest.furthest);
+      *place(tile.column, 1, i) = least_of_lanes<T>(hardest.closest);
+    }
+  }
+
+ private:
+  Partner<T>* place(int64_t block, int64_t kind, int64_t anchor) const {
+    return found + (block * KINDS + kind) * pass.padded + anchor;
+  }
+
+  // Anchors of the panel `p` among the samples of the panels `first : last`, and the other way.
+  void mine_panel(int64_t first, int64_t last, int64_t p, Hardest<T>* rows, Partner<T>* to) const {
+    const Panels<T>& samples = pass.samples;
+    alignas(64) T distances[PANEL<T> * PANEL<T>];
+    Hardest<T> columns[2];
+    columns[0].clear(), columns[1].clear();
+    for (int64_t q = first; q < last; ++q) {
+      const int64_t count = samples.lanes(q);
+      multiply_panels<T>(samples, q, 0, count, samples, p, distances);
+      for (int v = 0; v < samples.vectors(p); ++v)
+        mine_vector(q, count, p, v, distances, columns[v]);
+      if (rows == nullptr) continue;
+      Hardest<T>* of_panel = rows + (q - first) * PANEL<T>;
+      for (int v = 0; v < samples.vectors(p); ++v)
+        for (int64_t i = 0; i < count; ++i)
+          of_panel[i].offer(load<T>(distances + i * PANEL<T> + v * WIDTH<T>),
+                            pass.classes.same(q * PANEL<T> + i, p, v), lane_indices(p, v));
+    }
+    for (int v = 0; v < 2; ++v) {
+      write_lanes<T>(columns[v].furthest, to + v * WIDTH<T>);
+      write_lanes<T>(columns[v].closest, to + pass.padded + v * WIDTH<T>);
+    }
+  }
+
+  // Overwrites products by half the squared distances, and mines them for the lanes.
+  void mine_vector(int64_t q, int64_t count, int64_t p, int v, T* products,
+                   Hardest<T>& best) const {
+    const T* halves = pass.halves;
+    const Vec<T> own = load<T>(halves + p * PANEL<T> + v * WIDTH<T>);
+    Hardest<T> hardest = best;
+    for (int64_t i = 0; i < count; ++i) {
+      T* at = products + i * PANEL<T> + v * WIDTH<T>;
+      const Vec<T> distance = (own + halves[q * PANEL<T> + i]) - load<T>(at);
+      store<T>(at, distance);
+      hardest.offer(distance, pass.classes.same(q * PANEL<T> + i, p, v),
+                    Ints<T>{} + static_cast<Integer<T>>(q * PANEL<T> + i));
+    }
+    best = hardest;
+  }
+
+  static Ints<T> lane_indices(int64_t p, int v) {
+    return lane_numbers<T>() + static_cast<Integer<T>>(p * PANEL<T> + v * WIDTH<T>);
+  }
+};
 
 }  // namespace lossbench::LOSSBENCH_TARGET

@@ -29,7 +29,7 @@ inline int32_t type_number(Dtype dtype) {
 
 inline int32_t type_number(const Tensor& tensor) {
   int32_t number;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(tensor.get(), &number));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(tensor.get(), &number));
   return number;
 }
 
@@ -51,7 +51,7 @@ inline Tensor empty(std::initializer_list<int64_t> sizes, int32_t type) {
   int64_t strides[2] = {1, 1};
   if (sizes.size() == 2 && sizes.begin()[1] > 0) strides[0] = sizes.begin()[1];
   AtenTensorHandle handle;
-  STABLE_TORCH_ERROR_CODE_CHECK(
+  TORCH_ERROR_CODE_CHECK(
       aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.begin(), strides, type,
                                aoti_torch_device_type_cpu(), 0, &handle));
   return Tensor(handle);

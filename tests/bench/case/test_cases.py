@@ -59,7 +59,7 @@ def test_a_loss_that_is_not_there_is_described_and_not_measured():
         Workload.of(case)
 
 
-@pytest.mark.parametrize("preset", ["quick", "ci", "full"])
+@pytest.mark.parametrize("preset", ["quick", "ci", "ordinary", "full"])
 def test_the_general_presets_cover_every_loss(preset):
     cases = [case for grid in PRESETS[preset].grids for case in grid.cases("cpu")]
     assert {case.loss for case in cases} == {loss.name for loss in impls.losses()}
@@ -75,6 +75,16 @@ def test_full_covers_every_axis_in_under_150_cases():
     precisions = {(case.dtype, case.autocast) for case in cases}
     lowered = {(dtype, True) for dtype in AUTOCAST_DTYPES}
     assert precisions == {(dtype, False) for dtype in DTYPES} | lowered
+
+
+def test_ordinary_has_every_size_of_ordinary_training_once():
+    cases = [case for grid in PRESETS["ordinary"].grids for case in grid.cases("cpu")]
+    assert len(cases) == len(set(cases)) == 15 * 4 * 3 * 3 + 5 * 4 * 3
+    assert {case.batch for case in cases} == {64, 128, 256, 512}
+    assert {case.dim for case in cases} == {64, 128, 512}
+    with_labels = {case.classes for case in cases if case.loss in ("arcface", "triplet_weighted")}
+    assert with_labels == {10, 100, 1000}
+    assert {case.classes for case in cases if case.loss == "contrastive"} == {10}
 
 
 def test_a_case_says_whether_it_runs_under_autocast():

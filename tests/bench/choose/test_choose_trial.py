@@ -6,7 +6,7 @@ import pytest
 
 from lossbench import impls
 from lossbench.bench.choose.drawn import plan_of, predict
-from lossbench.bench.choose.sources import Host, OtherMachine
+from lossbench.bench.choose.sources import Host, NotMeasured
 from lossbench.bench.choose.trial import TrialReport, trial_of, trial_table
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import plain_text
@@ -22,23 +22,27 @@ def drawn(count, seed=0, **changes):
     return predict(full(), "cpu", MACHINE, host, count, seed)
 
 
-def test_the_trial_draws_sizes_between_recorded_ones_and_again_the_same():
+def test_the_trial_draws_sizes_without_records_and_again_the_same():
     found = drawn(6, seed=3)
     cases = {prediction.case for prediction in found}
     assert len(cases) == 6
     assert not cases & {record.case for record in full()}
-    assert all(prediction.ranking.best.interpolated for prediction in found)
+    assert all(prediction.ranking.best.basis == "modelled" for prediction in found)
     assert [p.case for p in drawn(6, seed=3)] == [p.case for p in found]
-    assert all("+" not in variant for _, variant in plan_of(found, 1.0, 2, "here").cells)
+    plan = plan_of(found, 1.0, 2, "here")
+    assert all("+" not in variant for _, variant in plan.cells)
+    assert plan.processes == 3
 
 
 def test_a_choice_for_another_machine_is_not_put_on_trial():
-    with pytest.raises(OtherMachine, match=r"a machine like .* 99 threads.*, got those of 2-core"):
+    with pytest.raises(NotMeasured, match=r"a machine like .* 99 threads.*, got those of 2-core"):
         drawn(1, threads=99)
 
 
-def test_too_few_sizes_to_draw_between_are_told():
-    with pytest.raises(UsageError, match="with 5 sizes to draw between, got 0; use a smaller"):
+def test_too_few_sizes_to_draw_are_told():
+    with pytest.raises(
+        UsageError, match="expected records to answer 5 other sizes, got 0; use a smaller"
+    ):
         predict(THREE, "cpu", "", HERE, count=5, seed=0)
 
 

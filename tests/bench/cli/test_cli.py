@@ -23,7 +23,10 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--variant", "nope"], "no variant 'nope'; there are: fused, fused+compile"),
         (["run", "--variant", "fusde"], "no variant 'fusde'; did you mean 'fused'? there are: "),
         (["run", "--loss", "island", "--variant", "otl"], "no variant 'otl' of island; there"),
-        (["run", "--preset", "huge"], "'huge' is not one of 'quick', 'ci', 'large', 'full'"),
+        (
+            ["run", "--preset", "huge"],
+            "'huge' is not one of 'quick', 'ci', 'ordinary', 'large', 'full'",
+        ),
         (["run", "--batch", "0"], "0 is not in the range x>=1"),
         (["run", "--batch", "many"], "'many' is not a valid integer"),
         (["run", "--dtype", "int8"], "'int8' is not one of 'float32'"),

@@ -4,8 +4,10 @@ import json
 import platform
 
 import pytest
+import torch
 
 from lossbench import impls
+from lossbench.bench.cli import compat as command
 from lossbench.bench.cli import main
 from lossbench.bench.compat import standing
 from lossbench.bench.compat.proof import CompatProof
@@ -109,7 +111,8 @@ def test_the_shipped_table_has_every_release_and_nothing_of_ours_is_wrong():
 
 def test_the_command_writes_the_column_of_this_torch(tmp_path, capsys):
     file = tmp_path / "compat.json"
-    assert main(["compat", "center_mse", "--eager", "--device", "cpu", "--out", str(file)]) == 0
+    eager = ["compat", "center_mse", "--eager", "--device", "cpu", "--out", str(file)]
+    assert main(eager) == 0
     (found,) = load_table(file).columns
     assert found.release == running_release()
     assert {row.variant for row in found.rows} >= {"reference", "vectorized", "fused", "sparse"}
@@ -118,3 +121,20 @@ def test_the_command_writes_the_column_of_this_torch(tmp_path, capsys):
     assert "lossbench's own: " in out
     assert errors.strip() == f"written: {file}"
     assert json.loads(file.read_text())["schema"] == 1
+
+
+def test_the_command_goes_on_with_what_is_missing(tmp_path, capsys, monkeypatch):
+    file, tried = tmp_path / "compat.json", []
+    here = column(torch.__version__, {"fused": WRONG}, architecture=platform.machine())
+    write_column(file, here)
+    monkeypatch.setattr(command, "_ask", lambda *asked: tried.append(asked[2]) or RIGHT)
+    again = ["compat", "arcface", "--missing", "--device", "cpu", "--out", str(file)]
+    assert main([*again, "--compiled", "--variant", "fused+compile", "--variant", "fused"]) == 0
+    assert tried == ["fused+compile"]
+    assert main(again) == 0
+    assert "fused" not in tried
+    assert load_table(file).rows_of("arcface")["fused"] == [WRONG]
+    tried.clear()
+    assert main(again) == 0
+    assert tried == []
+    assert "lossbench's own: 0 right" in capsys.readouterr().out.splitlines()[-1]

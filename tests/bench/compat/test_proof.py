@@ -10,7 +10,6 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.compat import proof
 from lossbench.bench.compat.proof import SIZES, contract_failure, prove, trials_of
-from lossbench.impls.compiled import eager_of
 
 
 def stand_in(monkeypatch, implementation):
@@ -78,10 +77,27 @@ def test_a_broken_contract_is_told():
     assert contract_failure(case, without) == "computes loss, logits, not loss"
 
 
-def test_every_mode_is_tried_on_a_size_that_vectorised_code_is_made_for():
-    for name in ("fused+compile", "fused+compile[max-autotune]"):
-        implementation = impls.implementation("triplet_batch_hard", name)
-        trials = list(trials_of(implementation, "cpu"))
-        assert eager_of(name) == "fused"
-        assert max(trial.batch for trial in trials if isinstance(trial, Case)) >= 16
-        assert any(not isinstance(trial, Case) for trial in trials)
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("name", ["fused+compile", "fused+compile[max-autotune]"])
+def test_every_mode_is_tried_on_a_size_that_vectorised_code_is_made_for(name, quick):
+    implementation = impls.implementation("triplet_batch_hard", name)
+    trials = list(trials_of(implementation, "cpu", quick=quick))
+    assert max(trial.batch for trial in trials if isinstance(trial, Case)) >= 16
+    assert any(not isinstance(trial, Case) for trial in trials)
+
+
+def test_quick_trials_are_fewer_for_compiled_variants_only():
+    def trials(name, quick):
+        return list(trials_of(impls.implementation("arcface", name), "cpu", quick=quick))
+
+    assert len(trials("fused+compile", True)) == 2 < len(trials("fused+compile", False))
+    assert trials("fused", True) == trials("fused", False)
+
+
+def test_recompilations_of_other_trials_do_not_count(monkeypatch):
+    trials = [Case("center_mse", batch, 8, 5) for batch in (4, 5)]
+    monkeypatch.setattr(proof, "trials_of", lambda *_asked, **_named: trials)
+    implementation = impls.implementation("center_mse", "vectorized+compile")
+    # One size takes three: a second one for any batch, and a third one for strided inputs.
+    with torch._dynamo.config.patch(recompile_limit=3):
+        assert prove("center_mse", implementation.variant, "cpu").standing == "right"

@@ -15,6 +15,7 @@ from lossbench.bench.measure.plausibility import (
     CEILING,
     EXCESSES,
     MARGIN,
+    ONE_PASS,
     SPARSE,
     UNKNOWN,
     WIDER,
@@ -103,6 +104,17 @@ def test_each_reason_is_told(case, limits, sparse, reason):
     assert explain_excess(case, "step", least, limits, sparse=sparse) == ""
     assert explain_excess(case, "step", least / 1.5, limits, sparse=sparse) == reason
     assert reason in EXCESSES
+
+
+def test_a_gradient_that_is_computed_with_the_loss_saves_a_read_of_the_inputs():
+    limits, pairs = ceilings(1e15, 1e9), replace(CENTER, loss="contrastive")
+    least = limit(pairs, "step", limits).seconds
+    # Of 2 reads of 2 matrices and 2 writes, 4 of 6 are left.
+    assert explain_excess(pairs, "step", least * 0.67, limits, sparse=False) == ONE_PASS
+    assert explain_excess(pairs, "step", least * 0.66, limits, sparse=False) == CEILING
+    for case, phase in ((pairs, "forward"), (replace(pairs, loss="vector_distance"), "step")):
+        seconds = 0.9 * limit(case, phase, limits).seconds
+        assert explain_excess(case, phase, seconds, limits, sparse=False) == CEILING
 
 
 def test_what_no_margin_explains_is_unexplained():

@@ -1,7 +1,9 @@
 """The content of a profile's trace, table and pictures."""
 
+import importlib
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -161,3 +163,13 @@ def test_a_missing_plugin_is_reported_before_anything_runs(monkeypatch, tmp_path
     assert main(["profile", "arcface", "--serve", "--out", str(tmp_path)]) == 2
     assert "pip install --group profile" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_busy_machine_is_warned_of(monkeypatch, capsys, tmp_path):
+    # The package has an attribute of the same name, so the module is imported by its full name.
+    command = importlib.import_module("lossbench.bench.cli.profile")
+    busy = SimpleNamespace(warnings=("the load average is 9 on 2 cores",))
+    monkeypatch.setattr(command, "current_environment", lambda: busy)
+    size = ("--batch", "8", "--dim", "4", "--classes", "3", "--steps", "1")
+    assert main(["profile", "island", "reference", *size, "--out", str(tmp_path)]) == 0
+    assert "warning: the load average is 9 on 2 cores" in capsys.readouterr().err

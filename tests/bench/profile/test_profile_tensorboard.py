@@ -34,6 +34,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def test_a_tensorboard_that_stops_at_its_start_is_told_in_a_line(monkeypatch, refused):
+    stopped = subprocess.CompletedProcess([], 1, "", "Traceback ...\nImportError: no such name\n")
+    monkeypatch.setattr(serving.subprocess, "run", lambda *_, **__: stopped)
+    message = refused("profile", "island", "reference", "--serve", "--port", str(free_port()))
+    assert "TensorBoard stops when it starts: ImportError: no such name" in message
+
+
 def get(port, route, **query):
     """Return the answer of a route of the plugin."""
     url = f"http://{serving.SERVED_HOST}:{port}/data/plugin/{serving.PLUGIN}{route}?{urlencode(query)}"

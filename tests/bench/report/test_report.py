@@ -101,6 +101,21 @@ def test_a_file_to_renew_needs_its_marks(runs, tmp_path, capsys):
     assert path.read_text() == f"{first}{columns_part()}last\n"
 
 
+def test_the_winners_of_one_size_of_a_run(runs, tmp_path, capsys):
+    path = tmp_path / "README.md"
+    path.write_text("<!-- winners: none -->\n<!-- end of winners -->\n")
+    renew(path, (runs[0],))
+    every = [line for line in path.read_text().splitlines() if line.startswith("| ")][2:]
+    kept = [line for line in every if "| 64×8, C=10, " in line]
+    assert 0 < len(kept) < len(every)
+    renew(path, (runs[0].with_name(f"{runs[0].name}@64x8x10"),))
+    assert [line for line in path.read_text().splitlines() if line.startswith("| ")][2:] == kept
+    assert renewed(path) == path.read_text()
+    for size, message in (("@64x8", "expected batch, dim and classes"), ("@1x2x3", "no case of")):
+        assert main(["report", "--readme", str(path), f"{runs[0]}{size}"]) == 2
+        assert message in capsys.readouterr().err
+
+
 DIRTY = replace(ENVIRONMENT, dirty=True)
 
 

@@ -1,5 +1,6 @@
 """The order of Records, also of those that are no longer registered."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -80,29 +81,39 @@ def test_a_plan_is_resumed_without_what_is_gone():
     ]
 
 
+GOOD = Provenance(True, True, 3, 0.01, 0.0, "2026-01-01")
+
+
 @pytest.mark.parametrize(
-    ("others", "chosen"),
+    ("worse", "why"),
     [
-        ([(True, "a", 1, "2026-01-01")], (True, "a", 3, "2025-12-31")),
-        ([(False, "b", 5, "2026-03-01")], (True, "a", 1, "2026-01-01")),
-        ([(True, "a", 3, "2025-12-31")], (True, "b", 1, "2026-01-01")),
-        (
-            [(True, "a", 1, "2026-01-02"), (True, "a", 3, "2026-01-01")],
-            (True, "a", 3, "2026-01-03"),
-        ),
-        ([(False, "a", 3, "2026-01-01")], (False, "b", 1, "2026-01-02")),
+        ({"clean": False}, "of uncommitted code"),
+        ({"validated": False}, "timed without checks of inputs"),
+        ({"processes": 1}, "in fewer than 3 processes"),
+        ({"half_width": 0.2}, "with a wide interval"),
+        ({"elsewhere": 1.0}, "on a busy machine"),
     ],
-    ids=["more processes", "clean", "later commit", "later", "dirty alone"],
 )
-def test_of_several_measurements_of_a_cell_one_counts(others, chosen):
-    origins = [Provenance(*each) for each in (*others, chosen)]
-    for order in (origins, origins[::-1]):
-        assert preferred(order, lambda origin: origin) == Provenance(*chosen)
+def test_a_better_measurement_counts_although_another_is_newer(worse, why):
+    newer = GOOD._replace(**worse, made="2026-03-01")
+    for order in ([GOOD, newer], [newer, GOOD]):
+        assert preferred(order, lambda origin: origin) == GOOD
+    assert newer.weaker_than(GOOD) == why
 
 
-def test_of_equal_measurements_the_last_counts():
-    same = Provenance(True, "a", 1, "2026-01-01")
-    assert preferred(["first", "second"], lambda _: same) == "second"
+def test_among_equals_the_newest_counts_and_then_the_last():
+    newer = GOOD._replace(made="2026-03-01", processes=5, half_width=0.04)
+    assert preferred([newer, GOOD], lambda origin: origin) == newer
+    assert GOOD.weaker_than(newer) == "older"
+    assert preferred(["first", "second"], lambda _: GOOD) == "second"
+
+
+def test_the_newest_counts_if_it_has_no_times_unless_it_is_dirty():
+    """A variant that is refused today must not be chosen by its times of yesterday."""
+    refused = GOOD._replace(processes=0, half_width=math.inf, made="2026-03-01")
+    assert preferred([GOOD, refused], lambda origin: origin) == refused
+    assert preferred([GOOD, refused._replace(clean=False)], lambda origin: origin) == GOOD
+    assert preferred([refused._replace(made="2025-01-01"), GOOD], lambda origin: origin) == GOOD
 
 
 def test_a_record_tells_its_provenance():

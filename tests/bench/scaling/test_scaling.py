@@ -1,5 +1,7 @@
 """Planted exponents are found, and the predicted largest batch really runs."""
 
+import csv
+import io
 import json
 from dataclasses import replace
 
@@ -176,7 +178,7 @@ def test_a_variant_that_disagrees_or_crashes_is_not_timed(workers, monkeypatch):
         (["arcface", "--variant", "otl"], "no variant 'otl' of arcface; there are: reference"),
         (["arcface", "--points", "2"], "2 is not in the range x>=3"),
         (["arcface", "--batch", "2"], "5 points around batch 2 begin below 1; expected 4 or more"),
-        (["arcface", "--json", "/nowhere/file.json"], "/nowhere/file.json"),
+        (["arcface", "--memory", "1"], "--memory: expected 1 MiB or more for a step, got 1 B"),
     ],
 )
 def test_a_wrong_argument_is_reported_in_one_line(arguments, message, capsys):
@@ -187,14 +189,19 @@ def test_a_wrong_argument_is_reported_in_one_line(arguments, message, capsys):
     assert out == ""
 
 
-def test_the_command_shows_exponents_and_the_largest_batch(capsys, tmp_path):
-    file = tmp_path / "scaling.json"
+def test_the_command_shows_exponents_and_the_largest_batch(capsys):
     small = ["--batch", "64", "--dim", "16", "--classes", "64", "--points", "3", "--budget", "0.01"]
-    options = ["--memory", "16MiB", "--device", "cpu", "--threads", "1", "--json", str(file)]
-    assert main(["scaling", "center_mse", "--variant", "vectorized", *small, *options]) == 0
+    options = ["--memory", "16MiB", "--device", "cpu", "--threads", "1"]
+    arguments = ["scaling", "center_mse", "--variant", "vectorized", *small, *options]
+    assert main(arguments) == 0
     out = " ".join(capsys.readouterr().out.split())
     for text in ("step time B = 32 ... 128", "C = 32 ... 128", "saved for backward", "16 MiB"):
         assert text in out
-    report = json.loads(file.read_text())
+    assert main([*arguments, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
     assert [entry["axis"] for entry in report["scalings"]] == ["batch", "dim", "classes"]
     assert report["largest"][0]["predicted"] > 0
+    assert main([*arguments, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {row["axis"] for row in rows} == {"batch", "dim", "classes", ""}
+    assert rows[-1]["quantity"] == "largest_batch"

@@ -33,7 +33,7 @@ def matrix(*rows):
 
 def test_the_command_prints_and_writes_the_matrix(tmp_path, capsys):
     file = tmp_path / TRAINING_FILE
-    assert main(["conformance", "vector_distance", "--training", "--json", str(file)]) == 0
+    assert main(["conformance", "vector_distance", "--training", "--out", str(file)]) == 0
     out = capsys.readouterr().out
     for name in LOOP_SITUATIONS:
         assert name in out
@@ -46,7 +46,7 @@ def test_the_command_prints_and_writes_the_matrix(tmp_path, capsys):
 
 
 def test_what_makes_no_sense_is_refused(refused, tmp_path):
-    assert "--training" in refused("conformance", "island", "--json", str(tmp_path / "x"))
+    assert "--training" in refused("conformance", "island", "--out", str(tmp_path / "x"))
     assert "CPU" in refused("conformance", "island", "--training", "--device", "cuda")
 
 
@@ -71,7 +71,7 @@ def test_a_report_shows_the_matrix_beside_its_runs(runs, tmp_path):
 
 
 def test_a_choice_leaves_out_what_declares_a_limit():
-    found = ask(HEADS, ARC, needs=("double-backward",))
+    found = ask(HEADS, ARC, needs=("double-backward",), compiled=True)
     assert found.best.variant == "vectorized"
     reasons = {each.variant: each.reason for each in found.excluded}
     assert reasons["fused"].startswith("not fit for double-backward: refused")
@@ -89,7 +89,7 @@ def test_a_choice_leaves_out_what_was_found_to_fail(monkeypatch):
 
 def test_a_need_that_nothing_meets_says_why(refused):
     line = refused(
-        *("choose", "center_all_pairs", "--needs", "no such thing", "--no-measure"),
+        *("choose", "center_all_pairs", "--needs", "no such thing"),
         *("--machine", "2-core-epyc"),
     )
     assert "has no output 'no such thing'; it has: loss" in line

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lossbench import impls
+from lossbench.bench.cli import main
 from lossbench.impls.native import build
 
 ROOT = Path(__file__).parents[3]
@@ -60,16 +61,15 @@ def test_any_change_makes_another_library(small, monkeypatch, change):
 
 @needs_compiler
 def test_processes_that_build_at_once_build_once(small, tmp_path):
-    log, compiler = tmp_path / "calls", tmp_path / "compiler"
-    compiler.write_text(COUNTING_COMPILER.format(log=log))
-    compiler.chmod(0o755)
+    log = tmp_path / "calls"
+    compiler = script(tmp_path / "compiler", COUNTING_COMPILER.format(log=log))
     code = (
         "import pathlib, sys\n"
         "from lossbench.impls.native import build\n"
         "build.SOURCES = pathlib.Path(sys.argv[1])\n"
         "print(build.library())"
     )
-    environment = {**os.environ, "CXX": str(compiler)}
+    environment = {**os.environ, "CXX": compiler}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(small)],
@@ -92,6 +92,82 @@ def test_what_the_compiler_refuses_is_told(small):
     with pytest.raises(build.NativeBuildError, match=r"nonsense.* was not declared"):
         build.library()
     assert not list(build.cache_folder().glob("*.so"))
+
+
+def script(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+BROKEN = {
+    "#!/bin/sh\nexit 3\n": r"/compiler ended with exit code 3 for answer\.o",
+    "#!/no/such/shell\n": r"/compiler does not run: .*No such file or directory",
+    "#!/bin/sh\nkill -9 $$\n": r"ended with exit code -9",
+}
+
+
+SLOW_COMPILER = """#!/bin/sh
+[ "$1" = --version ] && exec echo slow
+sleep 60 & echo $! > {pid}
+wait
+"""
+
+
+@pytest.mark.usefixtures("small")
+def test_a_compiler_that_takes_too_long_ends_with_its_children(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "SECONDS_TO_COMPILE", 5.0)
+    pid = tmp_path / "pid"
+    monkeypatch.setenv("CXX", script(tmp_path / "compiler", SLOW_COMPILER.format(pid=pid)))
+    left = build.cache_folder() / f"{build._key(str(tmp_path / 'compiler'), ())}.build"
+    (left / "of_a_killed_process").mkdir(parents=True)
+    with pytest.raises(build.NativeBuildError, match="not built after 5 s"):
+        build.library()
+    assert not left.exists()
+    assert not is_running(int(pid.read_text()))
+
+
+def is_running(pid):
+    """Return whether a process runs; one that has ended but is not waited for yet does not."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("text", "message"), BROKEN.items())
+def test_a_broken_compiler_is_named(monkeypatch, tmp_path, text, message):
+    monkeypatch.setenv("CXX", script(tmp_path / "compiler", text))
+    with pytest.raises(build.NativeBuildError, match=message):
+        build.library()
+    assert not list(build.cache_folder().glob("*.so"))
+
+
+@needs_compiler
+@pytest.mark.usefixtures("small")
+def test_a_cache_that_cannot_be_written_to_is_named(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LOSSBENCH_CACHE", str(tmp_path / "file"))
+    message = (
+        r"/file/lossbench/native: Not a directory; expected .* \$LOSSBENCH_CACHE names another"
+    )
+    with pytest.raises(build.NativeBuildError, match=message):
+        build.library()
+
+
+@needs_compiler
+@pytest.mark.usefixtures("small")
+def test_a_built_library_is_taken_from_a_cache_that_is_read_only(monkeypatch):
+    made = build.library()
+
+    def refused(*_args, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    # The tests may run as root, whom no mode of a folder stops.
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert build.library() == made
+    made.unlink()
+    with pytest.raises(build.NativeBuildError, match="Permission denied; expected a folder"):
+        build.library()
 
 
 @needs_compiler
@@ -122,6 +198,17 @@ def test_without_a_compiler_the_variant_says_what_it_needs(monkeypatch):
     assert implementation.unsupported("cpu", torch.float32) == build.NO_COMPILER
     with pytest.raises(build.NativeBuildError, match="needs a C\\+\\+17 compiler"):
         build.library()
+
+
+@pytest.mark.usefixtures("small")
+def test_without_a_compiler_a_run_goes_on_with_the_others(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    size = ("--loss", "center_mse", "--variant", "native", "--batch", "8", "--budget", "0.01")
+    run = (*size, "--processes", "1", "--out", str(tmp_path / "run"))
+    assert main(["run", *run]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"native: unsupported: {build.NO_COMPILER}" in text
+    assert "reference" in text
 
 
 def test_the_import_builds_and_loads_nothing(tmp_path):

@@ -1,0 +1,1 @@
+"""Losses by kernels of our own in Triton, for CUDA."""

@@ -1,0 +1,44 @@
+"""What every module of Triton kernels has in common: their import, and how it is registered."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
+
+TRITON: Mapping[str, Any] = {
+    "requires": ("triton",),
+    "devices": ("cuda",),
+    "dtypes": (torch.float32, torch.bfloat16, torch.float16),
+    "limits": DIFFERENTIABLE_ONCE,
+}
+"""What every contender here registers with, if it has no more limits."""
+
+
+class OnTriton(nn.Module):
+    """A base class of modules that launch kernels: it imports their operators when it is made.
+
+    Traced code could not import them. Kernels need the package ``triton``, and so nothing imports
+    them with ``lossbench``.
+
+    Attributes:
+        operators: the name of the module of ``kernels`` that defines the operators.
+    """
+
+    operators: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give a class the signature of its ``__init__``, which ``__new__`` would hide."""
+        super().__init_subclass__(**kwargs)
+        whole = inspect.signature(cls.__init__)
+        without_self = list(whole.parameters.values())[1:]
+        cls.__signature__ = whole.replace(parameters=without_self)  # type: ignore[attr-defined]
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> "OnTriton":
+        """Import the operators; a copy and an unpickled module come here too."""
+        importlib.import_module(f"lossbench.impls.triton.kernels.{cls.operators}")
+        return super().__new__(cls)

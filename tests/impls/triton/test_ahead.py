@@ -1,0 +1,89 @@
+"""Every kernel compiled for GPUs that are not here, and what the compiler made of it."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lossbench import impls
+from lossbench.bench.paths import ROOT
+
+pytest.importorskip("triton", reason="needs the package triton")
+pytestmark = pytest.mark.triton
+
+# A loss of each family of kernels.
+FAMILIES = ("arcface", "triplet_batch_hard", "triplet_weighted_unshifted")
+SIZES = {"batch": 256, "dim": 512, "classes": 1024}
+TARGETS = [("float32", 80), ("float32", 90), ("bfloat16", 80), ("bfloat16", 90), ("bfloat16", 100)]
+
+
+def launches_of(loss, dtype):
+    """Return the launches of a step, of which none is run."""
+    from lossbench.impls.triton.kernels.launching import recorded
+
+    sizes = {"num_classes": SIZES["classes"], "embedding_dim": SIZES["dim"]}
+    arguments = sizes if impls.loss(loss).has_classes else {}
+    module = impls.implementation(loss, "triton").build(validate=False, **arguments).to(dtype)
+    x = torch.zeros(SIZES["batch"], SIZES["dim"], dtype=dtype, requires_grad=True)
+    labels = torch.zeros(SIZES["batch"], dtype=torch.int64)
+    with recorded() as launches:
+        module(x, labels)[0].sum().backward()
+    # A kernel of every block of classes is launched several times.
+    return list({launch.kernel.__name__: launch for launch in launches}.values())
+
+
+def multiplies(launch):
+    """Return whether a kernel has a product of matrices: only such are tuned."""
+    return len(launch.configs) > 1
+
+
+@pytest.mark.parametrize("loss", FAMILIES)
+@pytest.mark.parametrize(("dtype", "capability"), TARGETS)
+def test_the_default_configuration_fits_the_chip(loss, dtype, capability):
+    from lossbench.impls.triton.kernels.ahead import SHARED_BYTES, compile_ahead
+
+    launches = launches_of(loss, getattr(torch, dtype))
+    assert any(multiplies(launch) for launch in launches)
+    for launch in launches:
+        made = compile_ahead(launch, capability)
+        assert made.stack_bytes == 0, made
+        assert made.shared_bytes <= SHARED_BYTES[capability], made
+        assert (made.matrix_instructions > 0) == multiplies(launch), made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", FAMILIES)
+@pytest.mark.parametrize(("dtype", "capability"), TARGETS)
+def test_every_configuration_compiles(loss, dtype, capability):
+    from lossbench.impls.triton.kernels.ahead import compile_ahead
+
+    for launch in launches_of(loss, getattr(torch, dtype)):
+        for config in launch.configs:
+            assert compile_ahead(launch, capability, config).registers > 0
+
+
+def test_products_of_whole_float32_take_no_matrix_instruction():
+    from lossbench.impls.triton.kernels.ahead import compile_ahead
+
+    launches = launches_of("triplet_batch_hard", torch.float32)
+    (mining,) = (launch for launch in launches if multiplies(launch))
+    exact = replace(mining, arguments={**mining.arguments, "PRECISION": "ieee"})
+    assert compile_ahead(exact, 90).matrix_instructions == 0
+
+
+def test_the_configurations_that_tuning_chose_are_told(monkeypatch):
+    from lossbench.impls.triton.kernels.launching import chosen_configurations
+    from lossbench.impls.triton.kernels.mining import mine
+
+    monkeypatch.setitem(mine.cache, (512, "tf32x3"), mine.configs[1])
+    assert chosen_configurations() == {"mine(512, 'tf32x3')": mine.configs[1].all_kwargs()}
+
+
+def test_the_registry_imports_no_triton():
+    code = "import sys, lossbench; lossbench.losses(); print('triton' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "False\n", done.stderr
