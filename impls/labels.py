@@ -3,6 +3,13 @@
 import torch
 from torch import Tensor
 
+from lossbench.impls.torch_release import running_release
+
+# The first release of torch whose compiler finds the right index of an extreme element on the CPU
+# where it computes the elements from a strided tensor.
+INDEXES_STRIDED = (2, 13)
+KEEPS_GAPS = running_release() >= INDEXES_STRIDED
+
 
 def check_range_of_trace(
     labels: Tensor, num_classes: int | None, ignore_index: int | None = None
@@ -28,3 +35,16 @@ def refuse_strays(labels: Tensor, weight: Tensor) -> None:
         IndexError: if a label is not a class.
     """
     weight[0].index_select(0, labels)
+
+
+def without_gaps(labels: Tensor) -> Tensor:
+    """Return ``labels [B]`` for compiled code that searches for the index of an extreme element.
+
+    Compiled code of torch 2.11 and 2.12 gets them without gaps in memory: it would give wrong
+    indices for strided labels, in silence. Anywhere else the labels are returned as they are.
+    """
+    if KEEPS_GAPS or not torch.compiler.is_compiling():
+        return labels
+    # The compiler does not compute through a scatter, but reads through every other copy.
+    rows = torch.arange(len(labels), device=labels.device)
+    return labels.new_zeros(len(labels)).scatter_(0, rows, labels)

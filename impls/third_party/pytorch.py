@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import Distances, LossAndCorrect, LossAndLogits, LossOnly
+from lossbench.impls.labels import without_gaps
 from lossbench.impls.registry import register
 from lossbench.impls.state import ClassCenters, ClassWeights
 
@@ -82,6 +83,7 @@ class TripletBatchHard(nn.Module):
         """Return the loss and the number of correct anchors."""
         with torch.no_grad():
             distances = torch.cdist(embeddings, embeddings)
+            labels = without_gaps(labels)
             same = labels.unsqueeze(1) == labels
             dist_ap, furthest = distances.masked_fill(~same, -torch.inf).max(1)
             dist_an, closest = distances.masked_fill(same, torch.inf).min(1)

@@ -60,6 +60,19 @@ def test_compiled_mining_finds_the_partners_of_eager_mining(batch, dim):
         assert torch.equal(compiled(x, given), hardest(x, labels))
 
 
+@pytest.mark.parametrize("variant", ["fused", "torch"])
+def test_compiled_triplets_of_strided_labels_are_those_of_eager_code(variant):
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    x, labels = torch.randn(17, 16), torch.arange(17) % 3
+    spread = torch.stack([labels, labels.flip(0)], dim=1)[:, 0]
+    eager, compiled = (
+        impls.implementation("triplet_batch_hard", name).build(margin=0.3)
+        for name in (variant, f"{variant}+compile")
+    )
+    torch.testing.assert_close(compiled(x, spread)[0], eager(x, labels)[0])
+
+
 def test_a_gradient_of_a_compiled_function_that_ends_in_place_is_not_lost():
     torch.compiler.reset()
     entry = impls.implementation("pairwise_squared_distance", "fused+compile")

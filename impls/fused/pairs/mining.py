@@ -4,13 +4,8 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.fused.pairs.row_blocks import ALIGNMENT, block_rows, row_blocks
+from lossbench.impls.labels import without_gaps
 from lossbench.impls.products import product
-from lossbench.impls.torch_release import running_release
-
-# The first release of torch whose compiler finds the right index of elements that it computes from
-# a strided tensor, on the CPU. Before it, mining computes them from a product and copied labels.
-INDEXES_STRIDED = (2, 13)
-COPIES_LABELS = running_release() < INDEXES_STRIDED
 
 
 def hardest(x: Tensor, labels: Tensor) -> Tensor:
@@ -27,10 +22,7 @@ def hardest(x: Tensor, labels: Tensor) -> Tensor:
 
 def _hardest_at_once(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     ranks = _ranks(x)
-    if COPIES_LABELS and torch.compiler.is_compiling():
-        # The compiler reads the labels through any other copy, and so at their own strides.
-        rows = torch.arange(len(labels), device=labels.device)
-        labels = labels.new_zeros(len(labels)).scatter_(0, rows, labels)
+    labels = without_gaps(labels)
     same = labels.unsqueeze(1) == labels
     positive = torch.where(same, ranks, -torch.inf).argmax(1)
     return positive, ranks.masked_fill_(same, torch.inf).argmin(1)
@@ -42,7 +34,8 @@ def _ranks(x: Tensor) -> Tensor:
     ``‖x_i‖²`` is constant in a row and does not change its order, so it is omitted.
     """
     if torch.compiler.is_compiling():
-        # No diagonal, which is a strided tensor.
+        # Not a diagonal: before torch 2.13 the compiler's argmin is wrong on the CPU where it
+        # computes the elements from a strided tensor.
         return product(-x, x.t(), torch.linalg.vecdot(x, x) / 2)
     products = product(x, x.t())
     return torch.sub(products.diagonal(), products, alpha=2)
