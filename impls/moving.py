@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.precision import widened
 from lossbench.impls.processes import count_processes, shard_like, sum_over_processes_
+from lossbench.impls.recomputation import in_backward
 from lossbench.impls.scores import products
 from lossbench.impls.state import ClassCenters
 
@@ -44,12 +45,16 @@ class ShiftingCenters(ClassCenters):
     ) -> None:
         """Add to the centres, times ``momentum``, ``share(n) · Σ rows`` of each class.
 
+        A pass that checkpointing runs again moves nothing.
+
         Args:
             rows: one row per sample, ``[B, D]``.
             labels: the labels of the samples, ``[B]``.
             share: a function from the number n of a class's samples, 1 or more, to its factor.
             momentum: the factor of all centres.
         """
+        if not torch.compiler.is_compiling() and in_backward():
+            return
         wide = rows.to(widened(rows.dtype))
         if self._sharded is None and count_processes() == 1:
             places = _places_of_classes(labels, len(self.centers))

@@ -6,6 +6,7 @@ from contextlib import redirect_stderr
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.func import functional_call, grad
 
 from lossbench.bench.machine.guards import GUARD
@@ -76,6 +77,19 @@ def _penalized(trainee: Trainee) -> None:
         check_same(given, _second_gradients(trainee.standard, trainee.dtype))
 
 
+def _forward_mode(trainee: Trainee) -> None:
+    """Compare the derivative along a direction with the gradient's product with it."""
+    first, *others = trainee.draw()
+    along, *_ = trainee.draw(1)
+    with forward_ad.dual_level():
+        loss = trainee.net()(forward_ad.make_dual(first, along), *others)
+        given = forward_ad.unpack_dual(loss).tangent
+    first.requires_grad_()
+    (gradient,) = torch.autograd.grad(trainee.net()(first, *others), first)
+    # Zeros stand for no derivative at all.
+    check_same({"slope": loss - loss if given is None else given}, {"slope": (gradient * along).sum()})
+
+
 GRAPHS = (
     Situation(
         "compile, fullgraph",
@@ -92,5 +106,11 @@ GRAPHS = (
         "a gradient penalty has the reference's gradients",
         _penalized,
         limit="double-backward",
+    ),
+    Situation(
+        "forward mode",
+        "the derivative along a direction is the gradient's product with it",
+        _forward_mode,
+        limit="forward-mode",
     ),
 )
