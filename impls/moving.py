@@ -35,7 +35,6 @@ class ShiftingCenters(ClassCenters):
             self.__dict__["_sharded"] = value
         super().__setattr__(name, value)
 
-    @torch.no_grad()
     def _shift(
         self,
         rows: Tensor,
@@ -55,22 +54,25 @@ class ShiftingCenters(ClassCenters):
         """
         if not torch.compiler.is_compiling() and in_backward():
             return
+        # Without a block of no_grad: torch.export cannot save one that returns nothing.
+        centers, rows = self.centers.detach(), rows.detach()
         wide = rows.to(widened(rows.dtype))
         if self._sharded is None and count_processes() == 1:
             places = _places_of_classes(labels, len(self.centers))
             sums = torch.zeros_like(wide).index_add_(0, places, wide)
-            moves = _shared(sums, _counts(places, len(labels)), share)
-            centers = self.centers if momentum == 1 else self.centers.mul_(momentum)
+            moves = _shared(sums, _counts(places, labels.size(0)), share)
+            if momentum != 1:
+                centers.mul_(momentum)
             centers.index_add_(0, labels, moves.to(centers.dtype))
             return
         refuse_to_compile("moving the centres of several processes")
-        counts = _counts(labels, len(self.centers))
-        sums = wide.new_zeros(self.centers.shape).index_add_(0, labels, wide)
+        counts = _counts(labels, len(centers))
+        sums = wide.new_zeros(centers.shape).index_add_(0, labels, wide)
         sum_over_processes_(sums, counts)
         moves = _shared(sums, counts, share)
-        self.centers.mul_(momentum).add_(moves)
+        centers.mul_(momentum).add_(moves)
         if self._sharded is not None:
-            self._sharded.mul_(momentum).add_(shard_like(moves, self._sharded))
+            self._sharded.detach().mul_(momentum).add_(shard_like(moves, self._sharded))
 
 
 class AveragingCenters(ShiftingCenters):
@@ -159,7 +161,7 @@ def _places_of_classes(labels: Tensor, num_classes: int) -> Tensor:
     ``[C, D]``, and no size depends on the labels. A centre that took its samples one by one would
     be rounded at each of them; with their sum it is rounded once.
     """
-    order = torch.arange(len(labels), device=labels.device)
+    order = torch.arange(labels.size(0), device=labels.device)
     # Of several samples of a class any one may win; all of them then read the same place.
     return labels.new_zeros(num_classes).scatter_(0, labels, order).index_select(0, labels)
 
