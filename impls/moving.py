@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import EntropyOptions
+from lossbench.impls.class_rows import places_of_classes, sums_by_class
 from lossbench.impls.precision import widened
 from lossbench.impls.processes import count_processes, shard_like, sum_over_processes_
 from lossbench.impls.recomputation import in_backward
@@ -56,17 +57,18 @@ class ShiftingCenters(ClassCenters):
             return
         # Without a block of no_grad: torch.export cannot save one that returns nothing.
         centers, rows = self.centers.detach(), rows.detach()
-        wide = rows.to(widened(rows.dtype))
         if self._sharded is None and count_processes() == 1:
-            places = _places_of_classes(labels, len(self.centers))
-            sums = torch.zeros_like(wide).index_add_(0, places, wide)
+            places = places_of_classes(labels, len(centers))
+            sums = sums_by_class(rows, places)
             moves = _shared(sums, _counts(places, labels.size(0)), share)
             if momentum != 1:
                 centers.mul_(momentum)
+            # A centre that took its samples one by one would be rounded at each of them.
             centers.index_add_(0, labels, moves.to(centers.dtype))
             return
         refuse_to_compile("moving the centres of several processes")
         counts = _counts(labels, len(centers))
+        wide = rows.to(widened(rows.dtype))
         sums = wide.new_zeros(centers.shape).index_add_(0, labels, wide)
         sum_over_processes_(sums, counts)
         moves = _shared(sums, counts, share)
@@ -152,18 +154,6 @@ def refuse_to_compile(what: str) -> None:
 def _shared(sums: Tensor, counts: Tensor, share: Callable[[Tensor], Tensor]) -> Tensor:
     """Return sums of rows times the shares for their counts; a sum of no rows stays 0."""
     return sums * share(counts.clamp(min=1).to(sums.dtype)).unsqueeze(1)
-
-
-def _places_of_classes(labels: Tensor, num_classes: int) -> Tensor:
-    """Return for each sample the place in the batch of one sample of its class, ``[B]``.
-
-    The place stands for the class where sums per class are formed: they are ``[B, D]`` instead of
-    ``[C, D]``, and no size depends on the labels. A centre that took its samples one by one would
-    be rounded at each of them; with their sum it is rounded once.
-    """
-    order = torch.arange(labels.size(0), device=labels.device)
-    # Of several samples of a class any one may win; all of them then read the same place.
-    return labels.new_zeros(num_classes).scatter_(0, labels, order).index_select(0, labels)
 
 
 def _counts(labels: Tensor, num_classes: int) -> Tensor:

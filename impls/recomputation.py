@@ -33,7 +33,7 @@ class Call:
 
     def __init__(self, inputs: tuple[Tensor, ...], before: Tensor) -> None:
         self.inputs, self.before = inputs, before
-        self.start = torch.autograd._get_sequence_nr()
+        self.start: int = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
 
 
 class MovedState:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
+from lossbench.impls.class_rows import class_rows
 from lossbench.impls.moving import MOVES_EAGERLY, RatedCenters
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
@@ -30,7 +31,7 @@ class _CenterMse(ClassCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""
-        chosen = F.embedding(labels, self.centers, sparse=self.sparse)
+        chosen = class_rows(self.centers, labels, sparse=self.sparse)
         return LossOnly(F.mse_loss(_wide(embeddings), _wide(chosen)))
 
 
@@ -51,7 +52,7 @@ class _Center(RatedCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, and move the centres if they have a rate."""
-        chosen = F.embedding(labels, self._centers_in_loss, sparse=self.sparse)
+        chosen = class_rows(self._centers_in_loss, labels, sparse=self.sparse)
         loss = F.mse_loss(_wide(embeddings), _wide(chosen), reduction="sum") / 2
         if self._moves:
             self._move_centers(_wide(embeddings.detach()) - _wide(chosen.detach()), labels)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
+from lossbench.impls.class_rows import class_rows
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.fused.cross_entropy.head import Head
 from lossbench.impls.fused.cross_entropy.logsumexp import fused_cross_entropy
@@ -30,7 +31,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, and no logits."""
         loss = fused_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
-        diff = embeddings - F.embedding(labels, self.centers)
+        diff = embeddings - class_rows(self.centers, labels)
         distance = torch.linalg.vector_norm(diff, dtype=widened(diff.dtype))
         total = loss + self.center_weight / (2 * labels.size(0)) * distance
         return LossAndLogits(total, None)
@@ -52,7 +53,7 @@ class SoftmaxCenter(RatedCentersAndWeights):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having moved the centres, and no logits."""
         loss = fused_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
-        centers = F.embedding(labels, self._centers_in_loss)
+        centers = class_rows(self._centers_in_loss, labels)
         wide = widened(torch.promote_types(embeddings.dtype, centers.dtype))
         distance = F.mse_loss(embeddings.to(wide), centers.to(wide), reduction="sum")
         if self._moves:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
+from lossbench.impls.class_rows import class_rows
 from lossbench.impls.formulas import ADDED_SQUARE
 from lossbench.impls.moving import AveragingCenters
 from lossbench.impls.precision import FEW_FEATURES
@@ -19,7 +20,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss and ``logits [B, C]``."""
         labels = labels.long()
-        diff = embeddings - F.embedding(labels, self.centers)
+        diff = embeddings - class_rows(self.centers, labels)
         distance = torch.linalg.vector_norm(diff)
         logits = self.logits(embeddings)
         loss = self.options.cross_entropy(logits, labels)
@@ -37,7 +38,7 @@ class CenterAllPairs(AveragingCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, and move the centres."""
-        centers = F.embedding(labels, self.centers)
+        centers = class_rows(self.centers, labels)
         own = ((embeddings - centers).square().sum(1) + ADDED_SQUARE).sqrt()
         is_own = labels.unsqueeze(1) == labels
         others = (_squared_to_centers(embeddings, centers) + ADDED_SQUARE).sqrt_()
@@ -63,7 +64,7 @@ class CenterMse(ClassCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""
-        return LossOnly(F.mse_loss(embeddings, F.embedding(labels, self.centers)))
+        return LossOnly(F.mse_loss(embeddings, class_rows(self.centers, labels)))
 
 
 @register("island", "vectorized", compiles=True, refuses_labels=True)
@@ -75,7 +76,7 @@ class Island(IslandCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""
-        diff = embeddings - F.embedding(labels, self.centers)
+        diff = embeddings - class_rows(self.centers, labels)
         unit = self.centers / torch.linalg.vector_norm(self.centers, dim=1, keepdim=True)
         count = len(self.centers)
         pairs = (unit.sum(0).square().sum() - count) / 2 + count * (count - 1) / 2

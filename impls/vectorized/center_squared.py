@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
+from lossbench.impls.class_rows import class_rows
 from lossbench.impls.moving import MOVES_EAGERLY, RatedCenters, RatedCentersAndWeights
 from lossbench.impls.registry import register
 
@@ -15,7 +16,7 @@ class Center(RatedCenters):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, and move the centres if they have a rate."""
         labels = labels.long()
-        diff = embeddings - F.embedding(labels, self._centers_in_loss)
+        diff = embeddings - class_rows(self._centers_in_loss, labels)
         self._move_centers(diff, labels)
         return LossOnly(diff.square().sum() / 2)
 
@@ -29,7 +30,7 @@ class SoftmaxCenter(RatedCentersAndWeights):
         labels = labels.long()
         logits = self.logits(embeddings)
         loss = self.options.cross_entropy(logits, labels)
-        centers = F.embedding(labels, self._centers_in_loss)
+        centers = class_rows(self._centers_in_loss, labels)
         distance = F.mse_loss(embeddings, centers, reduction="sum")
         if self._moves:
             self._move_centers(embeddings - centers, labels)

@@ -22,6 +22,7 @@ SHARED_WITH_CONTENDERS = {
     f"lossbench.impls.{name}"
     for name in (
         "catalogue",
+        "class_rows",
         "differentiable",
         "formulas",
         "labels",

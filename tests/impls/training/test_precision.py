@@ -1,5 +1,7 @@
 """Mixed and half precision beyond the situations: any scale, sums beyond 65504, unit rows."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,3 +38,27 @@ def test_unit_rows_in_float16_have_a_finite_gradient(name, variant):
         x = F.normalize(torch.randn(256, 128)).half().requires_grad_()
         impls.build(name, variant)(x, torch.arange(256) // 8).loss.backward()
         assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("dtype", HALVES.values(), ids=HALVES)
+@pytest.mark.parametrize(
+    "trainee",
+    [t for t in TRAINEES if t.variant != "reference" and t.loss.has_classes],
+    ids=str,
+)
+def test_the_gradient_to_centers_is_summed_wide_over_many_samples(trainee, dtype):
+    module = trainee.implementation.build(num_classes=2, embedding_dim=4, **trainee.arguments)
+    centers = dict(module.named_parameters()).get("centers")
+    if centers is None or not centers.requires_grad:
+        pytest.skip("no centres that follow a gradient")
+    torch.manual_seed(0)
+    x, labels = torch.randn(2048, 4).to(dtype), torch.randint(2, (2048,))
+    module.to(dtype)
+    exact = gradient_to_centers(deepcopy(module).double(), x.double(), labels)
+    found = gradient_to_centers(module, x, labels)
+    assert torch.dist(found, exact) <= 2 * torch.finfo(dtype).eps * exact.norm()
+
+
+def gradient_to_centers(module, x, labels):
+    module(x, labels).loss.backward()
+    return module.centers.grad.to_dense().double()
