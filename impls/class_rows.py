@@ -34,7 +34,7 @@ def places_of_classes(labels: Tensor, num_classes: int) -> Tensor:
     The place stands for the class where sums per class are formed: they are ``[B, D]`` instead of
     ``[C, D]``, and no size depends on the labels.
     """
-    order = torch.arange(len(labels), device=labels.device)
+    order = torch.arange(labels.size(0), device=labels.device)
     # Of several samples of a class any one may win; all of them then read the same place.
     return labels.new_zeros(num_classes).scatter_(0, labels, order).index_select(0, labels)
 

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import inspect
 import shutil
 from collections.abc import Callable, Mapping
 from types import FunctionType, MappingProxyType
@@ -29,6 +30,7 @@ def compiled_limits(builder: Callable[..., nn.Module]) -> dict[str, str]:
     limits = {
         "functional": "refused by torch: compiled code takes no functorch transform",
         "double-backward": "refused by torch: compiled code has no second derivative",
+        "forward-mode": "refused by torch: compiled code has no forward-mode derivative",
     }
     if _compiled_method(builder) == "forward":
         limits["retain-graph"] = ONE_PASS
@@ -80,6 +82,9 @@ def _compiled_class(eager: type[nn.Module], mode: str) -> type[nn.Module]:
         if name == "forward":
             _refuse_second_pass(out[0])
         return out
+
+    # torch.export looks inputs up by name.
+    call.__signature__ = inspect.signature(getattr(eager, name))  # type: ignore[attr-defined]
 
     def reduce(self: nn.Module) -> tuple[Any, ...]:
         return _new, (eager, mode), self.__dict__.copy()

@@ -19,6 +19,7 @@ COMPILES_IN_PLACE = (2, 12)
 DIFFERENTIABLE_ONCE: Mapping[str, str] = {
     "functional": "refused by torch: it has no functorch transform of a backward pass of our own",
     "double-backward": "refused: its backward pass has no derivative; take the variant vectorized",
+    "forward-mode": "refused by torch: our own backward pass has no forward-mode counterpart",
 }
 """The limits of a variant with such a backward pass."""
 

@@ -15,6 +15,7 @@ SITUATIONS: Mapping[str, str] = MappingProxyType(
         "functional": "torch.func.grad of the loss",
         "retain-graph": "two backward passes of one graph, by retain_graph=True",
         "double-backward": "the gradient of a gradient, as a gradient penalty takes it",
+        "forward-mode": "torch.autograd.forward_ad, or torch.func.jvp, through the loss",
         "optimizers": "every optimizer of torch, weight decay, and gradient clipping",
     }
 )

@@ -10,6 +10,7 @@ from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.class_rows import places_of_classes, sums_by_class
 from lossbench.impls.precision import widened
 from lossbench.impls.processes import count_processes, shard_like, sum_over_processes_
+from lossbench.impls.recomputation import in_backward
 from lossbench.impls.scores import products
 from lossbench.impls.state import ClassCenters
 
@@ -35,7 +36,6 @@ class ShiftingCenters(ClassCenters):
             self.__dict__["_sharded"] = value
         super().__setattr__(name, value)
 
-    @torch.no_grad()
     def _shift(
         self,
         rows: Tensor,
@@ -45,29 +45,36 @@ class ShiftingCenters(ClassCenters):
     ) -> None:
         """Add to the centres, times ``momentum``, ``share(n) · Σ rows`` of each class.
 
+        A pass that checkpointing runs again moves nothing.
+
         Args:
             rows: one row per sample, ``[B, D]``.
             labels: the labels of the samples, ``[B]``.
             share: a function from the number n of a class's samples, 1 or more, to its factor.
             momentum: the factor of all centres.
         """
+        if not torch.compiler.is_compiling() and in_backward():
+            return
+        # Without a block of no_grad: torch.export cannot save one that returns nothing.
+        centers, rows = self.centers.detach(), rows.detach()
         if self._sharded is None and count_processes() == 1:
-            places = places_of_classes(labels, len(self.centers))
+            places = places_of_classes(labels, len(centers))
             sums = sums_by_class(rows, places)
-            moves = _shared(sums, _counts(places, len(labels)), share)
-            centers = self.centers if momentum == 1 else self.centers.mul_(momentum)
+            moves = _shared(sums, _counts(places, labels.size(0)), share)
+            if momentum != 1:
+                centers.mul_(momentum)
             # A centre that took its samples one by one would be rounded at each of them.
             centers.index_add_(0, labels, moves.to(centers.dtype))
             return
         refuse_to_compile("moving the centres of several processes")
-        counts = _counts(labels, len(self.centers))
+        counts = _counts(labels, len(centers))
         wide = rows.to(widened(rows.dtype))
-        sums = wide.new_zeros(self.centers.shape).index_add_(0, labels, wide)
+        sums = wide.new_zeros(centers.shape).index_add_(0, labels, wide)
         sum_over_processes_(sums, counts)
         moves = _shared(sums, counts, share)
-        self.centers.mul_(momentum).add_(moves)
+        centers.mul_(momentum).add_(moves)
         if self._sharded is not None:
-            self._sharded.mul_(momentum).add_(shard_like(moves, self._sharded))
+            self._sharded.detach().mul_(momentum).add_(shard_like(moves, self._sharded))
 
 
 class AveragingCenters(ShiftingCenters):

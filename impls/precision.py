@@ -96,7 +96,7 @@ def without_noise(squared: Tensor, a: Tensor, b: Tensor) -> Tensor:
     # The comparison is false for NaN and infinity, so they stay unchanged.
     noise = squared < 2 * torch.finfo(squared.dtype).eps * lengths
     if a is b:
-        noise = noise | torch.eye(len(a), dtype=torch.bool, device=a.device)
+        noise = noise | torch.eye(a.size(0), dtype=torch.bool, device=a.device)
     return squared.masked_fill(noise, 0)
 
 

@@ -7,6 +7,8 @@ operator for it: this is the operator that its compiler uses to call oneDNN.
 import torch
 from torch import Tensor
 
+from lossbench.impls.tracing import is_exporting
+
 # For fewer multiplications the call of MKL is cheaper.
 LEAST_MULTIPLICATIONS = 2**22
 # Read at import, because the compiler cannot trace the call.
@@ -48,6 +50,7 @@ def _shape(a: Tensor, weight: Tensor, _bias: Tensor | None) -> Tensor:
 def _suits_onednn(a: Tensor, b: Tensor) -> bool:
     return (
         HAS_ONEDNN
+        and not is_exporting()
         and a.is_cpu
         and a.dtype == b.dtype == torch.float32
         and a.numel() * b.size(1) >= LEAST_MULTIPLICATIONS

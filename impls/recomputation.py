@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lossbench.impls.loss import Loss, Moved
 from lossbench.impls.processes import count_processes
@@ -25,12 +26,14 @@ class Call:
     Attributes:
         inputs: the inputs of the pass, in the order of the call.
         before: the state before the pass: a whole buffer, or the rows of the labels' centres.
+        start: the number that autograd would have given to a node made before the pass.
     """
 
-    __slots__ = ("__weakref__", "before", "inputs")
+    __slots__ = ("__weakref__", "before", "inputs", "start")
 
     def __init__(self, inputs: tuple[Tensor, ...], before: Tensor) -> None:
         self.inputs, self.before = inputs, before
+        self.start: int = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
 
 
 class MovedState:
@@ -55,6 +58,7 @@ class MovedState:
         self._last: Call | None = None
         self._entered: Call | None = None
         self._after: Tensor | None = None
+        self._is_traced = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state of a copy: without the calls, because their graphs are not copied."""
@@ -89,10 +93,11 @@ class MovedState:
             return False
         if torch.compiler.is_compiling():
             self._refuse_limit("compile")
+            self._refuse_checkpoint_of_trace()
             return False
         if "ddp" in self.limits and count_processes() > 1:
             self._refuse_limit("ddp")
-        again = _in_backward()
+        again = in_backward()
         if not (again or _may_run_again()):
             self._last = None
             return False
@@ -113,6 +118,19 @@ class MovedState:
         if situation in self.limits:
             raise RuntimeError(f"{self.loss.name}: {situation} is {self.limits[situation]}")
 
+    def _refuse_checkpoint_of_trace(self) -> None:
+        """Raise an error if checkpointing runs the traced code again, as that moves state again.
+
+        It may be around the compiled code, or in it. There the compiler refuses a change of an
+        attribute; it would let a tensor change.
+        """
+        if _is_checkpointed():
+            raise RuntimeError(
+                f"{self.loss.name}: compiled code that moves its {self.moved.name} cannot be "
+                "checkpointed: it would move them again; leave out one of the two"
+            )
+        self._is_traced = True
+
     def leave(self, module: nn.Module, _args: tuple[Any, ...], out: Any) -> None:
         """Keep the state before the call; after a second run, restore the state before that run."""
         if self._after is None and self._entered is None:
@@ -131,18 +149,26 @@ class MovedState:
             self._last = None
 
     def _call_of(self, inputs: tuple[Tensor, ...]) -> Call:
-        """Return the call with these inputs, or with the nearest ones if they were recomputed."""
+        """Return the call with these inputs, or with the nearest ones if they were recomputed.
+
+        Of several calls with the same inputs it is the last one that began before the node which
+        the backward pass has reached.
+        """
         known = [call for call in (self._last, *(ref() for ref in self._calls)) if call is not None]
-        alike = [call for call in known if _distance(call.inputs, inputs) < torch.inf]
-        if not alike:
+        distances = {call: _distance(call.inputs, inputs) for call in known}
+        nearest = min(distances.values(), default=torch.inf)
+        if nearest == torch.inf:
             raise RuntimeError(
                 f"{self.loss.name}: its {self.moved.name} moved since the forward pass that is "
                 "computed again here; checkpoint with use_reentrant=False"
             )
-        return min(alike, key=lambda call: _distance(call.inputs, inputs))
+        node = torch._C._current_autograd_node()._sequence_nr()
+        alike = [call for call, distance in distances.items() if distance == nearest]
+        return max(alike, key=lambda call: (call.start <= node, call.start))
 
 
-def _in_backward() -> bool:
+def in_backward() -> bool:
+    """Return whether autograd runs a backward pass, and so a forward pass is a second one."""
     return torch._C._current_graph_task_id() != -1
 
 
@@ -155,6 +181,13 @@ def _may_run_again() -> bool:
     if not torch.is_grad_enabled():
         return True
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_checkpointed() -> bool:
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    packs = None if hooks is None else hooks[0]
+    return in_backward() or getattr(packs, "__module__", "") == checkpoint.__module__
 
 
 def _rows(state: Tensor, inputs: tuple[Tensor, ...]) -> Tensor | None:

@@ -21,6 +21,7 @@ from lossbench.impls.guarded import guard_forward
 from lossbench.impls.limits import check_limits
 from lossbench.impls.loss import Loss
 from lossbench.impls.torch_release import OLDEST_TORCH
+from lossbench.impls.tracing import let_save_exported
 from lossbench.impls.variant import REFERENCE, Implementation
 
 __all__ = [
@@ -49,6 +50,7 @@ def register_loss(loss: Loss) -> Loss:
         raise ValueError(f"the loss {loss.name!r} is registered already")
     check_loss(loss)
     check_limits(f"{loss.name} {REFERENCE}", loss.reference_limits)
+    let_save_exported(loss.output)
     _losses[loss.name] = loss
     _implementations[loss.name] = {
         REFERENCE: Implementation(

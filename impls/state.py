@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.scores import cosines, max_norm_products, products, projections
+from lossbench.impls.tracing import is_exporting
 
 
 class ClassWeights(nn.Module):
@@ -164,6 +165,4 @@ class CentersAndWeights(ClassCenters):
 
 
 def _compiles_backward() -> bool:
-    # In code that torch 2.11 compiles, is_exporting() is always true. It returns this flag.
-    exporting = torch.compiler._is_exporting_flag
-    return torch.compiler.is_compiling() and not exporting and torch.is_grad_enabled()
+    return torch.compiler.is_compiling() and not is_exporting() and torch.is_grad_enabled()

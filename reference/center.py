@@ -71,7 +71,7 @@ class CenterAllPairs(nn.Module):
         features = embeddings.unsqueeze(1).expand_as(centers)
         distances = torch.sqrt(torch.sum((features - centers) ** 2, dim=2) + 1e-8)
         loss = torch.sum(distances) / 2.0 / batch
-        self._move_centers(embeddings.detach(), labels)
+        self._move_centers(embeddings.detach().to(self.centers.dtype), labels)
         return LossOnly(loss)
 
     def _move_centers(self, embeddings: Tensor, labels: Tensor) -> None:

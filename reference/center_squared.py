@@ -17,7 +17,8 @@ def move_centers_(centers: Tensor, embeddings: Tensor, labels: Tensor, rate: flo
     ``c_j ← c_j - α Σ_{y_i = j} (c_j - x_i) / (1 + n_j)``, where n_j is the number of samples of the
     class in the batch. The centre of an absent class does not move.
     """
-    pull = torch.zeros_like(centers).index_add_(0, labels, centers[labels] - embeddings)
+    gap = (centers[labels] - embeddings).to(centers.dtype)
+    pull = torch.zeros_like(centers).index_add_(0, labels, gap)
     counts = labels.bincount(minlength=len(centers)).to(centers.dtype)
     centers -= rate * pull / (1 + counts).unsqueeze(1)
 

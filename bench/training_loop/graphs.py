@@ -6,6 +6,8 @@ from contextlib import redirect_stderr
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.export import Dim
 from torch.func import functional_call, grad
 
 from lossbench.bench.machine.guards import GUARD
@@ -26,21 +28,38 @@ def _check_compiled(trainee: Trainee) -> None:
     torch.compiler.reset()
     eager, other = trainee.net(), trainee.net()
     call = torch.compile(other, fullgraph=True, backend=BACKEND)
-    whole = trainee.sizes.batch
-    for batch in (whole, max(2, whole - 5)):
+
+    def compare(batch: int) -> None:
         inputs = trainee.draw(batch=batch)
         for net, run in ((eager, eager), (other, call)):
             net.zero_grad()
             run(*inputs).backward()
         check_same(gradients_of(other), gradients_of(eager))
 
+    whole = trainee.sizes.batch
+    compare(whole)
+    compare(max(2, whole - 5))
+    # The second size has made the batch's size a variable.
+    with torch.compiler.set_stance("fail_on_recompile"):
+        compare(max(2, whole - 3))
+
 
 def _exported(trainee: Trainee) -> None:
-    inputs = trainee.draw(dtype=torch.float32)
+    given, few = (trainee.draw(batch=batch) for batch in (trainee.sizes.batch, 3))
+    module = trainee.head().to(trainee.dtype)
+    # Two matrices of rows may differ in their number; any other inputs have one batch.
+    names = ("M", "N") if trainee.loss.inputs == "rows" else ("B",) * len(given)
+    sizes = tuple({0: Dim(name, min=1)} for name in names)
+    file = io.BytesIO()
     # It prints the whole graph where it fails.
     with redirect_stderr(io.StringIO()):
-        exported = torch.export.export(trainee.head(), inputs).module()
-    check_same({"loss": exported(*inputs)[0]}, {"loss": trainee.head()(*inputs)[0]})
+        torch.export.save(torch.export.export(module, given, dynamic_shapes=sizes), file)
+    file.seek(0)
+    exported = torch.export.load(file).module()
+    for inputs in (given, few):
+        fresh = trainee.head().to(trainee.dtype)
+        exported.load_state_dict(fresh.state_dict())
+        check_same({"loss": exported(*inputs)[0]}, {"loss": fresh(*inputs)[0]})
 
 
 def _functional(trainee: Trainee) -> None:
@@ -76,14 +95,34 @@ def _penalized(trainee: Trainee) -> None:
         check_same(given, _second_gradients(trainee.standard, trainee.dtype))
 
 
+def _forward_mode(trainee: Trainee) -> None:
+    """Compare the derivative along a direction with the gradient's product with it."""
+    first, *others = trainee.draw()
+    along, *_ = trainee.draw(1)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(first, along)  # type: ignore[no-untyped-call]
+        loss = trainee.net()(dual, *others)
+        found = forward_ad.unpack_dual(loss).tangent  # type: ignore[no-untyped-call]
+    first.requires_grad_()
+    (gradient,) = torch.autograd.grad(trainee.net()(first, *others), first)
+    # A missing derivative is one of 0.
+    given = torch.zeros_like(loss) if found is None else found
+    check_same({"slope": given}, {"slope": (gradient * along).sum()})
+
+
 GRAPHS = (
     Situation(
         "compile, fullgraph",
-        "model and loss as one graph, then a short last batch",
+        "model and loss as one graph, then shorter batches; the third needs no new graph",
         _compiled,
         limit="compile",
     ),
-    Situation("export", "the exported loss has the module's value", _exported, limit="export"),
+    Situation(
+        "export",
+        "exported for any batch, saved and loaded, the loss has the module's value",
+        _exported,
+        limit="export",
+    ),
     Situation(
         "torch.func", "functional_call under grad, as backward()", _functional, limit="functional"
     ),
@@ -92,5 +131,11 @@ GRAPHS = (
         "a gradient penalty has the reference's gradients",
         _penalized,
         limit="double-backward",
+    ),
+    Situation(
+        "forward mode",
+        "the derivative along a direction is the gradient's product with it",
+        _forward_mode,
+        limit="forward-mode",
     ),
 )

@@ -76,6 +76,10 @@ def _in_half(dtype: torch.dtype) -> Callable[[Trainee], None]:
             raise AssertionError(f"the loss is {loss.dtype}, not {dtype}")
         _check_finite("the loss", loss)
         _check_finite("a gradient", *gradients_of(net).values())
+        with torch.autocast("cpu", dtype=dtype):
+            loss = LoopNet(trainee).to(dtype)(*trainee.draw(dtype=dtype))
+        if loss.dtype != torch.float32:
+            raise AssertionError(f"under autocast the loss is {loss.dtype}, not torch.float32")
 
     return check
 
@@ -99,7 +103,7 @@ PRECISION = (
     *(
         Situation(
             f"{name} inputs",
-            "at ordinary scale the loss and its gradients are finite",
+            "at ordinary scale the loss and its gradients are finite; under autocast it is float32",
             _in_half(dtype),
             applies=_takes(dtype),
         )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lossbench.bench.machine.guards import GUARD
 from lossbench.bench.training_loop.situation import Situation
@@ -75,6 +76,28 @@ def _sharded_by_parts(net: LoopNet) -> nn.Module:
         fully_shard(net.head)
     fully_shard(net)
     return net
+
+
+class _Checkpointed(nn.Module):
+    """A net that runs again in the backward pass."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the net's loss."""
+        return checkpoint(self.net, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
+
+
+def _copied_to_run_again(net: LoopNet) -> nn.Module:
+    from torch.nn.parallel import DistributedDataParallel
+
+    return DistributedDataParallel(_Checkpointed(net))
+
+
+def _sharded_to_run_again(net: LoopNet) -> nn.Module:
+    return _Checkpointed(_sharded_by_parts(net))
 
 
 Wrap = Callable[[LoopNet], nn.Module]
@@ -159,6 +182,15 @@ DISTRIBUTED = (
         f"{AS_ONE}; wrapped whole and by parts",
         _as_one_process(_sharded, _sharded_by_parts),
         limit="fsdp",
+        processes=PROCESSES,
+    ),
+    Situation(
+        "DDP, FSDP2, checkpoint",
+        f"{AS_ONE}, although each pass runs twice",
+        _as_one_process(_copied_to_run_again, _sharded_to_run_again),
+        limit="ddp",
+        # Without moved state it is the same as the two.
+        applies=lambda trainee: trainee.moves,
         processes=PROCESSES,
     ),
 )

@@ -57,9 +57,29 @@ def _two_checkpointed(trainee: Trainee) -> None:
     check_same(_trained(trainee, again), _trained(trainee, partial(_two_views, plain_call)))
 
 
+def _same_batch_checkpointed(trainee: Trainee) -> None:
+    again = partial(checkpointed_call, reentrant=False)
+    given, expected = (_trained_twice(trainee, call) for call in (again, plain_call))
+    check_same(given, expected)
+
+
+def _trained_twice(trainee: Trainee, call: Call) -> dict[str, Tensor]:
+    """Return the gradients and the state after two calls with one batch, then their backward."""
+    net, inputs = trainee.net(), trainee.draw()
+    for loss in [call(net, *inputs) for _ in range(2)]:
+        loss.backward()  # type: ignore[no-untyped-call]
+    return gradients_of(net) | state_of(net)
+
+
 ONCE = "the gradients of a plain step; state moves once"
 RECOMPUTATION = (
     Situation("checkpoint", ONCE, _checkpointed(reentrant=False), limit="checkpointing"),
     Situation("checkpoint, reentrant", ONCE, _checkpointed(reentrant=True), limit="checkpointing"),
     Situation("two checkpoints", f"{ONCE} a call", _two_checkpointed, limit="checkpointing"),
+    Situation(
+        "checkpoints of one batch",
+        f"{ONCE} a call, although both calls have the same inputs",
+        _same_batch_checkpointed,
+        limit="checkpointing",
+    ),
 )

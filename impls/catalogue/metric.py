@@ -31,6 +31,7 @@ DIFFERENCES = Cost(
     step_elements="6*B*D",
 )
 
+LOOPS = "refused by torch: it loops over the samples, so that each size of a batch is another graph"
 ONE_CLASS = "a batch of only one class (or one sample) is refused: its anchors have no negative"
 
 METRIC = (
@@ -54,6 +55,7 @@ METRIC = (
             pruned_flops=PRUNED,
         ),
         needs_negatives=True,
+        reference_limits={"compile": LOOPS, "export": LOOPS},
         departures=(
             ITSELF_POSITIVE,
             ONE_CLASS,

@@ -118,5 +118,5 @@ class InputCheck(ABC):
             self._refuse(f"{name} must be {expected}, got {list(tensor.shape)}")
 
     def _check_batch(self, name: str, tensor: Tensor) -> None:
-        if len(tensor) == 0:
+        if tensor.size(0) == 0:
             self._refuse(f"{name} must be of one sample or more, got {list(tensor.shape)}")

@@ -34,7 +34,7 @@ class PairsCheck(InputCheck):
         self._check_matrix("x0", x0)
         self._check_floating(x1=x1)
         self._check_shape("x1", x1, "x0", x0)
-        if same.dim() != 1 or len(same) not in (1, len(x0)):
+        if same.dim() != 1 or same.size(0) not in (1, x0.size(0)):
             self._refuse(f"same must be [{len(x0)}] or [1], got {list(same.shape)}")
         self._check_batch("x0", x0)
         if same.device.type == "cpu" and not is_compiling():

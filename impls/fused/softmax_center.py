@@ -33,7 +33,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
         loss = fused_cross_entropy(embeddings, self.weight, labels, self.head, self.options)
         diff = embeddings - class_rows(self.centers, labels)
         distance = torch.linalg.vector_norm(diff, dtype=widened(diff.dtype))
-        total = loss + self.center_weight / (2 * len(labels)) * distance
+        total = loss + self.center_weight / (2 * labels.size(0)) * distance
         return LossAndLogits(total, None)
 
 

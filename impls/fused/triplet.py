@@ -32,7 +32,7 @@ class TripletBatchHard(Precomputed):
         lengths = torch.linalg.vector_norm(diff, dim=2)
         furthest, closest = lengths.clamp(min=LEAST_DISTANCE).unbind(0)
         # Without a negative in the batch, mining returns a sample of the same class.
-        same = labels.index_select(0, partners[len(x) :]) == labels
+        same = labels.index_select(0, partners[x.size(0) :]) == labels
         closest = closest.masked_fill(same, torch.inf)
         hinge = (furthest - closest).add_(self.margin)
         gradient = _gradient(diff, lengths, hinge, partners) if wants_gradient else None
@@ -44,7 +44,7 @@ def _gradient(diff: Tensor, lengths: Tensor, hinge: Tensor, partners: Tensor) ->
     # A clamped distance, or one of a triplet with loss 0, has no gradient: infinity replaces it.
     divisor = torch.threshold(lengths, LEAST_DISTANCE, torch.inf)
     divisor.masked_fill_(hinge < 0, torch.inf)
-    pulls = diff.div_((divisor * len(hinge)).unsqueeze(2))
+    pulls = diff.div_((divisor * hinge.size(0)).unsqueeze(2))
     gradient = pulls[1] - pulls[0]
     pulls[1].neg_()
     # Compiled code for several threads makes each addition of index_add atomic, which is slow.

@@ -4,11 +4,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.native.cross_entropy import REDUCTIONS, NativeHead, native_cross_entropy
-from lossbench.impls.native.gradients import FEW_ELEMENTS, is_half, scaled
+from lossbench.impls.native.gradients import are_few, is_half, scaled
 from lossbench.impls.precision import widened
 
 
@@ -38,14 +39,17 @@ def native_centers(
         terms: the factors of the loss's terms.
         moves: whether the centres move before the backward pass, so that it must not read them.
     """
-    few = max(embeddings.numel(), centers.numel()) <= FEW_ELEMENTS
+    few = are_few(embeddings.numel(), centers.numel())
     function = (
         _CentersWithGradients
         if moves or (few and not is_half(embeddings, centers))
         else _CentersInTwoPasses
     )
-    loss: Tensor = function.apply(embeddings, centers, labels, terms)  # type: ignore[no-untyped-call]
-    return loss
+    if is_compiling() and not terms.pair_weight:
+        # The factor may depend on the batch's size; an operator's argument would be a constant.
+        without = terms._replace(factor=1.0)
+        return terms.factor * function.apply(embeddings, centers, labels, without)  # type: ignore[no-any-return, no-untyped-call]
+    return function.apply(embeddings, centers, labels, terms)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _CentersWithGradients(torch.autograd.Function):
@@ -117,8 +121,8 @@ def native_softmax_center(
         options: the options of the cross-entropy; of these losses the reduction alone.
         moves: whether the centres move before the backward pass, so that it must not read them.
     """
-    logits = embeddings.size(0) * centers.size(0)
-    few = max(embeddings.numel(), weight.numel(), logits) <= FEW_ELEMENTS
+    logits = embeddings.size(0) * weight.size(1)
+    few = not is_compiling() and are_few(embeddings.numel(), weight.numel(), logits)
     if few and not is_half(embeddings, weight, centers):
         inputs = (embeddings, weight, centers, labels, REDUCTIONS[options.reduction], terms)
         loss: Tensor = _SoftmaxCenterWithGradients.apply(*inputs)  # type: ignore[no-untyped-call]

@@ -30,20 +30,26 @@ class _NativeContrastive(Native):
         x0, x1 = wide(x0, x1)
         if not same.is_floating_point():
             same = same.to(x0.dtype)
-        given = x0, x1, same, float(self.margin), self.whole_batch
-        if torch.is_grad_enabled() and (x0.requires_grad or x1.requires_grad):
-            return LossOnly(_ContrastiveWithGradients.apply(*given))  # type: ignore[no-untyped-call]
-        return LossOnly(torch.ops.lossbench_native.contrastive.default(*given, False)[0])
+        for_x = torch.is_grad_enabled() and (x0.requires_grad or x1.requires_grad)
+        given = x0, x1, same, float(self.margin), self.whole_batch, for_x
+        # Without a gradient too: forward-mode differentiation must not find a constant.
+        return LossOnly(_ContrastiveWithGradients.apply(*given))  # type: ignore[no-untyped-call]
 
 
 class _ContrastiveWithGradients(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x0: Tensor, x1: Tensor, same: Tensor, margin: float, whole_batch: bool
+        ctx: Any,
+        x0: Tensor,
+        x1: Tensor,
+        same: Tensor,
+        margin: float,
+        whole_batch: bool,
+        for_x: bool,
     ) -> Tensor:
         loss: Tensor
         loss, grad_x0, grad_x1 = torch.ops.lossbench_native.contrastive.default(
-            x0, x1, same, margin, whole_batch, True
+            x0, x1, same, margin, whole_batch, for_x
         )
         # The inputs are saved so that a second derivative by them raises an error.
         ctx.save_for_backward(grad_x0, grad_x1, x0, x1)
@@ -55,7 +61,7 @@ class _ContrastiveWithGradients(torch.autograd.Function):
         grad_x0, grad_x1, _, _ = ctx.saved_tensors
         for_x0, for_x1 = ctx.needs_input_grad[:2]
         wanted = grad_x0 if for_x0 else None, grad_x1 if for_x1 else None
-        return (*scaled(upstream, *wanted), None, None, None)
+        return (*scaled(upstream, *wanted), None, None, None, None)
 
 
 @register("contrastive", "native", **NATIVE)

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import EntropyOptions, LossAndLogits
 from lossbench.impls.differentiable import differentiable_once
-from lossbench.impls.native.gradients import FEW_ELEMENTS, is_half, scaled
+from lossbench.impls.native.gradients import are_few, is_half, scaled
 from lossbench.impls.native.operators import NATIVE, Native
 from lossbench.impls.native.shapes import BATCH_MULTIPLE, TILE
 from lossbench.impls.state import ClassWeights
+from lossbench.impls.tracing import is_exporting
 
 # The number of powers that are saved for the backward pass, 44 MiB in float32.
 KEPT_ELEMENTS = 11 * 2**20
@@ -103,11 +104,14 @@ def native_cross_entropy(
         options: the options of the cross-entropy.
         iteration: the number of calls, 0-d int64, that anneals a multiplicative margin.
     """
-    (batch, dim), classes = embeddings.shape, weight.size(1)
-    reduction = REDUCTIONS[options.reduction]
-    given = options.ignore_index, float(options.label_smoothing), reduction
+    given = (
+        options.ignore_index,
+        float(options.label_smoothing),
+        REDUCTIONS[options.reduction],
+    )
     inputs = (embeddings, weight, labels, options.class_weights, iteration, head, given)
-    few = max(batch, dim) * classes <= FEW_ELEMENTS and reduction != REDUCTIONS["none"]
+    logits = embeddings.size(0) * weight.size(1)
+    few = options.reduction != "none" and are_few(logits, weight.numel())
     function = (
         _EntropyWithGradients if few and not is_half(embeddings, weight) else _EntropyInTwoPasses
     )
@@ -160,7 +164,8 @@ class _EntropyInTwoPasses(torch.autograd.Function):
         head: list[float],
         options: tuple[int | None, float, int],
     ) -> Tensor:
-        kept = _kept_tiles(len(x), weight.size(1)) if any(ctx.needs_input_grad) else 0
+        keeps = any(ctx.needs_input_grad) and not is_exporting()
+        kept = _kept_tiles(x.size(0), weight.size(1)) if keeps else 0
         loss: Tensor
         loss, saved = torch.ops.lossbench_native.cross_entropy.default(
             x, weight, labels, class_weights, iteration, head, *options, kept

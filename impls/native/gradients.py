@@ -3,9 +3,16 @@
 import torch
 from torch import Tensor
 
+from lossbench.impls.tracing import is_exporting
+
 # Up to this number of elements the gradients are computed with the loss: a second operator would
 # cost more than they do.
 FEW_ELEMENTS = 2**16
+
+
+def are_few(*elements: int) -> bool:
+    """Return whether gradients of these numbers of elements are computed with the loss."""
+    return not is_exporting() and max(elements) <= FEW_ELEMENTS
 
 
 def is_half(*tensors: Tensor) -> bool:

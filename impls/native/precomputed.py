@@ -32,19 +32,23 @@ def evaluate(
     x = embeddings
     if is_half(x):
         x = x.to(widened(x.dtype))
-    if torch.is_grad_enabled() and x.requires_grad:
-        loss, correct = _TripletWithGradient.apply(x, labels, operator, arguments)  # type: ignore[no-untyped-call]
-    else:
-        loss, correct, _ = operator(x, labels, *arguments, False)
+    for_x = torch.is_grad_enabled() and x.requires_grad
+    # Without a gradient too: forward-mode differentiation must not find a constant.
+    loss, correct = _TripletWithGradient.apply(x, labels, operator, arguments, for_x)  # type: ignore[no-untyped-call]
     return LossAndCorrect(loss, correct)
 
 
 class _TripletWithGradient(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, labels: Tensor, operator: Operator, arguments: tuple[float | bool, ...]
+        ctx: Any,
+        x: Tensor,
+        labels: Tensor,
+        operator: Operator,
+        arguments: tuple[float | bool, ...],
+        for_x: bool,
     ) -> tuple[Tensor, Tensor]:
-        loss, correct, gradient = operator(x, labels, *arguments, True)
+        loss, correct, gradient = operator(x, labels, *arguments, for_x)
         # x is saved so that a second derivative by it raises an error.
         ctx.save_for_backward(gradient, x)
         ctx.mark_non_differentiable(correct)
@@ -53,4 +57,4 @@ class _TripletWithGradient(torch.autograd.Function):
     @staticmethod
     @differentiable_once
     def backward(ctx: Any, upstream: Tensor, _correct: None) -> tuple[Tensor | None, ...]:
-        return (*scaled(upstream, ctx.saved_tensors[0]), None, None, None)
+        return (*scaled(upstream, ctx.saved_tensors[0]), None, None, None, None)

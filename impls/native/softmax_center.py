@@ -20,7 +20,7 @@ class SoftmaxCenterUnsquared(Native, CentersAndWeights):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, and no logits."""
-        terms = CenterTerms(self.center_weight / (2 * len(labels)), rooted=True)
+        terms = CenterTerms(self.center_weight / (2 * labels.size(0)), rooted=True)
         weight, centers = self.weight, self.centers
         loss = native_softmax_center(embeddings, weight, centers, labels, terms, self.options)
         return LossAndLogits(loss, None)

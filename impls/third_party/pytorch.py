@@ -24,9 +24,9 @@ class LinearCrossEntropy(ClassWeights):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss; torch does not return the logits."""
-        loss = F.linear_cross_entropy(
-            embeddings, self.weight.t(), labels.long(), options=self.chunks
-        )
+        # Under autocast the embeddings are float32, whatever the weight is.
+        weight = self.weight.t().to(embeddings.dtype)
+        loss = F.linear_cross_entropy(embeddings, weight, labels.long(), options=self.chunks)
         return LossAndLogits(loss, None)
 
 

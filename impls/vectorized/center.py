@@ -24,7 +24,7 @@ class SoftmaxCenterUnsquared(CentersAndWeights):
         distance = torch.linalg.vector_norm(diff)
         logits = self.logits(embeddings)
         loss = self.options.cross_entropy(logits, labels)
-        return LossAndLogits(loss + self.center_weight / (2 * len(labels)) * distance, logits)
+        return LossAndLogits(loss + self.center_weight / (2 * labels.size(0)) * distance, logits)
 
 
 @register("center_all_pairs", "vectorized", compiles=True)
@@ -46,7 +46,7 @@ class CenterAllPairs(AveragingCenters):
         self._move_centers(embeddings, labels)
         # The compiler adds terms one by one, and loses digits over B² terms, so rows come first.
         total = (others.sum(1) + is_own.sum(1) * own).sum()
-        return LossOnly(total / (2 * len(labels)))
+        return LossOnly(total / (2 * labels.size(0)))
 
 
 def _squared_to_centers(x: Tensor, centers: Tensor) -> Tensor:

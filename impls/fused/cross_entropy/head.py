@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lossbench.impls.tracing import is_exporting
+
 # As torch.nn.functional.normalize: a shorter vector is divided by this.
 LEAST_LENGTH = 1e-12
 # Replaces a length of 0 in a division, for the direction of a row.
@@ -184,12 +186,15 @@ def _target_products(given: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     They are float64, because a margin's slope is steep at a cosine of ±1, and its clamp there
     changes the slope within a rounding error.
     """
-    products = []
+    if is_exporting():
+        return _unit_products(given, weight, labels)
     at_once = max(1, COSINE_ELEMENTS // max(1, given.size(1)))
-    for rows, targets in zip(
-        torch.split(given, at_once), torch.split(labels, at_once), strict=True
-    ):
-        columns = weight.index_select(1, targets).t().double()
-        lengths = torch.linalg.vector_norm(columns, dim=1, keepdim=True).clamp_(min=LEAST_LENGTH)
-        products.append((rows * columns).sum(1, keepdim=True).div_(lengths))
+    parts = zip(torch.split(given, at_once), torch.split(labels, at_once), strict=True)
+    products = [_unit_products(rows, weight, targets) for rows, targets in parts]
     return products[0] if len(products) == 1 else torch.cat(products)
+
+
+def _unit_products(rows: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    columns = weight.index_select(1, targets).t().double()
+    lengths = torch.linalg.vector_norm(columns, dim=1, keepdim=True).clamp_(min=LEAST_LENGTH)
+    return (rows * columns).sum(1, keepdim=True).div_(lengths)

@@ -39,8 +39,11 @@ def fused_cross_entropy(
     smoothing, because its gradient needs every logit.
     """
     dim, classes = weight.shape
-    few = max(len(labels), dim) * classes <= DENSE_ELEMENTS
-    if few or options.label_smoothing or torch.compiler.is_compiling():
+    if (
+        torch.compiler.is_compiling()
+        or options.label_smoothing
+        or max(len(labels), dim) * classes <= DENSE_ELEMENTS
+    ):
         return dense_cross_entropy(embeddings, weight, labels, head, options)
     inputs = (embeddings, weight, labels, head, options)
     loss: Tensor = _CrossEntropy.apply(*inputs)  # type: ignore[no-untyped-call]

@@ -35,8 +35,8 @@ class Precomputed(nn.Module, ABC):
         x = embeddings.to(widened(embeddings.dtype))
         wants_gradient = torch.is_grad_enabled() and x.requires_grad
         loss, correct, gradient = self.evaluate(x.detach(), labels, wants_gradient)
-        if gradient is not None:
-            loss = _WithGradient.apply(x, loss, gradient)  # type: ignore[no-untyped-call]
+        # Without a gradient too: forward-mode differentiation must not find a constant.
+        loss = _WithGradient.apply(x, loss, gradient)  # type: ignore[no-untyped-call]
         return LossAndCorrect(loss, correct)
 
     @abstractmethod
@@ -47,7 +47,7 @@ class Precomputed(nn.Module, ABC):
 class _WithGradient(torch.autograd.Function):
     @staticmethod
     @returns_new_tensor
-    def forward(ctx: Any, x: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, loss: Tensor, gradient: Tensor | None) -> Tensor:
         # x is saved so that a second derivative by it raises an error.
         ctx.save_for_backward(gradient, x)
         return loss

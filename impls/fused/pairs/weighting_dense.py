@@ -35,7 +35,7 @@ def dense_triplet(
     loss = soft_margin(furthest - closest).mean()
     gradient = None
     if wants_gradient:
-        slope = torch.sigmoid(furthest - closest) / len(x)
+        slope = torch.sigmoid(furthest - closest) / x.size(0)
         is_highest = near == highest
         # The shift by the maximum scales epsilon, so the maximum has a gradient of its own.
         share = epsilon * furthest / is_highest.sum(1, keepdim=True)

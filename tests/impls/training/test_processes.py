@@ -15,7 +15,7 @@ def workers():
 
 
 @EVERY
-@pytest.mark.parametrize("name", ["DDP", "FSDP2"])
+@pytest.mark.parametrize("name", ["DDP", "FSDP2", "DDP, FSDP2, checkpoint"])
 def test_two_processes_train_as_one_or_refuse_as_documented(workers, trainee, name):
     found = workers.ask(trainee, LOOP_SITUATIONS[name])
     assert found.fitness != "worse", found.reason
