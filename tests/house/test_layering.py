@@ -35,6 +35,7 @@ SHARED_WITH_CONTENDERS = {
         "scores",
         "state",
         "torch_release",
+        "tracing",
     )
 }
 
