@@ -183,11 +183,14 @@ def _may_run_again() -> bool:
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _is_checkpointed() -> bool:
     hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
     packs = None if hooks is None else hooks[0]
     return in_backward() or getattr(packs, "__module__", "") == checkpoint.__module__
+
+
+# The mark of torch.compiler.assume_constant_result, which would import the whole compiler here.
+_is_checkpointed._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _rows(state: Tensor, inputs: tuple[Tensor, ...]) -> Tensor | None:

@@ -90,7 +90,7 @@ def show(loss: str) -> None:
         out.print(Text("\n".join(_support_lines(loss, width))), soft_wrap=True)
     table = known_table()
     if loss in table.losses:
-        out.print("\non torch", compat_table(table, loss), sep="\n", highlight=False)
+        out.print("\non torch", compat_table(table, loss), sep="\n", highlight=False, width=width)
         for note in compat_notes(table, loss):
             out.print(Text(folded(f"  {note}", width, " " * 4), "dim"), soft_wrap=True)
 

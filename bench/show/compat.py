@@ -20,7 +20,7 @@ STANDING_MEANINGS: dict[Standing, str] = {
 def compat_table(table: CompatTable, loss: str) -> Table:
     """Return the table of a Loss: a row per variant, a column per torch."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("variant", no_wrap=True)
+    shown.add_column("variant", overflow="fold")
     for column in table.columns:
         shown.add_column(column.heading, no_wrap=True)
     for variant, proofs in table.rows_of(loss).items():
