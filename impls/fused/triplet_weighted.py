@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
+from lossbench.impls.formulas import ADDED_LENGTH
 from lossbench.impls.fused.pairs.precomputed import Evaluated, Precomputed
 from lossbench.impls.fused.pairs.row_blocks import has_bands
 from lossbench.impls.fused.pairs.weighting import weighted_triplet
@@ -32,7 +33,7 @@ class _WeightedTriplet(Precomputed):
         if not self.normalize:
             return self._weighted(x, labels, wants_gradient)
         lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-        divisor = lengths + 1e-12
+        divisor = lengths + ADDED_LENGTH
         unit = x / divisor
         result = self._weighted(unit, labels, wants_gradient)
         if result.gradient is None:

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndCorrect
+from lossbench.impls.formulas import unit_rows
 from lossbench.impls.native.operators import NATIVE, Native
 from lossbench.impls.native.precomputed import evaluate
-from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
 
 
@@ -27,10 +27,7 @@ class _NativeWeighted(Native):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
         """Return the loss and the number of correct anchors."""
-        x = embeddings
-        if self.normalize:
-            x = x.to(widened(x.dtype))
-            x = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-12)
+        x = unit_rows(embeddings) if self.normalize else embeddings
         operator = torch.ops.lossbench_native.triplet_weighted.default
         return evaluate(operator, x, labels, self.epsilon, self.shifted)
 

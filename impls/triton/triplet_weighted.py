@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndCorrect
 from lossbench.impls.differentiable import differentiable_once
-from lossbench.impls.precision import widened
+from lossbench.impls.formulas import unit_rows
 from lossbench.impls.registry import register
 from lossbench.impls.triton.loaded import TRITON, OnTriton
 
@@ -30,10 +30,7 @@ class _WeightedOnTriton(OnTriton):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndCorrect:
         """Return the loss and the number of correct anchors."""
-        x = embeddings
-        if self.normalize:
-            x = x.to(widened(x.dtype))
-            x = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-12)
+        x = unit_rows(embeddings) if self.normalize else embeddings
         inputs = (x.contiguous(), labels.contiguous(), self.epsilon, self.shifted)
         loss, correct = _WeightedPairs.apply(*inputs)  # type: ignore[no-untyped-call]
         return LossAndCorrect(loss, correct)

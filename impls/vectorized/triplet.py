@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import LossAndCorrect
-from lossbench.impls.formulas import LEAST_SQUARED_DISTANCE, soft_margin
+from lossbench.impls.formulas import LEAST_SQUARED_DISTANCE, soft_margin, unit_rows
 from lossbench.impls.precision import widened, without_autocast, without_noise
 from lossbench.impls.registry import register
 
@@ -49,9 +49,7 @@ class _WeightedDistances(nn.Module):
 
     def _distances(self, embeddings: Tensor) -> Tensor:
         if self.normalize:
-            embeddings = embeddings.to(widened(embeddings.dtype))
-            lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-            embeddings = embeddings / (lengths + 1e-12)
+            embeddings = unit_rows(embeddings)
         return pairwise_distances(embeddings)
 
 

@@ -13,14 +13,16 @@ from lossbench.impls.triton.kernels.entropy_terms import BEND, MISS, RADIAL, loa
 from lossbench.impls.triton.kernels.launching import config, tuned
 from lossbench.impls.triton.kernels.products import add_product
 
-
-@tuned(
+in_tiles = tuned(
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=32),
     config(4, 4, BLOCK_M=64, BLOCK_N=128, BLOCK_K=32),
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=64),
     small=config(4, 3, BLOCK_M=64, BLOCK_N=128, BLOCK_K=16),
     key=("dim", "classes", "PRECISION"),
 )
+
+
+@in_tiles
 @triton.jit
 def add_to_rows(
     derivatives,
@@ -70,13 +72,7 @@ def add_to_rows(
     tl.store(at, gradient, mask=inside)
 
 
-@tuned(
-    config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=32),
-    config(4, 4, BLOCK_M=64, BLOCK_N=128, BLOCK_K=32),
-    config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=64),
-    small=config(4, 3, BLOCK_M=64, BLOCK_N=128, BLOCK_K=16),
-    key=("dim", "classes", "PRECISION"),
-)
+@in_tiles
 @triton.jit
 def write_weight(
     derivatives,
