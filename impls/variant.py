@@ -73,6 +73,11 @@ class Implementation:
         """Whether torch.compile makes its code."""
         return is_compiled(self.variant)
 
+    @property
+    def foreign(self) -> bool:
+        """Whether a third party computes it, torch itself among them."""
+        return ".third_party." in self.builder.__module__
+
     def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
         """Return why it cannot run here on a device type in a dtype, or ``None`` if it can."""
         for package in self.requires:

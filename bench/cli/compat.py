@@ -148,7 +148,7 @@ def prove_rows(
             loss, variant = each.loss.name, each.variant
             status.update(f"{loss}: {variant}")
             proof = _ask(worker, loss, variant, device, quick)
-            yield CompatRow(loss, variant, bool(each.requires), proof)
+            yield CompatRow(loss, variant, each.foreign, proof)
 
 
 def _ask(worker: Worker, loss: str, variant: str, device: str, quick: bool) -> CompatProof:

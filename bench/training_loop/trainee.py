@@ -69,7 +69,7 @@ class Trainee:
     @property
     def foreign(self) -> bool:
         """Whether a third party computes it."""
-        return ".third_party." in self.implementation.builder.__module__
+        return self.implementation.foreign
 
     @property
     def moves(self) -> bool:
