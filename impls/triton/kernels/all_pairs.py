@@ -28,7 +28,7 @@ SPAN_ROWS = sized(64, interpreted=16)
 
 @triton_op("lossbench_triton::all_pairs", mutates_args=())
 def all_pairs(
-    x: Tensor, centers: Tensor, labels: Tensor
+    x: Tensor, centers: Tensor, labels: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the loss, and what the backward pass needs.
 
@@ -40,6 +40,7 @@ def all_pairs(
         x: the embeddings, ``[B, D]``, contiguous.
         centers: the centres, ``[C, D]``, contiguous and of the same dtype.
         labels: the labels, ``[B]``, int64, contiguous.
+        keep: whether the pulls of all pairs are kept; else they are empty.
     """
     batch, dim = x.shape
     distinct, counts, own, ordered = _table_of(labels, len(centers))
@@ -51,11 +52,12 @@ def all_pairs(
     span = SPAN_ROWS * triton.cdiv(size, SPAN_ROWS * SPANS)
     splits = triton.cdiv(size, span)
     parts = x.new_empty((splits, batch), dtype=torch.float32)
-    pulls = x.new_empty((batch, size), dtype=torch.float32)
+    pulls = x.new_empty((batch if keep else 0, size), dtype=torch.float32)
     own_pulls = x.new_empty(batch, dtype=torch.float32)
     launch(
         sum_distances, lambda meta: (triton.cdiv(batch, meta["BLOCK_M"]), splits),
-        x, table, *halves, squares, own, counts, parts, pulls, own_pulls, batch, size, dim, span,
+        x, table, *halves, squares, own, counts, parts, pulls if keep else None,
+        own_pulls, batch, size, dim, span,
         FEW=dim <= FEW_FEATURES, NOISE=NOISE[precision], PRECISION=precision,
     )  # fmt: skip
     loss = x.new_empty((), dtype=torch.float32)
@@ -159,16 +161,21 @@ def sum_distances(
 ):
     """Sum the distances of each row to ``span`` rows of the table: ``parts [splits, B]``.
 
-    Writes ``pulls [B, K]`` too, 0 for a row's own centre, whose pull goes to ``own_pulls [B]``.
+    Writes ``pulls [B, K]`` if they are kept, 0 for a row's own centre; that is added by the first
+    span, by ``own_squares``, and its pull goes to ``own_pulls [B]``.
     """
     rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
     split = tl.program_id(1).to(tl.int64)
     inside = rows < batch
     own_column = tl.load(own + rows, mask=inside, other=-1)
-    own_square = tl.load(own_squares + rows, mask=inside, other=0.0)
     last = tl.minimum((split + 1) * span, size)
     total = tl.zeros([BLOCK_M], tl.float32)
-    own_pull = tl.zeros([BLOCK_M], tl.float32)
+    if split == 0:
+        distance = tl.sqrt(tl.load(own_squares + rows, mask=inside, other=0.0) + ADDED_SQUARE)
+        count = tl.load(counts + own_column, mask=inside, other=0).to(tl.float32)
+        total += count * distance
+        tl.store(own_pulls + rows, count / (2 * distance * batch), mask=inside)
+    own_column = own_column.to(tl.int32)
     for first in range(split * span, last, BLOCK_N):
         column = first + tl.arange(0, BLOCK_N)
         within = column < last
@@ -176,19 +183,16 @@ def sum_distances(
             x, table, x_halves, table_halves, rows, column, batch, last, dim,
             False, FEW, NOISE, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
         )  # fmt: skip
-        is_own = own_column[:, None] == column[None, :]
-        squares = tl.where(is_own, own_square[:, None], squares)
         distance = tl.sqrt(squares + ADDED_SQUARE)
-        count = tl.load(counts + column, mask=within, other=0).to(tl.float32)[None, :]
-        total += tl.sum(count * distance, 1)
-        pull = count / (2 * distance * batch)
-        own_pull += tl.sum(tl.where(is_own, pull, 0.0), 1)
-        at = rows[:, None] * size + column[None, :]
-        pull = tl.where(is_own, 0.0, pull)
-        tl.store(pulls + at, pull, mask=inside[:, None] & within[None, :])
+        count = tl.load(counts + column, mask=within, other=0).to(tl.float32)
+        is_own = own_column[:, None] == column.to(tl.int32)[None, :]
+        weight = tl.where(is_own, 0.0, count[None, :])
+        total += tl.sum(weight * distance, 1)
+        if pulls is not None:
+            at = rows[:, None] * size + column[None, :]
+            mask = inside[:, None] & within[None, :]
+            tl.store(pulls + at, weight / (2 * distance * batch), mask=mask)
     tl.store(parts + split * batch + rows, total, mask=inside)
-    here = (own_column >= split * span) & (own_column < last)
-    tl.store(own_pulls + rows, own_pull, mask=inside & here)
 
 
 @triton.jit

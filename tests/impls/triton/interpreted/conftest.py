@@ -15,7 +15,7 @@ def _patched_once():
     """Let the functions that a kernel calls patch Triton's language once for each module.
 
     The interpreter patches all of it at each call of each of them, ``tl.sum`` among them, and never
-    undoes that: most of its time. A launch still patches, and undoes, what its kernel's module sees.
+    undoes that, which takes almost half of its time. A launch still patches what its kernel sees.
     """
     patched = set()
 
