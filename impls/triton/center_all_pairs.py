@@ -9,7 +9,7 @@ from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
 from lossbench.impls.moving import AveragingCenters, refuse_to_compile
 from lossbench.impls.registry import register
-from lossbench.impls.triton.centers import SummedByKernel, contiguous
+from lossbench.impls.triton.centers import SummedByKernel, kernel_inputs
 from lossbench.impls.triton.loaded import TRITON, OnTriton
 
 COMPILED = "refused: the centres move within the forward pass; 'vectorized' is not"
@@ -35,7 +35,7 @@ class CenterAllPairs(OnTriton, SummedByKernel, AveragingCenters):
         """Return the loss, and move the centres."""
         refuse_to_compile("the variant 'triton' of center_all_pairs")
         dtype = torch.promote_types(embeddings.dtype, self.centers.dtype)
-        x, centers, labels = contiguous(embeddings.to(dtype), self.centers.to(dtype), labels)
+        x, centers, labels = kernel_inputs(embeddings.to(dtype), self.centers.to(dtype), labels)
         loss: Tensor = _AllPairs.apply(x, centers, labels)  # type: ignore[no-untyped-call]
         self._move_centers(embeddings, labels)
         return LossOnly(loss)

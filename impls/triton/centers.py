@@ -46,7 +46,7 @@ def triton_centers(
         term: what the loss is.
         sparse: whether the gradient of the centres is sparse.
     """
-    inputs = contiguous(embeddings, centers, labels)
+    inputs = kernel_inputs(embeddings, centers, labels)
     loss: Tensor = _Centers.apply(*inputs, term, sparse)  # type: ignore[no-untyped-call]
     return loss
 
@@ -64,12 +64,12 @@ def triton_centers_that_move(
         labels: the labels, ``[B]``.
         term: what the loss is.
     """
-    inputs = contiguous(embeddings, centers.detach(), labels)
+    inputs = kernel_inputs(embeddings, centers.detach(), labels)
     loss, differences = _MovedCenters.apply(*inputs, term)  # type: ignore[no-untyped-call]
     return loss, differences
 
 
-def contiguous(
+def kernel_inputs(
     embeddings: Tensor, centers: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the tensors as the kernels take them, having refused labels that are no class."""

@@ -9,7 +9,7 @@ from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.registry import register
 from lossbench.impls.state import IslandCenters
-from lossbench.impls.triton.centers import contiguous
+from lossbench.impls.triton.centers import kernel_inputs
 from lossbench.impls.triton.loaded import TRITON, OnTriton
 
 
@@ -21,7 +21,7 @@ class Island(OnTriton, IslandCenters):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss."""
-        inputs = contiguous(embeddings, self.centers, labels)
+        inputs = kernel_inputs(embeddings, self.centers, labels)
         weights = 0.5 / self.batch_size, float(self.island_weight)
         return LossOnly(_Island.apply(*inputs, *weights))  # type: ignore[no-untyped-call]
 

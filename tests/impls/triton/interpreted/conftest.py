@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from triton.runtime import interpreter
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +16,8 @@ def _patched_once():
     The interpreter patches all of it at each call of each of them, ``tl.sum`` among them, and never
     undoes that, which takes almost half of its time. A launch still patches what its kernel sees.
     """
+    from triton.runtime import interpreter
+
     patched = set()
 
     def call(function, *args, **kwargs):
