@@ -58,13 +58,12 @@ class ShiftingCenters(ClassCenters):
         # Without a block of no_grad: torch.export cannot save one that returns nothing.
         centers, rows = self.centers.detach(), rows.detach()
         if self._sharded is None and count_processes() == 1:
-            places = places_of_classes(labels, len(centers))
-            sums = sums_by_class(rows, places)
-            moves = _shared(sums, _counts(places, labels.size(0)), share)
+            classes, sums, counts = self._sums_of_classes(rows, labels)
+            moves = _shared(sums, counts, share)
             if momentum != 1:
                 centers.mul_(momentum)
             # A centre that took its samples one by one would be rounded at each of them.
-            centers.index_add_(0, labels, moves.to(centers.dtype))
+            centers.index_add_(0, classes, moves.to(centers.dtype))
             return
         refuse_to_compile("moving the centres of several processes")
         counts = _counts(labels, len(centers))
@@ -75,6 +74,18 @@ class ShiftingCenters(ClassCenters):
         centers.mul_(momentum).add_(moves)
         if self._sharded is not None:
             self._sharded.detach().mul_(momentum).add_(shard_like(moves, self._sharded))
+
+    def _sums_of_classes(self, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return classes ``[B]``, the sums of their rows ``[B, D]``, and their counts ``[B]``.
+
+        One entry of a class has its sum and its count; any other entry of it has 0.
+
+        Args:
+            rows: one row per sample, ``[B, D]``.
+            labels: the labels of the samples, ``[B]``.
+        """
+        places = places_of_classes(labels, len(self.centers))
+        return labels, sums_by_class(rows, places), _counts(places, labels.size(0))
 
 
 class AveragingCenters(ShiftingCenters):

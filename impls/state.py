@@ -5,6 +5,7 @@ The names and shapes are those of the catalogue. The values are not set here, be
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -137,6 +138,15 @@ class SparseRows(nn.Embedding):
     def extra_repr(self) -> str:
         """Return nothing: the sizes that an embedding shows are not set."""
         return ""
+
+
+def sparse_limits(when: str = "") -> Mapping[str, str]:
+    """Return the limits of a sparse gradient, under a condition that begins with a space."""
+    return {
+        "optimizers": f"its gradient is sparse{when}, as that of nn.Embedding(sparse=True): SGD "
+        "without weight decay, Adagrad and SparseAdam take it; others and clip_grad_norm_ do not",
+        "fsdp": f"its gradient is sparse{when}: fully_shard reduces dense ones alone",
+    }
 
 
 class IslandCenters(ClassCenters):

@@ -4,8 +4,6 @@ The backward pass is autograd's, because our own could not save memory over a ga
 and a sum.
 """
 
-from collections.abc import Mapping
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,16 +12,7 @@ from lossbench.impls.class_rows import class_rows
 from lossbench.impls.moving import MOVES_EAGERLY, RatedCenters
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
-from lossbench.impls.state import ClassCenters, SparseRows
-
-
-def _sparse_limits(when: str = "") -> Mapping[str, str]:
-    """Return the limits of a sparse gradient, under a condition that begins with a space."""
-    return {
-        "optimizers": f"its gradient is sparse{when}, as that of nn.Embedding(sparse=True): SGD "
-        "without weight decay, Adagrad and SparseAdam take it; others and clip_grad_norm_ do not",
-        "fsdp": f"its gradient is sparse{when}: fully_shard reduces dense ones alone",
-    }
+from lossbench.impls.state import ClassCenters, SparseRows, sparse_limits
 
 
 class _CenterMse(ClassCenters):
@@ -40,7 +29,7 @@ class CenterMse(_CenterMse):
     """The gradient to the centres is one scatter into zeros, ``[C, D]``."""
 
 
-@register("center_mse", "sparse", sparse=True, limits=_sparse_limits(), refuses_labels=True)
+@register("center_mse", "sparse", sparse=True, limits=sparse_limits(), refuses_labels=True)
 class CenterMseSparse(_CenterMse, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
@@ -68,7 +57,7 @@ class Center(_Center):
     "center",
     "sparse",
     sparse=True,
-    limits={**_sparse_limits(" without a center_rate"), **MOVES_EAGERLY},
+    limits={**sparse_limits(" without a center_rate"), **MOVES_EAGERLY},
     refuses_labels=True,
 )
 class CenterSparse(_Center, SparseRows):  # type: ignore[misc]

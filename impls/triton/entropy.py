@@ -72,7 +72,7 @@ class EntropyOnTriton(OnTriton, ClassWeights):
         rule: the rule that makes the logits.
     """
 
-    operators = "entropy"
+    operators = ("entropy",)
     rule = ScoreRule()
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:

@@ -26,10 +26,10 @@ class OnTriton(nn.Module):
     them with ``lossbench``.
 
     Attributes:
-        operators: the name of the module of ``kernels`` that defines the operators.
+        operators: the names of the modules of ``kernels`` that define the operators.
     """
 
-    operators: ClassVar[str]
+    operators: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give a class the signature of its ``__init__``, which ``__new__`` would hide."""
@@ -40,5 +40,6 @@ class OnTriton(nn.Module):
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> "OnTriton":
         """Import the operators; a copy and an unpickled module come here too."""
-        importlib.import_module(f"lossbench.impls.triton.kernels.{cls.operators}")
+        for name in cls.operators:
+            importlib.import_module(f"lossbench.impls.triton.kernels.{name}")
         return super().__new__(cls)

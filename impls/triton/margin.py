@@ -18,7 +18,7 @@ from lossbench.impls.triton.loaded import OnTriton
 class SphereFace(OnTriton, SphereFaceWeights):
     """Replace the target's cosine by its blend with ψ, times the embedding's length."""
 
-    operators = "entropy"
+    operators = ("entropy",)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having advanced the annealing, and no logits."""

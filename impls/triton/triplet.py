@@ -20,7 +20,7 @@ class TripletBatchHard(OnTriton):
     extreme. ``mining_precision`` says which precision torch's own setting stands for.
     """
 
-    operators = "batch_hard"
+    operators = ("batch_hard",)
 
     def __init__(self, margin: float) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ class _WeightedOnTriton(OnTriton):
         shifted: whether to subtract the closest negative's distance before the exponential.
     """
 
-    operators = "weighted"
+    operators = ("weighted",)
     epsilon: ClassVar[float]
     shifted: ClassVar[bool]
 

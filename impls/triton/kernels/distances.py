@@ -1,4 +1,4 @@
-"""A tile of the distances of all pairs of rows."""
+"""A tile of the distances of all pairs of rows, of one matrix or of two."""
 
 import triton
 import triton.language as tl
@@ -12,27 +12,30 @@ LEAST_SQUARE = tl.constexpr(formulas.LEAST_SQUARED_DISTANCE)
 
 @triton.jit
 def square_differences(
-    x, rows, columns, last, batch, dim, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr
+    a, b, rows, columns, row_end, column_end, dim, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr
 ):
     """Return the squared distances of some rows to some columns, a feature at a time."""
     squares = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
     for feature in range(dim):
-        row = tl.load(x + rows * dim + feature, mask=rows < batch, other=0.0).to(tl.float32)
-        other = tl.load(x + columns * dim + feature, mask=columns < last, other=0.0).to(tl.float32)
-        difference = row[:, None] - other[None, :]
+        row = tl.load(a + rows * dim + feature, mask=rows < row_end, other=0.0).to(tl.float32)
+        other = tl.load(b + columns * dim + feature, mask=columns < column_end, other=0.0)
+        difference = row[:, None] - other.to(tl.float32)[None, :]
         squares += difference * difference
     return squares
 
 
 @triton.jit
 def expand_squares(
-    x,
-    halves,
+    a,
+    b,
+    a_halves,
+    b_halves,
     rows,
     columns,
-    last,
-    batch,
+    row_end,
+    column_end,
     dim,
+    SAME: tl.constexpr,
     NOISE: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -46,15 +49,76 @@ def expand_squares(
     products = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
     for start in range(0, dim, BLOCK_K):
         feature = start + tl.arange(0, BLOCK_K)
-        row = load_rows(x, rows, feature, batch, dim, PRECISION)
-        other = load_rows(x, columns, feature, last, dim, PRECISION)
+        row = load_rows(a, rows, feature, row_end, dim, PRECISION)
+        other = load_rows(b, columns, feature, column_end, dim, PRECISION)
         products = add_product(products, row, tl.trans(other), PRECISION)
-    row_half = tl.load(halves + rows, mask=rows < batch, other=0.0)
-    column_half = tl.load(halves + columns, mask=columns < last, other=0.0)
+    row_half = tl.load(a_halves + rows, mask=rows < row_end, other=0.0)
+    column_half = tl.load(b_halves + columns, mask=columns < column_end, other=0.0)
     both = row_half[:, None] + column_half[None, :]
     squares = 2 * (both - products)
-    noise = (squares < 2 * NOISE * both) | (rows[:, None] == columns[None, :])
+    noise = squares < 2 * NOISE * both
+    if SAME:
+        noise |= rows[:, None] == columns[None, :]
     return tl.where(noise, 0.0, squares)
+
+
+@triton.jit
+def measure_squares(
+    a,
+    b,
+    a_halves,
+    b_halves,
+    rows,
+    columns,
+    row_end,
+    column_end,
+    dim,
+    SAME: tl.constexpr,
+    FEW: tl.constexpr,
+    NOISE: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """Return the squared distances of some rows of ``a [M, D]`` to some of ``b [N, D]``.
+
+    With FEW features rows lie close together, where a product would lose their digits.
+
+    Args:
+        a: the matrix of the rows.
+        b: the matrix of the columns.
+        a_halves: half the squares of the lengths of ``a``'s rows, ``[M]``.
+        b_halves: half the squares of the lengths of ``b``'s rows, ``[N]``.
+        rows: the numbers of the rows, ``[BLOCK_M]``.
+        columns: the numbers of the columns, ``[BLOCK_N]``.
+        row_end: the number of the first row that is not to be read.
+        column_end: the number of the first column that is not to be read.
+        dim: the number of features.
+        SAME: whether ``a`` and ``b`` are one matrix, whose diagonal is 0.
+        FEW: whether there are few features.
+        NOISE: the share of the rows' squares below which a square is rounding alone.
+        PRECISION: the precision of the product.
+        BLOCK_M: the number of rows.
+        BLOCK_N: the number of columns.
+        BLOCK_K: the number of features of a step.
+    """
+    if FEW:
+        squares = square_differences(
+            a, b, rows, columns, row_end, column_end, dim, BLOCK_M, BLOCK_N
+        )
+    else:
+        squares = expand_squares(
+            a, b, a_halves, b_halves, rows, columns, row_end, column_end, dim,
+            SAME, NOISE, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
+        )  # fmt: skip
+    return squares
+
+
+@triton.jit
+def root_of(squares):
+    """Return distances, clamped as the reference's are."""
+    return tl.sqrt(tl.where(squares < LEAST_SQUARE, LEAST_SQUARE, squares))
 
 
 @triton.jit
@@ -73,15 +137,9 @@ def measure_tile(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Return the distances of some rows to some columns, clamped as the reference's are.
-
-    With FEW features rows lie close together, where a product would lose their digits.
-    """
-    if FEW:
-        squares = square_differences(x, rows, columns, last, batch, dim, BLOCK_M, BLOCK_N)
-    else:
-        squares = expand_squares(
-            x, halves, rows, columns, last, batch, dim,
-            NOISE, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
-        )  # fmt: skip
-    return tl.sqrt(tl.where(squares < LEAST_SQUARE, LEAST_SQUARE, squares))
+    """Return the distances of some rows of ``x [B, D]`` to some others, clamped."""
+    squares = measure_squares(
+        x, x, halves, halves, rows, columns, batch, last, dim,
+        True, FEW, NOISE, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
+    )  # fmt: skip
+    return root_of(squares)

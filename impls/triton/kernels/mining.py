@@ -20,8 +20,8 @@ INFINITY = tl.constexpr(float("inf"))
 
 
 @tuned(
+    config(8, 3, BLOCK_M=128, BLOCK_N=64, BLOCK_K=32),
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=32),
-    config(4, 4, BLOCK_M=64, BLOCK_N=128, BLOCK_K=32),
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=64),
     config(8, 3, BLOCK_M=128, BLOCK_N=256, BLOCK_K=64),
     small=config(4, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),

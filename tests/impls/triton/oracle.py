@@ -31,3 +31,12 @@ def step(loss, variant, inputs, state=(), dtype=torch.float32, upstream=1.0, **a
     (out[0] * upstream).sum().backward()
     targets = [t for t in (*leaves, *module.parameters()) if t.requires_grad]
     return out, [t.grad.double() for t in targets]
+
+
+def compare(loss, inputs, state=(), *, variant="triton", tolerance=2e-6, **arguments):
+    """Hold the value and the gradients of a step, in float32, to a share of their lengths."""
+    expected, wanted = step(loss, "reference", inputs, state, torch.float64, **arguments)
+    out, found = step(loss, variant, inputs, state, **arguments)
+    torch.testing.assert_close(out[0].double(), expected[0], rtol=tolerance, atol=tolerance)
+    for one, other in zip(found, wanted, strict=True):
+        assert (one.to_dense() - other).norm() <= tolerance * max(other.norm(), 1e-3)

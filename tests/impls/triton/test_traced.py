@@ -7,6 +7,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.partitioners import min_cut_rematerialization_partition
 
 from lossbench import impls
+from tests.impls.triton.inputs import inputs_of
 
 triton = pytest.importorskip("triton", reason="needs the package triton")
 pytestmark = pytest.mark.triton
@@ -18,6 +19,10 @@ LAUNCHES = {
     "sphereface": (4, 10),
     "triplet_batch_hard": (4, 1),
     "triplet_weighted": (4, 2),
+    "center_mse": (2, 2),
+    "island": (4, 3),
+    "contrastive": (2, 1),
+    "pairwise_distance": (3, 2),
 }
 
 
@@ -77,5 +82,5 @@ def test_both_passes_are_one_graph_with_a_node_for_each_launch(loss, dynamic):
         module, backend=counting_backend(counts), fullgraph=True, dynamic=dynamic
     )
     x = torch.randn(BATCH, DIM, requires_grad=True)
-    compiled(x, torch.arange(BATCH) % 5).loss.backward()
+    compiled(*inputs_of(loss, x, torch.arange(BATCH) % 5))[0].sum().backward()
     assert tuple(counts) == LAUNCHES[loss]
