@@ -13,6 +13,8 @@ from typing import Protocol
 
 import torch
 
+from lossbench.bench.machine.conditions import read_gpu
+
 # Bound at import: a contender that replaces the function in its module replaces nothing here.
 _now = time.perf_counter
 # Empty synchronisations that are timed, to know the cost of one.
@@ -175,13 +177,7 @@ def clock(timed: Timed, device: str) -> Clock:
 
 def gpu_megahertz(device: str) -> float:
     """Return the clock rate of the GPU in MHz; 0 on the CPU, or if it cannot be read."""
-    if device != "cuda":
-        return 0.0
-    try:
-        return float(torch.cuda.clock_rate())
-    except (ImportError, ModuleNotFoundError, RuntimeError):
-        # Reading the rate needs NVIDIA's management library, and permission to query it.
-        return 0.0
+    return read_gpu("clock_rate") if device == "cuda" else 0.0
 
 
 def throttled(megahertz: list[float]) -> int:

@@ -25,7 +25,7 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--loss", "island", "--variant", "otl"], "no variant 'otl' of island; there"),
         (
             ["run", "--preset", "huge"],
-            "'huge' is not one of 'quick', 'ci', 'ordinary', 'large', 'full'",
+            "'huge' is not one of 'quick', 'ci', 'ordinary', 'large', 'cuda', 'full'",
         ),
         (["run", "--batch", "0"], "0 is not in the range x>=1"),
         (["run", "--batch", "many"], "'many' is not a valid integer"),
