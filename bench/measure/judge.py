@@ -8,16 +8,25 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
+from torch import nn
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
+from lossbench.bench.case.workload import Workload
 from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.measure.counters import Counters, measure_counters
+from lossbench.bench.measure.kernels import (
+    Configurations,
+    chosen_configurations,
+    measure_kernels,
+)
 from lossbench.bench.measure.memory import Memory, measure_memory
 from lossbench.bench.measure.trial import sample_modules
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling
+from lossbench.impls.compiled import overwrites_results
+from lossbench.impls.triton.usage import CompiledKernel
 
 Standing = Literal["passed", "refused", "departs", "unsupported"]
 
@@ -35,6 +44,7 @@ class Judgement:
         counters: counts of the operators of a step; ``None`` if ``memory`` is ``None``.
         conformance: behaviour with degenerate inputs, if this was asked for; empty if it is
             compiled, since each of their shapes would be compiled again.
+        kernels: counts of the kernels of a Triton variant, if this was asked for.
     """
 
     status: Standing
@@ -43,6 +53,7 @@ class Judgement:
     memory: Memory | None = None
     counters: Counters | None = None
     conformance: tuple[Conformance, ...] = ()
+    kernels: tuple[CompiledKernel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,10 +63,13 @@ class Times:
     Attributes:
         forward: times of a forward that keeps its graph.
         step: times of forward and backward, to every input and parameter.
+        configurations: configurations that tuning chose for a step's kernels, one entry per
+            process; empty for variants without such kernels.
     """
 
     forward: Timing
     step: Timing
+    configurations: tuple[Configurations, ...] = ()
 
     @classmethod
     def joined(cls, processes: Sequence["Times"]) -> Self:
@@ -63,6 +77,7 @@ class Times:
         return cls(
             Timing.joined(times.forward for times in processes),
             Timing.joined(times.step for times in processes),
+            tuple(each for times in processes for each in times.configurations),
         )
 
 
@@ -121,16 +136,22 @@ def judge(
 
 
 def judge_variant(case: Case, variant: str) -> Judgement:
-    """Check a registered variant, with its conformance unless it is compiled."""
+    """Check a registered variant, with its kernels, and its conformance unless it is compiled."""
     implementation = impls.implementation(case.loss, variant)
     if implementation.unsupported(case.device, case.held_dtype):
-        return judge(case, implementation)
+        return judge_with_kernels(case, implementation)
     if implementation.compiled:
         # torch limits recompilations, and code that was compiled for other cases would count.
         torch.compiler.reset()
         return judge(case, implementation)
-    judgement = judge(case, implementation)
+    judgement = judge_with_kernels(case, implementation)
     return replace(judgement, conformance=measure_conformance(case.loss, variant, case.device))
+
+
+def judge_with_kernels(case: Case, implementation: impls.Implementation) -> Judgement:
+    """Check an implementation, and count its kernels even if it cannot run here."""
+    judgement = judge(case, implementation)
+    return replace(judgement, kernels=measure_kernels(case, implementation))
 
 
 def measure_times(
@@ -151,10 +172,21 @@ def measure_times(
     workload = workload_of(case)
     entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
     modules = {name: workload.module(entry, validate=validate) for name, entry in entries.items()}
-    sampled = sample_modules(workload, modules, sampling)
+    overwritten = [n for n, e in entries.items() if overwrites_results(e.mode, case.device)]
+    sampled = sample_modules(workload, modules, sampling, overwritten=overwritten)
+    configurations = {
+        name: _configurations(workload, entry, modules[name]) for name, entry in entries.items()
+    }
     return {
         name: RefusedTimes(reason)
         if (reason := sampled.refusals.get(name))
-        else Times(forward, sampled.timings["step"][name])
+        else Times(forward, sampled.timings["step"][name], configurations[name])
         for name, forward in sampled.timings["forward"].items()
     }
+
+
+def _configurations(
+    workload: Workload, implementation: impls.Implementation, module: nn.Module
+) -> tuple[Configurations, ...]:
+    found = chosen_configurations(implementation, lambda: workload.step(module))
+    return (found,) if found else ()

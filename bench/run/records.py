@@ -24,6 +24,7 @@ from lossbench.bench.measure.ceilings import Ceilings, Limit, limit
 from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.measure.counters import Counters
+from lossbench.bench.measure.kernels import Configurations
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.measure.plausibility import explain_excess
 from lossbench.bench.printable import printable
@@ -34,6 +35,7 @@ from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase
 from lossbench.impls.outside import Origin
 from lossbench.impls.registry import implementation
+from lossbench.impls.triton.usage import CompiledKernel
 
 RECORDS = "records.jsonl"
 LONGEST_SCHEMA = 80
@@ -66,6 +68,10 @@ class Record:
         ceilings: best rates of this machine, measured in the same run.
         conformance: behaviour of the variant with degenerate inputs, which have a size of their
             own.
+        kernels: counts of the kernels of a Triton variant, compiled in their default configuration
+            for the GPU of the measurement, or without one for sm_90.
+        configurations: configurations that tuning chose for the kernels of the timed step, one
+            entry per process.
         made: time of the measurement, ISO 8601 in UTC.
         origin: file or module from outside lossbench that registered the variant; ``None`` for
             lossbench's own.
@@ -93,6 +99,8 @@ class Record:
     warm_compilation: WarmCompilation | None = None
     ceilings: Ceilings | None = None
     conformance: tuple[Conformance, ...] = ()
+    kernels: tuple[CompiledKernel, ...] = ()
+    configurations: tuple[Configurations, ...] = ()
     origin: Origin | None = None
     validated: bool = False
     schema: int = SCHEMA

@@ -21,6 +21,8 @@ _now = time.perf_counter
 EMPTY_WAITS = 20
 # A clock rate below this share of the highest one is throttling; jitter is smaller.
 SLOW_CLOCK = 0.95
+# About 10 ms, longer than a call takes to launch its work.
+DELAY_CYCLES = 20_000_000
 
 
 def _nothing() -> None:
@@ -92,6 +94,9 @@ class CudaDevice(Protocol):
     def clear_cache(self) -> None:
         """Overwrite the second-level cache, on the current stream."""
 
+    def delay(self) -> None:
+        """Keep the current stream busy for some milliseconds; the CPU and other streams go on."""
+
 
 class CudaClock:
     """A pair of CUDA events around each call, and the wait for all other streams after it.
@@ -157,6 +162,9 @@ class _Cuda:
     def clear_cache(self) -> None:
         self._beyond_cache.zero_()
 
+    def delay(self) -> None:
+        torch.cuda._sleep(DELAY_CYCLES)
+
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
@@ -168,6 +176,26 @@ def _without_collection() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+def call_late(
+    give: Callable[[], None], call: Callable[[], object], device: CudaDevice | None = None
+) -> object:
+    """Return the result of a call that begins before its inputs are on the device.
+
+    Work that the call puts on the current stream comes after the inputs. On another stream it reads
+    what was there before, unless it waits for the current one.
+
+    Args:
+        give: function that writes the inputs on the current stream.
+        call: function to call.
+        device: device; it can be simulated.
+    """
+    device = device or _Cuda()
+    device.synchronize()
+    device.delay()
+    give()
+    return call()
 
 
 def clock(timed: Timed, device: str) -> Clock:
