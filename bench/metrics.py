@@ -200,6 +200,18 @@ METRICS: tuple[Metric, ...] = (
     ),
     *_ends("forward"),
     Metric(
+        "graphed_step_seconds",
+        "seconds",
+        "median time of a step that is replayed as a CUDA graph, without launches by the CPU",
+        at("graphed.median_seconds"),
+    ),
+    Metric(
+        "graphed_step_speedup",
+        "ratio",
+        "the reference's replayed step over the variant's, median of pairs from the same round",
+        at("graphed.speedup.median"),
+    ),
+    Metric(
         "samples_per_second",
         "1/s",
         "samples per second: batch divided by `step_seconds`",

@@ -29,9 +29,13 @@ class Calls:
         self.step()
         after, initial = module.state_dict(), feed.workload.state
         self.moved = frozenset(name for name in initial if not initial[name].equal(after[name]))
-        with torch.no_grad():
-            for name in self.moved:
-                after[name].copy_(initial[name])
+        self._restore()
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        """Put the state that steps have changed back to the initial one."""
+        for name in self.moved:
+            self.state[name].copy_(self.feed.workload.state[name])
 
     @property
     def state(self) -> Mapping[str, Tensor]:

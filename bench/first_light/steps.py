@@ -73,7 +73,7 @@ def steps(folder: Path, machine: str = "") -> tuple[LightStep, ...]:
             ),
         ),
         LightStep("quick", "the preset quick", 90.0, _run(folder, "quick", named)),
-        LightStep("cuda", "the preset cuda", 140.0, _run(folder, "cuda", named)),
+        LightStep("cuda", "the preset cuda", 140.0, _run(folder, "cuda", ("--graphs", *named))),
     )
 
 

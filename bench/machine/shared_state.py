@@ -33,6 +33,7 @@ CALLED = (
     *(gc, math, os, random, signal, time, timeit, timeit.Timer, warnings),
     *(torch, torch.Tensor, torch.autograd, torch.cuda, torch.linalg, torch.nn, torch.nn.Module),
     *(torch.nn.functional, torch.profiler, torch.utils.benchmark),
+    *(torch.cuda.Event, torch.cuda.Stream, torch.cuda.CUDAGraph),
 )
 OWN = "lossbench."
 FUNCTIONS = (

@@ -3,7 +3,7 @@
 The run, the gate, asv and ``count`` all call ``judge``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -16,6 +16,7 @@ from lossbench.bench.case.workload import Workload
 from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.measure.counters import Counters, measure_counters
+from lossbench.bench.measure.graphed import sample_graphs
 from lossbench.bench.measure.kernels import (
     Configurations,
     chosen_configurations,
@@ -65,19 +66,26 @@ class Times:
         step: times of forward and backward, to every input and parameter.
         configurations: configurations that tuning chose for a step's kernels, one entry per
             process; empty for variants without such kernels.
+        graphed: times of a step that is replayed as a CUDA graph, if this was asked for and it can.
+        ungraphed: reason why there are no such times, although they were asked for.
     """
 
     forward: Timing
     step: Timing
     configurations: tuple[Configurations, ...] = ()
+    graphed: Timing | None = None
+    ungraphed: str = ""
 
     @classmethod
     def joined(cls, processes: Sequence["Times"]) -> Self:
         """Return the times of several processes together."""
+        graphed = [times.graphed for times in processes if times.graphed]
         return cls(
             Timing.joined(times.forward for times in processes),
             Timing.joined(times.step for times in processes),
             tuple(each for times in processes for each in times.configurations),
+            Timing.joined(graphed) if len(graphed) == len(processes) else None,
+            next((times.ungraphed for times in processes if times.ungraphed), ""),
         )
 
 
@@ -155,7 +163,12 @@ def judge_with_kernels(case: Case, implementation: impls.Implementation) -> Judg
 
 
 def measure_times(
-    case: Case, variants: tuple[str, ...], sampling: Sampling, *, validate: bool = True
+    case: Case,
+    variants: tuple[str, ...],
+    sampling: Sampling,
+    *,
+    validate: bool = True,
+    graphs: bool = False,
 ) -> dict[str, Times | RefusedTimes]:
     """Return the times of variants of a Case, interleaved, of both forward and step.
 
@@ -166,6 +179,7 @@ def measure_times(
         variants: names of the variants, the reference among them if the others are compared.
         sampling: sampling of each phase.
         validate: whether the modules check their inputs, as they do by default.
+        graphs: whether to time steps that are replayed as CUDA graphs too.
     """
     # torch limits recompilations, and code that was compiled for other cases would count.
     torch.compiler.reset()
@@ -174,14 +188,46 @@ def measure_times(
     modules = {name: workload.module(entry, validate=validate) for name, entry in entries.items()}
     overwritten = [n for n, e in entries.items() if overwrites_results(e.mode, case.device)]
     sampled = sample_modules(workload, modules, sampling, overwritten=overwritten)
-    configurations = {
-        name: _configurations(workload, entry, modules[name]) for name, entry in entries.items()
-    }
-    return {
+    found: dict[str, Times | RefusedTimes] = {
         name: RefusedTimes(reason)
         if (reason := sampled.refusals.get(name))
-        else Times(forward, sampled.timings["step"][name], configurations[name])
+        else Times(
+            forward,
+            sampled.timings["step"][name],
+            _configurations(workload, entries[name], modules[name]),
+        )
         for name, forward in sampled.timings["forward"].items()
+    }
+    if graphs:
+        # Their memory is for those that are built anew.
+        modules.clear()
+        found |= _with_graphs(workload, entries, found, sampling, validate=validate)
+    return found
+
+
+def _with_graphs(
+    workload: Workload,
+    entries: Mapping[str, impls.Implementation],
+    found: Mapping[str, Times | RefusedTimes],
+    sampling: Sampling,
+    *,
+    validate: bool,
+) -> dict[str, Times | RefusedTimes]:
+    """Return the times with those of replayed steps, of the variants that can be replayed."""
+    timed = {name: times for name, times in found.items() if isinstance(times, Times)}
+    own = {name for name in timed if overwrites_results(entries[name].mode, workload.case.device)}
+    modules = {
+        name: workload.module(entries[name], validate=validate) for name in timed if name not in own
+    }
+    sampled = sample_graphs(workload, modules, sampling)
+    reasons = {**dict.fromkeys(own, "it replays CUDA graphs itself"), **sampled.refusals}
+    return {
+        name: replace(
+            times,
+            graphed=None if name in reasons else sampled.timings["step"].get(name),
+            ungraphed=reasons.get(name, ""),
+        )
+        for name, times in timed.items()
     }
 
 

@@ -3,7 +3,7 @@
 import random
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -156,6 +156,7 @@ def sample_modules(
     phases: tuple[str, ...] = PHASES,
     references: Mapping[str, impls.Implementation] | None = None,
     overwritten: Collection[str] = (),
+    prepare: Callable[[nn.Module, Feed], Calls] = prepare_calls,
 ) -> Sampled:
     """Return the interleaved times of modules, and the reasons to refuse some of them.
 
@@ -168,6 +169,7 @@ def sample_modules(
         references: reference that a module is checked against, by the module's name; by default the
             registry's for all.
         overwritten: names of the modules that declare that the next call overwrites their results.
+        prepare: function that returns the calls of a module; by default eager ones.
     """
     feed = Feed(workload)
     own = impls.implementation(workload.case.loss, REFERENCE)
@@ -176,7 +178,7 @@ def sample_modules(
     answers = {id(oracle): Answers(feed, oracle) for oracle in oracles.values()}
     lingering = Lingering()
     with generators_untouched():
-        calls = {name: prepare_calls(module, feed) for name, module in modules.items()}
+        calls = {name: prepare(module, feed) for name, module in modules.items()}
         witnesses = {
             name: Witness(calls[name], answers[id(oracles[name])], name in overwritten)
             for name in calls

@@ -72,6 +72,8 @@ class Record:
             for the GPU of the measurement, or without one for sm_90.
         configurations: configurations that tuning chose for the kernels of the timed step, one
             entry per process.
+        graphed: times of a step that is replayed as a CUDA graph, in a run with ``--graphs``.
+        ungraphed: reason why such a run has none of them.
         made: time of the measurement, ISO 8601 in UTC.
         origin: file or module from outside lossbench that registered the variant; ``None`` for
             lossbench's own.
@@ -101,6 +103,8 @@ class Record:
     conformance: tuple[Conformance, ...] = ()
     kernels: tuple[CompiledKernel, ...] = ()
     configurations: tuple[Configurations, ...] = ()
+    graphed: Timing | None = None
+    ungraphed: str = ""
     origin: Origin | None = None
     validated: bool = False
     schema: int = SCHEMA
@@ -110,7 +114,7 @@ class Record:
         agreed = bool(self.agreement) and all(part.passed for part in self.agreement)
         if self.status == "passed" and not agreed:
             raise ValueError("a record that passed must have an agreement within its budget")
-        if self.status != "passed" and (self.forward or self.step):
+        if self.status != "passed" and (self.forward or self.step or self.graphed):
             raise ValueError(f"a record that is {self.status} must have no times")
         # Raises if this is no time.
         datetime.fromisoformat(self.made)

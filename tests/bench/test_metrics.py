@@ -27,7 +27,7 @@ from lossbench.bench.paths import ROOT
 from lossbench.bench.run.records import Record
 from lossbench.bench.suites.cell import Measured, tracked_figures
 from lossbench.impls.triton.usage import CompiledKernel
-from tests.makers.records import BAD, record
+from tests.makers.records import BAD, TIMING, record
 
 KERNELS = (
     CompiledKernel("mine", "M=64, 4 warps", 90, 255, 16, 4096, 3),
@@ -42,6 +42,7 @@ FULL = replace(
     compilation=COMPILATION,
     warm_compilation=WarmCompilation(0.5, 2.5, cached=True),
     kernels=KERNELS,
+    graphed=TIMING,
     configurations=({"mine": {"BLOCK_M": 64, "num_warps": 4}}, {"mine": {"BLOCK_M": 128}}),
 )
 UNTIMED = record(status="refused", agreement=(BAD,), forward=None, step=None, memory=None)
