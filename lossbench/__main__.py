@@ -10,7 +10,7 @@ def run() -> int:
         from lossbench.bench.terminal import set_up
 
         set_up()
-        problem = use_asked_wheels(sys.argv)
+        problem = use_asked_wheels(sys.argv[1:])
         if problem:
             print(f"error: {problem}", file=sys.stderr)
             return 2

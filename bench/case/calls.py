@@ -63,7 +63,7 @@ class Calls:
         """Write certain inputs and a certain state for the next call."""
         if self.feed.workload.case.device == "cuda":
             # A step begins: CUDA graphs of compiled code may overwrite the results of the last.
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         self.feed.write_inputs(content, self.feed.leaves)
         self.feed.write_state(content, self.state, self.content, self.moved)
         self.content = content

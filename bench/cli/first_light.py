@@ -77,7 +77,8 @@ def first_light(
         click.echo(f"summary: {summary}\nall of it: {pack(folder)}", err=True)
         click.echo(f"to go on: lossbench first-light --resume {folder}", err=True)
     click.echo(summary.read_text())
-    click.get_current_context().exit(any(result.status != "passed" for result in results.values()))
+    passed = all(result.status == "passed" for result in results.values())
+    click.get_current_context().exit(0 if passed else 1)
 
 
 def _check_gpu() -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-OPTION = "--wheels"
+COMMAND, OPTION = "first-light", "--wheels"
 SITE, STAMP = "site", "installed.txt"
 # Nothing is fetched, and nothing that the machine has is replaced.
 PIP = ("-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir")
@@ -20,13 +20,13 @@ def use_asked_wheels(arguments: Sequence[str]) -> str:
     """Install the wheels of ``--wheels FOLDER``, and let this and child processes import them.
 
     Args:
-        arguments: the arguments of the command line.
+        arguments: the arguments of the command line, after the program's name.
 
     Returns:
         What is wrong, in one line; empty if the wheels can be imported, or none were asked for.
     """
     folder = asked_folder(arguments)
-    if folder is None:
+    if folder is None or COMMAND not in arguments[:1]:
         return ""
     wheels = sorted(folder.glob("*.whl"))
     if not wheels:

@@ -163,7 +163,7 @@ class _Cuda:
         self._beyond_cache.zero_()
 
     def delay(self) -> None:
-        torch.cuda._sleep(DELAY_CYCLES)
+        torch.cuda._sleep(DELAY_CYCLES)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -28,21 +28,21 @@ def _kept_paths(monkeypatch):
 def test_wheels_are_installed_once_and_found(tmp_path, monkeypatch):
     folder = tmp_path / "wheels"
     make_wheel(folder, "brought_along")
-    assert use_asked_wheels(["lossbench", "first-light", f"--wheels={folder}"]) == ""
+    assert use_asked_wheels(["first-light", f"--wheels={folder}"]) == ""
     import brought_along
 
     assert brought_along.here
     site = str(folder / "site")
     assert os.environ["PYTHONPATH"] == f"{site}{os.pathsep}former"
     monkeypatch.setattr("subprocess.run", None)
-    assert use_asked_wheels(["lossbench", "first-light", "--wheels", str(folder)]) == ""
+    assert use_asked_wheels(["first-light", "--wheels", str(folder)]) == ""
 
 
 def test_a_folder_without_wheels_is_told_in_a_line(tmp_path):
-    problem = use_asked_wheels(["lossbench", "--wheels", str(tmp_path)])
+    problem = use_asked_wheels(["first-light", "--wheels", str(tmp_path)])
     assert problem == f"--wheels {tmp_path}: expected a folder of wheels, found none there"
 
 
 def test_other_commands_install_nothing():
-    assert asked_folder(["lossbench", "run", "--with", "x.py"]) is None
-    assert use_asked_wheels(["lossbench", "run"]) == ""
+    assert asked_folder(["run", "--with", "x.py"]) is None
+    assert use_asked_wheels(["run", "--wheels", "x"]) == ""
