@@ -203,10 +203,9 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def cuda(session: nox.Session) -> None:
-    """Run the CUDA tests, then measure on CUDA; arguments after -- go to `lossbench run`."""
-    install(session, *HARNESS, "profile", "test")
-    session.run("python", "-m", "pytest", "tests/impls/test_cuda.py")
-    session.run("python", "-m", "lossbench", "run", "--device", "cuda", *session.posargs)
+    """Test and measure on this machine's GPU; arguments after -- go to `lossbench first-light`."""
+    install(session, *HARNESS, "profile", "test", "gpu", "cuda")
+    command(session, "first-light")
 
 
 @nox.session(default=False)

@@ -22,7 +22,8 @@ more; ``error``: less exact, if the error grew by more than rounding explains.
 Gated = Literal["bytes", "waits", "note"]
 """What the gate does if a figure differs between base and head.
 
-``bytes``: it fails if there are more, beyond a margin; ``waits``: it fails if there is one more;
+``bytes``: it fails if there are more, beyond a margin; ``waits``: it fails if there is one more,
+as with waits for the device;
 ``note``: it prints the difference, and does not fail.
 """
 

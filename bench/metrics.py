@@ -5,7 +5,7 @@ Tables, frame, report, README, docs, asv, pytest-benchmark, comparison and gate 
 when it looks for benchmarks, so heavy libraries are imported only where they are used.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lossbench.bench.metric import Compared, Gated, Metric, Row, Tracked, at, quotient_of
@@ -110,6 +110,58 @@ def _verdict_text(row: Row) -> str:
     return str(row.get("verdict") or row["status"])
 
 
+def _of_kernels(name: str, combine: Callable[[Iterable[int]], int]) -> Callable[[Any], int | None]:
+    """Return the function that combines a count of all kernels of a Record."""
+
+    def read(found: Any) -> int | None:
+        return combine(getattr(each, name) for each in found.kernels) if found.kernels else None
+
+    return read
+
+
+def _kernel_figures() -> Iterator[Metric]:
+    """Yield the counts of a Triton variant's kernels, which need no GPU."""
+    yield Metric(
+        "kernel_registers",
+        "count",
+        "most registers of a thread among the Triton kernels of a step, as compiled by default",
+        _of_kernels("registers", max),
+        gated="note",
+    )
+    yield Metric(
+        "kernel_spilled_bytes",
+        "bytes",
+        "bytes of a thread that these kernels keep in memory for want of registers, all together",
+        _of_kernels("stack_bytes", sum),
+        gated="waits",
+    )
+    yield Metric(
+        "kernel_shared_bytes",
+        "bytes",
+        "most shared memory of a program among these kernels",
+        _of_kernels("shared_bytes", max),
+        gated="note",
+    )
+    yield Metric(
+        "matrix_instructions",
+        "count",
+        "instructions in the code of these kernels that multiply matrices, all together",
+        _of_kernels("matrix_instructions", sum),
+        gated="note",
+    )
+
+
+def _configuration(found: Any) -> str | None:
+    """Return the configurations of the first process in words: ``mine BLOCK_M=64 num_warps=4``."""
+    if not found.configurations:
+        return None
+    first = found.configurations[0]
+    return "; ".join(
+        f"{kernel} {' '.join(f'{name}={value}' for name, value in chosen.items())}"
+        for kernel, chosen in first.items()
+    )
+
+
 METRICS: tuple[Metric, ...] = (
     Metric(
         "step_seconds",
@@ -147,6 +199,18 @@ METRICS: tuple[Metric, ...] = (
         at("forward.speedup.median"),
     ),
     *_ends("forward"),
+    Metric(
+        "graphed_step_seconds",
+        "seconds",
+        "median time of a step that is replayed as a CUDA graph, without launches by the CPU",
+        at("graphed.median_seconds"),
+    ),
+    Metric(
+        "graphed_step_speedup",
+        "ratio",
+        "the reference's replayed step over the variant's, median of pairs from the same round",
+        at("graphed.speedup.median"),
+    ),
     Metric(
         "samples_per_second",
         "1/s",
@@ -211,6 +275,7 @@ METRICS: tuple[Metric, ...] = (
         at("memory.allocations"),
         gated="note",
     ),
+    *_kernel_figures(),
     Metric(
         "limit_seconds",
         "seconds",
@@ -300,6 +365,12 @@ METRICS: tuple[Metric, ...] = (
         "`fresh` if `compile_seconds` is of a fresh process; `shared` in older records, where the "
         "process had compiled before: the time may be several times too short",
         _compile_process,
+    ),
+    Metric(
+        "configuration",
+        "word",
+        "configuration that tuning chose for each Triton kernel of the step, in the first process",
+        _configuration,
     ),
 )
 

@@ -1,5 +1,6 @@
 """The folders of the package, and those in which records are read and written."""
 
+import os
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -39,6 +40,11 @@ RUNS = RESULTS / "runs"
 
 SELFTESTS = RESULTS / "selftest"
 """The folder of the figures of `selftest`, `gate-proof` and `choose-check`."""
+
+
+def import_path() -> str:
+    """Return ``PYTHONPATH`` for a child process: this package first, then what it has here."""
+    return os.pathsep.join(filter(None, (str(IMPORT_FOLDER), os.environ.get("PYTHONPATH"))))
 
 
 def records_folders() -> tuple[Path, ...]:

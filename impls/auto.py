@@ -229,10 +229,12 @@ def _recommend(loss: str, wish: _Wish, wanted: Mapping[str, int]) -> Choice:
     fitting = [sheet for sheet in sheets if (sheet.device, sheet.dtype) == (device, word)]
     if not fitting:
         kinds = ", ".join(sorted({f"{sheet.device} {sheet.dtype}" for sheet in sheets}))
-        finds = f"choose {loss} --device {device} --dtype {word} --measure"
+        finds = f"`lossbench choose {loss} --device {device} --dtype {word} --measure`"
+        if device == "cuda" and not torch.cuda.is_available():
+            finds += " on a machine with a GPU"
         raise ValueError(
             f"{loss}: nothing is recommended for {device} {word}, only for {kinds}; name a "
-            f"variant; `lossbench {finds}` finds one"
+            f"variant; {finds} finds one"
         )
     return _chosen(loss, wish, wanted, fitting[0])
 

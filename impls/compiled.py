@@ -21,6 +21,9 @@ COMPILE_MODES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 )
 """torch.compile's mode, and the devices on which it is distinct, by the suffix of a variant."""
 
+GRAPHED_MODES = ("max-autotune", "reduce-overhead")
+"""The modes that replay CUDA graphs: on CUDA the next call overwrites outputs and gradients."""
+
 SUFFIX = "+compile"
 ONE_PASS = "refused: compiled code may overwrite in its backward pass what a second one would need"
 
@@ -49,6 +52,18 @@ def is_compiled(variant: str) -> bool:
 def eager_of(variant: str) -> str:
     """Return the variant that a compiled one was derived from; any other is returned as it is."""
     return variant.partition(SUFFIX)[0]
+
+
+def overwrites_results(mode: str, device: str) -> bool:
+    """Return whether the results of a call live in memory that the next call overwrites.
+
+    torch refuses to read them then; who needs them longer copies them after the call.
+
+    Args:
+        mode: the mode of torch.compile; empty for an eager implementation.
+        device: the device type, ``cpu`` or ``cuda``.
+    """
+    return device == "cuda" and mode in GRAPHED_MODES
 
 
 def compiled(builder: Callable[..., nn.Module], mode: str) -> Callable[..., nn.Module]:

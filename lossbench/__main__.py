@@ -6,9 +6,14 @@ import sys
 def run() -> int:
     """Run a command and return its exit code."""
     try:
+        from lossbench.bench.first_light.wheels import use_asked_wheels
         from lossbench.bench.terminal import set_up
 
         set_up()
+        problem = use_asked_wheels(sys.argv[1:])
+        if problem:
+            print(f"error: {problem}", file=sys.stderr)
+            return 2
         # This imports packages of the extra `bench`, which may be missing or take seconds.
         from lossbench.bench.cli import main
 

@@ -29,9 +29,13 @@ class Calls:
         self.step()
         after, initial = module.state_dict(), feed.workload.state
         self.moved = frozenset(name for name in initial if not initial[name].equal(after[name]))
-        with torch.no_grad():
-            for name in self.moved:
-                after[name].copy_(initial[name])
+        self._restore()
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        """Put the state that steps have changed back to the initial one."""
+        for name in self.moved:
+            self.state[name].copy_(self.feed.workload.state[name])
 
     @property
     def state(self) -> Mapping[str, Tensor]:
@@ -57,6 +61,9 @@ class Calls:
 
     def give(self, content: Content) -> None:
         """Write certain inputs and a certain state for the next call."""
+        if self.feed.workload.case.device == "cuda":
+            # A step begins: CUDA graphs of compiled code may overwrite the results of the last.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         self.feed.write_inputs(content, self.feed.leaves)
         self.feed.write_state(content, self.state, self.content, self.moved)
         self.content = content

@@ -73,6 +73,11 @@ UNLABELLED = tuple(loss.name for loss in impls.losses() if loss.inputs != "label
 
 HEADS = ("normface", "sphereface", "arcface", "arcface_guarded")
 
+MINING = ("triplet_batch_hard", "triplet_weighted", "triplet_weighted_unshifted")
+
+# Losses whose largest tensors are the inputs and the parameters.
+LINEAR = ("center", "center_mse", "contrastive", "vector_distance")
+
 PRESETS = {
     "quick": Preset(
         "every loss on real digits, in under two minutes",
@@ -107,6 +112,27 @@ PRESETS = {
             Sizes(("center_mse", "center"), (256,), (512,), (100_000,)),
         ),
         budget_seconds=10.0,
+    ),
+    "cuda": Preset(
+        "sizes for a GPU with 80 GB: batches to 65536, and to a million classes",
+        (
+            # Those with a goal come first, since the time on a lent GPU may end.
+            Sizes(("triplet_batch_hard",), (8192,), (512,), (1000,)),
+            Sizes(("arcface",), (1024,), (512,), (100_000,), ("bfloat16",)),
+            Sizes(("triplet_weighted",), (8192,), (128,), (1000,)),
+            Sizes(("softmax", "arcface"), (256, 4096), (128, 512), (10_000,)),
+            Sizes(MINING, (256, 2048, 16_384), (128,), (1000,)),
+            Sizes(("center",), (256, 65_536), (128, 512), (10_000,)),
+            Sizes(("softmax", "arcface"), (16_384,), (128,), (10_000,)),
+            Sizes(("softmax", "arcface"), (1024,), (512,), (100_000,), ("float32", "bfloat16")),
+            # The oracle has the logits and their gradients in float64, in the memory of the host:
+            # for a million classes it takes the smallest batch.
+            Sizes(("arcface",), (256,), (128,), (1_000_000,), ("float32", "bfloat16")),
+            Sizes(LINEAR, (65_536,), (128, 512), (100_000,)),
+            Sizes(FAMILIES, (256,), classes=(1000,), compiled=True),
+            Sizes(batch=(256,), classes=(10_000,)),
+        ),
+        budget_seconds=3.0,
     ),
     "full": Preset(
         "every loss over batch and dim, one loss of each family over dtype and data",

@@ -92,6 +92,7 @@ COMMANDS = (
     LazyCommand("gate", "gate:gate", "Fail if the working tree is worse than a commit."),
     LazyCommand("dashboard", "dashboard:dashboard", "Make a website of asv's results."),
     LazyCommand("selftest", "selftest:selftest", "Test the harness itself."),
+    LazyCommand("first-light", "first_light:first_light", "Test and measure on a GPU, at once."),
     LazyCommand("gate-proof", "gate_proof:gate_proof", "Test how reliable the gate is."),
     LazyCommand("choose-check", "choose_check:choose_check", "Test how often choose is right."),
     LazyCommand("choose-table", "choose_table:choose_table", "Write the table for variant='auto'."),

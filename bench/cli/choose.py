@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES, Case
 from lossbench.bench.choose.answer import answer
@@ -29,6 +30,7 @@ from lossbench.bench.cli.options import (
     with_option,
 )
 from lossbench.bench.cli.run import run_shown
+from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console, duration
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.paths import new_folder, records_folders
@@ -139,14 +141,27 @@ def choose(
         records += _measure(request, records, machine, here, budget, folder_beside(runs))
     pools = pools_of(records, case)
     if where == "cuda" and not pools:
-        # Told at once: the records cannot be made here.
-        choose_device(where)
+        _check_cuda_records(case)
     pools = choose_pools(pools, case, machine, here)
     found = answer(pools, request, here)
     if as_json:
         click.echo(found.to_json())
     else:
         console().print(answer_text(found), soft_wrap=True)
+
+
+def _check_cuda_records(case: Case) -> None:
+    """Refuse a choice for CUDA without records, where they cannot be made.
+
+    Raises:
+        UsageError: if there is no CUDA device here.
+    """
+    if not torch.cuda.is_available():
+        raise UsageError(
+            f"no records of {case.loss} on CUDA, and no CUDA device here: `lossbench first-light` "
+            f"makes them on a machine with a GPU, and `lossbench choose {case.loss} --measure` "
+            "those of one size; or give their folder with --records"
+        )
 
 
 def load_runs(runs: Sequence[Path]) -> list[Record]:

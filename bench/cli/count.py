@@ -30,14 +30,24 @@ from lossbench.bench.limits import COMMAND_SECONDS
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.counters import count_instructions
-from lossbench.bench.measure.judge import Judgement, judge
+from lossbench.bench.measure.judge import Judgement, judge_with_kernels
+from lossbench.bench.metric import Metric
 from lossbench.bench.metrics import gated
 from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
+from lossbench.impls.triton.usage import CompiledKernel
 
 # Those that the gate compares too, since they are the same at every run.
 COUNTED = (*gated("note", "waits"), *gated("bytes"))
 # Even a narrow table has the figures that the gate fails on first.
 ESSENTIAL = ("ops", "peak", "saved")
+KERNELS = "kernels"
+# The columns of the table of kernels, and the attributes that they show.
+KERNEL_FIGURES = {
+    "registers": "registers",
+    "spilled B": "stack_bytes",
+    "shared B": "shared_bytes",
+    "matrix instructions": "matrix_instructions",
+}
 
 
 @click.command()
@@ -73,6 +83,9 @@ def count(
     operators: calls of torch operators. waits: times the CPU waits for the device. buffers:
     allocations. peak: most bytes at once above inputs and parameters. saved: bytes saved for
     backward.
+
+    The kernels of `--variant triton` are compiled for sm_90, or for the GPU here, and need none:
+    registers, spilled and shared bytes, and instructions that multiply matrices.
     """
     check_variants([loss], variants)
     case = Case(loss, batch, dim, classes, dtype, choose_device(device)).checked()
@@ -86,11 +99,12 @@ def count(
                 rows.append({**case_row(case), "variant": variant, **counts})
     finally:
         worker.close()
+    kernels = [(row["variant"], kernel) for row in rows for kernel in row.pop(KERNELS, ())]
     if asked_form():
         print_rows(rows)
         return
     width = narrow_width()
-    table, labels = _table(rows), [metric.label for metric in COUNTED]
+    table, labels = _table(rows), [metric.label for metric in _counted(rows)]
     removed = fit(table, [name for name in reversed(labels) if name not in ESSENTIAL], width)
     console().print(Text.assemble((loss, "bold"), f"  {case}"), table)
     for row in rows:
@@ -99,14 +113,31 @@ def count(
             console().print(Text(note, "dim"), soft_wrap=True)
     if removed:
         console().print(removed_note(removed))
+    if kernels:
+        console().print(kernels_table(kernels))
+
+
+def kernels_table(kernels: Sequence[tuple[str, CompiledKernel]]) -> Table:
+    """Return a table of compiled kernels, each with the name of its variant."""
+    table = figures_table("kernel", "chip", "configuration", *KERNEL_FIGURES)
+    for variant, kernel in kernels:
+        figures = (f"{getattr(kernel, name):,}" for name in KERNEL_FIGURES.values())
+        name = f"{variant} {kernel.name}"
+        table.add_row(name, f"sm_{kernel.capability}", kernel.configuration, *figures)
+    return table
+
+
+def _counted(rows: Sequence[Mapping[str, Any]]) -> list[Metric]:
+    """Return the figures that at least one row has."""
+    return [metric for metric in COUNTED if any(metric.name in row for row in rows)]
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     counted = any("instructions" in row for row in rows)
-    labels = [metric.label for metric in COUNTED]
+    labels = [metric.label for metric in _counted(rows)]
     table = figures_table("variant", *labels, *["instructions"] * counted)
     for row in rows:
-        cells = [metric.words(row.get(metric.name)) for metric in COUNTED]
+        cells = [metric.words(row.get(metric.name)) for metric in _counted(rows)]
         if "instructions" in row:
             cells.append(f"{row['instructions']:,}")
         table.add_row(Text(row["variant"]), *cells)
@@ -114,7 +145,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _judged(case: Case, variant: str) -> Judgement:
-    return judge(case, impls.implementation(case.loss, variant))
+    return judge_with_kernels(case, impls.implementation(case.loss, variant))
 
 
 def _counts(worker: Worker, case: Case, variant: str, *, instructions: bool) -> dict[str, Any]:
@@ -123,9 +154,11 @@ def _counts(worker: Worker, case: Case, variant: str, *, instructions: bool) -> 
         found = worker.ask(COMMAND_SECONDS, _judged, case, variant)
     except Lost as lost:
         return {"status": lost.status, "reason": str(lost)}
-    if found.counters is None or found.memory is None:
-        return {"status": found.status, "reason": found.reason}
+    standing = {"status": found.status, "reason": found.reason, KERNELS: found.kernels}
     counts = {metric.name: metric.of(found) for metric in COUNTED}
+    counts = {name: value for name, value in counts.items() if value is not None}
+    if found.counters is None:
+        return {**standing, **counts}
     # Counted outside the worker, because valgrind needs more memory than the worker may use.
     counted = {"instructions": count_instructions(case, variant)} if instructions else {}
-    return {"status": found.status, "reason": found.reason, **counts, **counted}
+    return {**standing, **counts, **counted}

@@ -109,6 +109,10 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
     "without the checks.",
 )  # fmt: skip
 @click.option(
+    "--graphs", is_flag=True,
+    help="On CUDA, time the step replayed as a CUDA graph too, which has no launches by the CPU.",
+)  # fmt: skip
+@click.option(
     "--machine", type=Name(), default="",
     help="Name of this machine in the records; by default its host name.",
 )  # fmt: skip
@@ -139,6 +143,7 @@ def run_cases(
     processes: int | None,
     memory: int | None,
     validate: bool,
+    graphs: bool,
     machine: str,
     out: Path | None,
     resume: Path | None,
@@ -165,9 +170,12 @@ def run_cases(
         if mixed:
             raise UsageError("--mixed goes on with a stopped run; give its folder with --resume")
         given = {axis: values for axis, values in sizes.items() if values}
+        where = choose_device(device)
+        if graphs and where != "cuda":
+            raise UsageError(f"--graphs replays CUDA graphs: expected --device cuda, got {where}")
         chosen = preset or (None if given else "quick")
         plan = RunPlan(
-            tasks=choose_tasks(chosen, losses, variants, choose_device(device), given, compiled),
+            tasks=choose_tasks(chosen, losses, variants, where, given, compiled),
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
             half_width=half_width,
@@ -176,6 +184,7 @@ def run_cases(
             affinity=affinity,
             memory_bytes=memory,
             validate=validate,
+            graphs=graphs,
             processes=processes or (PRESETS[chosen].processes if chosen else FEWEST_PROCESSES),
         )
         folder = out or new_folder(RUNS)

@@ -9,12 +9,14 @@ from lossbench.bench.gate.trees import Tree
 from lossbench.bench.measure.agreement import workload_of
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.measure.judge import judge
+from lossbench.bench.measure.kernels import measure_kernels
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.measure.trial import WrongWhenTimed, sample_modules
 from lossbench.bench.run.records import Status
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling
 from lossbench.impls.registry import REFERENCE
+from lossbench.impls.triton.usage import CompiledKernel
 
 BASE, HEAD = "base", "head"
 PHASES = ("forward", "step")
@@ -29,12 +31,14 @@ class Seen:
         reason: reason for any other status, in one line.
         memory: bytes of a step; ``None`` if the variant was refused or cannot run.
         counters: operators and device waits of a step; ``None`` if ``memory`` is.
+        kernels: counts of the kernels of a Triton variant.
     """
 
     status: Status
     reason: str = ""
     memory: Memory | None = None
     counters: Counters | None = None
+    kernels: tuple[CompiledKernel, ...] = ()
 
 
 def list_variants(tree: Tree) -> dict[str, tuple[str, ...]]:
@@ -65,6 +69,15 @@ def see(tree: Tree, case: Case, variant: str, *, judged: bool) -> Seen:
     reference = package.loss(case.loss).reference
     found = judge(case, implementation, reference, compare=judged)
     return Seen(found.status, found.reason, found.memory, found.counters)
+
+
+def count_kernels(tree: Tree, case: Case, variant: str) -> tuple[CompiledKernel, ...]:
+    """Return the counts of a variant's kernels, compiled without a GPU.
+
+    The operators of kernels are registered with torch once a process, so another tree's kernels
+    need another process.
+    """
+    return measure_kernels(case, tree.load().implementation(case.loss, variant))
 
 
 def sample_trees(

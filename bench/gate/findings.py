@@ -25,6 +25,9 @@ def findings_of(comparison: GateComparison, margin: float) -> Iterator[Finding]:
         margin: largest accepted slowdown, as a share.
     """
     base, head = comparison.base, comparison.head
+    # Kernels are counted where they cannot run, too.
+    if base.kernels and head.kernels and base.status == head.status != "passed":
+        yield from _counts(comparison)
     if base.status == head.status == "passed":
         yield from _bytes(comparison)
         yield from _counts(comparison)
@@ -41,7 +44,7 @@ def _status(comparison: GateComparison) -> Finding:
     kind: FindingKind = "note"
     if head.status in LOST:
         kind = "lost"
-    elif base.status == "passed" and head.status in BROKEN:
+    elif head.status in BROKEN and (base.status == "passed" or base.kernels):
         kind = "regression"
     text = f"{_standing(base)} in the base, {_standing(head)} in the head"
     return _finding(comparison, kind, "agreement", text)
@@ -68,7 +71,7 @@ def _bytes(comparison: GateComparison) -> Iterator[Finding]:
 def _counts(comparison: GateComparison) -> Iterator[Finding]:
     for metric in gated("waits", "note"):
         before, after = metric.of(comparison.base), metric.of(comparison.head)
-        if before == after:
+        if before == after or before is None or after is None:
             continue
         kind: FindingKind = "note"
         if metric.gated == "waits":

@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -32,6 +33,8 @@ class Conditions:
         memory_pressure: share of the last ten seconds, in %, that some process waited for memory.
         gpu_processes: the number of other processes that compute on the GPU.
         held_back: the number of times that the container has used up its processor quota.
+        gpu_megahertz: the clock rate of the GPU's multiprocessors in MHz, before the run.
+        gpu_celsius: the temperature of the GPU, before the run.
     """
 
     load: float = 0.0
@@ -42,6 +45,8 @@ class Conditions:
     memory_pressure: float = 0.0
     gpu_processes: int = 0
     held_back: int = 0
+    gpu_megahertz: float = 0.0
+    gpu_celsius: float = 0.0
 
     def warnings(self, cores: int) -> tuple[str, ...]:
         """Return the conditions that distort times on a number of processors, one per line."""
@@ -78,6 +83,8 @@ def current_conditions() -> Conditions:
         memory_pressure=_memory_pressure(),
         gpu_processes=_gpu_processes(),
         held_back=read_quotas().throttled,
+        gpu_megahertz=read_gpu("clock_rate"),
+        gpu_celsius=read_gpu("temperature"),
     )
 
 
@@ -126,13 +133,32 @@ def _memory_pressure() -> float:
     return float(some[1].split()[0]) if len(some) > 1 else 0.0
 
 
-def _gpu_processes() -> int:
+def read_gpu(figure: str) -> float:
+    """Return a figure of NVIDIA's management library; 0 without a GPU, or if it cannot be read.
+
+    Args:
+        figure: name of the function in ``torch.cuda``: ``clock_rate`` in MHz, or ``temperature``.
+    """
+    return float(_of_management_library(getattr(torch.cuda, figure)) or 0.0)
+
+
+def _of_management_library(read: Callable[[], Any]) -> Any:
     if not torch.cuda.is_available():
-        return 0
+        return None
     try:
-        listed = torch.cuda.list_gpu_processes()
+        return read()
     except (ImportError, RuntimeError):
-        return 0
+        # The library's Python package is missing, or its driver.
+        return None
+    except Exception as error:
+        # It may not query the card, in a container for example.
+        if type(error).__module__ == "pynvml":
+            return None
+        raise
+
+
+def _gpu_processes() -> int:
+    listed = _of_management_library(torch.cuda.list_gpu_processes) or ""
     # One line per process; without NVIDIA's management library the text is an error message.
     lines = [line.split() for line in listed.splitlines() if line.startswith("process")]
     return sum(line[1] != str(os.getpid()) for line in lines)

@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from dataclasses import field
 from functools import cache
 
 import psutil
@@ -12,11 +13,13 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.machine.conditions import Conditions, current_conditions
+from lossbench.bench.machine.precision import current_precision
 from lossbench.bench.machine.quotas import allowed_processors, default_threads, read_quotas
 from lossbench.bench.paths import ROOT
 
 PACKAGES = (
     "lossbench",
+    "cut-cross-entropy",
     "liger-kernel",
     "numpy",
     "open-metric-learning",
@@ -62,6 +65,8 @@ class Environment:
         quota_processors: the processor time per second that the container may use; 0 for no limit.
         quota_memory_bytes: the memory that the container may use; 0 for no limit.
         changes: a hash of the uncommitted changes; empty without any, and in older records.
+        precision: the settings of precision of torch's products, TF32 among them, by name; empty
+            in older records. Contenders that change one are refused.
     """
 
     machine: str
@@ -84,6 +89,7 @@ class Environment:
     quota_processors: float = 0.0
     quota_memory_bytes: int = 0
     changes: str = ""
+    precision: dict[str, str] = field(default_factory=dict)
 
     @property
     def uncommitted(self) -> str:
@@ -107,6 +113,11 @@ class Environment:
     def warnings(self) -> tuple[str, ...]:
         """The conditions that distort the times of this environment, one per line."""
         warnings = self.conditions.warnings(self.cores)
+        if self.gpu and not self.conditions.gpu_megahertz:
+            warnings += (
+                "the GPU's clock rate cannot be read, so throttling is not seen; install "
+                "nvidia-ml-py",
+            )
         if 0 < self.quota_processors < self.threads:
             quota = f"{self.quota_processors:g} processors are granted to {self.threads} threads"
             warnings += (f"{quota}: the container is throttled in the middle of a step",)
@@ -147,6 +158,7 @@ def current_environment(
         quota_processors=quotas.processors,
         quota_memory_bytes=quotas.memory_bytes,
         changes=changes,
+        precision=current_precision(),
     )
 
 

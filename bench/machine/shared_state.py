@@ -22,6 +22,7 @@ from torch import backends
 from torch.nn.modules import module as module_hooks
 from torch.utils import deterministic
 
+from lossbench.bench.machine.precision import PRECISION
 from lossbench.bench.machine.quotas import allowed_processors
 
 # A denormal number: it becomes 0 if denormal numbers are flushed.
@@ -32,6 +33,7 @@ CALLED = (
     *(gc, math, os, random, signal, time, timeit, timeit.Timer, warnings),
     *(torch, torch.Tensor, torch.autograd, torch.cuda, torch.linalg, torch.nn, torch.nn.Module),
     *(torch.nn.functional, torch.profiler, torch.utils.benchmark),
+    *(torch.cuda.Event, torch.cuda.Stream, torch.cuda.CUDAGraph),
 )
 OWN = "lossbench."
 FUNCTIONS = (
@@ -65,18 +67,11 @@ def _cuda(read: Callable[[], object]) -> object:
     return read() if started else None
 
 
-def _precision(name: str) -> str:
-    """Return the precision of products; torch's ``none`` means that it is the full one."""
-    return "ieee" if name == "none" else name
-
-
 def _limits() -> object:
     import resource
 
     return [resource.getrlimit(kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
 
-
-ONEDNN_PRODUCTS = _attribute(backends.mkldnn, "matmul.fp32_precision")
 
 SETTINGS: Mapping[str, Callable[[], object]] = {
     "the number of threads": torch.get_num_threads,
@@ -95,19 +90,7 @@ SETTINGS: Mapping[str, Callable[[], object]] = {
     "deterministic algorithms": torch.are_deterministic_algorithms_enabled,
     "warnings of deterministic algorithms": torch.is_deterministic_algorithms_warn_only_enabled,
     "the filling of uninitialized memory": _attribute(deterministic, "fill_uninitialized_memory"),
-    "the precision of float32 products": torch.get_float32_matmul_precision,
-    "TF32 in products": lambda: backends.cuda.matmul.allow_tf32,
-    "TF32 in cuDNN": lambda: backends.cudnn.allow_tf32,
-    "the precision of all backends": _attribute(backends, "fp32_precision"),
-    "the precision of CUDA's products": lambda: _precision(backends.cuda.matmul.fp32_precision),
-    "the precision of oneDNN's products": lambda: _precision(
-        _attribute(backends.mkldnn, "matmul.fp32_precision")()
-    ),
-    "float16 sums in products": lambda: backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
-    "bfloat16 sums in products": lambda: (
-        backends.cuda.matmul.allow_bf16_reduced_precision_reduction
-    ),
-    "float16 accumulation in products": lambda: backends.cuda.matmul.allow_fp16_accumulation,
+    **PRECISION,
     "cuDNN": lambda: backends.cudnn.enabled,
     "cuDNN's benchmark mode": lambda: backends.cudnn.benchmark,
     "cuDNN's deterministic mode": lambda: backends.cudnn.deterministic,

@@ -3,7 +3,7 @@
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -15,7 +15,7 @@ from lossbench.bench.case.workload import Workload
 from lossbench.bench.machine.guards import StateChanged, generators_untouched
 from lossbench.bench.measure.answers import Answers
 from lossbench.bench.measure.witness import Kept, Witness
-from lossbench.bench.timing.clock import Timed, clock
+from lossbench.bench.timing.clock import Timed, call_late, clock
 from lossbench.bench.timing.lingering import Lingering
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave
@@ -115,8 +115,10 @@ class Trial:
             content = self.feed.draw()
             for name in self.calls:
                 self._check_call(name, phase, content)
-        # On CUDA the clock waits for all work.
-        if phase == "step" and self.feed.workload.case.device == "cpu":
+        if self.feed.workload.case.device == "cuda":
+            for name in self.calls:
+                self._check_late_call(name, phase, self.feed.draw())
+        if phase == "step":
             for name, calls in self.calls.items():
                 if not self.lingering.is_at_rest():
                     # It cannot be told here which module did this, so each is timed alone.
@@ -136,6 +138,14 @@ class Trial:
         for kept in filter(None, seen):
             witness.check(kept)
 
+    def _check_late_call(self, name: str, phase: str, content: Content) -> None:
+        """Check a call on inputs that the device has not written yet when the call begins."""
+        calls, witness = self.calls[name], self.witnesses[name]
+        result = call_late(lambda: calls.give(content), getattr(calls, phase))
+        kept = witness.keep(result)
+        if kept:
+            witness.check(kept)
+
 
 def sample_modules(
     workload: Workload,
@@ -145,6 +155,8 @@ def sample_modules(
     baseline: str = REFERENCE,
     phases: tuple[str, ...] = PHASES,
     references: Mapping[str, impls.Implementation] | None = None,
+    overwritten: Collection[str] = (),
+    prepare: Callable[[nn.Module, Feed], Calls] = prepare_calls,
 ) -> Sampled:
     """Return the interleaved times of modules, and the reasons to refuse some of them.
 
@@ -156,6 +168,8 @@ def sample_modules(
         phases: phases to time: ``forward``, ``step`` or both.
         references: reference that a module is checked against, by the module's name; by default the
             registry's for all.
+        overwritten: names of the modules that declare that the next call overwrites their results.
+        prepare: function that returns the calls of a module; by default eager ones.
     """
     feed = Feed(workload)
     own = impls.implementation(workload.case.loss, REFERENCE)
@@ -164,8 +178,11 @@ def sample_modules(
     answers = {id(oracle): Answers(feed, oracle) for oracle in oracles.values()}
     lingering = Lingering()
     with generators_untouched():
-        calls = {name: prepare_calls(module, feed) for name, module in modules.items()}
-        witnesses = {name: Witness(calls[name], answers[id(oracles[name])]) for name in calls}
+        calls = {name: prepare(module, feed) for name, module in modules.items()}
+        witnesses = {
+            name: Witness(calls[name], answers[id(oracles[name])], name in overwritten)
+            for name in calls
+        }
         trial = Trial(feed, calls, witnesses, baseline, lingering)
         timings = {phase: trial.sample(phase, sampling) for phase in phases}
     return Sampled(timings, trial.refusals())

@@ -42,6 +42,7 @@ class RunPlan:
         half_width: relative half-width of a speed-up's interval at which a process stops sampling.
         outside: files and modules from outside lossbench that registered some of the variants.
         validate: whether the timed modules check their inputs, as they do by default.
+        graphs: whether steps that are replayed as CUDA graphs are timed too.
     """
 
     tasks: tuple[tuple[Case, tuple[str, ...]], ...]
@@ -55,6 +56,7 @@ class RunPlan:
     half_width: PositiveFloat = HALF_WIDTH
     outside: tuple[Origin, ...] = ()
     validate: bool = True
+    graphs: bool = False
 
     @property
     def cells(self) -> list[tuple[Case, str]]:

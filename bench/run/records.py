@@ -24,6 +24,7 @@ from lossbench.bench.measure.ceilings import Ceilings, Limit, limit
 from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.measure.counters import Counters
+from lossbench.bench.measure.kernels import Configurations
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.measure.plausibility import explain_excess
 from lossbench.bench.printable import printable
@@ -34,6 +35,7 @@ from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase
 from lossbench.impls.outside import Origin
 from lossbench.impls.registry import implementation
+from lossbench.impls.triton.usage import CompiledKernel
 
 RECORDS = "records.jsonl"
 LONGEST_SCHEMA = 80
@@ -66,6 +68,12 @@ class Record:
         ceilings: best rates of this machine, measured in the same run.
         conformance: behaviour of the variant with degenerate inputs, which have a size of their
             own.
+        kernels: counts of the kernels of a Triton variant, compiled in their default configuration
+            for the GPU of the measurement, or without one for sm_90.
+        configurations: configurations that tuning chose for the kernels of the timed step, one
+            entry per process.
+        graphed: times of a step that is replayed as a CUDA graph, in a run with ``--graphs``.
+        ungraphed: reason why such a run has none of them.
         made: time of the measurement, ISO 8601 in UTC.
         origin: file or module from outside lossbench that registered the variant; ``None`` for
             lossbench's own.
@@ -93,6 +101,10 @@ class Record:
     warm_compilation: WarmCompilation | None = None
     ceilings: Ceilings | None = None
     conformance: tuple[Conformance, ...] = ()
+    kernels: tuple[CompiledKernel, ...] = ()
+    configurations: tuple[Configurations, ...] = ()
+    graphed: Timing | None = None
+    ungraphed: str = ""
     origin: Origin | None = None
     validated: bool = False
     schema: int = SCHEMA
@@ -102,7 +114,7 @@ class Record:
         agreed = bool(self.agreement) and all(part.passed for part in self.agreement)
         if self.status == "passed" and not agreed:
             raise ValueError("a record that passed must have an agreement within its budget")
-        if self.status != "passed" and (self.forward or self.step):
+        if self.status != "passed" and (self.forward or self.step or self.graphed):
             raise ValueError(f"a record that is {self.status} must have no times")
         # Raises if this is no time.
         datetime.fromisoformat(self.made)

@@ -216,7 +216,8 @@ class Session:
             Lost: if one of the processes fails.
         """
         budget = self.plan.budget_seconds / self.plan.processes
-        timeout = sampling_seconds(self.plan.timeout_seconds, budget)
+        phases = 3 if self.plan.graphs else 2
+        timeout = sampling_seconds(self.plan.timeout_seconds, budget, phases)
         found = []
         for process, worker in enumerate(self._samplers):
             sampling = Sampling(budget, self.plan.half_width, 1000 * case.seed + process)
@@ -228,6 +229,7 @@ class Session:
                     variants,
                     sampling,
                     validate=self.plan.validate,
+                    graphs=self.plan.graphs,
                 )
             )
         return {name: joined([times[name] for times in found]) for name in variants}

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import SELFTEST_SECONDS
-from lossbench.bench.paths import IMPORT_FOLDER
+from lossbench.bench.paths import import_path
 from lossbench.bench.selftest.planted import COPY, planted_pair
 from lossbench.bench.selftest.trials import fresh_worker
 from lossbench.impls.registry import REFERENCE
@@ -109,7 +109,7 @@ class _Sessions:
         (self._folder / "test_gated.py").write_text(MODULE.format(name=name, **self._asked))
         start = time.perf_counter()
         command = [sys.executable, "-m", "pytest", "-q", "--benchmark-json=seen.json", *options]
-        environment = {**os.environ, "PYTHONPATH": str(IMPORT_FOLDER), "PYTEST_ADDOPTS": ""}
+        environment = {**os.environ, "PYTHONPATH": import_path(), "PYTEST_ADDOPTS": ""}
         done = subprocess.run(
             command, cwd=self._folder, env=environment, capture_output=True, text=True, check=False
         )

@@ -14,7 +14,7 @@ import psutil
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.compare.comparison import MARGIN
-from lossbench.bench.paths import IMPORT_FOLDER
+from lossbench.bench.paths import import_path
 from lossbench.bench.run.records import RECORDS, Record, read_records
 from lossbench.bench.selftest.contender import Contender
 from lossbench.bench.selftest.contenders import own_variants, public_cheat
@@ -168,7 +168,7 @@ def _arguments(plan: MixedPlan, entered: Iterable[Contender]) -> Iterator[str]:
 
 def _execute(arguments: Iterable[str], printed: Path) -> Iterator[str]:
     """Run the command, and yield what is wrong with it as a whole."""
-    environment = {**os.environ, "PYTHONPATH": str(IMPORT_FOLDER), MARK: str(printed)}
+    environment = {**os.environ, "PYTHONPATH": import_path(), MARK: str(printed)}
     command = [sys.executable, "-m", "lossbench", "run", *arguments]
     with printed.open("wb") as file:
         try:

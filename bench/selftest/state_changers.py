@@ -133,6 +133,10 @@ CLOCKS: dict[str, tuple[Callable[[], object], str]] = {
         _patch(torch.utils.benchmark, "timer", _standstill),
         "the function torch.utils.benchmark.timer",
     ),
+    "an event of CUDA": (
+        _patch(torch.cuda.Event, "elapsed_time", _standstill),
+        r"the function torch\.cuda\..*Event\.elapsed_time",
+    ),
 }
 """Clocks by name, and the function that stops each for good."""
 

@@ -19,9 +19,12 @@ EAGER: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "softmax": (
             "reference",
+            "cce",
+            "cce_filtered",
             "fused",
             "native",
             "liger",
+            "liger_hopper",
             "torch",
             "torch_chunked",
             "triton",

@@ -13,12 +13,16 @@ from typing import Protocol
 
 import torch
 
+from lossbench.bench.machine.conditions import read_gpu
+
 # Bound at import: a contender that replaces the function in its module replaces nothing here.
 _now = time.perf_counter
 # Empty synchronisations that are timed, to know the cost of one.
 EMPTY_WAITS = 20
 # A clock rate below this share of the highest one is throttling; jitter is smaller.
 SLOW_CLOCK = 0.95
+# About 10 ms, longer than a call takes to launch its work.
+DELAY_CYCLES = 20_000_000
 
 
 def _nothing() -> None:
@@ -90,6 +94,9 @@ class CudaDevice(Protocol):
     def clear_cache(self) -> None:
         """Overwrite the second-level cache, on the current stream."""
 
+    def delay(self) -> None:
+        """Keep the current stream busy for some milliseconds; the CPU and other streams go on."""
+
 
 class CudaClock:
     """A pair of CUDA events around each call, and the wait for all other streams after it.
@@ -155,6 +162,9 @@ class _Cuda:
     def clear_cache(self) -> None:
         self._beyond_cache.zero_()
 
+    def delay(self) -> None:
+        torch.cuda._sleep(DELAY_CYCLES)  # type: ignore[no-untyped-call]
+
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
@@ -168,6 +178,26 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
+def call_late(
+    give: Callable[[], None], call: Callable[[], object], device: CudaDevice | None = None
+) -> object:
+    """Return the result of a call that begins before its inputs are on the device.
+
+    Work that the call puts on the current stream comes after the inputs. On another stream it reads
+    what was there before, unless it waits for the current one.
+
+    Args:
+        give: function that writes the inputs on the current stream.
+        call: function to call.
+        device: device; it can be simulated.
+    """
+    device = device or _Cuda()
+    device.synchronize()
+    device.delay()
+    give()
+    return call()
+
+
 def clock(timed: Timed, device: str) -> Clock:
     """Return a clock for a callable on a device."""
     return CudaClock(timed) if device == "cuda" else CpuClock(timed)
@@ -175,13 +205,7 @@ def clock(timed: Timed, device: str) -> Clock:
 
 def gpu_megahertz(device: str) -> float:
     """Return the clock rate of the GPU in MHz; 0 on the CPU, or if it cannot be read."""
-    if device != "cuda":
-        return 0.0
-    try:
-        return float(torch.cuda.clock_rate())
-    except (ImportError, ModuleNotFoundError, RuntimeError):
-        # Reading the rate needs NVIDIA's management library, and permission to query it.
-        return 0.0
+    return read_gpu("clock_rate") if device == "cuda" else 0.0
 
 
 def throttled(megahertz: list[float]) -> int:

@@ -26,8 +26,13 @@ from lossbench.bench.metrics import (
 from lossbench.bench.paths import ROOT
 from lossbench.bench.run.records import Record
 from lossbench.bench.suites.cell import Measured, tracked_figures
-from tests.makers.records import BAD, record
+from lossbench.impls.triton.usage import CompiledKernel
+from tests.makers.records import BAD, TIMING, record
 
+KERNELS = (
+    CompiledKernel("mine", "M=64, 4 warps", 90, 255, 16, 4096, 3),
+    CompiledKernel("reduce", "4 warps", 90, 32, 8, 64, 0),
+)
 COMPILATION = Compilation(6.0, 1, 0, cached=False, sweep=(3, 2, 8), recompiles=1)
 FULL = replace(
     record(),
@@ -36,6 +41,9 @@ FULL = replace(
     ceilings=Ceilings({"float32": 1e12}, 1e12, {"forward": 1e-6, "step": 5e-7}),
     compilation=COMPILATION,
     warm_compilation=WarmCompilation(0.5, 2.5, cached=True),
+    kernels=KERNELS,
+    graphed=TIMING,
+    configurations=({"mine": {"BLOCK_M": 64, "num_warps": 4}}, {"mine": {"BLOCK_M": 128}}),
 )
 UNTIMED = record(status="refused", agreement=(BAD,), forward=None, step=None, memory=None)
 
@@ -97,15 +105,24 @@ def test_a_time_below_the_limit_is_told_with_its_reason():
     assert metric.cell({"limit_share": 0.5, "bound": "bytes"}) == "50% bytes"
 
 
+def test_the_configuration_of_the_first_process_is_told():
+    assert figures(FULL)["configuration"] == "mine BLOCK_M=64 num_warps=4"
+
+
 def test_the_frame_has_a_column_for_each():
     assert {m.name: (m.dtype, m.meaning) for m in METRICS}.items() <= COLUMNS.items()
 
 
 def test_the_gate_reads_its_figures_off_what_it_has_seen():
-    seen = Seen("passed", "", Memory(5, 8, 6, 9, kept_bytes=0), Counters(20, 3))
+    memory = Memory(5, 8, 6, 9, kept_bytes=0)
+    seen = Seen("passed", "", memory, Counters(20, 3), KERNELS)
     found = {metric.name: metric.of(seen) for metric in gated("bytes", "waits", "note")}
     assert found["step_peak_bytes"] == 8
     assert found["synchronisations"] == 3
+    assert found["kernel_registers"] == 255
+    assert found["kernel_spilled_bytes"] == 24
+    assert found["kernel_shared_bytes"] == 4096
+    assert found["matrix_instructions"] == 3
     assert None not in found.values()
 
 

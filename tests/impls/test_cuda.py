@@ -7,10 +7,14 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.bench.measure.agreement import measure_agreement
-from lossbench.bench.measure.judge import measure_times
+from lossbench.bench.measure.judge import Times, measure_times
+from lossbench.bench.measure.kernels import measure_kernels
 from lossbench.bench.measure.memory import footprint, measure_memory
+from lossbench.bench.selftest.public_cheaters import other_stream
+from lossbench.bench.selftest.timed_cheaters import TIMED_LOSS
 from lossbench.bench.timing.sampling import Sampling
 from tests.conftest import name_of
+from tests.makers.cheaters import cheater, reason_when_timed
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 ON_CUDA = [
@@ -69,3 +73,37 @@ def test_memory_and_times_are_measured():
     assert measure_memory(case, implementation).step_peak_bytes > 0
     times = measure_times(case, ("reference", "vectorized"), Sampling(0.2))
     assert times["vectorized"].step.median_seconds > times["vectorized"].forward.median_seconds
+
+
+def test_a_step_is_replayed_as_a_graph_and_compared():
+    case = case_of(impls.implementation("arcface", "vectorized"))
+    times = measure_times(case, ("reference", "vectorized"), Sampling(0.2), graphs=True)
+    assert times["vectorized"].ungraphed == ""
+    assert times["vectorized"].graphed.median_seconds < times["vectorized"].step.median_seconds
+
+
+def test_work_that_is_not_ordered_with_the_current_stream_is_refused():
+    case = Case(TIMED_LOSS, batch=256, dim=128, classes=1000, device="cuda")
+    assert " is off by " in reason_when_timed(case, cheater(TIMED_LOSS, other_stream))
+
+
+def test_results_that_a_graph_overwrites_are_compared_at_once():
+    graphed = impls.implementation("arcface", "vectorized+compile[reduce-overhead]")
+    reason = graphed.unsupported("cuda", torch.float32)
+    if reason:
+        pytest.skip(reason)
+    case = case_of(graphed)
+    assert not [str(part) for part in measure_agreement(case, graphed) if not part.passed]
+    times = measure_times(case, ("reference", graphed.variant), Sampling(0.2))
+    assert isinstance(times[graphed.variant], Times)
+
+
+def test_what_tuning_chose_is_told_with_the_times():
+    variant = impls.implementation("arcface", "triton")
+    reason = variant.unsupported("cuda", torch.float32)
+    if reason:
+        pytest.skip(reason)
+    case = case_of(variant, batch=64, dim=64, classes=1000)
+    (chosen,) = measure_times(case, ("reference", "triton"), Sampling(0.2))["triton"].configurations
+    assert set(chosen) <= {kernel.name for kernel in measure_kernels(case, variant)}
+    assert all(configuration["num_warps"] > 0 for configuration in chosen.values())

@@ -23,13 +23,13 @@ def reason_to_refuse(case, implementation):
     return "; ".join(str(part) for part in agreement if not part.passed)
 
 
-def reason_when_timed(case, implementation):
+def reason_when_timed(case, implementation, **options):
     """Return the reason to refuse it when it is timed; empty if there is none."""
     workload = workload_of(case)
     entries = {REFERENCE: impls.implementation(case.loss, REFERENCE), "timed": implementation}
     modules = {name: workload.module(entry) for name, entry in entries.items()}
     try:
-        sampled = sample_modules(workload, modules, Sampling(budget_seconds=0.1))
+        sampled = sample_modules(workload, modules, Sampling(budget_seconds=0.1), **options)
     except (RuntimeError, TypeError, ValueError) as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0]}"
     return sampled.refusals.get("timed", "")

@@ -4,7 +4,6 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from lossbench.impls.triton.kernels.launching import Launch
+from lossbench.impls.triton.usage import CompiledKernel
 
 # The bytes of shared memory that a program may use, by compute capability.
 SHARED_BYTES: Mapping[int, int] = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
@@ -30,29 +30,6 @@ POINTERS = {
 }
 # Whether an address or a number is a multiple of this decides how wide its loads are.
 ALIGNMENT = 16
-
-
-@dataclass(frozen=True)
-class CompiledKernel:
-    """What the compiler made of a kernel.
-
-    Attributes:
-        name: the name of the kernel.
-        configuration: its tile sizes and number of warps, as text.
-        capability: the compute capability that it was compiled for, 90 for sm_90.
-        registers: the number of registers of a thread.
-        stack_bytes: the bytes of a thread that are in memory for want of registers.
-        shared_bytes: the bytes of shared memory of a program.
-        matrix_instructions: the number of instructions in its code that multiply matrices.
-    """
-
-    name: str
-    configuration: str
-    capability: int
-    registers: int
-    stack_bytes: int
-    shared_bytes: int
-    matrix_instructions: int
 
 
 def compile_ahead(

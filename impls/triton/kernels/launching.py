@@ -123,10 +123,13 @@ def _device_of(tensor: torch.Tensor) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
 
-def chosen_configurations() -> dict[str, dict[str, Any]]:
-    """Return the configurations that tuning chose in this process, by kernel and key."""
+def configurations_of(step: Callable[[], object]) -> dict[str, dict[str, Any]]:
+    """Run a step, and return the configuration that each tuned kernel had in it, by name."""
+    for kernel in _tuned:
+        kernel.best_config = None
+    step()
     return {
-        f"{kernel.base_fn.__name__}{key}": found.all_kwargs()
+        kernel.base_fn.__name__: kernel.best_config.all_kwargs()
         for kernel in _tuned
-        for key, found in kernel.cache.items()
+        if kernel.best_config is not None
     }

@@ -93,7 +93,7 @@ def test_real_records_hold_an_answer_for_every_loss_that_is_recommended(loss):
         (["choose", "arcface", "--needs", "logit", *REAL], "has no output 'logit'; it has: loss"),
         (["choose", "arcface", "--max-memory", "much", *REAL], "expected bytes such as 512MiB"),
         (["choose", "island", "--dtype", "float64", *REAL], "no records of island in float64"),
-        (["choose", "arcface", "--device", "cuda", *REAL], "no CUDA device: torch"),
+        (["choose", "arcface", "--device", "cuda", *REAL], "no records of arcface on CUDA"),
         (["choose", "arcface", *REAL, "--machine", "x"], "from machine 'x'; expected one of: 2-"),
         (["choose", "arcface", "--max-memory", "1KB", *REAL], "the smallest is `"),
         (["choose", "triplet_weighted", "--classes", "1"], "needs negatives"),
@@ -177,7 +177,7 @@ def test_this_machine_is_not_measured_under_anothers_name(tmp_path, refused):
 def test_a_missing_cuda_device_is_told_at_once(tmp_path, refused):
     folder = str(save_run(tmp_path, THREE))
     arguments = ["choose", "island", "--device", "cuda", "--records", folder]
-    assert "no CUDA device" in refused(*arguments)
+    assert "`lossbench first-light` makes them on a machine with a GPU" in refused(*arguments)
     assert "no CUDA device" in refused(*arguments, "--measure")
 
 

@@ -25,7 +25,7 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--loss", "island", "--variant", "otl"], "no variant 'otl' of island; there"),
         (
             ["run", "--preset", "huge"],
-            "'huge' is not one of 'quick', 'ci', 'ordinary', 'large', 'full'",
+            "'huge' is not one of 'quick', 'ci', 'ordinary', 'large', 'cuda', 'full'",
         ),
         (["run", "--batch", "0"], "0 is not in the range x>=1"),
         (["run", "--batch", "many"], "'many' is not a valid integer"),
@@ -41,6 +41,7 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--affinity", "0-x"], "expected numbers and ranges as in 0,2-3, got '0-x'"),
         (["run", "--affinity", "4000"], "expected some of the processors 0"),
         (["run", "--memory", "much"], "expected bytes such as 512MiB or 2GiB, got 'much'"),
+        (["run", "--graphs", "--device", "cpu"], "expected --device cuda, got cpu"),
         (["run", "--machine", "\udcff"], "expected a name in UTF-8, got '\\udcff'"),
         (["show", "arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
         (["lsit"], "No such command 'lsit'. Did you mean 'list'?"),

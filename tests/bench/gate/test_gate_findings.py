@@ -11,6 +11,7 @@ from lossbench.bench.gate.report import slowdown
 from lossbench.bench.machine.worker import Lost
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.timing.samples import Timing
+from lossbench.impls.triton.usage import CompiledKernel
 from tests.makers.comparisons import PASSED, PLAN, comparison, found, timing
 
 
@@ -80,6 +81,30 @@ def test_a_variant_that_stops_agreeing_fails(base, head, kind):
     seen = {"passed": PASSED}
     trees = [seen.get(status, Seen(status, "why")) for status in (head, base)]
     assert found(comparison(*trees)) == [(kind, "agreement")]
+
+
+KERNEL = CompiledKernel("mine", "4 warps", 90, 200, 0, 4096, 3)
+ELSEWHERE = Seen("unsupported", "runs on cuda, not on cpu", kernels=(KERNEL,))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, []),
+        ({"registers": 255}, [("note", "kernel_registers")]),
+        ({"stack_bytes": 8}, [("regression", "kernel_spilled_bytes")]),
+        ({"matrix_instructions": 0}, [("note", "matrix_instructions")]),
+    ],
+)
+def test_kernels_are_compared_where_they_cannot_run(change, expected):
+    changed = replace(ELSEWHERE, kernels=(replace(KERNEL, **change),))
+    assert found(comparison(changed, ELSEWHERE)) == expected
+
+
+def test_a_kernel_that_no_longer_compiles_fails():
+    broken = Seen("failed", "CompilationError")
+    assert found(comparison(broken, ELSEWHERE)) == [("regression", "agreement")]
+    assert found(comparison(ELSEWHERE, replace(ELSEWHERE, kernels=()))) == []
 
 
 def test_what_is_refused_in_both_alike_is_no_finding():

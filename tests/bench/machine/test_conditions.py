@@ -3,8 +3,9 @@ import sys
 import time
 
 import pytest
+import torch
 
-from lossbench.bench.machine.conditions import Conditions, Usage, current_conditions
+from lossbench.bench.machine.conditions import Conditions, Usage, current_conditions, read_gpu
 
 BURN = "import time; end = time.time() + 20\nwhile time.time() < end: pass"
 
@@ -28,6 +29,32 @@ def test_a_quiet_machine_is_not_warned_about():
 def test_what_spoils_times_is_told_in_a_line(spoiled, warning):
     (line,) = spoiled.warnings(cores=2)
     assert warning in line
+
+
+class NVMLError(Exception):
+    """An error of NVIDIA's library, which no class of torch or Python stands above."""
+
+
+NVMLError.__module__ = "pynvml"
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError, RuntimeError, NVMLError])
+def test_a_card_that_may_not_be_queried_is_unknown(error, monkeypatch):
+    def refuse():
+        raise error("not permitted")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "temperature", refuse)
+    assert read_gpu("temperature") == 0.0
+    monkeypatch.setattr(torch.cuda, "temperature", lambda: 41)
+    assert read_gpu("temperature") == 41.0
+
+
+def test_another_error_while_a_card_is_queried_is_raised(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "clock_rate", lambda: {}["rate"])
+    with pytest.raises(KeyError):
+        read_gpu("clock_rate")
 
 
 def test_the_machine_has_memory_and_a_load():

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import torch
 
+from lossbench.bench.machine.conditions import Conditions
 from lossbench.bench.machine.environment import current_environment
 
 
@@ -24,6 +27,24 @@ def test_settings_of_the_allocator_are_kept(monkeypatch):
     variables = current_environment().variables
     assert variables["MALLOC_MMAP_MAX_"] == "0"
     assert "UNRELATED" not in variables
+
+
+def test_the_precision_of_products_is_recorded():
+    precision = current_environment().precision
+    assert precision["the precision of float32 products"] == "highest"
+    assert precision["TF32 in products"] == "False"
+    torch.set_float32_matmul_precision("high")
+    try:
+        assert current_environment().precision["TF32 in products"] == "True"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_a_gpu_that_cannot_be_watched_is_told():
+    environment = replace(current_environment(), conditions=Conditions(), gpu="NVIDIA H200")
+    assert "the GPU's clock rate cannot be read" in " ".join(environment.warnings)
+    watched = replace(environment, conditions=Conditions(gpu_megahertz=1980.0))
+    assert "clock rate" not in " ".join(watched.warnings)
 
 
 def test_the_processors_are_those_it_was_given():

@@ -78,6 +78,7 @@ PATCHED = [
     (torch.autograd, "grad", "function torch.autograd.grad"),
     (torch.Tensor, "backward", "function torch._tensor.Tensor.backward|torch.Tensor.backward"),
     (torch.nn.Module, "__call__", "Module.__call__"),
+    (torch.cuda.Event, "elapsed_time", "Event.elapsed_time"),
     (CpuClock, "block_seconds", "clock.CpuClock.block_seconds"),
 ]
 

@@ -16,6 +16,7 @@ from lossbench.bench.selftest.timed_cheaters import (
     TIMED_LOSS,
     idle,
     later,
+    one_buffer,
     working_on,
 )
 from lossbench.bench.timing.sampling import Sampling
@@ -41,6 +42,14 @@ def test_a_cheat_passes_the_comparison_and_is_refused_when_it_is_timed(name):
     entered = cheater(TIMED_LOSS, cheat)
     assert reason_to_refuse(CASE, entered) == ""
     assert re.search(expected, reason_when_timed(CASE, entered))
+
+
+def test_results_that_are_declared_to_be_overwritten_are_compared_at_once():
+    overwriting = cheater(TIMED_LOSS, one_buffer)
+    assert "changed after its call" in reason_when_timed(CASE, overwriting)
+    assert reason_when_timed(CASE, overwriting, overwritten=("timed",)) == ""
+    wrong = cheater(TIMED_LOSS, later(idle))
+    assert " is off by " in reason_when_timed(CASE, wrong, overwritten=("timed",))
 
 
 @pytest.mark.parametrize("name", HONEST)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lossbench.bench.timing.clock import CpuClock, CudaClock, Timed
+from lossbench.bench.timing.clock import CpuClock, CudaClock, Timed, call_late, throttled
 
 
 class Slow:
@@ -63,7 +63,7 @@ class Event:
 class Device:
     """A simulated CUDA device: streams, each busy until some time, and the host's clock."""
 
-    LAUNCH, WAIT, CLEAR = 5e-6, 4e-6, 50e-6
+    LAUNCH, WAIT, CLEAR, DELAY = 5e-6, 4e-6, 50e-6, 1e-2
 
     def __init__(self):
         self.now, self.streams = 0.0, {"current": 0.0, "side": 0.0}
@@ -80,6 +80,9 @@ class Device:
 
     def clear_cache(self):
         self.launch(self.CLEAR)
+
+    def delay(self):
+        self.launch(self.DELAY)
 
 
 def seconds_of(call, prepare=lambda _: None):
@@ -115,3 +118,25 @@ def test_preparing_and_clearing_the_cache_do_not_count():
         device.launch(1e-2)
 
     assert seconds_of(lambda device: device.launch(1e-3), prepare) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(("stream", "late"), [("current", True), ("side", False)])
+def test_a_late_call_finds_its_inputs_on_the_current_stream_alone(stream, late):
+    device, begun = Device(), {}
+
+    def give():
+        device.launch(1e-5)
+        begun["inputs"] = device.streams["current"]
+
+    def call():
+        begun["work"] = max(device.streams[stream], device.now)
+        device.launch(1e-3, stream)
+
+    call_late(give, call, device)
+    assert (begun["work"] >= begun["inputs"]) == late
+    assert device.now < device.DELAY
+
+
+def test_samples_at_a_lower_clock_rate_are_counted():
+    assert throttled([1980.0, 1980.0, 1965.0, 1410.0]) == 1
+    assert throttled([0.0, 0.0]) == 0

@@ -79,12 +79,31 @@ def test_products_of_whole_float32_take_no_matrix_instruction():
     assert compile_ahead(exact, 90).matrix_instructions == 0
 
 
-def test_the_configurations_that_tuning_chose_are_told(monkeypatch):
-    from lossbench.impls.triton.kernels.launching import chosen_configurations
+def test_the_configurations_that_a_step_has_are_told(monkeypatch):
+    from lossbench.bench.measure.kernels import chosen_configurations
     from lossbench.impls.triton.kernels.mining import mine
 
-    monkeypatch.setitem(mine.cache, (512, "tf32x3"), mine.configs[1])
-    assert chosen_configurations() == {"mine(512, 'tf32x3')": mine.configs[1].all_kwargs()}
+    variant = impls.implementation("triplet_batch_hard", "triton")
+    # An earlier step chose another.
+    monkeypatch.setattr(mine, "best_config", mine.configs[0], raising=False)
+    chosen = chosen_configurations(variant, lambda: setattr(mine, "best_config", mine.configs[1]))
+    assert chosen == {"mine": mine.configs[1].all_kwargs()}
+    fused = impls.implementation("triplet_batch_hard", "fused")
+    assert chosen_configurations(fused, lambda: pytest.fail("no step is needed")) == {}
+
+
+def test_the_kernels_of_a_case_are_counted_whatever_its_size():
+    from lossbench.bench.case.cases import Case
+    from lossbench.bench.measure.kernels import measure_kernels
+
+    case = Case("triplet_batch_hard", 65_536, 512, 1000, "bfloat16", "cuda")
+    found = measure_kernels(case, impls.implementation(case.loss, "triton"))
+    assert {kernel.capability for kernel in found} == {90}
+    (mining,) = (kernel for kernel in found if kernel.matrix_instructions)
+    assert mining.name == "mine"
+    assert mining.shared_bytes > 0
+    fused = impls.implementation(case.loss, "fused+compile")
+    assert measure_kernels(case, fused) == ()
 
 
 def test_the_registry_imports_no_triton():

@@ -1,0 +1,1 @@
+"""First light: one command that tests, checks and measures on a machine with a GPU."""
