@@ -12,7 +12,11 @@ from lossbench.impls.moving import RatedCenters, RatedCentersAndWeights
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
 from lossbench.impls.sharded.collectives import total
-from lossbench.impls.sharded.cross_entropy import ShardRule, sharded_cross_entropy
+from lossbench.impls.sharded.cross_entropy import (
+    ShardedWeights,
+    ShardRule,
+    sharded_cross_entropy,
+)
 from lossbench.impls.sharded.limits import SHARDED_LIMITS
 from lossbench.impls.sharded.ranks import no_group
 from lossbench.impls.sharded.samples import JoinedSamples
@@ -79,7 +83,7 @@ class Center(ShardedCenters, RatedCenters):
     problem=no_group,
     joins_batches=True,
 )
-class SoftmaxCenter(ShardedCenters, RatedCentersAndWeights):
+class SoftmaxCenter(ShardedCenters, ShardedWeights, RatedCentersAndWeights):
     """The two sums, from one gather of the rows."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
@@ -98,7 +102,7 @@ class SoftmaxCenter(ShardedCenters, RatedCentersAndWeights):
     problem=no_group,
     joins_batches=True,
 )
-class SoftmaxCenterUnsquared(ShardedCenters, CentersAndWeights):
+class SoftmaxCenterUnsquared(ShardedCenters, ShardedWeights, CentersAndWeights):
     """One root over the squares of all processes."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:

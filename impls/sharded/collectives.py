@@ -143,6 +143,7 @@ class _Total(torch.autograd.Function):
         return all_reduce(part, "sum", ranks)
 
     @staticmethod
+    @differentiable_once
     def backward(_ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
 
@@ -173,5 +174,6 @@ class _OwnValues(torch.autograd.Function):
         return values[batch.start : batch.stop].clone()
 
     @staticmethod
+    @differentiable_once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return gather(grad, ctx.batch), None

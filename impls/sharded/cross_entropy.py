@@ -6,7 +6,9 @@ logit, which the process with its class computes, and the sum for label smoothin
 """
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -127,11 +129,26 @@ def _losses(
     return (1 - options.label_smoothing) * losses + smooth
 
 
-class ShardedHead(Sharded):
-    """A base class of the losses that are a cross-entropy and no more."""
+class ShardedWeights(Sharded):
+    """A base class of the losses with class weights."""
 
     options: EntropyOptions
     weight: nn.Parameter
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the logits of ``embeddings [N, D]`` without labels, ``[N, C]``, for inference.
+
+        Every process must call this: it gathers all weights, which get no gradient from it.
+        """
+        whole = copy(self)
+        gathered: Any = self.weight.detach()
+        whole._parameters = {**self._parameters, "weight": gathered.full_tensor()}
+        logits: Tensor = super(ShardedWeights, whole).logits(embeddings)  # type: ignore[misc]
+        return logits
+
+
+class ShardedHead(ShardedWeights):
+    """A base class of the losses that are a cross-entropy and no more."""
 
     def _cross_entropy(self, rows: Tensor, labels: Tensor, rule: ShardRule) -> LossAndLogits:
         batch = self._meet(rows)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lossbench.impls.sharded.meeting import JoinedBatch, meet, tell_of_failure
 from lossbench.impls.sharded.ranks import Ranks, current_ranks
 
+NOT_COMPILED = "a sharded loss exchanges sizes at each call: compile the backbone alone"
 # The dimension of each parameter that counts the classes.
 CLASS_DIM = {"weight": 1, "centers": 0}
 
@@ -34,7 +35,13 @@ class Sharded(nn.Module):
             setattr(self, name, nn.Parameter(shard))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the module; the other processes are told if this one refuses its inputs."""
+        """Call the module; the other processes are told if this one refuses its inputs.
+
+        Raises:
+            NotImplementedError: if torch.compile traces the call.
+        """
+        if torch.compiler.is_compiling():
+            raise NotImplementedError(NOT_COMPILED)
         self._has_met = False
         try:
             return super().__call__(*args, **kwargs)
@@ -48,11 +55,9 @@ class Sharded(nn.Module):
     def _meet(self, rows: Tensor) -> JoinedBatch:
         """Exchange the sizes of all batches, and check that all processes compute one loss."""
         self._has_met = True
-        numbers = {k: v for k, v in vars(self).items() if isinstance(v, int | float)}
-        options = getattr(self, "options", None)
-        chosen = {} if options is None else {k: v for k, v in vars(options).items() if k[0] != "_"}
         shapes = [tuple(parameter.shape) for parameter in self.parameters()]
-        return meet(self.ranks, rows, f"{type(self).__name__} {numbers} {chosen} {shapes}")
+        settings = [_settings(module) for module in self.modules()]
+        return meet(self.ranks, rows, f"{type(self).__name__} {shapes} {settings}")
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -63,6 +68,15 @@ class Sharded(nn.Module):
                 shard = shard_of(whole.detach(), CLASS_DIM[name], self.ranks)
                 state_dict[prefix + name] = shard
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _settings(module: nn.Module) -> dict[str, Any]:
+    """Return the numbers and words that a module is built with."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, int | float | str) and name[0] != "_" and name != "training"
+    }
 
 
 def shard_of(whole: Tensor, dim: int, ranks: Ranks) -> Tensor:

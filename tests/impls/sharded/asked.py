@@ -2,7 +2,10 @@
 
 import copy
 import io
+import re
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from lossbench import impls
+from lossbench.bench.paths import ROOT
 from lossbench.impls.sharded import over
 from tests.impls.sharded.cases import CASES, DIM, WORLDS, ShardCase
 from tests.impls.sharded.faults import FAULTS
@@ -20,6 +25,7 @@ from tests.impls.sharded.measured import take_rank_step
 from tests.makers.ranks import run_ranks
 from tests.makers.traffic import Traffic
 
+PAGE = ROOT / "docs" / "sharded.md"
 PROCESSES, SECONDS = max(WORLDS), 600
 FAULTY_RANKS = 3
 Groups = dict[int, dist.ProcessGroup]
@@ -38,6 +44,9 @@ def _answer(folder: Path) -> dict[str, Any]:
         "conventions": _conventions,
         "resharded": _resharded,
         "copies": _copies,
+        "logits": _logits,
+        "loops": _loops,
+        "page": _page,
         "half": _half,
         "largest": _largest,
         "refusals": _refusals,
@@ -89,8 +98,7 @@ def _conventions(groups: Groups, _folder: Path) -> Any:
     for case in CASES:
         if case.title != "plain":
             continue
-        sizes = case.sizes[:2]
-        x, *rest = (each.split(sizes)[dist.get_rank()] for each in case.batch(sizes))
+        x, *rest = _own(case)
         for how in ("mean", "sum"):
             with over(groups[2], row_gradient=how):
                 head = case.build("sharded")
@@ -113,8 +121,7 @@ def _resharded(groups: Groups, folder: Path) -> Any:
         with over(groups[2]):
             module = case.build("sharded")
         optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
-        own = [each.split(case.sizes[:2])[dist.get_rank()] for each in case.batch(case.sizes[:2])]
-        module(*own).loss.backward()
+        module(*_own(case)).loss.backward()
         optimizer.step()
         dcp.save({"head": module.state_dict()}, checkpoint_id=path, process_group=groups[2])
         whole["saved"] = _whole(module)
@@ -138,7 +145,7 @@ def _copies(groups: Groups, _folder: Path) -> Any:
     if not _is_in(2):
         return None
     case = ShardCase("arcface")
-    own = [each.split(case.sizes[:2])[dist.get_rank()] for each in case.batch(case.sizes[:2])]
+    own = _own(case)
     with over(groups[2]):
         module, other = case.build("sharded"), case.build("sharded")
         saved = io.BytesIO()
@@ -159,12 +166,66 @@ def _copies(groups: Groups, _folder: Path) -> Any:
         }
 
 
+def _loops(groups: Groups, _folder: Path) -> Any:
+    """Return the gradients of a plain, a checkpointed, and a retained backward pass."""
+    if not _is_in(2):
+        return None
+    found = {}
+    for case in map(ShardCase, ("sphereface", "triplet_weighted", "center")):
+        x, labels = _own(case)
+        gradients, counters = [], []
+        for again, run_twice in ((False, False), (True, False), (False, True)):
+            with over(groups[2]):
+                module = case.build("sharded")
+            rows = x.clone().requires_grad_()
+            call = partial(checkpoint, module, use_reentrant=False) if again else module
+            loss = call(rows, labels).loss
+            loss.backward(retain_graph=run_twice)
+            if run_twice:
+                loss.backward()
+            gradients.append(rows.grad / 2 if run_twice else rows.grad)
+            counters.append(getattr(module, "iteration", None))
+        found[case.loss] = gradients, counters
+    return found
+
+
+def _own(case: ShardCase) -> list[torch.Tensor]:
+    """Return the part of a batch of two processes that this one has."""
+    sizes = case.sizes[:2]
+    return [each.split(sizes)[dist.get_rank()] for each in case.batch(sizes)]
+
+
+def _logits(groups: Groups, _folder: Path) -> Any:
+    """Return the logits of every head, and those of its reference."""
+    if not _is_in(2):
+        return None
+    found = {}
+    for case in (case for case in CASES if case.title == "plain"):
+        with over(groups[2]):
+            module, reference = case.build("sharded"), case.build("reference")
+        if hasattr(reference, "logits"):
+            rows = case.batch(case.sizes[:2])[0]
+            found[case.loss] = module.logits(rows).detach(), reference.logits(rows).detach()
+    return found
+
+
+def _page(_groups: Groups, folder: Path) -> int:
+    """Run the code of the page about several processes, and return the number of its blocks."""
+    # The page makes a folder and leaves it there.
+    tempfile.tempdir = str(folder)
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {"__name__": "page"}
+    for block in blocks:
+        exec(block, names)
+    return len(blocks)
+
+
 def _half(groups: Groups, _folder: Path) -> Any:
-    """Return the loss and its dtype in bfloat16, and under autocast with a scaled loss."""
+    """Return the loss and its dtype under autocast, and whether a scaler skips a step."""
     if not _is_in(2):
         return None
     case, found = ShardCase("arcface"), {}
-    x, labels = (each.split(case.sizes[:2])[dist.get_rank()] for each in case.batch(case.sizes[:2]))
+    x, labels = _own(case)
     with over(groups[2]):
         module = case.build("sharded").float()
     rows = x.bfloat16().requires_grad_()
@@ -173,6 +234,14 @@ def _half(groups: Groups, _folder: Path) -> Any:
     (65536 * loss).backward()
     found["autocast"] = loss.detach()
     found["gradient"] = rows.grad
+    scaler = torch.amp.GradScaler("cpu")
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    scaler.scale(module(x.float(), labels).loss).backward()
+    if dist.get_rank() == 0:
+        module.weight.grad.to_local()[0, 0] = torch.inf
+    before = _whole(module)["weight"]
+    scaler.step(optimizer)
+    found["skipped"] = torch.equal(_whole(module)["weight"], before)
     return found
 
 
@@ -208,6 +277,7 @@ def _refusals(groups: Groups, _folder: Path) -> Any:
         return None
     first = dist.get_rank() == 0
     with over(groups[2]):
+        pairs = impls.implementation("contrastive_whole_batch", "sharded").build()
         hard = impls.implementation("triplet_batch_hard", "sharded").build()
         softmax = impls.implementation("softmax", "sharded").build(num_classes=4, embedding_dim=3)
         other = impls.implementation("softmax", "sharded").build(
@@ -233,13 +303,14 @@ def _refusals(groups: Groups, _folder: Path) -> Any:
             )
         ),
         "double backward": _message(lambda: _penalty(softmax, labels)),
+        "of pairs": _message(lambda: _penalty(pairs, x, labels)),
         "well": _message(lambda: softmax(x, labels)),
     }
 
 
-def _penalty(module: nn.Module, labels: torch.Tensor) -> None:
+def _penalty(module: nn.Module, *others: torch.Tensor) -> None:
     x = torch.randn(2, 3, requires_grad=True)
-    loss = module(x, labels).loss
+    loss = module(x, *others).loss
     (grad,) = torch.autograd.grad(loss, x, create_graph=True)
     grad.square().sum().backward()
 

@@ -1,17 +1,24 @@
 """Sharded losses on 1, 2, 3 and 4 processes, against the dense float64 reference."""
 
 import math
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from lossbench import impls
+from lossbench.bench.paths import ROOT
 from lossbench.impls.sharded import over
 from tests.impls.sharded.asked import FAULTY_RANKS, _backbone
-from tests.impls.sharded.cases import CASES, LOSSES, WORLDS, ShardCase
+from tests.impls.sharded.cases import CASES, HEADS, LOSSES, WORLDS, ShardCase
 from tests.impls.sharded.faults import FAULTS
 from tests.impls.sharded.measured import LARGEST_ERROR, complaints
 from tests.impls.sharded.table import oracle_table
+
+EXAMPLE = ROOT / "docs" / "examples" / "train_sharded.py"
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -32,7 +39,8 @@ def test_every_loss_with_a_sharded_variant_is_asked():
 
 
 def test_the_oracle_table_has_every_loss_and_number_of_ranks(ranks):
-    _, *lines = oracle_table(ranks).splitlines()
+    plain = [case for case in CASES if case.title == "plain"]
+    _, *lines = oracle_table(ranks, plain).splitlines()
     assert [line.split("|")[1].strip() for line in lines[1:]] == list(LOSSES)
     largest = [float(cell) for line in lines[1:] for cell in line.split("|")[2:-1]]
     assert len(largest) == len(LOSSES) * len(WORLDS)
@@ -76,12 +84,45 @@ def test_copies_and_dense_states_give_the_same_loss(ranks):
         assert math.isclose(found["of dense"], found["dense"], rel_tol=1e-12)
 
 
-def test_under_autocast_the_loss_is_float32_and_its_scaled_gradient_finite(ranks):
+@pytest.mark.parametrize("loss", ["sphereface", "triplet_weighted", "center"])
+def test_checkpointed_and_retained_passes_give_the_same_gradient(ranks, loss):
+    for rank in range(2):
+        gradients, counters = ranks[rank]["loops"][loss]
+        assert len(gradients) == 3
+        assert all(torch.allclose(each, gradients[0], rtol=1e-12) for each in gradients)
+        assert set(map(str, counters)) in ({"None"}, {"tensor(1)"})
+
+
+def test_the_logits_at_inference_are_those_of_the_reference(ranks):
+    for rank in range(2):
+        found = ranks[rank]["logits"]
+        assert set(found) == {*HEADS, "softmax_center", "softmax_center_unsquared"}
+        for given, expected in found.values():
+            assert torch.allclose(given, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_code_of_the_page_runs_in_all_processes(ranks):
+    assert all(answers["page"] >= 3 for answers in ranks)
+
+
+@pytest.mark.slow
+def test_the_worked_example_learns_the_digits_in_two_processes():
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", EXAMPLE]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    (accuracy,) = re.findall(r"accuracy after 2 epochs: (\S+)", done.stdout)
+    assert float(accuracy) > 0.8
+
+
+def test_mixed_precision_gives_a_float32_loss_and_all_ranks_skip_a_step(ranks):
     for rank in range(2):
         found = ranks[rank]["half"]
         assert found["autocast"].dtype == torch.float32
         assert found["gradient"].dtype == torch.bfloat16
         assert found["gradient"].isfinite().all()
+        assert found["skipped"]
 
 
 def test_no_tensor_is_as_large_as_the_logits_or_the_distances(ranks):
@@ -109,8 +150,11 @@ def test_bad_inputs_of_one_rank_are_refused_by_all_in_one_line(ranks):
             "ValueError: center_rate must be 0 with centres in shards, got 0.5"
         )
         assert "differentiable once" in found["double backward"]
+        assert "differentiable once" in found["of pairs"]
     assert first["stray"] == "ValueError: rank 1 refused its inputs; its own error says why"
-    assert second["stray"] == "ValueError: softmax: labels must be from 0 to 3, got 4"
+    assert second["stray"] == (
+        "ValueError: softmax: labels must be from 0 to 3, got 4; ignore_index=4 leaves them out"
+    )
 
 
 def test_a_missing_rank_is_told_in_time(ranks):
