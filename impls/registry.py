@@ -108,7 +108,7 @@ def register(
             code that needs a compiler; such code is not built at import.
         refuses_labels: whether the forward raises an ``IndexError`` or ``RuntimeError`` for every
             label that is no class, on the CPU too, so that nothing else need read the labels.
-        joins_batches: whether it joins the batches of a group of processes into one.
+        joins_batches: whether the batches of a group of processes are joined into one.
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or

@@ -45,8 +45,8 @@ class Implementation:
         refuses_labels: whether its forward raises an ``IndexError`` or ``RuntimeError`` for every
             label that is no class, on the CPU too. The check then does not read the labels before
             the forward; it looks for the words when the forward has raised.
-        joins_batches: whether it joins the batches of a group of processes into one. One batch of a
-            single class is then no error, and its module stays outside DistributedDataParallel.
+        joins_batches: whether the batches of a group of processes are joined into one. A process's
+            batch of a single class is then no error, and no DistributedDataParallel wraps it.
     """
 
     loss: Loss
@@ -80,6 +80,10 @@ class Implementation:
     def foreign(self) -> bool:
         """Whether a third party computes it, torch itself among them."""
         return ".third_party." in self.builder.__module__
+
+    def is_for(self, device: str) -> bool:
+        """Return whether it is for one process on a device type; ``unsupported`` says the rest."""
+        return device in self.devices and not self.joins_batches
 
     def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
         """Return why it cannot run here on a device type in a dtype, or ``None`` if it can."""

@@ -18,12 +18,12 @@ class Ranks:
 
     Attributes:
         group: the processes; each holds a shard of the classes and a part of the batch.
-        row_gradient: how the gradients of a backbone's parameters are joined over the processes.
+        row_gradient: the way that a backbone's gradients are joined over the processes.
         wait_seconds: the seconds to wait for the other processes at the start of a call; ``None``
             for the timeout of the group.
     """
 
-    group: dist.ProcessGroup
+    group: "dist.ProcessGroup"
     row_gradient: RowGradient = "sum"
     wait_seconds: float | None = None
 
@@ -65,7 +65,7 @@ _entered: list[Ranks] = []
 
 @contextmanager
 def over(
-    group: dist.ProcessGroup | None = None,
+    group: "dist.ProcessGroup | None" = None,
     *,
     row_gradient: RowGradient = "sum",
     wait_seconds: float | None = None,
@@ -114,7 +114,7 @@ def no_group() -> str | None:
     return None if dist.is_available() and dist.is_initialized() else NO_GROUP
 
 
-def _default_group() -> dist.ProcessGroup:
+def _default_group() -> "dist.ProcessGroup":
     if reason := no_group():
         raise RuntimeError(f"a sharded loss {reason}")
     group = dist.group.WORLD

@@ -57,7 +57,8 @@ class Sharded(nn.Module):
         self._has_met = True
         shapes = [tuple(parameter.shape) for parameter in self.parameters()]
         settings = [_settings(module) for module in self.modules()]
-        return meet(self.ranks, rows, f"{type(self).__name__} {shapes} {settings}")
+        words = f"{type(self).__name__} {shapes} {settings} {self.ranks.row_gradient}"
+        return meet(self.ranks, rows, words)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any

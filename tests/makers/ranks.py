@@ -12,28 +12,28 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-GROUP_SECONDS = 60
-
 
 def run_ranks(count: int, function: Callable[[Path], Any], seconds: float) -> list[Any]:
     """Return what a function returns in each process of a gloo group.
 
-    The processes are forked from a server that has imported torch and lossbench once.
+    The processes are forked from a server that has imported the function's module once.
 
     Args:
         count: the number of processes.
         function: a function at the top level of a module, from a folder that the processes share.
-        seconds: the time after which the processes are killed.
+        seconds: the time after which the processes are killed; also the timeout of the group.
 
     Raises:
         AssertionError: with the first traceback, if a process raises or does not end in time.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lossbench.impls", "torch.distributed.tensor", __name__])
+    context.set_forkserver_preload([__name__, function.__module__, "torch.distributed.tensor"])
     with tempfile.TemporaryDirectory() as folder:
         shared = Path(folder)
         ranks = [
-            context.Process(target=_rank, args=(index, count, function, shared), daemon=True)
+            context.Process(
+                target=_rank, args=(index, count, function, shared, seconds), daemon=True
+            )
             for index in range(count)
         ]
         for rank in ranks:
@@ -60,14 +60,16 @@ def _result(folder: Path, index: int) -> Path:
     return folder / f"rank{index}.pt"
 
 
-def _rank(index: int, count: int, function: Callable[[Path], Any], folder: Path) -> None:
+def _rank(
+    index: int, count: int, function: Callable[[Path], Any], folder: Path, seconds: float
+) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
         init_method=f"file://{folder / 'meeting'}",
         rank=index,
         world_size=count,
-        timeout=timedelta(seconds=GROUP_SECONDS),
+        timeout=timedelta(seconds=seconds),
     )
     try:
         torch.save(function(folder), _result(folder, index))

@@ -70,7 +70,7 @@ def _steps(groups: Groups, _folder: Path) -> Any:
         (str(case), world): take_rank_step(case, group)
         for world, group in groups.items()
         for case in CASES
-        if _is_in(world)
+        if _is_in(world) and world in case.worlds
     }
 
 

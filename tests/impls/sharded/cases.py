@@ -1,4 +1,4 @@
-"""What is asked of the sharded losses: every case on 1, 2, 3 and 4 processes."""
+"""What is asked of the sharded losses on 1, 2, 3 and 4 processes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,6 +35,7 @@ class ShardCase:
         magnitude: the factor of the embeddings.
         factor: the upstream gradient.
         first: the sizes of a batch that the module computes before; empty for none.
+        dtype: the dtype of inputs and parameters.
     """
 
     loss: str
@@ -46,10 +47,16 @@ class ShardCase:
     magnitude: float = 1
     factor: float = 1
     first: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float64
 
     def __str__(self) -> str:
         """Return the loss and the title."""
         return f"{self.loss}: {self.title}"
+
+    @property
+    def worlds(self) -> tuple[int, ...]:
+        """The numbers of processes that it is asked of: all for the plain case, else 2 and 4."""
+        return WORLDS if self.title == "plain" else WORLDS[1::2]
 
     @property
     def built_with(self) -> dict[str, Any]:
@@ -87,6 +94,7 @@ def _others(loss: str) -> list[ShardCase]:
         # The reference overflows in its soft margin.
         ShardCase(loss, "large inputs", magnitude=30 if loss == TRIPLETS[1] else 1000),
         ShardCase(loss, "after a smaller batch", first=(2, 1, 1, 1)),
+        ShardCase(loss, "in float32", dtype=torch.float32),
     ]
 
 

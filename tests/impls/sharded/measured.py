@@ -12,8 +12,8 @@ from lossbench.impls.sharded import over
 from tests.impls.sharded.cases import CENTERS, HEADS, PAIRS, TRIPLETS, ShardCase
 from tests.makers.traffic import Traffic
 
-# In float64; the inputs times 1000 lose three digits.
-LARGEST_ERROR = 1e-10
+# The large inputs lose three digits.
+LARGEST_ERROR = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ def take_rank_step(case: ShardCase, group: dist.ProcessGroup) -> RankStep:
     """Take a step in this process, with the other processes of a group."""
     world, rank = dist.get_world_size(group), dist.get_rank(group)
     with over(group):
-        module = case.build("sharded")
+        module = case.build("sharded").to(case.dtype)
     for sizes in (case.first, case.sizes) if case.first else (case.sizes,):
         own = [each.split(sizes[:world])[rank] for each in case.batch(sizes[:world])]
+        own = [each.to(case.dtype) if each.is_floating_point() else each for each in own]
         leaves = _leaves(own)
         module.zero_grad()
         with Traffic() as traffic:
@@ -107,7 +108,7 @@ def complaints(case: ShardCase, steps: Sequence[RankStep]) -> list[str]:
     wrong = [
         f"{name}: error {error:.1e}"
         for name, error in errors(case, steps).items()
-        if not error <= LARGEST_ERROR
+        if not error <= LARGEST_ERROR[case.dtype]
     ]
     if steps[0].loss.dim() == 0 and any(not _same(s.loss, steps[0].loss) for s in steps):
         wrong.append("the processes differ in the loss")
@@ -123,30 +124,32 @@ def complaints(case: ShardCase, steps: Sequence[RankStep]) -> list[str]:
 def expected_traffic(case: ShardCase, world: int) -> tuple[dict[str, int], dict[str, int]]:
     """Return the calls of a step, and the bytes that each process gives, by the formula.
 
-    With ``b`` the largest batch, ``B`` all samples, ``D`` features and 8 bytes a number: all-gather
-    of 4 facts and, but for pairs, ``b`` rows and ``b`` labels; reduce-scatter of ``N b`` rows;
-    all-reduce of ``B`` maxima and of 2 (with label smoothing 3) sums a sample for a head, and of
-    the few numbers of any other loss.
+    With ``b`` the largest batch, ``B`` all samples, ``D`` features and ``e`` bytes a number:
+    all-gather of 4 facts and, but for pairs, ``b`` rows and ``b`` labels; reduce-scatter of ``N b``
+    rows; all-reduce of ``B`` maxima and of 2 (with label smoothing 3) sums a sample for a head, and
+    of the few numbers of any other loss. Facts, labels and the triplets' numbers have 8 bytes.
     """
+    e = case.dtype.itemsize
     sizes = case.sizes[:world]
     longest, samples, dim = max(sizes), sum(sizes), case.batch(sizes)[0].size(1)
-    gathered, reduced, scattered = [4], [], []
+    gathered, reduced, scattered = [4 * 8], [], []
     if case.loss not in PAIRS:
-        gathered += [longest * dim, longest]
-        scattered = [world * longest * dim]
+        gathered += [longest * dim * e, longest * 8]
+        scattered = [world * longest * dim * e]
     if case.loss in (*HEADS, "softmax_center", "softmax_center_unsquared"):
-        reduced += [samples, samples * (3 if "label_smoothing" in case.arguments else 2)]
+        sums = 3 if "label_smoothing" in case.arguments else 2
+        reduced += [samples * e, samples * sums * e]
     if case.arguments.get("reduction") == "none":
-        gathered.append(longest)
+        gathered.append(longest * e)
     if case.loss in CENTERS:
-        reduced.append(dim + 1 if case.loss == "island" else 1)
-    if case.loss in TRIPLETS or case.loss == "contrastive_whole_batch":
-        reduced.append(2)
-    if case.loss == "contrastive":
-        reduced.append(1)
+        reduced.append((dim + 1 if case.loss == "island" else 1) * e)
+    if case.loss in PAIRS:
+        reduced.append((2 if case.loss == "contrastive_whole_batch" else 1) * e)
+    if case.loss in TRIPLETS:
+        reduced.append(2 * 8)
     every = {"all-gather": gathered, "all-reduce": reduced, "reduce-scatter": scattered}
-    calls = {name: len(numbers) for name, numbers in every.items() if numbers}
-    return calls, {name: 8 * sum(numbers) for name, numbers in every.items() if numbers}
+    calls = {name: len(given) for name, given in every.items() if given}
+    return calls, {name: sum(given) for name, given in every.items() if given}
 
 
 def _error(value: Tensor, expected: Any) -> float:

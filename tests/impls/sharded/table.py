@@ -6,6 +6,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from tests.impls.sharded.asked import FAULTY_RANKS, ask_ranks
 from tests.impls.sharded.cases import CASES, LOSSES, WORLDS, ShardCase
 from tests.impls.sharded.faults import FAULTS
@@ -19,8 +21,12 @@ def oracle_table(ranks: Sequence[dict[str, Any]], cases: Sequence[ShardCase] = C
     for loss in LOSSES:
         of_loss = [case for case in cases if case.loss == loss]
         largest = (
-            max(max(errors(case, _steps(ranks, str(case), n)).values()) for case in of_loss)
-            for n in WORLDS
+            max(
+                max(errors(case, _steps(ranks, str(case), world)).values())
+                for case in of_loss
+                if world in case.worlds and case.dtype is torch.float64
+            )
+            for world in WORLDS
         )
         lines.append([loss, *(f"{error:.1e}" for error in largest)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

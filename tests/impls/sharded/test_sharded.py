@@ -23,8 +23,8 @@ EXAMPLE = ROOT / "docs" / "examples" / "train_sharded.py"
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_loss_gradients_and_traffic_are_those_of_the_dense_reference(ranks, loss):
-    for world in WORLDS:
-        for case in (case for case in CASES if case.loss == loss):
+    for case in (case for case in CASES if case.loss == loss):
+        for world in case.worlds:
             steps = [ranks[rank]["steps"][str(case), world] for rank in range(world)]
             assert complaints(case, steps) == [], f"{case} on {world} ranks"
 
@@ -44,7 +44,7 @@ def test_the_oracle_table_has_every_loss_and_number_of_ranks(ranks):
     assert [line.split("|")[1].strip() for line in lines[1:]] == list(LOSSES)
     largest = [float(cell) for line in lines[1:] for cell in line.split("|")[2:-1]]
     assert len(largest) == len(LOSSES) * len(WORLDS)
-    assert 0 < max(largest) < LARGEST_ERROR
+    assert 0 < max(largest) < LARGEST_ERROR[torch.float64]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
