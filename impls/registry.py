@@ -84,6 +84,7 @@ def register(
     takes_options: bool = False,
     problem: Callable[[], str | None] | None = None,
     refuses_labels: bool = False,
+    joins_batches: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Register the decorated class, or function that returns a module, as an Implementation.
 
@@ -107,6 +108,7 @@ def register(
             code that needs a compiler; such code is not built at import.
         refuses_labels: whether the forward raises an ``IndexError`` or ``RuntimeError`` for every
             label that is no class, on the CPU too, so that nothing else need read the labels.
+        joins_batches: whether the batches of a group of processes are joined into one.
 
     Raises:
         ValueError: if the Loss is unknown or has an Implementation of that variant, a device or
@@ -148,6 +150,7 @@ def register(
             takes_options=takes_options,
             problem=problem,
             refuses_labels=refuses_labels,
+            joins_batches=joins_batches,
         )
         _check_own_state(entered)
         variants[variant] = entered

@@ -10,11 +10,16 @@ def products(embeddings: Tensor, weight: Tensor) -> Tensor:
     return embeddings @ weight
 
 
-def max_norm_products(embeddings: Tensor, weight: Tensor) -> Tensor:
-    """Return ``x_i · ŵ_j``, ``[B, C]``, the columns brought to length 1 by a max-norm."""
+def max_norm(weight: Tensor) -> Tensor:
+    """Return the columns of ``weight [D, C]`` brought to length 1 by a max-norm."""
     length = torch.linalg.vector_norm(weight, dim=0)
     # renorm's max-norm: columns of 1e-5 or less are stretched by 1e5, not normalised.
-    return embeddings @ (weight / F.threshold(length + 1e-7, 1e-5 + 1e-7, 1e-5))
+    return weight / F.threshold(length + 1e-7, 1e-5 + 1e-7, 1e-5)
+
+
+def max_norm_products(embeddings: Tensor, weight: Tensor) -> Tensor:
+    """Return ``x_i · ŵ_j``, ``[B, C]``, the columns brought to length 1 by a max-norm."""
+    return embeddings @ max_norm(weight)
 
 
 def cosines(embeddings: Tensor, weight: Tensor, scale: float = 1) -> Tensor:

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -45,6 +45,8 @@ class Implementation:
         refuses_labels: whether its forward raises an ``IndexError`` or ``RuntimeError`` for every
             label that is no class, on the CPU too. The check then does not read the labels before
             the forward; it looks for the words when the forward has raised.
+        joins_batches: whether the batches of a group of processes are joined into one. A process's
+            batch of a single class is then no error, and no DistributedDataParallel wraps it.
     """
 
     loss: Loss
@@ -62,6 +64,7 @@ class Implementation:
     takes_options: bool = False
     problem: Callable[[], str | None] | None = None
     refuses_labels: bool = False
+    joins_batches: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -77,6 +80,10 @@ class Implementation:
     def foreign(self) -> bool:
         """Whether a third party computes it, torch itself among them."""
         return ".third_party." in self.builder.__module__
+
+    def is_for(self, device: str) -> bool:
+        """Return whether it is for one process on a device type; ``unsupported`` says the rest."""
+        return device in self.devices and not self.joins_batches
 
     def unsupported(self, device: str, dtype: torch.dtype) -> str | None:
         """Return why it cannot run here on a device type in a dtype, or ``None`` if it can."""
@@ -140,16 +147,19 @@ class Implementation:
 
     def _attach(self, module: nn.Module, given: Mapping[str, Any], *, validate: bool) -> None:
         """Let a module check its inputs and keep its moved state, as its arguments ask for."""
-        moved = self.loss.moved
+        moved, loss, limits = self.loss.moved, self.loss, dict(self.limits)
+        if self.joins_batches:
+            loss = replace(loss, needs_negatives=False)
+            limits.pop("ddp", None)
         keeper = None
         if moved is not None and (not moved.argument or given[moved.argument]):
-            keeper = MovedState(self.loss, moved, self.limits)
+            keeper = MovedState(loss, moved, limits)
         by_hooks = not has_guarded_forward(module, compiled=self.compiled)
         check = None
         if validate:
             # Labels are read before state moves, and where nothing catches the forward's error.
             reads_labels = by_hooks or keeper is not None or not self.refuses_labels
-            check = input_check(self.loss, given, reads_labels=reads_labels)
+            check = input_check(loss, given, reads_labels=reads_labels)
         attach(module, check, keeper, by_hooks=by_hooks)
 
     def verify(self) -> None:

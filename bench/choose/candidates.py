@@ -106,7 +106,7 @@ def candidates_at(pool: Pool, case: Case) -> tuple[list[Candidate], list[Exclude
 
     Where some variants are measured or modelled, those that can only be extrapolated are excluded.
     """
-    running = [each for each in impls.implementations(case.loss) if case.device in each.devices]
+    running = [each for each in impls.implementations(case.loss) if each.is_for(case.device)]
     seen = [_look(pool, case, each) for each in running]
     found = [each for each in seen if isinstance(each, Candidate)]
     known = [each for each in found if each.basis != "extrapolated"] or found

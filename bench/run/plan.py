@@ -192,7 +192,7 @@ def choose_variants(case: Case, variants: tuple[str, ...], *, compiled: bool) ->
         if implementation.variant in (REFERENCE, *variants)
         or (
             not variants
-            and case.device in implementation.devices
+            and implementation.is_for(case.device)
             and (compiled or not implementation.compiled)
         )
     )

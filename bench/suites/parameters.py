@@ -64,6 +64,7 @@ EAGER: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "native",
             "otl",
             "pml",
+            "sharded",
             "torch",
             "triton",
             "vectorized",

@@ -21,7 +21,7 @@ ON_CUDA = [
     implementation
     for loss in impls.losses()
     for implementation in impls.implementations(loss.name)
-    if "cuda" in implementation.devices and not implementation.mode
+    if implementation.is_for("cuda") and not implementation.mode
 ]
 MIB = 2**20
 

@@ -15,7 +15,7 @@ TAKING = [
     implementation
     for loss in ENTROPIES
     for implementation in impls.implementations(loss.name)
-    if implementation.takes_options and not implementation.mode and "cpu" in implementation.devices
+    if implementation.takes_options and not implementation.mode and implementation.is_for("cpu")
 ]
 REFUSING = [
     implementation

@@ -1,0 +1,133 @@
+"""The centre losses with their centres in shards.
+
+Every process has the rows of all processes, and computes those with a class in its shard.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from lossbench.impls.catalogue import LossAndLogits, LossOnly
+from lossbench.impls.class_rows import class_rows
+from lossbench.impls.moving import RatedCenters, RatedCentersAndWeights
+from lossbench.impls.precision import widened
+from lossbench.impls.registry import register
+from lossbench.impls.sharded.collectives import total
+from lossbench.impls.sharded.cross_entropy import (
+    ShardedWeights,
+    ShardRule,
+    sharded_cross_entropy,
+)
+from lossbench.impls.sharded.limits import SHARDED_LIMITS
+from lossbench.impls.sharded.ranks import no_group
+from lossbench.impls.sharded.samples import JoinedSamples
+from lossbench.impls.sharded.shards import Sharded, own_places, own_shard
+from lossbench.impls.state import CentersAndWeights, ClassCenters, IslandCenters
+
+RATED_LIMITS = {
+    **SHARDED_LIMITS,
+    "arguments": "refused with a center_rate: centres in shards follow their gradient",
+}
+
+
+class ShardedCenters(Sharded):
+    """A base class of the losses with centres."""
+
+    centers: nn.Parameter
+    center_rate: float = 0
+
+    def __init__(self, *args: float, **kwargs: float) -> None:
+        super().__init__(*args, **kwargs)
+        if self.center_rate:
+            raise ValueError(
+                f"center_rate must be 0 with centres in shards, got {self.center_rate:g}"
+            )
+
+    def _own_square(self, samples: JoinedSamples) -> Tensor:
+        """Return the sum of the squared distances to the centres in this shard, 0-d."""
+        num_classes = self.centers.size(0)
+        samples.refuse_strays(num_classes)
+        places = own_places(samples.labels, num_classes, samples.batch.ranks)
+        own = (places >= 0).nonzero().squeeze(1)
+        centers = class_rows(own_shard(self.centers), places.index_select(0, own))
+        rows = samples.rows.index_select(0, own)
+        return (rows - centers.to(widened(centers.dtype))).square().sum()
+
+    def _joined(self, embeddings: Tensor, labels: Tensor) -> JoinedSamples:
+        return JoinedSamples.of(embeddings, labels, self._meet(embeddings))
+
+
+@register("center_mse", "sharded", limits=SHARDED_LIMITS, problem=no_group, joins_batches=True)
+class CenterMse(ShardedCenters, ClassCenters):
+    """The sum over the processes is divided by all elements of the joined batch."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
+        """Return the loss of all processes' samples."""
+        samples = self._joined(embeddings, labels)
+        return LossOnly(total(self._own_square(samples), self.ranks) / samples.rows.numel())
+
+
+@register("center", "sharded", limits=RATED_LIMITS, problem=no_group, joins_batches=True)
+class Center(ShardedCenters, RatedCenters):
+    """Half of the sum over the processes."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
+        """Return the loss of all processes' samples."""
+        return LossOnly(total(self._own_square(self._joined(embeddings, labels)), self.ranks) / 2)
+
+
+@register(
+    "softmax_center",
+    "sharded",
+    limits=RATED_LIMITS,
+    leaves_out=("logits",),
+    problem=no_group,
+    joins_batches=True,
+)
+class SoftmaxCenter(ShardedCenters, ShardedWeights, RatedCentersAndWeights):
+    """The two sums, from one gather of the rows."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss of all processes' samples, and no logits."""
+        samples = self._joined(embeddings, labels)
+        loss = sharded_cross_entropy(samples, self.weight, ShardRule(), self.options)
+        square = total(self._own_square(samples), self.ranks)
+        return LossAndLogits(loss + self.center_weight / 2 * square, None)
+
+
+@register(
+    "softmax_center_unsquared",
+    "sharded",
+    limits=SHARDED_LIMITS,
+    leaves_out=("logits",),
+    problem=no_group,
+    joins_batches=True,
+)
+class SoftmaxCenterUnsquared(ShardedCenters, ShardedWeights, CentersAndWeights):
+    """One root over the squares of all processes."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
+        """Return the loss of all processes' samples, and no logits."""
+        samples = self._joined(embeddings, labels)
+        loss = sharded_cross_entropy(samples, self.weight, ShardRule(), self.options)
+        square = total(self._own_square(samples), self.ranks)
+        # Clamped, because the gradient of a root is NaN at 0.
+        distance = square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
+        return LossAndLogits(loss + self.center_weight / (2 * len(samples.rows)) * distance, None)
+
+
+@register("island", "sharded", limits=SHARDED_LIMITS, problem=no_group, joins_batches=True)
+class Island(ShardedCenters, IslandCenters):
+    """The sum of the unit centres is summed over the processes, ``[D]``.
+
+    ``Σ_{j<k} (cos(c_j, c_k) + 1) = (‖s‖² - C) / 2 + C (C - 1) / 2`` with ``s = Σ_j ĉ_j``.
+    """
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
+        """Return the loss of all processes' samples."""
+        square = self._own_square(self._joined(embeddings, labels))
+        shard = own_shard(self.centers).to(square.dtype)
+        units = shard / torch.linalg.vector_norm(shard, dim=1, keepdim=True)
+        joined = total(torch.cat((units.sum(0), square.unsqueeze(0))), self.ranks)
+        count = self.centers.size(0)
+        pairs = joined[:-1].square().sum() / 2 + count * (count / 2 - 1)
+        return LossOnly(self.island_weight * pairs + joined[-1] / (2 * self.batch_size))
