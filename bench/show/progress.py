@@ -95,7 +95,7 @@ class Lines:
     def measuring(self, worker: str, case: Case | None, task: str = "") -> None:  # noqa: ARG002
         """Print the Case that a worker begins with."""
         if case is not None and case != self._workers.get(worker):
-            self._print(f"worker {worker}: {case.loss} {case}")
+            self._print(f"{worker}: {case.loss} {case}")
         self._workers[worker] = case
 
     def noted(self, line: str) -> None:

@@ -134,28 +134,30 @@ class DaskSweep:
                 self._hand_out(address, self._waiting.popleft())
 
     def _hand_out(self, address: str, errand: Errand) -> None:
-        order, name = errand.order, self._names[address]
-        if name in self._engine.shares:
-            settings = replace(order.settings, affinity=self._engine.shares[name])
-            order = replace(order, settings=settings)
+        order, share = errand.order, self._engine.shares.get(self._names[address])
+        if share:
+            order = replace(order, settings=replace(order.settings, affinity=share))
         task = by_value(_serve_dask, self._topic, self._software, pickle.dumps(order))
         key = f"lossbench-{uuid.uuid4().hex}"
         errand.future = self._engine.client.submit(task, key=key, workers=[address], pure=False)
         errand.future.add_done_callback(lambda _future: self._events.put((address, "")))
         self._busy[address] = errand
-        self._watcher.measuring(name, order.case, "starting")
+        self._watcher.measuring(self._label(address), order.case, "starting")
+
+    def _label(self, address: str) -> str:
+        return f"worker {self._names[address]}"
 
     def _take_back(self, address: str, what: str, *, counted: bool = True) -> None:
         """Give the order of a worker to the next idle one, unless it has cost too many."""
-        errand, name = self._busy.pop(address), self._names[address]
+        errand, label = self._busy.pop(address), self._label(address)
         errand.future.release()
         errand.failures += counted
-        self._watcher.measuring(name, None)
+        self._watcher.measuring(label, None)
         if errand.hopeless:
             self._given_up.append(errand.order)
         else:
             self._waiting.appendleft(errand)
-        self._watcher.noted(f"worker {name} {what}: {errand.order} {errand.next_step}")
+        self._watcher.noted(f"{label} {what}: {errand.order} {errand.next_step}")
 
     def _check_hope(self) -> None:
         """End the sweep if no worker measures, and none has joined for a while.
@@ -176,7 +178,7 @@ class DaskSweep:
         """Return why workers were refused, each reason once."""
         refused: dict[str, list[str]] = {}
         for address, reason in self._refused.items():
-            refused.setdefault(reason, []).append(f"worker {self._names[address]}")
+            refused.setdefault(reason, []).append(self._label(address))
         return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items())
 
     def _wait(self) -> None:
@@ -185,7 +187,7 @@ class DaskSweep:
             address, task = self._events.get(timeout=LOOK_SECONDS)
             if task and address in self._busy:
                 case = self._busy[address].order.case
-                self._watcher.measuring(self._names[address], case, task)
+                self._watcher.measuring(self._label(address), case, task)
 
     def _finished(self) -> Iterator[list[Record]]:
         """Yield the Records of the workers that have finished."""
@@ -193,7 +195,7 @@ class DaskSweep:
             found = self._answer(address)
             if found is not None:
                 del self._busy[address]
-                self._watcher.measuring(self._names[address], None)
+                self._watcher.measuring(self._label(address), None)
                 yield found
 
     def _answer(self, address: str) -> list[Record] | None:

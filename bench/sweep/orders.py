@@ -58,7 +58,7 @@ class SweepWatcher(RunWatcher, Protocol):
     """Receives the progress of a run on several workers."""
 
     def measuring(self, worker: str, case: Case | None, task: str = "") -> None:
-        """Show what a worker does; without a Case it is idle or gone."""
+        """Show what a worker does, ``worker 3`` or ``job 42_0``; without a Case it is idle."""
 
     def noted(self, line: str) -> None:
         """Show what has happened to a worker."""

@@ -63,7 +63,9 @@ def dask_processes(folder, workers):
         processes["scheduler"] = start("scheduler", "--port", "0")
         for name in workers:
             processes[name] = start("worker", "--nthreads", "1", "--no-nanny", "--name", name)
-        yield _address(place, processes["scheduler"]), processes
+        address = _address(place, processes["scheduler"])
+        _wait_for(address, len(workers))
+        yield address, processes
     finally:
         for process in processes.values():
             process.kill()
@@ -78,3 +80,10 @@ def _address(place, scheduler):
         except (FileNotFoundError, ValueError):
             time.sleep(0.1)
     raise AssertionError((place.parent / "log").read_text())
+
+
+def _wait_for(address, workers):
+    from distributed import Client
+
+    with Client(address, timeout=START_SECONDS, set_as_default=False) as client:
+        client.wait_for_workers(workers, timeout=START_SECONDS)

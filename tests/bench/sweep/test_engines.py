@@ -9,6 +9,7 @@ from lossbench.bench.run.plan import RunPlanFile, read_plan, start_run
 from lossbench.bench.sweep import on_dask
 from lossbench.bench.sweep.engines import engine_warning, is_engine
 from lossbench.bench.sweep.on_dask import shares_of
+from tests.house.test_layering import files, imports
 from tests.makers.sweeps import sweep_plan
 
 
@@ -93,3 +94,9 @@ def test_a_run_is_resumed_on_the_engine_that_is_given(tmp_path, refused, monkeyp
     line = refused("run", "--resume", str(tmp_path), "--on", "dask://127.0.0.1:1")
     assert "no dask scheduler answers at tcp://127.0.0.1:1" in line
     assert main(["run", "--resume", str(tmp_path), "--budget", "1"]) == 2
+
+
+def test_no_engine_is_imported_where_none_is_used():
+    for path in files("bench"):
+        at_top = {module.partition(".")[0] for module, at_top in imports(path) if at_top}
+        assert not at_top & {"cloudpickle", "dask", "distributed", "submitit"}, path

@@ -108,6 +108,7 @@ def test_a_case_on_a_gpu_asks_for_one():
     assert on_slurm._parameters([order])["gpus_per_node"] == 1
 
 
+@pytest.mark.slow
 def test_a_job_measures_as_a_run_does(tmp_path):
     plan, seen = sweep_plan(CASES[:1]), Seen()
     start_run(tmp_path, plan)
