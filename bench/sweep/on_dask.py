@@ -1,6 +1,7 @@
 """Reach a dask scheduler, or start one on this machine."""
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -40,19 +41,18 @@ def local_engine(workers: int, affinity: tuple[int, ...] = ()) -> Iterator[DaskE
     """
     distributed = _imported()
     shares = shares_of(affinity or allowed_processors(), workers)
-    with (
-        _quiet(),
-        # dask's limit of memory is for its own data; what measures has a limit of lossbench.
-        distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address=None,
-            memory_limit=0,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        _connected(cluster.scheduler_address) as client,
-    ):
-        yield DaskEngine(client, "the scheduler on this machine", shares)
+    with _quiet():
+        with _uninterrupted():
+            cluster = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address="localhost:0",
+                # dask's limit is for its own data; what measures has a limit of lossbench.
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster, _connected(cluster.scheduler_address) as client:
+            yield DaskEngine(client, "the scheduler on this machine", shares)
 
 
 def shares_of(processors: Sequence[int], workers: int) -> dict[str, tuple[int, ...]]:
@@ -86,6 +86,19 @@ def _connected(place: str) -> Iterator[Any]:
         ) from None
     with client:
         yield client
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: the command itself ends them.
+
+    They inherit that the signal is ignored, and would print a traceback otherwise.
+    """
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 @contextmanager
