@@ -58,7 +58,7 @@ def command(session: nox.Session, name: str, *arguments: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole test suite, with one process per core; arguments after -- go to pytest."""
-    install(session, *HARNESS, "profile", "test")
+    install(session, *HARNESS, "profile", "cluster", "test")
     native(session)
     # Each process imports torch and takes some 600 MB; -n 0 after -- runs all tests in one. Tests
     # that start processes take much longer, so an idle process takes over from a busy one.

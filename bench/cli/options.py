@@ -15,6 +15,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from lossbench import impls
 from lossbench.bench.errors import UsageError, unknown_name
 from lossbench.bench.machine.quotas import allowed_processors
+from lossbench.bench.sweep.engines import ENGINES, is_engine
 from lossbench.bench.terminal import printing_to_stderr
 from lossbench.impls.outside import register_from, register_installed
 
@@ -157,7 +158,7 @@ def refuse_beside(option: str, *allowed: str) -> None:
         and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
     ]
     if others:
-        but = "".join(f" but --{name}" for name in allowed)
+        but = f" but {' and '.join(f'--{name}' for name in allowed)}" if allowed else ""
         raise UsageError(f"--{option} takes no other option{but}, got {', '.join(others)}")
 
 
@@ -201,6 +202,22 @@ class Processors(click.ParamType[tuple[int, ...]]):
             there = ", ".join(map(str, sorted(allowed)))
             self.fail(f"expected some of the processors {there}, got {value!r}", param, ctx)
         return tuple(sorted(chosen))
+
+
+class EngineName(click.ParamType[str]):
+    """The name of an engine that hands cases to workers."""
+
+    name = "engine"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Return the name.
+
+        Raises:
+            click.BadParameter: if it is that of no engine; the message lists the choices.
+        """
+        if value and not is_engine(value):
+            self.fail(f"expected {ENGINES}, got {value!r}", param, ctx)
+        return str(value)
 
 
 class Bytes(click.ParamType[int]):

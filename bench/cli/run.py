@@ -1,5 +1,6 @@
 """``run``: measure agreement, memory and times."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lossbench.bench.case.cases import DATA_KINDS, DTYPES
 from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.cli.options import (
     Bytes,
+    EngineName,
     FiniteRange,
     Folder,
     Name,
@@ -37,6 +39,14 @@ from lossbench.bench.run.plan import (
 from lossbench.bench.run.records import read_records
 from lossbench.bench.run.session import run
 from lossbench.bench.show.progress import watching
+from lossbench.bench.sweep.engines import (
+    ENGINES,
+    check_affinity,
+    engine_warning,
+    open_engine,
+    sweep,
+)
+from lossbench.bench.sweep.orders import SweepEngine
 from lossbench.bench.timing.samples import FEWEST_PROCESSES
 from lossbench.bench.timing.sampling import HALF_WIDTH
 
@@ -120,9 +130,14 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
     "--out", type=Folder, help="Folder of the new run; by default results/runs/ and the time."
 )
 @click.option(
+    "--on", type=EngineName(), default="", metavar="ENGINE",
+    help="Measure on the workers of an engine, each of which takes one case at a time: "
+    f"{ENGINES}. By default on this machine alone.",
+)  # fmt: skip
+@click.option(
     "--resume", type=Folder,
     help="Folder of a stopped run to go on with, in the setting that it was started in; takes no "
-    "other option but --mixed.",
+    "other option but --mixed, or --on for another engine.",
 )  # fmt: skip
 @click.option(
     "--mixed", is_flag=True,
@@ -146,6 +161,7 @@ def run_cases(
     graphs: bool,
     machine: str,
     out: Path | None,
+    on: str,
     resume: Path | None,
     mixed: bool,
     **sizes: Any,
@@ -158,47 +174,80 @@ def run_cases(
     `lossbench results --help` explains the columns of the printed table.
     """
     if resume is not None:
-        refuse_beside("resume", "mixed")
-        planned = read_plan(resume)
-        if not mixed:
-            check_unmixed(resume, planned)
-        register_planned(planned)
-        folder, (plan, skipped) = resume, drop_unregistered(planned)
-        for line in skipped:
-            click.echo(line, err=True)
+        refuse_beside("resume", "mixed", "on")
+        plan = _plan_left(resume, on, mixed=mixed)
     else:
         if mixed:
             raise UsageError("--mixed goes on with a stopped run; give its folder with --resume")
+        if affinity and on:
+            check_affinity(on)
         given = {axis: values for axis, values in sizes.items() if values}
         where = choose_device(device)
         if graphs and where != "cuda":
             raise UsageError(f"--graphs replays CUDA graphs: expected --device cuda, got {where}")
         chosen = preset or (None if given else "quick")
+        # The workers may have a GPU, although this machine has none.
+        where = device if device == "cuda" and on else choose_device(device)
         plan = RunPlan(
             tasks=choose_tasks(chosen, losses, variants, where, given, compiled),
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
             half_width=half_width,
-            threads=threads or len(affinity) or default_threads(),
+            threads=threads or (0 if on else len(affinity) or default_threads()),
             machine=machine,
             affinity=affinity,
             memory_bytes=memory,
             validate=validate,
             graphs=graphs,
             processes=processes or (PRESETS[chosen].processes if chosen else FEWEST_PROCESSES),
+            engine=on,
         )
-        folder = out or new_folder(RUNS)
-        start_run(folder, plan)
-    run_shown(folder, plan)
+    warning = engine_warning(plan)
+    if warning:
+        click.echo(f"warning: {warning}", err=True)
+    with open_engine(plan) as workers:
+        # An engine that is not there leaves no folder behind.
+        folder = resume or out or new_folder(RUNS)
+        if resume is None:
+            start_run(folder, plan)
+        run_shown(folder, plan, workers)
     print_results(read_records(folder))
     click.echo(f"records: {folder}/records.jsonl", err=True)
 
 
-def run_shown(folder: Path, plan: RunPlan) -> None:
-    """Run with a progress display; if the run is stopped, print how to resume it."""
+def _plan_left(folder: Path, engine: str, *, mixed: bool) -> RunPlan:
+    """Return the part of a stopped run's plan that can still be measured.
+
+    Args:
+        folder: folder of the run.
+        engine: engine to go on with; empty for that of the plan.
+        mixed: whether the setting may have changed.
+    """
+    planned = read_plan(folder)
+    planned = replace(planned, engine=engine or planned.engine)
+    if not mixed:
+        check_unmixed(folder, planned)
+    register_planned(planned)
+    plan, skipped = drop_unregistered(planned)
+    for line in skipped:
+        click.echo(line, err=True)
+    return plan
+
+
+def run_shown(folder: Path, plan: RunPlan, engine: SweepEngine | None = None) -> None:
+    """Run with a progress display; if the run is stopped, print how to resume it.
+
+    Args:
+        folder: folder of the run.
+        plan: plan of the run.
+        engine: engine to measure on; by default on this machine.
+    """
     try:
         with watching(plan, folder) as watcher:
-            run(folder, plan, watcher)
+            if engine is None:
+                run(folder, plan, watcher)
+            else:
+                sweep(folder, plan, engine, watcher)
     except KeyboardInterrupt:
         click.echo(f"stopped; to resume: lossbench run --resume {folder}", err=True)
         raise

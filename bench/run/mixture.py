@@ -9,13 +9,20 @@ from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import RECORDS, read_records
 
 
-def setting_of(environment: Environment) -> dict[str, str]:
-    """Return everything in an environment that must stay the same within a run, by name."""
+def software_of(environment: Environment) -> dict[str, str]:
+    """Return the code and the packages of an environment, by name."""
     return {
         "commit": environment.commit[:12] + environment.uncommitted,
         "torch": environment.torch,
         "python": environment.python,
         **environment.packages,
+    }
+
+
+def setting_of(environment: Environment) -> dict[str, str]:
+    """Return everything in an environment that must stay the same within a run, by name."""
+    return {
+        **software_of(environment),
         "machine": environment.machine,
         "processor": environment.cpu,
         "GPU": environment.gpu,
@@ -39,6 +46,8 @@ def mixture_of(settings: Iterable[Mapping[str, str]]) -> str:
 def check_unmixed(folder: Path, plan: RunPlan) -> None:
     """Refuse to resume a run in another setting than that of its last Record.
 
+    The workers of an engine may be other machines, but the software must be the same.
+
     Raises:
         UsageError: if the settings differ; the message names the differences and the choices.
     """
@@ -46,7 +55,8 @@ def check_unmixed(folder: Path, plan: RunPlan) -> None:
     if not records:
         return
     now = current_environment(plan.machine, plan.threads, plan.affinity)
-    mixture = mixture_of(map(setting_of, (records[-1].environment, now)))
+    kept = software_of if plan.engine else setting_of
+    mixture = mixture_of(map(kept, (records[-1].environment, now)))
     if mixture:
         raise UsageError(
             f"{folder} would become {mixture}; restore the former, start a new run, or go on with "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, RootModel, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lossbench import impls
@@ -33,7 +33,8 @@ class RunPlan:
         tasks: Cases in order, each with the variants to measure in it.
         budget_seconds: time to sample one phase of one Case, over all processes.
         timeout_seconds: time without an answer after which a variant is given up.
-        threads: number of threads that torch computes with.
+        threads: number of threads that torch computes with; 0 for the default of each worker of an
+            engine.
         machine: name of this machine.
         affinity: numbers of the CPUs that the run may use; empty for all.
         processes: number of processes that sample each Case, one after the other; with 1, the
@@ -43,12 +44,13 @@ class RunPlan:
         outside: files and modules from outside lossbench that registered some of the variants.
         validate: whether the timed modules check their inputs, as they do by default.
         graphs: whether steps that are replayed as CUDA graphs are timed too.
+        engine: engine that hands the Cases to workers, as --on takes it; empty to measure here.
     """
 
     tasks: tuple[tuple[Case, tuple[str, ...]], ...]
     budget_seconds: Seconds
     timeout_seconds: Seconds
-    threads: PositiveInt
+    threads: NonNegativeInt
     machine: str
     affinity: tuple[int, ...] = ()
     processes: PositiveInt = 1
@@ -57,6 +59,7 @@ class RunPlan:
     outside: tuple[Origin, ...] = ()
     validate: bool = True
     graphs: bool = False
+    engine: str = ""
 
     @property
     def cells(self) -> list[tuple[Case, str]]:

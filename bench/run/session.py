@@ -1,6 +1,6 @@
 """Run a plan: compare, count and time every variant of every Case, and record each at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,14 +52,26 @@ def run(folder: Path, plan: RunPlan, watcher: RunWatcher) -> None:
     """
     sweep_scratch_folders()
     with record_file(folder) as file:
-        status = {record.cell: record.status for record in read_records(folder)}
+        tasks = tasks_left(plan, read_records(folder))
         with Session(plan, watcher) as session:
-            for case, variants in plan.tasks:
-                todo = [variant for variant in variants if (case, variant) not in status]
-                baseline = status.get((case, REFERENCE)) == "passed"
+            for case, todo, baseline in tasks:
                 for record in session.measure(case, todo, baseline=baseline):
                     file.append(record)
                     watcher.recorded(record)
+
+
+def tasks_left(plan: RunPlan, records: Iterable[Record]) -> list[tuple[Case, list[str], bool]]:
+    """Return each Case that lacks Records, its variants without one, and the reference's state.
+
+    The last is whether the reference can be timed again, although it has a Record.
+    """
+    status = {record.cell: record.status for record in records}
+    left = []
+    for case, variants in plan.tasks:
+        todo = [variant for variant in variants if (case, variant) not in status]
+        if todo:
+            left.append((case, todo, status.get((case, REFERENCE)) == "passed"))
+    return left
 
 
 class Session:

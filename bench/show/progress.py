@@ -6,17 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.format import console
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.records import RECORDS, Record, read_records
-from lossbench.bench.run.session import RunWatcher
+from lossbench.bench.sweep.orders import SweepWatcher
 
 
 @contextmanager
-def watching(plan: RunPlan, folder: Path) -> Iterator[RunWatcher]:
+def watching(plan: RunPlan, folder: Path) -> Iterator[SweepWatcher]:
     """Show the progress of a run on standard error, as long as the run lasts."""
     cells = set(plan.cells)
     seen = {r.cell for r in read_records(folder)} if (folder / RECORDS).exists() else set()
@@ -47,10 +48,23 @@ class Bar:
         """Draw on a progress display."""
         self._progress = progress
         self._task = progress.add_task("starting", total=total, completed=done)
+        self._workers: dict[str, str] = {}
 
     def working(self, case: Case, task: str) -> None:
         """Show what is running."""
         self._progress.update(self._task, description=f"{case.loss} {case}: {task}")
+
+    def measuring(self, worker: str, case: Case | None, task: str = "") -> None:
+        """Show what each busy worker does, in a line of its own."""
+        self._workers.pop(worker, None)
+        if case is not None:
+            self._workers[worker] = f"{worker}: {case.loss} {case}: {task}"
+        lines = "\n".join(sorted(self._workers.values())) or "no worker is busy"
+        self._progress.update(self._task, description=escape(lines))
+
+    def noted(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._progress.console.print(line, markup=False, highlight=False)
 
     def recorded(self, _record: Record) -> None:
         """Count a cell."""
@@ -67,6 +81,7 @@ class Lines:
         self._done = self._begun_at = done
         self._start = time.perf_counter()
         self._case: Case | None = None
+        self._workers: dict[str, Case | None] = {}
         # The first worker can take many seconds to start.
         self._print("starting")
 
@@ -77,13 +92,23 @@ class Lines:
         self._case = case
         self._print(f"{case.loss} {case}")
 
+    def measuring(self, worker: str, case: Case | None, task: str = "") -> None:  # noqa: ARG002
+        """Print the Case that a worker begins with."""
+        if case is not None and case != self._workers.get(worker):
+            self._print(f"{worker}: {case.loss} {case}")
+        self._workers[worker] = case
+
+    def noted(self, line: str) -> None:
+        """Print a line."""
+        self._print(line)
+
     def recorded(self, _record: Record) -> None:
         """Count a cell."""
         self._done += 1
 
     def _print(self, text: str) -> None:
         how_far = f"[{self._done}/{self._total}{self._left()}]"
-        self._out.print(how_far, text, markup=False, highlight=False)
+        self._out.print(how_far, text, markup=False, highlight=False, soft_wrap=True)
 
     def _left(self) -> str:
         fresh = self._done - self._begun_at

@@ -36,7 +36,7 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--out", "/proc/nowhere"], "expected a folder to write to"),
         (
             ["run", "--resume", "/nowhere", "--budget", "2"],
-            "--resume takes no other option but --mixed, got",
+            "--resume takes no other option but --mixed and --on, got --budget",
         ),
         (["run", "--affinity", "0-x"], "expected numbers and ranges as in 0,2-3, got '0-x'"),
         (["run", "--affinity", "4000"], "expected some of the processors 0"),

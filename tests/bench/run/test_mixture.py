@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lossbench.bench.cli import main
+from lossbench.bench.errors import UsageError
 from lossbench.bench.machine import environment as environments
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.report import write_report
@@ -67,6 +68,14 @@ def test_a_run_of_the_same_setting_is_resumed(tmp_path):
     folder = begun(tmp_path / "run", conditions=replace(NOW.conditions, load=99.0))
     check_unmixed(folder, RunPlan((), 1.0, 1.0, 1, "here"))
     check_unmixed(tmp_path / "new", RunPlan((), 1.0, 1.0, 1, "here"))
+
+
+def test_workers_of_an_engine_may_be_other_machines_with_the_same_software(tmp_path):
+    sweep = RunPlan((), 1.0, 1.0, 0, "", engine="dask://host:1")
+    check_unmixed(begun(tmp_path / "hardware", machine="there", cpu="another", threads=7), sweep)
+    folder = begun(tmp_path / "software", torch="1.0")
+    with pytest.raises(UsageError, match=r"would become a mixture of torch 1.0 and"):
+        check_unmixed(folder, sweep)
 
 
 def test_mixed_is_for_resuming(refused):
