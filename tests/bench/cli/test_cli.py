@@ -43,7 +43,7 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--memory", "much"], "expected bytes such as 512MiB or 2GiB, got 'much'"),
         (["run", "--machine", "\udcff"], "expected a name in UTF-8, got '\\udcff'"),
         (["show", "arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
-        (["lsit"], "No such command 'lsit'. Did you mean 'list'?"),
+        (["shwo"], "No such command 'shwo'. Did you mean 'show'?"),
     ],
 )
 def test_a_wrong_argument_is_told_in_a_line(arguments, message, capsys):
