@@ -16,7 +16,7 @@ from lossbench.bench.submit.bundle import EPOCH, write_bundle
 from lossbench.bench.submit.manifest import Checksum
 from lossbench.bench.submit.possible import required_quantities
 from lossbench.bench.timing.samples import Samples, Timing
-from tests.makers.records import record
+from tests.makers.records import ENVIRONMENT, record
 from tests.makers.runs import save_run
 
 CASE = Case("arcface", batch=64, dim=8, classes=10)
@@ -64,7 +64,7 @@ def possible_run(folder, records=None):
         tasks=tuple((case, tuple(v for c, v in cells if c == case)) for case in cases),
         budget_seconds=1.0,
         timeout_seconds=60.0,
-        threads=records[0].environment.threads,
+        threads=ENVIRONMENT.threads,
         machine="here",
     )
     start_run(folder, plan)

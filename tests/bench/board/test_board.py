@@ -117,13 +117,11 @@ def test_a_row_says_who_measured_where_when_and_at_which_commit(board):
 def test_machines_of_one_name_are_told_apart(tmp_path):
     for torch in ("2.13.0", "2.14.0"):
         (tmp_path / torch).mkdir()
-        environment = replace(ENVIRONMENT, torch=torch, threads=2)
+        environment = replace(ENVIRONMENT, torch=torch)
         bundle_of(tmp_path / torch, [possible(v, environment=environment) for v in FACTORS])
     standings = standings_of(load_board(sorted(tmp_path.glob("*/*.zip"))))
-    assert list(standings.labels.values()) == [
-        "here, 2 threads, torch 2.13.0",
-        "here, 2 threads, torch 2.14.0",
-    ]
+    label = f"here, {ENVIRONMENT.threads} threads, torch"
+    assert list(standings.labels.values()) == [f"{label} 2.13.0", f"{label} 2.14.0"]
 
 
 def test_records_of_one_machine_are_merged_by_their_quality(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from lossbench.bench.choose.sources import load_records
 from lossbench.bench.cli import main, verify
+from lossbench.bench.format import binary
 from lossbench.bench.measure.agreement import Agreement
 from lossbench.bench.measure.ceilings import Ceilings
 from lossbench.bench.measure.counters import Counters
@@ -84,7 +85,7 @@ IMPOSSIBLE = {
     "more than it had": ({"memory": Memory(5000, 9000, 6000, 10)}, "saves more bytes than it ever"),
     "more than there is": (
         {"memory": Memory(2**60, 2**60, 50, 10)},
-        "a peak of 1.07e+09 GiB, more than its machine has",
+        f"a peak of {binary(2**60)}, more than its machine has",
     ),
     "no operator": ({"counters": Counters(0, 0)}, "a count that no step has"),
     "no counts": ({"memory": None}, "its bytes and operators were not counted"),
