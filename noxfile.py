@@ -149,6 +149,13 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def board(session: nox.Session) -> None:
+    """Make the public board of the records under results/ in results/board."""
+    install(session, *HARNESS)
+    command(session, "board", "results", "--out", "results/board")
+
+
+@nox.session(default=False)
 def train(session: nox.Session) -> None:
     """Train a small network on each loss; arguments after -- go to `lossbench train`."""
     install(session, *HARNESS)

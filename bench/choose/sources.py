@@ -139,7 +139,7 @@ def pools_of(records: Iterable[Record], case: Case) -> list[Pool]:
     """
     hosts: dict[Host, list[Record]] = {}
     for record in sorted(records, key=lambda record: record.made):
-        if _kind(record.case) == _kind(case) and is_current(record):
+        if kind_of(record.case) == kind_of(case) and is_current(record):
             host = Host.of(record.environment, case.device)
             hosts.setdefault(host, []).append(record)
     pools = [Pool(host, *best_of_cells(found)) for host, found in hosts.items()]
@@ -166,7 +166,7 @@ def is_current(record: Record) -> bool:
     return not is_registered(loss, variant) or record.origin == origin_of(loss, variant)
 
 
-def _kind(case: Case) -> tuple[object, ...]:
+def kind_of(case: Case) -> tuple[object, ...]:
     """Return all fields of a Case except its sizes."""
     return case.loss, case.dtype, case.device, case.data, case.seed, case.autocast
 

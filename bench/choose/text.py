@@ -25,7 +25,8 @@ def answer_text(answer: Answer) -> Group:
     """Return the printed answer: the decision, its certainty, the evidence, the code."""
     parts: list[RenderableType] = [_decision(answer), Text(_asked(answer), "dim")]
     parts += [Text(f"{INDENT}{line}") for doubt in answer.doubts for line in _fold(doubt, 76)]
-    parts += [Text(line) for each in answer.alternatives for line in _alternative(each)]
+    hidden = (INDENT + alternative_line(each) for each in answer.alternatives)
+    parts += [Text(line) for text in hidden for line in _fold(text)]
     parts += [Text(line) for line in _sureness(answer)]
     sections: dict[str, Iterable[str] | Table] = {
         "in production": answer.code.splitlines(),
@@ -100,14 +101,12 @@ def _speedup(candidate: Candidate) -> str:
     return f"{factor(candidate.speedup.median)}x the reference's speed, "
 
 
-def _alternative(each: Alternative) -> list[str]:
+def alternative_line(each: Alternative) -> str:
+    """Return a faster variant that a constraint hides, with its figures and the constraint."""
     other = each.candidate
     times = f"{factor(each.ratio.median)} times as fast"
-    text = f"{INDENT}{each.lift}: {other.variant}{_sign(other)}, {times}, "
-    text += _costs(other)
-    if other.compiled:
-        text += f"; {_pays(other, each.steps)}"
-    return _fold(text)
+    text = f"{each.lift}: {other.variant}{_sign(other)}, {times}, {_costs(other)}"
+    return f"{text}; {_pays(other, each.steps)}" if other.compiled else text
 
 
 def _pays(compiled: Candidate, steps: float) -> str:

@@ -14,11 +14,11 @@ from lossbench.bench.cli.figures import check_file
 from lossbench.bench.cli.options import FiniteRange, Name, device_option, losses_option, with_option
 from lossbench.bench.errors import writing
 from lossbench.bench.format import console
-from lossbench.bench.gate.compare import BASE, HEAD
 from lossbench.bench.gate.hold import Tell, hold_gate
+from lossbench.bench.gate.markdown import gate_markdown
 from lossbench.bench.gate.plan import COUNTED, TIMED, GatePlan
+from lossbench.bench.gate.sides import chosen_outside, copy_commits, copy_outside
 from lossbench.bench.gate.table import gate_table
-from lossbench.bench.gate.trees import copy_files, copy_revision, with_outside
 from lossbench.bench.paths import check_checkout
 from lossbench.bench.run.plan import choose_device
 from lossbench.impls.outside import loaded
@@ -94,8 +94,17 @@ threads_option = click.option(
     help="Name of this machine in the report; by default its host name.",
 )  # fmt: skip
 @click.option(
+    "--outside", "own_files", is_flag=True,
+    help="Compare the files that --with names, as they are, with those in the commit BASE of their "
+    "own repository; lossbench is the same on both sides, and needs no checkout.",
+)  # fmt: skip
+@click.option(
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False),
     help="JSON file to write the report to.",
+)  # fmt: skip
+@click.option(
+    "--markdown", type=click.Path(path_type=Path, dir_okay=False),
+    help="Markdown file to write the findings to, for a comment on a pull request.",
 )  # fmt: skip
 @with_option
 @device_option
@@ -109,7 +118,9 @@ def gate(
     budget: float,
     threads: int,
     machine: str,
+    own_files: bool,
     file: Path | None,
+    markdown: Path | None,
     device: str,
     **sizes: Any,
 ) -> None:
@@ -122,9 +133,14 @@ def gate(
     The exit code is 1 if times, bytes, waits for the device or agreement with float64 got worse,
     2 if something could not be measured, and 0 otherwise.
 
-    A file that --with names is compared too: the same file runs with the code of each commit.
+    A file that --with names is compared too: the same file runs with the code of each commit. With
+    --outside it is the other way round, for a repository of your own.
     """
-    check_checkout("gate")
+    files = files_outside()
+    if own_files:
+        losses, variants = chosen_outside(losses, variants)
+    else:
+        check_checkout("gate")
     given: dict[str, Any] = {axis: values for axis, values in sizes.items() if values}
     plan = GatePlan(
         margin=margin,
@@ -138,18 +154,18 @@ def gate(
         counted=() if given else (COUNTED,),
         counts_only=counts,
     )
-    if file is not None:
-        check_file(file)
+    wanted = [each for each in (file, markdown) if each is not None]
+    for each in wanted:
+        check_file(each)
     with tempfile.TemporaryDirectory(prefix="lossbench-") as folder, telling() as tell:
-        trees = Path(folder)
-        old = copy_revision(BASE, trees, base)
-        new = copy_revision(HEAD, trees, head) if head else copy_files(HEAD, trees)
-        files = files_outside()
-        old, new = with_outside(old, files), with_outside(new, files)
-        report = hold_gate(old, new, plan, tell)
+        trees = copy_outside if own_files else copy_commits
+        report = hold_gate(*trees(Path(folder), base, head, files), plan, tell)
     if file is not None:
         with writing(file):
             file.write_text(report.to_json())
+    if markdown is not None:
+        with writing(markdown):
+            markdown.write_text(gate_markdown(report))
     console().print(gate_table(report))
     click.get_current_context().exit(report.exit_code)
 

@@ -123,40 +123,73 @@ def copy_files(name: str, folder: Path) -> Tree:
     return _as_package(tree)
 
 
-def with_outside(tree: Tree, files: Iterable[Path]) -> Tree:
-    """Return a tree with copies of files from outside, which register in the tree's own registry.
+def with_outside(tree: Tree, codes: Iterable[bytes]) -> Tree:
+    """Return a tree with modules of code from outside, which register in the tree's own registry.
 
-    Raises:
-        UsageError: if one cannot be read.
+    Args:
+        tree: tree to add the modules to.
+        codes: source code of each module.
     """
     names = []
-    for number, path in enumerate(files):
+    for number, code in enumerate(codes):
         names.append(f"outside_{number}")
-        try:
-            code = path.read_bytes()
-        except OSError as error:
-            raise UsageError(
-                f"{path}: {error.strerror}; expected a file that can be read"
-            ) from error
         copy = redirect_imports(code, {"lossbench": tree.package})
         tree.file(f"{names[-1]}.py").write_bytes(copy)
     return replace(tree, outside=tuple(names))
 
 
-def _commit(revision: str) -> str:
-    done = _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+def read_files(files: Iterable[Path]) -> list[bytes]:
+    """Return the content of files from outside, as they are on the disk.
+
+    Raises:
+        UsageError: if one cannot be read.
+    """
+    codes = []
+    for path in files:
+        try:
+            codes.append(path.read_bytes())
+        except OSError as error:
+            raise UsageError(
+                f"{path}: {error.strerror}; expected a file that can be read"
+            ) from error
+    return codes
+
+
+def read_files_at(files: Iterable[Path], revision: str) -> tuple[str, list[bytes]]:
+    """Return the short hash of a commit of the files' own repository, and their content there.
+
+    Raises:
+        UsageError: if there is no such commit, or it lacks one of the files.
+    """
+    commit, codes = "", []
+    for path in files:
+        commit = _commit(revision, path.parent)
+        done = _git("show", f"{commit}:./{path.name}", folder=path.parent)
+        if done.returncode:
+            raise UsageError(
+                f"{path} is not in {revision} ({commit[:12]}): nothing to compare with"
+            )
+        codes.append(done.stdout)
+    return commit[:12], codes
+
+
+def _commit(revision: str, folder: Path | None = None) -> str:
+    """Return the hash of a commit of a folder's repository, by default that of lossbench."""
+    done = _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", folder=folder)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip()
+        where = f"the repository of {folder}" if folder else "this repository"
         raise UsageError(
-            f"expected a commit of this repository, got {revision!r}{reason and f': {reason}'}; "
+            f"expected a commit of {where}, got {revision!r}{reason and f': {reason}'}; "
             "a shallow clone has few: git fetch --unshallow"
         )
     return done.stdout.decode().strip()
 
 
-def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+def _git(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    command = ["git", *arguments]
     try:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
+        return subprocess.run(command, cwd=folder or ROOT, capture_output=True, check=False)
     except FileNotFoundError:
         raise UsageError("the gate needs git, which is not installed here") from None
 

@@ -1,7 +1,6 @@
 """Render the page of a report: the data for the templates, and the format of figures."""
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from lossbench.bench.compat.table import known_table
 from lossbench.bench.format import binary, si
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.marks import OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
+from lossbench.bench.markup import breakable, ticked
 from lossbench.bench.measure.degenerate import DEGENERATE
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.report import findings, legend
@@ -87,8 +87,8 @@ def _templates() -> "Templates":
     )  # fmt: skip
     templates.filters |= {name: _or_nothing(words) for name, words in WORDS.items()}
     templates.filters |= {
-        "ticked": _ticked,
-        "breakable": _breakable,
+        "ticked": ticked,
+        "breakable": breakable,
         "specification": _specification,
         "variant_sign": lambda row: signs(row, OF_THE_VARIANT),
         "compile_sign": lambda row: signs(row, [SHARED_COMPILE]),
@@ -155,25 +155,6 @@ def _departing() -> list[impls.Implementation]:
 def _shade(speedup: float) -> int:
     """Return the strength of a cell's colour, in per cent; strongest at a factor of 8."""
     return round(15 + 45 * min(1.0, abs(math.log(max(speedup, 1e-9))) / math.log(8)))
-
-
-def _breakable(name: str) -> Any:
-    """Return the name of a Loss or variant, with line breaks allowed between its parts."""
-    from markupsafe import Markup, escape
-
-    parts = re.sub(r"(?<=_)|(?=[+\[])", "\0", name).split("\0")
-    return Markup("<wbr>").join(map(escape, parts))
-
-
-def _ticked(text: str) -> Any:
-    """Return HTML in which the text between backticks is ``code``."""
-    from markupsafe import Markup, escape
-
-    parts = [escape(part) for part in text.split("`")]
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if place % 2 else part
-        for place, part in enumerate(parts)
-    )
 
 
 def _specification(environment: Environment) -> dict[str, str]:

@@ -7,7 +7,7 @@ appended to ``records.jsonl`` and synced to the disk at once.
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -205,9 +205,22 @@ def each_record(folder: Path) -> Iterator[Record]:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; expected the records of a run") from error
     with file:
-        for number, line in enumerate(file, 1):
-            if line.endswith(b"\n"):
-                yield _parse(f"{path}, line {number}", line)
+        yield from parse_records(file, str(path))
+
+
+def parse_records(lines: Iterable[bytes], place: str) -> Iterator[Record]:
+    """Yield the Records of lines of JSON; a line without an end is no Record, and is skipped.
+
+    Args:
+        lines: lines of a record file, with their ends.
+        place: name of the file, for error messages.
+
+    Raises:
+        UsageError: if a line is no Record of a known schema.
+    """
+    for number, line in enumerate(lines, 1):
+        if line.endswith(b"\n"):
+            yield _parse(f"{place}, line {number}", line)
 
 
 def _parse(place: str, line: bytes) -> Record:

@@ -44,7 +44,7 @@ from lossbench.bench.run.plan import choose_tasks
         (["run", "--graphs", "--device", "cpu"], "expected --device cuda, got cpu"),
         (["run", "--machine", "\udcff"], "expected a name in UTF-8, got '\\udcff'"),
         (["show", "arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
-        (["lsit"], "No such command 'lsit'. Did you mean 'list'?"),
+        (["shwo"], "No such command 'shwo'. Did you mean 'show'?"),
     ],
 )
 def test_a_wrong_argument_is_told_in_a_line(arguments, message, capsys):

@@ -2,7 +2,6 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
@@ -13,37 +12,11 @@ from lossbench.bench.paths import ROOT
 from lossbench.bench.report import gallery, write_report
 from lossbench.bench.report import page as pages
 from lossbench.bench.run.records import RECORDS
-
-VOID = {"meta", "img", "br", "wbr", "link"}
-
-
-class Outline(HTMLParser):
-    """A parser that collects the parts of a page, and raises if a closed tag was not open."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.ids, self.tags, self.addresses = [], [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
-        self.tags.append(tag)
-        self.ids += [found["id"]] if "id" in found else []
-        self.addresses += [found[name] for name in ("src", "href") if name in found]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def outline(site):
-    parser = Outline()
-    parser.feed((site / "index.html").read_text())
-    return parser
+from tests.makers.pages import outline
 
 
 def test_the_page_is_well_formed_and_whole_in_itself(site):
-    found = outline(site)
+    found = outline(site / "index.html")
     assert found.open == []
     assert len(found.ids) == len(set(found.ids))
     assert found.tags.count("table") == found.tags.count("caption") > 5
@@ -71,7 +44,8 @@ def test_every_plot_lies_beside_the_page_for_light_and_dark(site):
             drawn = path.read_text()
             assert "currentColor" in drawn
             assert "prefers-color-scheme:dark" in drawn
-    embedded = [a for a in outline(site).addresses if a.startswith("data:image/svg+xml")]
+    addresses = outline(site / "index.html").addresses
+    embedded = [address for address in addresses if address.startswith("data:image/svg+xml")]
     assert len(embedded) == len(stems) - 2
 
 

@@ -1,0 +1,309 @@
+"""What cannot be true is refused, and a few cells are measured again and compared."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from lossbench.bench.choose.sources import load_records
+from lossbench.bench.cli import main, verify
+from lossbench.bench.format import binary
+from lossbench.bench.measure.agreement import Agreement
+from lossbench.bench.measure.ceilings import Ceilings
+from lossbench.bench.measure.counters import Counters
+from lossbench.bench.measure.memory import Memory
+from lossbench.bench.paths import ROOT
+from lossbench.bench.submit.again import compare_again, plan_again, sample_cells
+from lossbench.bench.submit.bundle import read_bundle
+from lossbench.bench.submit.checks import check_bundle
+from lossbench.bench.submit.possible import impossibilities
+from lossbench.bench.timing.samples import Samples, Timing
+from lossbench.impls.outside import Origin
+from tests.makers.records import BAD, ENVIRONMENT
+from tests.makers.submissions import CASE, CEILINGS, FACTORS, bundle_of, possible, times
+
+SHIPPED = ROOT / "results" / "2-core-epyc" / "small"
+OLD = replace(ENVIRONMENT, commit="0" * 40)
+THERE = replace(ENVIRONMENT, machine="there", cpu="another processor")
+
+
+def equal_samples():
+    return Timing((Samples((5e-4,) * 20, (1e-3,) * 20, 1),))
+
+
+def lenient(part, **changes):
+    return replace(part, budget=1.0, error=0.5, **changes)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known(monkeypatch):
+    """Reading all shipped records takes seconds."""
+    monkeypatch.setattr(verify, "known_records", list)
+
+
+FUSED = possible("fused")
+IMPOSSIBLE = {
+    "too fast": ({"step": times(1e-9), "forward": times(1e-9)}, "implausible: a forward of"),
+    "below the limit": (
+        {
+            "case": replace(CASE, classes=100_000, dim=512),
+            "memory": Memory(2**30, 2**30, 3000, 10),
+            "ceilings": replace(CEILINGS, flops_per_second={"float32": 1e16}),
+        },
+        "is below the machine's limit, and no honest reason is known",
+    ),
+    "a step without its forward": ({"step": times(0.1)}, "takes less time than the forward"),
+    "no clock": ({"step": equal_samples()}, "all samples of its step are equal"),
+    "no times": ({"step": None}, "it passed, and has no times"),
+    "no ceilings": ({"ceilings": None}, "no rates of its machine"),
+    "a product of nowhere": (
+        {"ceilings": replace(CEILINGS, flops_per_second={"float32": 1e18})},
+        "no machine has a rate of 1.0e+18 a second for float32",
+    ),
+    "a copy of nowhere": (
+        {"ceilings": replace(CEILINGS, bytes_per_second=1e15)},
+        "no machine has a rate of 1.0e+15 a second for bytes",
+    ),
+    "no rate": ({"ceilings": replace(CEILINGS, bytes_per_second=0.0)}, "a rate of 0.0e+00 a sec"),
+    "rates of nothing": (
+        {"ceilings": Ceilings({}, 1e10, {})},
+        "its machine's rates lack forward, step, float32",
+    ),
+    "a busy machine": (
+        {"ceilings": replace(CEILINGS, elsewhere=1.0)},
+        "its machine was busy while its rates were measured",
+    ),
+    "a call of nowhere": (
+        {"ceilings": Ceilings({"float32": 1e11}, 1e10, {"forward": 1e-9, "step": 1e-9})},
+        "no machine calls a module in 1.0e-09 s",
+    ),
+    "no gradients": (
+        {"memory": Memory(100, 100, 50, 10, kept_bytes=0)},
+        "a peak of 100 B, where its gradients alone take 2.31 KiB",
+    ),
+    "more than it had": ({"memory": Memory(5000, 9000, 6000, 10)}, "saves more bytes than it ever"),
+    "more than there is": (
+        {"memory": Memory(2**60, 2**60, 50, 10)},
+        f"a peak of {binary(2**60)}, more than its machine has",
+    ),
+    "no operator": ({"counters": Counters(0, 0)}, "a count that no step has"),
+    "no counts": ({"memory": None}, "its bytes and operators were not counted"),
+    "not compared": ({"agreement": FUSED.agreement[:1]}, "was not compared with the definition in"),
+    "a lenient budget": (
+        {"agreement": tuple(map(lenient, FUSED.agreement))},
+        "is 1.0e+00, more than the rule gives",
+    ),
+    "a budget of nothing": (
+        {
+            "agreement": tuple(
+                replace(lenient(p), reference_error=math.nan) for p in FUSED.agreement
+            )
+        },
+        "is 1.0e+00, more than the rule gives",
+    ),
+    "no such variant": ({"variant": "ultra"}, "the registry has no variant 'ultra' of 'arcface'"),
+    "from outside": ({"origin": Origin("/x.py", "ab")}, "a contender from outside"),
+    "no such dtype": ({"case": replace(CASE, dtype="int3")}, "unknown dtype or device: int3, cpu"),
+    "a huge case": ({"case": replace(CASE, batch=2**40)}, "batch is 1099511627776, and the most"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_cannot_be_true_is_refused(name):
+    changes, reason = IMPOSSIBLE[name]
+    assert list(impossibilities(FUSED)) == []
+    assert any(reason in found for found in impossibilities(replace(FUSED, **changes)))
+
+
+def test_a_reference_that_is_faster_than_itself_is_refused():
+    faster = possible("reference", factor=0.9)
+    assert list(impossibilities(possible("reference"))) == []
+    assert "the reference's step is not as fast as itself" in list(impossibilities(faster))
+
+
+def test_a_variant_without_times_claims_nothing():
+    nothing = {"agreement": (BAD,), "step": None, "forward": None, "memory": None}
+    refused = replace(FUSED, status="refused", ceilings=None, **nothing)
+    assert list(impossibilities(refused)) == []
+
+
+def test_no_shipped_record_is_called_impossible():
+    for record in load_records([SHIPPED]):
+        assert list(impossibilities(record)) == []
+
+
+def verified(folder, records, known=()):
+    return [str(each) for each in check_bundle(read_bundle(bundle_of(folder, records)), known)]
+
+
+def test_an_honest_bundle_is_accepted(tmp_path):
+    assert verified(tmp_path, None) == []
+
+
+def drifting():
+    """Return a variant with times of a reference four times slower than the run's own."""
+    processes = [
+        Samples(p.seconds, tuple(4 * x for x in p.reference_seconds), 1)
+        for p in times(0.5).processes
+    ]
+    return possible("fused", step=Timing(tuple(processes)))
+
+
+TOGETHER = {
+    "another reference": ([possible("reference"), drifting()], "was taken 4.0 times the refer"),
+    "the future": ([possible("fused", made="2999-01-01T00:00:00+00:00")], "made in the future"),
+    "other threads": (
+        [possible("fused", environment=replace(ENVIRONMENT, threads=99))],
+        "not timed with the plan's number of threads",
+    ),
+    "twice": ([FUSED, possible("fused", made="2026-01-03")], "it is there twice"),
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_records_that_contradict_each_other_are_refused(name, tmp_path):
+    records, reason = TOGETHER[name]
+    (found,) = verified(tmp_path, records)
+    assert reason in found
+    assert found.startswith("arcface fused, 64x8, C=10, cpu, gaussian: ")
+
+
+def test_counts_must_be_those_of_a_known_record_of_the_same_machine_and_commit(tmp_path):
+    known = possible("fused", memory=Memory(12_000, 12_000, 3000, 10, kept_bytes=0))
+    (found,) = verified(tmp_path, [FUSED], [known])
+    assert found.endswith("step_peak_bytes is 8.79 KiB, but 11.7 KiB in here's")
+    others = [replace(known, environment=environment) for environment in (OLD, THERE)]
+    for number, other in enumerate(others):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        assert verified(folder, [FUSED], [other]) == []
+
+
+def sampled(count, seed):
+    records = [possible(v, replace(CASE, batch=b)) for b in (32, 64, 128) for v in FACTORS]
+    return [record.cell for record in sample_cells(records, count, seed)]
+
+
+def test_a_sample_has_a_cell_of_each_case_by_its_seed_and_never_the_reference():
+    assert sampled(2, 1) == sampled(2, 1)
+    assert len({tuple(sampled(2, seed)) for seed in range(20)}) > 3
+    every = sampled(9, 0)
+    assert len({case for case, _ in every}) == len(every) == 3
+    assert {variant for _, variant in every} <= {"fused", "vectorized"}
+
+
+def test_what_this_machine_cannot_measure_is_not_drawn():
+    cuda = possible("fused", replace(CASE, device="cuda"))
+    large = possible("fused", memory=Memory(2**50, 2**50, 3000, 10))
+    untimed = replace(FUSED, step=None, forward=None, status="refused", agreement=(BAD,))
+    assert sample_cells([cuda, large, untimed], 3, 0) == []
+
+
+def test_a_sample_is_planned_beside_the_reference():
+    plan = plan_again([FUSED], threads=64, budget_seconds=0.5)
+    assert plan.tasks == ((CASE, ("reference", "fused")),)
+    assert plan.threads <= 64
+
+
+SLOWER = possible("fused", factor=0.99)
+MUCH_SLOWER = possible("fused", factor=3.0)
+BIGGER = possible("fused", memory=Memory(12_000, 12_000, 3000, 10, kept_bytes=0))
+HUGE = possible("fused", memory=Memory(900_000, 900_000, 3000, 10, kept_bytes=0))
+WRONG = replace(FUSED, status="refused", reason="off", step=None, forward=None, agreement=(BAD,))
+LOST = replace(WRONG, status="oom", reason="no memory", agreement=())
+
+
+@pytest.mark.parametrize(
+    ("found", "environment", "reason"),
+    [
+        (FUSED, ENVIRONMENT, ""),
+        (SLOWER, ENVIRONMENT, "a speed-up of 2x"),
+        (SLOWER, THERE, ""),
+        (MUCH_SLOWER, THERE, "a speed-up of 2x"),
+        (BIGGER, ENVIRONMENT, "step_peak_bytes is 8.79 KiB, but 11.7 KiB here"),
+        (BIGGER, OLD, ""),
+        (HUGE, OLD, "step_peak_bytes is 8.79 KiB, but 879 KiB here; another machine or code"),
+        (WRONG, ENVIRONMENT, "it is refused here: off"),
+        (LOST, ENVIRONMENT, ""),
+    ],
+)
+def test_what_is_measured_again_may_differ_as_far_as_machine_and_code_do(
+    found, environment, reason
+):
+    claimed = replace(FUSED, environment=environment)
+    (comparison,) = compare_again([claimed], [found])
+    assert reason in str(comparison.refusal or "")
+    assert (comparison.refusal is None) == (not reason)
+
+
+@pytest.fixture
+def measuring(monkeypatch):
+    """Have the command find given records instead of measuring."""
+
+    def give(factor):
+        def measured(plan):
+            return [possible(v, case, factor if v == "fused" else None) for case, v in plan.cells]
+
+        monkeypatch.setattr(verify, "measured", measured)
+
+    return give
+
+
+def test_the_command_tells_its_time_measures_and_accepts(tmp_path, measuring, capsys):
+    measuring(0.5)
+    bundle = bundle_of(tmp_path, [possible("reference"), FUSED])
+    assert main(["verify", str(bundle), "--seed", "5"]) == 0
+    out, errors = capsys.readouterr()
+    assert "measuring 1 of its cells, drawn with --seed 5: about " in errors
+    assert "submitted 2x [" in out.replace("\n ", "")
+    assert out.splitlines()[-1] == "accepted: checked, and 1 cells measured with seed 5"
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_the_command_refuses_what_it_does_not_find(tmp_path, measuring, capsys):
+    measuring(1.5)
+    bundle = bundle_of(tmp_path, [possible("reference"), FUSED])
+    assert main(["verify", str(bundle), "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["kind"] for row in rows] == ["refused", "measured"]
+    assert "same machine and code" in rows[0]["text"]
+
+
+def test_a_bundle_of_which_nothing_can_be_measured_here_is_only_checked(tmp_path, capsys):
+    assert main(["verify", str(bundle_of(tmp_path, [possible("reference")]))]) == 0
+    assert "none of its cells can be measured here" in capsys.readouterr().out
+
+
+def test_submit_refuses_what_verify_would(tmp_path, capsys):
+    bundle_of(tmp_path, [possible("fused", step=times(0.1))])
+    file = tmp_path / "again.bundle.zip"
+    assert main(["submit", str(tmp_path / "run"), "--out", str(file)]) == 1
+    assert capsys.readouterr().out.startswith("refused: arcface fused, 64x8, C=10, cpu, gaussian: ")
+    assert not file.exists()
+
+
+def test_a_bundle_of_stopped_and_uncommitted_work_is_accepted_with_notes(tmp_path, capsys):
+    dirty = replace(ENVIRONMENT, dirty=True)
+    bundle = bundle_of(tmp_path, [possible("fused", environment=dirty)])
+    assert main(["verify", str(bundle), "--no-measure"]) == 0
+    assert "note: 1 records are of uncommitted code" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_run_of_this_machine_is_verified_by_measuring(tmp_path, capsys):
+    size = ("--loss", "center_mse", "--batch", "32", "--variant", "vectorized", "--budget", "0.3")
+    assert main(["run", *size, "--out", str(tmp_path / "run")]) == 0
+    file = tmp_path / "run.bundle.zip"
+    assert main(["submit", str(tmp_path / "run"), "--out", str(file)]) == 0
+    assert main(["verify", str(file), "--cells", "1", "--budget", "0.3"]) == 0
+    assert "accepted: checked, and 1 cells measured" in capsys.readouterr().out
+
+
+def test_agreement_that_overflows_with_its_reference_is_possible():
+    infinite = {"error": math.inf, "reference_error": math.inf, "budget": math.inf}
+    parts = [
+        Agreement(p.quantity, **infinite, ulps=1.0, reference_ulps=1.0, draw=0)
+        for p in FUSED.agreement
+    ]
+    assert list(impossibilities(replace(FUSED, agreement=tuple(parts)))) == []
