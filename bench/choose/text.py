@@ -25,15 +25,20 @@ def answer_text(answer: Answer) -> Group:
     """Return the printed answer: the decision, its certainty, the evidence, the code."""
     parts: list[RenderableType] = [_decision(answer), Text(_asked(answer), "dim")]
     parts += [Text(f"{INDENT}{line}") for doubt in answer.doubts for line in _fold(doubt, 76)]
-    parts += [Text(line) for each in answer.alternatives for line in _alternative(each)]
-    parts += [Text(line) for line in _sureness(answer)]
+    parts += [
+        Text(line)
+        for each in answer.alternatives
+        for line in _fold(f"{INDENT}{alternative_text(each)}")
+    ]
+    parts += [Text(line) for line in _fold(sureness(answer))]
+    parts += [Text(answer.measurement)] if answer.measurement else []
     sections: dict[str, Iterable[str] | Table] = {
         "in production": answer.code.splitlines(),
         "others": _others(answer) if answer.runners_up else (),
-        "why": _wrapped(_why(answer)),
+        "why": _wrapped(reasons(answer)),
         "what would change it": _wrapped(change.text for change in answer.changes),
-        "left out": _wrapped(_left_out(answer)),
-        "based on": _wrapped(_grounds(answer)),
+        "left out": _wrapped(left_out(answer)),
+        "based on": _wrapped(grounds(answer)),
     }
     for title, body in sections.items():
         shown = _indented(body)
@@ -64,7 +69,7 @@ def _fold(line: str, width: int = WIDTH) -> list[str]:
 def _decision(answer: Answer) -> Text:
     best = answer.best
     figures = f": {_speedup(best)}{_costs(best)}"
-    return Text.assemble("use ", (best.variant, "bold green"), _sign(best), figures)
+    return Text.assemble("use ", (best.variant, "bold green"), sign_of(best), figures)
 
 
 def _asked(answer: Answer) -> str:
@@ -73,22 +78,28 @@ def _asked(answer: Answer) -> str:
     precision = f"{case.dtype}{' autocast' * case.autocast}"
     size = f"batch {case.batch}, dim {case.dim}, classes {case.classes}"
     parts = [f"{case.loss}, {size}", f"{case.device} {precision}", best.basis]
-    parts += [f"{si(best.total_seconds(steps), 's')} in {steps:,} steps"] if steps else []
+    parts += (
+        [f"{si(best.compile_seconds + steps * best.step_seconds, 's')} in {steps:,} steps"]
+        if steps
+        else []
+    )
     return "\n".join(_fold(INDENT + "; ".join(parts)))
 
 
 def _costs(candidate: Candidate) -> str:
     """Return the time and the memory of a variant."""
     about = "" if candidate.basis == "measured" else "about "
-    return f"{about}{_time(candidate)} a step, {_memory(candidate)} peak"
+    return f"{about}{time_text(candidate)} a step, {memory_text(candidate)} peak"
 
 
-def _memory(candidate: Candidate) -> str:
+def memory_text(candidate: Candidate) -> str:
+    """Return the peak memory of a variant, with two digits if it is modelled."""
     count = candidate.step_peak_bytes
     return binary(count if candidate.basis == "measured" else round(float(f"{count:.2g}")))
 
 
-def _time(candidate: Candidate) -> str:
+def time_text(candidate: Candidate) -> str:
+    """Return the time of a step of a variant, with two digits if it is modelled."""
     # A modelled time is not known to three digits.
     seconds = candidate.step_seconds
     return si(seconds if candidate.basis == "measured" else float(f"{seconds:.2g}"), "s")
@@ -100,14 +111,15 @@ def _speedup(candidate: Candidate) -> str:
     return f"{factor(candidate.speedup.median)}x the reference's speed, "
 
 
-def _alternative(each: Alternative) -> list[str]:
+def alternative_text(each: Alternative) -> str:
+    """Return a faster variant that a constraint hides, with its costs, in one line."""
     other = each.candidate
     times = f"{factor(each.ratio.median)} times as fast"
-    text = f"{INDENT}{each.lift}: {other.variant}{_sign(other)}, {times}, "
+    text = f"{each.lift}: {other.variant}{sign_of(other)}, {times}, "
     text += _costs(other)
     if other.compiled:
         text += f"; {_pays(other, each.steps)}"
-    return _fold(text)
+    return text
 
 
 def _pays(compiled: Candidate, steps: float) -> str:
@@ -119,31 +131,28 @@ def _compile_time(compiled: Candidate) -> str:
     return f"{compiled.compile_seconds:.2g} s{signs(vars(compiled), [SHARED_COMPILE])}"
 
 
-def _sign(candidate: Candidate) -> str:
+def sign_of(candidate: Candidate) -> str:
+    """Return the signs of the marks of a variant."""
     return signs(vars(candidate), OF_THE_VARIANT)
 
 
-def _sureness(answer: Answer) -> Iterator[str]:
+def sureness(answer: Answer) -> str:
+    """Return how certain the choice is, in one line."""
     if not answer.rival:
-        yield "it is the only eligible variant"
-        return
+        return "it is the only eligible variant"
     rival = next(r for r in answer.runners_up if r.candidate.variant == answer.rival)
-    takes = f"{answer.rival} takes {_ratio(answer, rival)} its time"
+    takes = f"{answer.rival} takes {ratio_text(answer, rival)} its time"
     if answer.verdict == "clear":
-        yield from _fold(f"clear: {takes}")
-    elif answer.verdict == "same":
-        yield from _fold(f"the same: {takes}; either will do")
-    else:
-        cost = (
-            f"within {rounded(100 * answer.regret)}%"
-            if answer.regret < math.inf
-            else "no bound is known"
-        )
-        yield from _fold(f"unclear: {takes}; either: {cost}. To find out:")
-        yield answer.measurement
+        return f"clear: {takes}"
+    if answer.verdict == "same":
+        return f"the same: {takes}; either will do"
+    known = answer.regret < math.inf
+    cost = f"within {rounded(100 * answer.regret)}%" if known else "no bound is known"
+    return f"unclear: {takes}; either: {cost}. To find out:"
 
 
-def _ratio(answer: Answer, runner: RunnerUp) -> str:
+def ratio_text(answer: Answer, runner: RunnerUp) -> str:
+    """Return a runner-up's time over the best one's, with its interval."""
     if runner.ratio.high == math.inf:
         return f"{factor(runner.ratio.median)}x [unknown]"
     return spread(runner.ratio) + _mark(answer, runner.candidate)
@@ -155,7 +164,8 @@ def _mark(answer: Answer, other: Candidate) -> str:
     return FEW_PROCESSES.sign * few
 
 
-def _why(answer: Answer) -> Iterator[str]:
+def reasons(answer: Answer) -> Iterator[str]:
+    """Yield the evidence for the chosen variant, one line each."""
     best = answer.best
     if best.speedup and best.variant != REFERENCE:
         mark = signs(vars(best), [FEW_PROCESSES])
@@ -197,16 +207,17 @@ def _others(answer: Answer) -> Table:
     for runner in answer.runners_up:
         other = runner.candidate
         table.add_row(
-            Text(other.variant + _sign(other)),
-            _time(other),
-            Text(_ratio(answer, runner)),
+            Text(other.variant + sign_of(other)),
+            time_text(other),
+            Text(ratio_text(answer, runner)),
             binary(other.step_peak_bytes),
             f"{other.error:.0e}",
         )
     return table
 
 
-def _left_out(answer: Answer) -> Iterator[str]:
+def left_out(answer: Answer) -> Iterator[str]:
+    """Yield the variants that are not eligible, one line per reason."""
     by_reason: dict[str, list[str]] = {}
     for each in answer.excluded:
         by_reason.setdefault(each.reason, []).append(each.variant)
@@ -214,7 +225,8 @@ def _left_out(answer: Answer) -> Iterator[str]:
         yield f"{', '.join(variants)}: {reason}"
 
 
-def _grounds(answer: Answer) -> Iterator[str]:
+def grounds(answer: Answer) -> Iterator[str]:
+    """Yield the records that the answer rests on, and the meaning of its marks."""
     source = answer.source
     first, last = source.first[:10], source.last[:10]
     when = f"on {last}" if first == last else f"from {first} to {last}"
