@@ -13,12 +13,16 @@ from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.changes import Alternative
 from lossbench.bench.choose.ranking import RunnerUp
+from lossbench.bench.choose.ratios import same_rounds
 from lossbench.bench.format import binary, factor, figures_table, rounded, si, spread
 from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
 from lossbench.impls.registry import REFERENCE
 
 INDENT = "  "
 WIDTH = 80
+OTHERS = ("variant", "step", "relative time [95%]", "peak", "error")
+"""The headings of the table of other variants."""
+APART = "§ timed in other rounds than the chosen variant: compare by the relative time"
 
 
 def answer_text(answer: Answer) -> Group:
@@ -78,11 +82,9 @@ def _asked(answer: Answer) -> str:
     precision = f"{case.dtype}{' autocast' * case.autocast}"
     size = f"batch {case.batch}, dim {case.dim}, classes {case.classes}"
     parts = [f"{case.loss}, {size}", f"{case.device} {precision}", best.basis]
-    parts += (
-        [f"{si(best.compile_seconds + steps * best.step_seconds, 's')} in {steps:,} steps"]
-        if steps
-        else []
-    )
+    if steps:
+        total = best.compile_seconds + steps * best.step_seconds
+        parts.append(f"{si(total, 's')} in {steps:,} steps")
     return "\n".join(_fold(INDENT + "; ".join(parts)))
 
 
@@ -112,11 +114,11 @@ def _speedup(candidate: Candidate) -> str:
 
 
 def alternative_text(each: Alternative) -> str:
-    """Return a faster variant that a constraint hides, with its costs, in one line."""
+    """Return a faster variant that a constraint hides, with its gain and costs, in one line."""
     other = each.candidate
     times = f"{factor(each.ratio.median)} times as fast"
     text = f"{each.lift}: {other.variant}{sign_of(other)}, {times}, "
-    text += _costs(other)
+    text += f"{memory_text(other)} peak"
     if other.compiled:
         text += f"; {_pays(other, each.steps)}"
     return text
@@ -203,17 +205,30 @@ def _degenerate(best: Candidate) -> str:
 
 
 def _others(answer: Answer) -> Table:
-    table = figures_table("variant", "step", "relative time [95%]", "peak", "error")
+    table = figures_table(*OTHERS)
     for runner in answer.runners_up:
-        other = runner.candidate
-        table.add_row(
-            Text(other.variant + sign_of(other)),
-            time_text(other),
-            Text(ratio_text(answer, runner)),
-            binary(other.step_peak_bytes),
-            f"{other.error:.0e}",
-        )
+        table.add_row(*map(Text, other_cells(answer, runner)))
     return table
+
+
+def other_cells(answer: Answer, runner: RunnerUp) -> list[str]:
+    """Return the cells of a runner-up in the table of other variants."""
+    other = runner.candidate
+    return [
+        other.variant + sign_of(other),
+        time_text(other) + "§" * _apart(answer, other),
+        ratio_text(answer, runner),
+        memory_text(other),
+        f"{other.error:.0e}",
+    ]
+
+
+def _apart(answer: Answer, other: Candidate) -> bool:
+    """Return whether two measured variants have times of different rounds, under other loads."""
+    case = answer.request.case
+    models = [each.model for each in (answer.best, other) if each.model]
+    records = [model.records[case] for model in models if case in model.records]
+    return len(records) == 2 and not same_rounds(*records)
 
 
 def left_out(answer: Answer) -> Iterator[str]:
@@ -239,3 +254,5 @@ def grounds(answer: Answer) -> Iterator[str]:
     everyone = [answer.best, *(runner.candidate for runner in answer.runners_up)]
     everyone += [each.candidate for each in answer.alternatives]
     yield from map(str, marks_of(map(vars, everyone)))
+    if any(_apart(answer, runner.candidate) for runner in answer.runners_up):
+        yield APART

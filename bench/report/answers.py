@@ -11,7 +11,7 @@ from typing import Any
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.answer import Answer, answer_in
 from lossbench.bench.choose.candidates import Candidate
-from lossbench.bench.choose.ranking import RunnerUp, rank
+from lossbench.bench.choose.ranking import rank
 from lossbench.bench.choose.request import Request
 from lossbench.bench.choose.sources import Host, NotMeasured, Pool, choose_pools, pools_of
 from lossbench.bench.choose.text import (
@@ -19,7 +19,7 @@ from lossbench.bench.choose.text import (
     grounds,
     left_out,
     memory_text,
-    ratio_text,
+    other_cells,
     reasons,
     sign_of,
     sureness,
@@ -129,7 +129,7 @@ def answer_texts(answer: Answer) -> dict[str, Any]:
         "also": [alternative_text(each) for each in answer.alternatives],
         "code": answer.code,
         "why": list(reasons(answer)),
-        "others": [_other(answer, runner) for runner in answer.runners_up],
+        "others": [other_cells(answer, runner) for runner in answer.runners_up],
         "out": list(left_out(answer)),
         "grounds": list(grounds(answer)),
     }
@@ -156,14 +156,3 @@ def reference_of(answer: Answer) -> Candidate | None:
     """Return the reference with its costs; ``None`` if it was not timed."""
     everyone = [answer.best, *(runner.candidate for runner in answer.runners_up)]
     return next((each for each in everyone if each.variant == REFERENCE), None)
-
-
-def _other(answer: Answer, runner: RunnerUp) -> list[str]:
-    other = runner.candidate
-    return [
-        other.variant + sign_of(other),
-        time_text(other),
-        ratio_text(answer, runner),
-        memory_text(other),
-        f"{other.error:.0e}",
-    ]

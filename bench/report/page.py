@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossbench import impls
+from lossbench.bench.choose.text import OTHERS
 from lossbench.bench.compat.table import known_table
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.marks import marks_of
@@ -43,6 +44,7 @@ def render(evidence: Evidence) -> str:
             kind: Markup((VENDORED / name).read_text()) for kind, name in VENDORED_FILES.items()
         },
         "answers": answers,
+        "others": OTHERS,
         "untold": sum(setting.untold for setting in evidence.settings),
         "labels": evidence.labels,
         "losses": names,

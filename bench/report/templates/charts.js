@@ -38,9 +38,10 @@
   };
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // A short axis is widened, so that it has ticks.
   const pad = (low, high, by) => {
-    const room = Math.max(by, Math.sqrt(10 / Math.max(high / low, 1)) * 0.9, 1.15);
-    return [low / Math.min(room, 2.2), high * Math.min(room, 2.2)];
+    const room = Math.min(Math.max(by, Math.sqrt(8 * low / high)), 2.2);
+    return [low / room, high * room];
   };
 
   // Draw the interval of each visible point, along the axis that carries the times.
