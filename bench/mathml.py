@@ -16,6 +16,7 @@ _PAIRS = {"(": ")", "[": "]", "{": "}", "‖": "‖"}
 _POWERS = {"²": "<mn>2</mn>", "⁺": "<mo>+</mo>", "⁻": "<mo>−</mo>"}
 _OPERATORS = {"-": "−"}
 _GAP = '<mspace width="0.2em"/>'
+_BETWEEN_WORDS = "\N{NO-BREAK SPACE}</mtext><mtext>\N{NO-BREAK SPACE}"
 _HALF = "<mfrac><mn>1</mn><mn>2</mn></mfrac>"
 
 
@@ -29,7 +30,7 @@ def mathml(formula: str) -> str:
         ValueError: if a bracket is not closed.
     """
     parser = _Parser([match.group() for match in _TOKEN.finditer(formula)])
-    body = "".join(parser.parts_until(""))
+    body = "".join(parser.parts_until("")).replace(_BETWEEN_WORDS, "\N{NO-BREAK SPACE}")
     alternative = escape(formula, quote=True)
     return f'<math display="block" alttext="{alternative}"><mrow>{body}</mrow></math>'
 
@@ -84,7 +85,7 @@ class _Parser:
     def with_scripts(self, token: str) -> str:
         """Return the next atom, a token, with its sub- and superscripts."""
         base, below, above = self.atom(), "", ""
-        if token.isalpha() and self.next.isdigit():
+        if token.isalpha() and self.next.isdecimal():
             # A digit at a name, as in x0, is an index.
             below = f"<mn>{self.take()}</mn>"
         while self.next and self.next in {"_", "^", *_POWERS}:

@@ -187,7 +187,7 @@
   new IntersectionObserver((entries) => {
     visible = entries.at(-1).isIntersecting;
     if (visible && stale && choice) redraw();
-  }, { rootMargin: "200px" }).observe(document.getElementById("plots"));
+  }).observe(document.getElementById("plots"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; update(); } });

@@ -126,6 +126,7 @@ def test_uncommitted_code_and_former_compile_times_are_marked_on_the_page(tmp_pa
     assert "6 s~</td>" in text
     assert "* measured with uncommitted changes" in text
     assert "~ compile time measured in a process that had compiled before" in text
+    assert '"use":"fused*"' in text
     plots = [path.read_text() for path in (tmp_path / "report" / "plots").glob("*.svg")]
     assert plots
     assert all("fused*" in plot or "×*" in plot for plot in plots)
