@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.sources import load_records
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, si
@@ -13,7 +14,13 @@ from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, signs
 from lossbench.bench.report.findings import winners
 from lossbench.bench.report.legend import COLUMNS, SYMBOLS
 from lossbench.bench.report.order import ordered
-from lossbench.bench.report.summary import answers_at, answers_picture, answers_text, choose_part
+from lossbench.bench.report.summary import (
+    answers_at,
+    answers_picture,
+    answers_text,
+    choose_part,
+    picture_text,
+)
 from lossbench.impls.registry import REFERENCE
 
 if TYPE_CHECKING:
@@ -21,7 +28,8 @@ if TYPE_CHECKING:
 
 # A first mark names what its part is made from, so that it can be renewed without naming it again.
 _PART = re.compile(
-    r"<!-- (?P<name>winners|answers|choose): (?P<words>.+) -->\n.*?<!-- end of (?P=name) -->\n",
+    r"<!-- (?P<name>winners|answers|picture|choose): (?P<words>.+) -->\n"
+    r".*?<!-- end of (?P=name) -->\n",
     re.DOTALL,
 )
 _SIZE = re.compile(r"(\d+)x(\d+)x(\d+)")
@@ -36,8 +44,9 @@ def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
 
             - ``winners: RUN ...``: the fastest variant of each case; paths are relative to the
               file's folder, and ``RUN@64x128x10`` stands for the cases of one size;
-            - ``answers: RUN@64x128x10 PICTURE``: what ``choose`` recommends for every loss at that
-              size, as a table and as an SVG file;
+            - ``answers: RUN@64x128x10``: table of what ``choose`` recommends at that size;
+            - ``picture: RUN@64x128x10 FILE [ADDRESS]``: the same as an SVG file, which the text
+              shows by its address;
             - ``choose: RUN LOSS BATCHxDIMxCLASSES``: an answer of ``choose`` as it is printed;
             - ``<!-- columns -->`` and ``<!-- end of columns -->``: the meaning of each column.
         runs: runs for ``winners``; by default those that the file names.
@@ -76,8 +85,11 @@ def renewed(path: Path, runs: tuple[Path, ...] = ()) -> tuple[str, dict[Path, st
             words = [os.path.relpath(run, path.parent) for run in runs] or words
             body = "".join(_section(name, path.parent / name) for name in words)
         elif found["name"] == "answers":
-            body, drawn = _answers_part(path.parent, *words)
-            pictures[path.parent / words[1]] = drawn
+            body = answers_text(_answers(path.parent, words[0]))
+        elif found["name"] == "picture":
+            answers = _answers(path.parent, words[0])
+            pictures[path.parent / words[1]] = answers_picture(answers)
+            body = picture_text(answers, words[-1])
         else:
             body = choose_part(load_records([path.parent / words[0]]), words[1], _size(words[2]))
         name = found["name"]
@@ -86,11 +98,9 @@ def renewed(path: Path, runs: tuple[Path, ...] = ()) -> tuple[str, dict[Path, st
     return _COLUMNS.sub(lambda _: columns_part(), _PART.sub(part, text)), pictures
 
 
-def _answers_part(folder: Path, run: str, picture: str) -> tuple[str, str]:
-    """Return the table of the answers at a size of a run, and the picture of them."""
-    name, _, size = run.partition("@")
-    answers = answers_at(load_records([folder / name]), _size(size))
-    return answers_text(answers, picture), answers_picture(answers)
+def _answers(folder: Path, name: str) -> list[Answer]:
+    run, _, size = name.partition("@")
+    return answers_at(load_records([folder / run]), _size(size))
 
 
 def columns_part() -> str:

@@ -1,4 +1,4 @@
-"""The answers of a run at one size, as a Markdown table, as a picture, and as ``choose`` prints one."""
+"""The answers of a run at one size: a Markdown table, a picture, and one as it is printed."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -50,7 +50,7 @@ def _plain(case: Case) -> bool:
 
 
 def choose_part(records: Iterable[Record], loss: str, size: Size) -> str:
-    """Return an answer of ``choose`` in float32 on the CPU, as a block of Markdown."""
+    """Return an answer of ``choose`` in float32 on the CPU, up to its evidence, as Markdown."""
     case = Case(loss, *size)
     pools = pools_of(records, case)
     if not pools:
@@ -58,21 +58,27 @@ def choose_part(records: Iterable[Record], loss: str, size: Size) -> str:
     options = " ".join(f"--{name} {getattr(case, name)}" for name in ("batch", "dim", "classes"))
     # From the records alone: this machine, which may be another one, is not told apart.
     printed = plain_text(answer_text(answer(pools, Request(case))))
-    return f"```console\n$ lossbench choose {loss} {options}\n{printed}```\n\n"
+    shown = printed.partition("\nwhat would change it\n")[0]
+    return f"```console\n$ lossbench choose {loss} {options}\n{shown}\n...\n```\n\n"
 
 
-def answers_text(answers: Sequence[Answer], picture: str) -> str:
-    """Return the picture and the table of answers as Markdown.
+def picture_text(answers: Sequence[Answer], address: str) -> str:
+    """Return the Markdown that shows the picture of answers, and names their records.
 
     Args:
         answers: answers at one size.
-        picture: address of the picture, relative to the file.
+        address: address of the picture.
     """
+    return f"![{title_of(answers)}]({address})\n\n{subtitle_of(answers)}.\n\n"
+
+
+def answers_text(answers: Sequence[Answer]) -> str:
+    """Return the table of answers at one size as Markdown."""
     marks = dict.fromkeys(line for each in answers for line in list(grounds(each))[1:])
     notes = "".join(f"{line}.\n\n" for line in marks if not line.startswith("passed over"))
     rows = "".join(map(_row, answers))
     return (
-        f"![{title_of(answers)}]({picture})\n\n{subtitle_of(answers)}.\n\n{notes}"
+        f"{title_of(answers)}; {subtitle_of(answers)}.\n\n{notes}"
         "| loss | use | speed-up [95%] | step | peak | the reference's | faster, with an option |\n"
         f"| --- | --- | --- | --- | --- | --- | --- |\n{rows}\n"
     )
@@ -114,11 +120,11 @@ def _row(found: Answer) -> str:
 
 
 def _more(found: Answer) -> str:
-    parts = (
-        f"`{each.candidate.variant}` {factor(each.ratio.median)}x, {each.lift}"
-        for each in found.alternatives
+    pairs = ((each, each.candidate) for each in found.alternatives)
+    return "; ".join(
+        f"`{other.variant}{sign_of(other)}` {factor(each.ratio.median)}x, {each.lift}"
+        for each, other in pairs
     )
-    return "; ".join(parts)
 
 
 def answers_picture(answers: Sequence[Answer]) -> str:
