@@ -32,7 +32,7 @@ def answer_text(answer: Answer) -> Group:
     parts += [
         Text(line)
         for each in answer.alternatives
-        for line in _fold(f"{INDENT}{alternative_text(each)}")
+        for line in _fold(f"{INDENT}{alternative_line(each)}")
     ]
     parts += [Text(line) for line in _fold(sureness(answer))]
     parts += [Text(answer.measurement)] if answer.measurement else []
@@ -113,7 +113,7 @@ def _speedup(candidate: Candidate) -> str:
     return f"{factor(candidate.speedup.median)}x the reference's speed, "
 
 
-def alternative_text(each: Alternative) -> str:
+def alternative_line(each: Alternative) -> str:
     """Return a faster variant that a constraint hides, with its gain and costs, in one line."""
     other = each.candidate
     times = f"{factor(each.ratio.median)} times as fast"

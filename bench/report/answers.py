@@ -15,7 +15,7 @@ from lossbench.bench.choose.ranking import rank
 from lossbench.bench.choose.request import Request
 from lossbench.bench.choose.sources import Host, NotMeasured, Pool, choose_pools, pools_of
 from lossbench.bench.choose.text import (
-    alternative_text,
+    alternative_line,
     grounds,
     left_out,
     memory_text,
@@ -126,7 +126,7 @@ def answer_texts(answer: Answer) -> dict[str, Any]:
         "figures": list(_figures(answer)),
         "sure": sureness(answer),
         "measure": answer.measurement,
-        "also": [alternative_text(each) for each in answer.alternatives],
+        "also": [alternative_line(each) for each in answer.alternatives],
         "code": answer.code,
         "why": list(reasons(answer)),
         "others": [other_cells(answer, runner) for runner in answer.runners_up],

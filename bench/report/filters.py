@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.text import (
-    alternative_text,
+    alternative_line,
     memory_text,
     sign_of,
     sureness,
@@ -53,7 +53,7 @@ def templates() -> "Templates":
         "mathml": lambda formula: Markup(mathml(formula)),
         "precision": precision_of,
         "address": _address,
-        "alternative_text": alternative_text,
+        "alternative_line": alternative_line,
         "memory_text": memory_text,
         "sign_of": sign_of,
         "spread": spread,
