@@ -150,7 +150,8 @@ def sureness(answer: Answer) -> str:
         return f"the same: {takes}; either will do"
     known = answer.regret < math.inf
     cost = f"within {rounded(100 * answer.regret)}%" if known else "no bound is known"
-    return f"unclear: {takes}; either: {cost}. To find out:"
+    found_out = ". To find out:" if answer.measurement else ""
+    return f"unclear: {takes}; either: {cost}{found_out}"
 
 
 def ratio_text(answer: Answer, runner: RunnerUp) -> str:
