@@ -45,7 +45,7 @@ PICTURES = {
     "report": "An HTML page that works offline, and opens with the answer. Its address holds the "
     "choice, so that it can be linked.",
     "train": "A network with two features is trained under each loss. A dot is a test image, a "
-    "line the direction of a class's weights, a digit the mean of its class, and a cross the centre "
+    "line the direction of a class's weights, a digit the mean of its class, a cross the centre "
     "that the loss learned. Below: the share of test images that the weights, and the nearest "
     "class mean, classify right; 10% is chance. A loss is for narrow classes, far apart.",
     "dashboard": "The history of asv's figures over commits, as a site, by `nox -s dashboard`.",

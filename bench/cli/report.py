@@ -24,8 +24,8 @@ from lossbench.bench.report.readme import renew
 @click.option(
     "--readme", type=click.Path(path_type=Path, dir_okay=False),
     help="Markdown file in which to update the parts between marks: answers, pictures, winners and "
-    "columns; makes no page. RUN@64x128x10 then stands for the cases of a run with batch 64, dim 128 "
-    "and 10 classes.",
+    "columns; makes no page. RUN@64x128x10 then stands for the cases of a run with batch 64, dim "
+    "128 and 10 classes.",
 )  # fmt: skip
 def report(runs: tuple[Path, ...], out: Path | None, readme: Path | None) -> None:
     """Make an HTML page of RUNS that needs no network, and plots as SVG and PNG files.
