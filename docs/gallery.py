@@ -61,9 +61,15 @@ def main(names: Iterable[str]) -> None:
             name = line.partition(" ")[0]
             if not wanted or name in wanted:
                 known[name] = _printed(name, line, words, scratch)
+                _write(known)
         for name, words in PICTURES.items():
             if not wanted or name in wanted:
                 known[name] = f"{words}\n\n{_pictures(name)}"
+                _write(known)
+
+
+def _write(known: dict[str, str]) -> None:
+    """Write the page after each section, so that a command that fails loses no other."""
     order = [line.partition(" ")[0] for line in COMMANDS] + list(PICTURES)
     parts = [f"## {name}\n\n{known[name].strip()}\n" for name in order if name in known]
     PAGE.write_text("\n".join([HEAD, *parts]))

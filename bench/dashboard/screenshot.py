@@ -19,6 +19,8 @@ SCREENS: dict[str, dict[str, Any]] = {
     "dark": {"viewport": {"width": 1280, "height": 820}, "color_scheme": "dark"},
 }
 """The screens to take pictures of, with the options of playwright's page."""
+PATIENCE_SECONDS = 180
+"""The time that a busy machine may take to draw a page."""
 
 
 def chromium() -> str | None:
@@ -69,6 +71,7 @@ def photograph(url: str, screen: str, part: str = "") -> bytes:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=list(FLAGS))
         view = browser.new_page(**SCREENS[screen])
+        view.set_default_timeout(1000 * PATIENCE_SECONDS)
         view.goto(url, wait_until="networkidle")
         if part:
             view.evaluate("id => document.getElementById(id).scrollIntoView()", part)

@@ -3,6 +3,7 @@
 import re
 import runpy
 
+from lossbench.bench.dashboard.screenshot import SCREENS
 from lossbench.bench.paths import ROOT
 
 GALLERY = runpy.run_path(str(ROOT / "docs" / "gallery.py"))
@@ -17,9 +18,5 @@ def test_the_gallery_shows_every_command_that_it_names():
 
 def test_every_picture_of_the_gallery_is_there():
     pictures = re.findall(r"\]\((images/.+?)\)", PAGE)
-    assert {
-        "images/report-desktop.png",
-        "images/report-phone.png",
-        "images/report-dark.png",
-    } <= set(pictures)
+    assert {f"images/report-{screen}.png" for screen in SCREENS} <= set(pictures)
     assert all((ROOT / "docs" / name).is_file() for name in pictures)
