@@ -36,7 +36,7 @@ class Evidence:
         conformance: results on degenerate inputs, by label, then by Loss and variant.
         environments: environments of the records, by label.
         training: training matrices found beside the runs, by the name of their folder.
-        settings: what ``choose`` recommends from the records of all runs together.
+        settings: answers of ``choose`` from the records of all runs together.
     """
 
     frame: "pd.DataFrame"
