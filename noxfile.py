@@ -209,6 +209,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def gallery(session: nox.Session) -> None:
+    """Renew docs/gallery.md and its pictures; names of commands after -- renew their sections."""
+    install(session, *HARNESS, "profile", "test")
+    session.run("python", "docs/gallery.py", *session.posargs)
+
+
+@nox.session(default=False)
 def cuda(session: nox.Session) -> None:
     """Test and measure on this machine's GPU; arguments after -- go to `lossbench first-light`."""
     install(session, *HARNESS, "profile", "test", "gpu", "cuda")

@@ -38,6 +38,7 @@ def write_pages(app):
     from lossbench import impls
     from lossbench.bench.compat.table import known_table
     from lossbench.bench.frame import COLUMNS
+    from lossbench.bench.mathml import mathml
     from lossbench.bench.show.compat import STANDING_MEANINGS, compat_counts, compat_notes
     from lossbench.bench.show.training import FITNESS_MEANINGS, counts_text, training_notes
     from lossbench.bench.timing.samples import SAME_MARGIN
@@ -48,6 +49,8 @@ def write_pages(app):
     for name in templates.list_templates(extensions=["j2"]):
         page = templates.get_template(name).render(
             impls=impls,
+            # Browsers draw MathML without a script, so the pages show formulae offline.
+            mathml=mathml,
             columns=COLUMNS,
             same=f"{SAME_MARGIN:.0%}",
             matrices=shipped_matrices(),

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from pydantic import TypeAdapter
@@ -104,6 +105,19 @@ def answer(pools: list[Pool], request: Request, here: Host | None = None) -> Ans
         UsageError: if no variant meets the constraints.
     """
     pool, ranking = first_ranking(pools, request)
+    found = answer_in(pool, request, ranking, here)
+    return replace(found, changes=tuple(changes(pool, request, ranking)))
+
+
+def answer_in(pool: Pool, request: Request, ranking: Ranking, here: Host | None = None) -> Answer:
+    """Return the answer to a Request from one pool, without ``changes``: their search takes long.
+
+    Args:
+        pool: pool to answer from.
+        request: Case and constraints.
+        ranking: ranking of the Request in the pool.
+        here: this machine, to tell how it differs from that of the records.
+    """
     rival = ranking.rival
     case, best = request.case, ranking.best
     lack = _lack_of_memory(case, ranking)
@@ -118,7 +132,7 @@ def answer(pools: list[Pool], request: Request, here: Host | None = None) -> Ans
         measurement=_measurement(case, ranking) if unclear else "",
         runners_up=ranking.runners_up,
         excluded=ranking.excluded,
-        changes=tuple(changes(pool, request, ranking)),
+        changes=(),
         code=code_of(case, best.variant),
         source=_source(pool),
         doubts=(*(_doubts(pool.host, case.device, here) if here else ()), *lack),

@@ -28,7 +28,9 @@ class Candidate:
 
     Attributes:
         variant: name of the variant.
-        step_seconds: time of forward and backward.
+        step_seconds: time of forward and backward: the Record's median, or else modelled.
+        ranked_seconds: time that variants are ranked by: the reference's time over the paired
+            speed-up, because load changes times but hardly their ratio.
         speedup: speed-up over the reference, with its interval; ``None`` if the reference has no
             times, or in a search for the fastest alone.
         step_peak_bytes: most bytes at once above inputs and parameters in a step.
@@ -54,6 +56,7 @@ class Candidate:
 
     variant: str
     step_seconds: float
+    ranked_seconds: float
     speedup: Interval | None
     step_peak_bytes: int
     error: float
@@ -79,8 +82,8 @@ class Candidate:
     def total_seconds(self, steps: int | None) -> float:
         """Return the time to minimise: compiling and all steps, or one step without ``steps``."""
         if steps is None:
-            return self.step_seconds
-        return self.compile_seconds + steps * self.step_seconds
+            return self.ranked_seconds
+        return self.compile_seconds + steps * self.ranked_seconds
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ def _candidate(case: Case, implementation: impls.Implementation, model: VariantM
     cost = compiled.compilation if compiled else None
     return Candidate(
         variant=implementation.variant,
-        step_seconds=model.seconds_at(case),
+        step_seconds=timing_of(measured).median_seconds if measured else model.seconds_at(case),
+        ranked_seconds=model.seconds_at(case),
         speedup=None,
         step_peak_bytes=model.bytes_at(case),
         error=max(part.error for record in records for part in record.agreement),

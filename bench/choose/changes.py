@@ -135,9 +135,9 @@ def _break_even(ranking: Ranking) -> Iterator[Change]:
     eager = [candidate for candidate in everyone if not candidate.compiled]
     if not eager:
         return
-    fastest = min(eager, key=lambda candidate: candidate.step_seconds)
+    fastest = min(eager, key=lambda candidate: candidate.ranked_seconds)
     best = ranking.best
-    faster = [c for c in everyone if c.step_seconds * LEAST_GAIN <= fastest.step_seconds]
+    faster = [c for c in everyone if c.ranked_seconds * LEAST_GAIN <= fastest.ranked_seconds]
     paid = {c.variant: paid_after(c, fastest) for c in faster if c.compiled}
     if best.variant in paid:
         steps = paid[best.variant]
@@ -153,4 +153,4 @@ def paid_after(other: Candidate, eager: Candidate) -> float:
     """Return the steps after which compiling saves time; infinite if never, 0 if not compiled."""
     if not other.compiled:
         return 0.0
-    return break_even_steps(other.compile_seconds, other.step_seconds, eager.step_seconds)
+    return break_even_steps(other.compile_seconds, other.ranked_seconds, eager.ranked_seconds)

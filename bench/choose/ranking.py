@@ -90,9 +90,11 @@ def rank(pool: Pool, request: Request) -> Ranking:
 
 
 def _runner_up(best: Candidate, other: Candidate, request: Request) -> RunnerUp:
-    """Return a runner-up, its time computed from the best one's time and the ratio of both."""
-    seconds = best.step_seconds * ratio_of(best, other, request.case).median
-    return RunnerUp(replace(other, step_seconds=seconds), total_ratio(best, other, request))
+    """Return a runner-up, ranked by the best one's time and the ratio of both."""
+    seconds = best.ranked_seconds * ratio_of(best, other, request.case).median
+    shown = other.step_seconds if other.basis == "measured" else seconds
+    ranked = replace(other, step_seconds=shown, ranked_seconds=seconds)
+    return RunnerUp(ranked, total_ratio(best, other, request))
 
 
 def winner(pool: Pool, request: Request) -> Candidate:
@@ -114,7 +116,7 @@ def _eligible(
     left, refused = admitted(request, candidates)
     by_name = {candidate.variant: candidate for candidate in left}
     order = preferred_order(
-        {candidate.variant: candidate.step_seconds for candidate in left},
+        {candidate.variant: candidate.ranked_seconds for candidate in left},
         {candidate.variant: candidate.total_seconds(request.steps) for candidate in left},
         modelled=[candidate.variant for candidate in left if candidate.basis != "measured"],
     )
@@ -138,7 +140,7 @@ def total_ratio(best: Candidate, other: Candidate, request: Request) -> Interval
     ratio = ratio_of(best, other, request.case)
     if request.steps is None:
         return ratio
-    stepping, total = request.steps * best.step_seconds, best.total_seconds(request.steps)
+    stepping, total = request.steps * best.ranked_seconds, best.total_seconds(request.steps)
     ends = (
         (other.compile_seconds + stepping * x) / total
         for x in (ratio.median, ratio.low, ratio.high)

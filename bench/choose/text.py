@@ -13,28 +13,36 @@ from lossbench.bench.choose.answer import Answer
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.changes import Alternative
 from lossbench.bench.choose.ranking import RunnerUp
+from lossbench.bench.choose.ratios import same_rounds
 from lossbench.bench.format import binary, factor, figures_table, rounded, si, spread
 from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
 from lossbench.impls.registry import REFERENCE
 
 INDENT = "  "
 WIDTH = 80
+OTHERS = ("variant", "step", "relative time [95%]", "peak", "error")
+"""The headings of the table of other variants."""
+APART = "§ timed in other rounds than the chosen variant: compare by the relative time"
 
 
 def answer_text(answer: Answer) -> Group:
     """Return the printed answer: the decision, its certainty, the evidence, the code."""
     parts: list[RenderableType] = [_decision(answer), Text(_asked(answer), "dim")]
     parts += [Text(f"{INDENT}{line}") for doubt in answer.doubts for line in _fold(doubt, 76)]
-    hidden = (INDENT + alternative_line(each) for each in answer.alternatives)
-    parts += [Text(line) for text in hidden for line in _fold(text)]
-    parts += [Text(line) for line in _sureness(answer)]
+    parts += [
+        Text(line)
+        for each in answer.alternatives
+        for line in _fold(f"{INDENT}{alternative_line(each)}")
+    ]
+    parts += [Text(line) for line in _fold(sureness(answer))]
+    parts += [Text(answer.measurement)] if answer.measurement else []
     sections: dict[str, Iterable[str] | Table] = {
         "in production": answer.code.splitlines(),
         "others": _others(answer) if answer.runners_up else (),
-        "why": _wrapped(_why(answer)),
+        "why": _wrapped(reasons(answer)),
         "what would change it": _wrapped(change.text for change in answer.changes),
-        "left out": _wrapped(_left_out(answer)),
-        "based on": _wrapped(_grounds(answer)),
+        "left out": _wrapped(left_out(answer)),
+        "based on": _wrapped(grounds(answer)),
     }
     for title, body in sections.items():
         shown = _indented(body)
@@ -65,7 +73,7 @@ def _fold(line: str, width: int = WIDTH) -> list[str]:
 def _decision(answer: Answer) -> Text:
     best = answer.best
     figures = f": {_speedup(best)}{_costs(best)}"
-    return Text.assemble("use ", (best.variant, "bold green"), _sign(best), figures)
+    return Text.assemble("use ", (best.variant, "bold green"), sign_of(best), figures)
 
 
 def _asked(answer: Answer) -> str:
@@ -74,22 +82,26 @@ def _asked(answer: Answer) -> str:
     precision = f"{case.dtype}{' autocast' * case.autocast}"
     size = f"batch {case.batch}, dim {case.dim}, classes {case.classes}"
     parts = [f"{case.loss}, {size}", f"{case.device} {precision}", best.basis]
-    parts += [f"{si(best.total_seconds(steps), 's')} in {steps:,} steps"] if steps else []
+    if steps:
+        total = best.compile_seconds + steps * best.step_seconds
+        parts.append(f"{si(total, 's')} in {steps:,} steps")
     return "\n".join(_fold(INDENT + "; ".join(parts)))
 
 
 def _costs(candidate: Candidate) -> str:
     """Return the time and the memory of a variant."""
     about = "" if candidate.basis == "measured" else "about "
-    return f"{about}{_time(candidate)} a step, {_memory(candidate)} peak"
+    return f"{about}{time_text(candidate)} a step, {memory_text(candidate)} peak"
 
 
-def _memory(candidate: Candidate) -> str:
+def memory_text(candidate: Candidate) -> str:
+    """Return the peak memory of a variant, with two digits if it is modelled."""
     count = candidate.step_peak_bytes
     return binary(count if candidate.basis == "measured" else round(float(f"{count:.2g}")))
 
 
-def _time(candidate: Candidate) -> str:
+def time_text(candidate: Candidate) -> str:
+    """Return the time of a step of a variant, with two digits if it is modelled."""
     # A modelled time is not known to three digits.
     seconds = candidate.step_seconds
     return si(seconds if candidate.basis == "measured" else float(f"{seconds:.2g}"), "s")
@@ -102,11 +114,14 @@ def _speedup(candidate: Candidate) -> str:
 
 
 def alternative_line(each: Alternative) -> str:
-    """Return a faster variant that a constraint hides, with its figures and the constraint."""
+    """Return a faster variant that a constraint hides, with its gain and costs, in one line."""
     other = each.candidate
     times = f"{factor(each.ratio.median)} times as fast"
-    text = f"{each.lift}: {other.variant}{_sign(other)}, {times}, {_costs(other)}"
-    return f"{text}; {_pays(other, each.steps)}" if other.compiled else text
+    text = f"{each.lift}: {other.variant}{sign_of(other)}, {times}, "
+    text += f"{memory_text(other)} peak"
+    if other.compiled:
+        text += f"; {_pays(other, each.steps)}"
+    return text
 
 
 def _pays(compiled: Candidate, steps: float) -> str:
@@ -118,33 +133,29 @@ def _compile_time(compiled: Candidate) -> str:
     return f"{compiled.compile_seconds:.2g} s{signs(vars(compiled), [SHARED_COMPILE])}"
 
 
-def _sign(candidate: Candidate) -> str:
+def sign_of(candidate: Candidate) -> str:
+    """Return the signs of the marks of a variant."""
     return signs(vars(candidate), OF_THE_VARIANT)
 
 
-def _sureness(answer: Answer) -> Iterator[str]:
+def sureness(answer: Answer) -> str:
+    """Return how certain the choice is, in one line."""
     if not answer.rival:
-        yield "it is the only eligible variant"
-        return
+        return "it is the only eligible variant"
     rival = next(r for r in answer.runners_up if r.candidate.variant == answer.rival)
-    takes = f"{answer.rival} takes {_ratio(answer, rival)} its time"
+    takes = f"{answer.rival} takes {ratio_text(answer, rival)} its time"
     if answer.verdict == "clear":
-        yield from _fold(f"clear: {takes}")
-    elif answer.verdict == "same":
-        yield from _fold(f"the same: {takes}; either will do")
-    else:
-        cost = (
-            f"within {rounded(100 * answer.regret)}%"
-            if answer.regret < math.inf
-            else "no bound is known"
-        )
-        found_out = ". To find out:" if answer.measurement else ""
-        yield from _fold(f"unclear: {takes}; either: {cost}{found_out}")
-        if answer.measurement:
-            yield answer.measurement
+        return f"clear: {takes}"
+    if answer.verdict == "same":
+        return f"the same: {takes}; either will do"
+    known = answer.regret < math.inf
+    cost = f"within {rounded(100 * answer.regret)}%" if known else "no bound is known"
+    found_out = ". To find out:" if answer.measurement else ""
+    return f"unclear: {takes}; either: {cost}{found_out}"
 
 
-def _ratio(answer: Answer, runner: RunnerUp) -> str:
+def ratio_text(answer: Answer, runner: RunnerUp) -> str:
+    """Return a runner-up's time over the best one's, with its interval."""
     if runner.ratio.high == math.inf:
         return f"{factor(runner.ratio.median)}x [unknown]"
     return spread(runner.ratio) + _mark(answer, runner.candidate)
@@ -156,7 +167,8 @@ def _mark(answer: Answer, other: Candidate) -> str:
     return FEW_PROCESSES.sign * few
 
 
-def _why(answer: Answer) -> Iterator[str]:
+def reasons(answer: Answer) -> Iterator[str]:
+    """Yield the evidence for the chosen variant, one line each."""
     best = answer.best
     if best.speedup and best.variant != REFERENCE:
         mark = signs(vars(best), [FEW_PROCESSES])
@@ -194,20 +206,34 @@ def _degenerate(best: Candidate) -> str:
 
 
 def _others(answer: Answer) -> Table:
-    table = figures_table("variant", "step", "relative time [95%]", "peak", "error")
+    table = figures_table(*OTHERS)
     for runner in answer.runners_up:
-        other = runner.candidate
-        table.add_row(
-            Text(other.variant + _sign(other)),
-            _time(other),
-            Text(_ratio(answer, runner)),
-            binary(other.step_peak_bytes),
-            f"{other.error:.0e}",
-        )
+        table.add_row(*map(Text, other_cells(answer, runner)))
     return table
 
 
-def _left_out(answer: Answer) -> Iterator[str]:
+def other_cells(answer: Answer, runner: RunnerUp) -> list[str]:
+    """Return the cells of a runner-up in the table of other variants."""
+    other = runner.candidate
+    return [
+        other.variant + sign_of(other),
+        time_text(other) + "§" * _apart(answer, other),
+        ratio_text(answer, runner),
+        memory_text(other),
+        f"{other.error:.0e}",
+    ]
+
+
+def _apart(answer: Answer, other: Candidate) -> bool:
+    """Return whether two measured variants have times of different rounds, under other loads."""
+    case = answer.request.case
+    models = [each.model for each in (answer.best, other) if each.model]
+    records = [model.records[case] for model in models if case in model.records]
+    return len(records) == 2 and not same_rounds(*records)
+
+
+def left_out(answer: Answer) -> Iterator[str]:
+    """Yield the variants that are not eligible, one line per reason."""
     by_reason: dict[str, list[str]] = {}
     for each in answer.excluded:
         by_reason.setdefault(each.reason, []).append(each.variant)
@@ -215,7 +241,8 @@ def _left_out(answer: Answer) -> Iterator[str]:
         yield f"{', '.join(variants)}: {reason}"
 
 
-def _grounds(answer: Answer) -> Iterator[str]:
+def grounds(answer: Answer) -> Iterator[str]:
+    """Yield the records that the answer rests on, and the meaning of its marks."""
     source = answer.source
     first, last = source.first[:10], source.last[:10]
     when = f"on {last}" if first == last else f"from {first} to {last}"
@@ -228,3 +255,5 @@ def _grounds(answer: Answer) -> Iterator[str]:
     everyone = [answer.best, *(runner.candidate for runner in answer.runners_up)]
     everyone += [each.candidate for each in answer.alternatives]
     yield from map(str, marks_of(map(vars, everyone)))
+    if any(_apart(answer, runner.candidate) for runner in answer.runners_up):
+        yield APART

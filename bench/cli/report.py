@@ -23,15 +23,17 @@ from lossbench.bench.report.readme import renew
 )  # fmt: skip
 @click.option(
     "--readme", type=click.Path(path_type=Path, dir_okay=False),
-    help="Markdown file in which to update the table of winners and the table of columns; makes no "
-    "page. RUN@64x128x10 then stands for the cases of a run with batch 64, dim 128 and 10 classes.",
+    help="Markdown file in which to update the parts between marks: answers, pictures, winners and "
+    "columns; makes no page. RUN@64x128x10 then stands for the cases of a run with batch 64, dim "
+    "128 and 10 classes.",
 )  # fmt: skip
 def report(runs: tuple[Path, ...], out: Path | None, readme: Path | None) -> None:
-    """Make an HTML page of RUNS that needs no network, with its plots as SVG and PNG files.
+    """Make an HTML page of RUNS that needs no network, and plots as SVG and PNG files.
 
     RUNS are folders of `run`, folders that contain such folders, or results of asv or
     pytest-benchmark. The default is your latest run; without one, the runs that come with
-    lossbench. Several runs are shown side by side, each relative to its own reference.
+    lossbench. The page opens with what `choose` answers from all the runs together; below, each
+    run is shown relative to its own reference.
     """
     if readme is not None:
         if out is not None:

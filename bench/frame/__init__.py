@@ -43,11 +43,20 @@ def load(*paths: Path | str) -> "pd.DataFrame":
         UsageError: if there are none at a path, or they cannot be read.
     """
     try:
-        found = {(each.resolve(), r): each for path in paths for r, each in _find(Path(path))}
-        rows = [row for (_, reader), each in found.items() for row in reader.rows(each)]
+        rows = [row for reader, each in sources(*paths) for row in reader.rows(each)]
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from error
     return tidy(rows)
+
+
+def sources(*paths: Path | str) -> list[tuple[Reader, Path]]:
+    """Return the runs and files at some paths, each once, with the module that reads it.
+
+    Raises:
+        UsageError: if there are none at a path.
+    """
+    found = {(each.resolve(), r): each for path in paths for r, each in _find(Path(path))}
+    return [(reader, each) for (_, reader), each in found.items()]
 
 
 def tidy(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":

@@ -3,20 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lossbench.bench.choose.sources import Host
 from lossbench.bench.errors import UsageError
-from lossbench.bench.frame import load
-from lossbench.bench.frame.runs import find
+from lossbench.bench.frame import runs, sources, tidy
+from lossbench.bench.frame.runs import find, record_row
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.paths import RESULTS, RUNS, SHIPPED_RESULTS
+from lossbench.bench.report.answers import Setting, is_answering, settings_of
 from lossbench.bench.report.order import ordered
-from lossbench.bench.run.records import RECORDS, each_record
+from lossbench.bench.run.records import RECORDS, Record, each_record
 from lossbench.bench.training_loop.matrix import TRAINING_FILE, TrainingMatrix, load_matrix
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Inputs = tuple[Conformance, ...]
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,15 @@ class Evidence:
             a run.
         conformance: results on degenerate inputs, by label, then by Loss and variant.
         environments: environments of the records, by label.
-            training: training matrices found beside the runs, by the name of their folder.
+        training: training matrices found beside the runs, by the name of their folder.
+        settings: answers of ``choose`` from the records of all runs together.
     """
 
     frame: "pd.DataFrame"
-    conformance: dict[str, dict[tuple[str, str], tuple[Conformance, ...]]]
+    conformance: dict[str, dict[tuple[str, str], Inputs]]
     environments: dict[str, list[Environment]]
     training: dict[str, TrainingMatrix]
+    settings: list[Setting]
 
     @property
     def labels(self) -> list[str]:
@@ -58,37 +64,62 @@ def default_runs() -> list[Path]:
     return sorted(own, key=lambda run: (run / RECORDS).stat().st_mtime)[-1:] or shipped
 
 
-def load_evidence(paths: Sequence[Path]) -> Evidence:
+def load_evidence(paths: Sequence[Path], here: Host | None = None) -> Evidence:
     """Return the data of runs.
 
     Args:
         paths: runs, folders of runs, or other files that ``lossbench.load`` reads.
+        here: this machine, to put the answers from its records before others.
 
     Raises:
         UsageError: if a path has no record, or a file that cannot be read.
     """
-    frame = load(*paths)
+    seen = _Seen()
+    for reader, path in sources(*paths):
+        if reader is runs:
+            for record in each_record(path):
+                seen.add(str(path), record)
+        else:
+            seen.rows += reader.rows(path)
+    frame = tidy(seen.rows)
     if frame.empty:
         raise UsageError(f"{', '.join(map(str, paths))}: expected records; there are none yet")
     frame = ordered(frame)
     label_of = frame.drop_duplicates(["run", "machine"]).set_index(["run", "machine"])["label"]
-    conformance: dict[str, dict[tuple[str, str], tuple[Conformance, ...]]] = {}
-    environments: dict[str, list[Environment]] = {}
-    for run in dict.fromkeys(run for path in paths for run in find(path)):
-        for part in each_record(run):
-            label = label_of[str(run), part.environment.machine]
-            seen = environments.setdefault(label, [])
-            if part.environment not in seen:
-                seen.append(part.environment)
-            if part.conformance:
-                inputs = conformance.setdefault(label, {})
-                inputs[part.case.loss, part.variant] = part.conformance
-    return Evidence(frame, conformance, environments, _training(paths))
+    return Evidence(
+        frame,
+        {label_of[key]: inputs for key, inputs in seen.conformance.items()},
+        {label_of[key]: environments for key, environments in seen.environments.items()},
+        _training(paths),
+        settings_of(seen.answering, here),
+    )
+
+
+class _Seen:
+    """What a report needs of the records of runs, collected while each is read once."""
+
+    def __init__(self) -> None:
+        self.rows = list[dict[str, Any]]()
+        self.answering = list[Record]()
+        self.conformance: dict[tuple[str, str], dict[tuple[str, str], Inputs]] = {}
+        self.environments: dict[tuple[str, str], list[Environment]] = {}
+
+    def add(self, run: str, record: Record) -> None:
+        self.rows.append({"run": run, **record_row(record)})
+        place = run, record.environment.machine
+        known = self.environments.setdefault(place, [])
+        if record.environment not in known:
+            known.append(record.environment)
+        if record.conformance:
+            inputs = self.conformance.setdefault(place, {})
+            inputs[record.case.loss, record.variant] = record.conformance
+        if is_answering(record):
+            self.answering.append(record)
 
 
 def _training(paths: Sequence[Path]) -> dict[str, TrainingMatrix]:
     """Return the training matrices that stand in the runs' folders, or in those above them."""
-    runs = (run for path in paths for run in find(path))
-    folders = dict.fromkeys(folder for run in runs for folder in (run, run.parent))
+    found = (run for path in paths for run in find(path))
+    folders = dict.fromkeys(folder for run in found for folder in (run, run.parent))
     files = (folder / TRAINING_FILE for folder in folders)
     return {file.parent.name: load_matrix(file) for file in files if file.is_file()}

@@ -17,7 +17,7 @@ SPEEDUP = ["step_speedup", "step_speedup_low", "step_speedup_high"]
 
 
 def winners(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the fastest variant of each Case, by the median of its paired speed-up.
+    """Return the fastest variant of each Case, by the rule of ``place_by_speed``.
 
     Each row also has ``rivals``, the names of the variants with an overlapping interval; ``eager``,
     the fastest variant that is not compiled; ``leanest``, the variant with the smallest peak; and
@@ -41,10 +41,16 @@ def winners(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _timed(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the rows with the time of a step; the reference gets the speed-up 1."""
+    """Return the rows with the time of a step; the reference gets the speed-up 1.
+
+    ``ranked_seconds`` is the reference's time over the speed-up, as in ``normal_seconds``.
+    """
     timed = frame[(frame["status"] == "passed") & frame["step_seconds"].notna()]
     own = timed["variant"] == REFERENCE
-    return timed.assign(**{name: timed[name].mask(own, 1.0) for name in SPEEDUP}).dropna(
+    paired = timed.assign(**{name: timed[name].mask(own, 1.0) for name in SPEEDUP})
+    reference = timed[own].set_index("case")["step_seconds"]
+    ranked = paired["case"].map(reference) / paired["step_speedup"]
+    return paired.assign(ranked_seconds=ranked.fillna(paired["step_seconds"])).dropna(
         subset="step_speedup"
     )
 
@@ -59,16 +65,14 @@ def break_even(frame: "pd.DataFrame") -> "pd.DataFrame":
     """
     timed = _timed(frame)
     eager = timed[~timed["variant"].map(is_compiled).astype(bool)]
-    best = eager.loc[eager.groupby("case")["step_seconds"].idxmin()].set_index("case")
+    best = eager.loc[eager.groupby("case")["step_speedup"].idxmax()].set_index("case")
     compiled = timed[timed["compile_seconds"].notna() & timed["case"].isin(best.index)]
-    against = compiled["case"].map(best["step_seconds"])
+    ranked, against = compiled["ranked_seconds"], compiled["case"].map(best["ranked_seconds"])
     return compiled.assign(
         eager=compiled["case"].map(best["name"]),
-        eager_seconds=against,
-        steps=_steps_to_pay(compiled["compile_seconds"], compiled["step_seconds"], against),
-        warm_steps=_steps_to_pay(
-            compiled["warm_compile_seconds"], compiled["step_seconds"], against
-        ),
+        eager_seconds=compiled["case"].map(best["step_seconds"]),
+        steps=_steps_to_pay(compiled["compile_seconds"], ranked, against),
+        warm_steps=_steps_to_pay(compiled["warm_compile_seconds"], ranked, against),
     )
 
 

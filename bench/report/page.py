@@ -1,21 +1,21 @@
 """Render the page of a report: the data for the templates, and the format of figures."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossbench import impls
+from lossbench.bench.choose.text import OTHERS
 from lossbench.bench.compat.table import known_table
-from lossbench.bench.format import binary, si
 from lossbench.bench.machine.environment import Environment
-from lossbench.bench.marks import OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
-from lossbench.bench.markup import breakable, ticked
+from lossbench.bench.marks import marks_of
 from lossbench.bench.measure.degenerate import DEGENERATE
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.report import findings, legend
 from lossbench.bench.report.data import Evidence
-from lossbench.bench.report.gallery import Plot
+from lossbench.bench.report.filters import templates
 from lossbench.bench.report.overview import grids
+from lossbench.bench.report.payload import payload
 from lossbench.bench.report.releases import releases_of
 from lossbench.bench.run.mixture import mixture_of, setting_of
 from lossbench.bench.run.order import is_registered
@@ -23,27 +23,29 @@ from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
 
 if TYPE_CHECKING:
     import pandas as pd
-    from jinja2 import Environment as Templates
 
 # A browser is slow to sort more rows than this; the file of all cells has the rest.
 MOST_ROWS = 2000
-WORDS: dict[str, Callable[[Any], object]] = {
-    "seconds": lambda value: si(value, "s"),
-    "count": lambda value: si(value, ""),
-    "bytes": lambda value: binary(int(value)),
-    "ratio": lambda value: f"{value:.0f}" if value >= 1000 else f"{value:.3g}",
-    "small": "{:.0e}".format,
-    "percent": "{:.0%}".format,
-    "steps": lambda value: "never" if value == math.inf else f"{value:,.0f}",
-    "shade": lambda speedup: _shade(speedup),
-}
+VENDORED = Path(__file__).parent / "vendor"
+"""The folder of uPlot, which draws the plots of the page."""
+VENDORED_FILES = {"css": "uPlot.min.css", "js": "uPlot.iife.min.js"}
 
 
-def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
+def render(evidence: Evidence) -> str:
     """Return the HTML page of a report, which needs no other file."""
+    from markupsafe import Markup
+
     frame = evidence.frame
     names = list(frame["loss"].unique())
+    answers = [answer for setting in evidence.settings for answer in setting.answers]
     shown = {
+        "data": Markup(payload(evidence.settings, names)),
+        "vendored": {
+            kind: Markup((VENDORED / name).read_text()) for kind, name in VENDORED_FILES.items()
+        },
+        "answers": answers,
+        "others": OTHERS,
+        "untold": sum(setting.untold for setting in evidence.settings),
         "labels": evidence.labels,
         "losses": names,
         "devices": list(frame["device"].unique()),
@@ -62,7 +64,6 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "catalogue": [loss for loss in impls.losses() if loss.name in names],
         "departing": _departing(),
         "unregistered": _unregistered(frame),
-        "plots": plots,
         "conformance": evidence.conformance,
         "training": evidence.training,
         "situations": LOOP_SITUATIONS,
@@ -75,30 +76,7 @@ def render(evidence: Evidence, plots: Sequence[Plot]) -> str:
         "marked": marks_of(frame.to_dict("records")),
         "metrics": SHOWN,
     }
-    return _templates().get_template("page.html.j2").render(shown)
-
-
-def _templates() -> "Templates":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader("lossbench.bench.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    templates.filters |= {name: _or_nothing(words) for name, words in WORDS.items()}
-    templates.filters |= {
-        "ticked": ticked,
-        "breakable": breakable,
-        "specification": _specification,
-        "variant_sign": lambda row: signs(row, OF_THE_VARIANT),
-        "compile_sign": lambda row: signs(row, [SHARED_COMPILE]),
-    }
-    return templates
-
-
-def _or_nothing(words: Callable[[Any], object]) -> Callable[[Any], object]:
-    """Return a filter that shows an empty text for a missing value."""
-    return lambda value: "" if value is None else words(value)
+    return templates().get_template("page.html.j2").render(shown)
 
 
 def _few(frame: "pd.DataFrame", losses: list[str]) -> list[dict[str, Any]]:
@@ -150,30 +128,3 @@ def _departing() -> list[impls.Implementation]:
     """Return the variants that are declared not equal to their Loss, without compiled ones."""
     every = (each for loss in impls.losses() for each in impls.implementations(loss.name))
     return [each for each in every if each.departs and not each.compiled]
-
-
-def _shade(speedup: float) -> int:
-    """Return the strength of a cell's colour, in per cent; strongest at a factor of 8."""
-    return round(15 + 45 * min(1.0, abs(math.log(max(speedup, 1e-9))) / math.log(8)))
-
-
-def _specification(environment: Environment) -> dict[str, str]:
-    """Return the properties of an environment to show, by name."""
-    packages = (f"{name} {version}" for name, version in environment.packages.items())
-    variables = (f"{name}={value}" for name, value in environment.variables.items())
-    memory = f"{binary(environment.memory_bytes)}"
-    processors = ", ".join(map(str, environment.affinity))
-    return {
-        "machine": environment.machine,
-        "processor": f"{environment.cpu}, {environment.cores} cores, {memory}",
-        "GPU": f"{environment.gpu}, CUDA {environment.cuda}" if environment.gpu else "none",
-        "threads": f"{environment.threads} on processors {processors}",
-        "torch": environment.torch,
-        "packages": ", ".join(packages) or "none",
-        "Python": environment.python,
-        "system": environment.system,
-        "commit": environment.revision,
-        "variables": ", ".join(variables) or "none",
-        "load at the start": f"{environment.conditions.load:g}",
-        "warnings": "; ".join(environment.warnings) or "none",
-    }

@@ -1,10 +1,12 @@
-"""Write the winners of runs, and the meaning of columns, into a file written by hand otherwise."""
+"""Write what runs found, and the meaning of columns, into a file written by hand otherwise."""
 
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lossbench.bench.choose.answer import Answer
+from lossbench.bench.choose.sources import load_records
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, si
 from lossbench.bench.frame import load
@@ -12,56 +14,93 @@ from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, signs
 from lossbench.bench.report.findings import winners
 from lossbench.bench.report.legend import COLUMNS, SYMBOLS
 from lossbench.bench.report.order import ordered
+from lossbench.bench.report.summary import (
+    answers_at,
+    answers_picture,
+    answers_text,
+    choose_part,
+    picture_text,
+)
 from lossbench.impls.registry import REFERENCE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# The first mark names the runs, so that the part can be renewed without naming them again.
-_PART = re.compile(r"<!-- winners: (?P<runs>.+) -->\n.*?<!-- end of winners -->\n", re.DOTALL)
+# A first mark names what its part is made from, so that it can be renewed without naming it again.
+_PART = re.compile(
+    r"<!-- (?P<name>winners|answers|picture|choose): (?P<words>.+) -->\n"
+    r".*?<!-- end of (?P=name) -->\n",
+    re.DOTALL,
+)
 _SIZE = re.compile(r"(\d+)x(\d+)x(\d+)")
 _COLUMNS = re.compile(r"<!-- columns -->\n.*?<!-- end of columns -->\n", re.DOTALL)
 
 
 def renew(path: Path, runs: tuple[Path, ...] = ()) -> None:
-    """Write the winners of runs, and the meaning of columns, between the marks of a file.
+    """Write the parts of a file that stand between marks, and the pictures that they show.
 
     Args:
-        path: file with a line ``<!-- winners: RUN ... -->``, where runs are paths relative to its
-            folder, and a later line ``<!-- end of winners -->``; to have the columns explained,
-            also with the lines ``<!-- columns -->`` and ``<!-- end of columns -->``.
-        runs: runs to use; by default those that the file names. ``RUN@64x128x10`` stands for the
-            cases of a run with B=64, D=128 and C=10.
+        path: file with parts between lines ``<!-- NAME: WORDS -->`` and ``<!-- end of NAME -->``:
+
+            - ``winners: RUN ...``: the fastest variant of each case; paths are relative to the
+              file's folder, and ``RUN@64x128x10`` stands for the cases of one size;
+            - ``answers: RUN@64x128x10``: table of what ``choose`` recommends at that size;
+            - ``picture: RUN@64x128x10 FILE [ADDRESS]``: the same as an SVG file, which the text
+              shows by its address;
+            - ``choose: RUN LOSS BATCHxDIMxCLASSES``: an answer of ``choose`` as it is printed;
+            - ``<!-- columns -->`` and ``<!-- end of columns -->``: the meaning of each column.
+        runs: runs for ``winners``; by default those that the file names.
 
     Raises:
         UsageError: if the file cannot be read or has no such lines, or a run cannot be read.
     """
     try:
-        path.write_text(renewed(path, runs))
+        text, pictures = renewed(path, runs)
+        path.write_text(text)
+        for picture, drawn in pictures.items():
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            picture.write_text(drawn)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; expected a file to renew") from error
 
 
-def renewed(path: Path, runs: tuple[Path, ...] = ()) -> str:
-    """Return the text of a file with the parts between its marks renewed.
+def renewed(path: Path, runs: tuple[Path, ...] = ()) -> tuple[str, dict[Path, str]]:
+    """Return the text of a file with the parts between its marks renewed, and its pictures.
 
     Raises:
         OSError: if the file cannot be read.
         UsageError: if the file has no marks, or a run cannot be read.
     """
     text = path.read_text()
-    found = _PART.search(text)
-    if found is None:
+    if _PART.search(text) is None:
         raise UsageError(
             f"{path}: expected the lines <!-- winners: RUN ... --> and <!-- end of winners -->, "
             "found none"
         )
-    named = [os.path.relpath(run, path.parent) for run in runs]
-    names = named or found["runs"].split()
-    parts = [_section(name, path.parent / name) for name in names]
-    part = f"<!-- winners: {' '.join(names)} -->\n\n{''.join(parts)}<!-- end of winners -->\n"
-    text = text[: found.start()] + part + text[found.end() :]
-    return _COLUMNS.sub(lambda _: columns_part(), text)
+    pictures: dict[Path, str] = {}
+
+    def part(found: re.Match[str]) -> str:
+        words = found["words"].split()
+        if found["name"] == "winners":
+            words = [os.path.relpath(run, path.parent) for run in runs] or words
+            body = "".join(_section(name, path.parent / name) for name in words)
+        elif found["name"] == "answers":
+            body = answers_text(_answers(path.parent, words[0]))
+        elif found["name"] == "picture":
+            answers = _answers(path.parent, words[0])
+            pictures[path.parent / words[1]] = answers_picture(answers)
+            body = picture_text(answers, words[-1])
+        else:
+            body = choose_part(load_records([path.parent / words[0]]), words[1], _size(words[2]))
+        name = found["name"]
+        return f"<!-- {name}: {' '.join(words)} -->\n\n{body}<!-- end of {name} -->\n"
+
+    return _COLUMNS.sub(lambda _: columns_part(), _PART.sub(part, text)), pictures
+
+
+def _answers(folder: Path, name: str) -> list[Answer]:
+    run, _, size = name.partition("@")
+    return answers_at(load_records([folder / run]), _size(size))
 
 
 def columns_part() -> str:
@@ -97,14 +136,24 @@ def _at_size(frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
     _, at, text = name.partition("@")
     if not at:
         return frame
-    size = _SIZE.fullmatch(text)
-    if size is None:
-        raise UsageError(f"{name}: expected batch, dim and classes after @, as in @64x128x10")
-    batch, dim, classes = map(int, size.groups())
+    batch, dim, classes = _size(text)
     found = frame[(frame["batch"] == batch) & (frame["dim"] == dim) & (frame["classes"] == classes)]
     if found.empty:
         raise UsageError(f"{name}: the run has no case of that size")
     return found
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    """Return batch, dim and classes.
+
+    Raises:
+        UsageError: if the text is no size.
+    """
+    size = _SIZE.fullmatch(text)
+    if size is None:
+        raise UsageError(f"{text!r}: expected batch, dim and classes, as in 64x128x10")
+    batch, dim, classes = map(int, size.groups())
+    return batch, dim, classes
 
 
 def _row(row: dict[Any, Any]) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lossbench.bench.choose.sources import Host
 from lossbench.bench.errors import UsageError, writing
+from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.report.data import load_evidence
 from lossbench.bench.report.gallery import draw
 from lossbench.bench.report.page import render
@@ -33,7 +35,8 @@ def write_report(runs: Sequence[Path], folder: Path) -> Path:
             report, or if it cannot be written.
     """
     _refuse_other(folder)
-    evidence = load_evidence(runs)
+    # CUDA's records stand beside the CPU's; those of this machine come first on either device.
+    evidence = load_evidence(runs, Host.of(current_environment(), "cpu"))
     with writing(folder):
         # Drawing the plots takes long, so a folder that cannot be made is reported before that.
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +48,7 @@ def write_report(runs: Sequence[Path], folder: Path) -> Path:
             (half / PLOTS / f"{plot.name}.svg").write_text(plot.svg)
             (half / PLOTS / f"{plot.name}.png").write_bytes(plot.png)
         evidence.frame.drop(columns=["label", "case", "name"]).to_csv(half / CELLS, index=False)
-        (half / PAGE).write_text(render(evidence, plots))
+        (half / PAGE).write_text(render(evidence))
         shutil.rmtree(folder / PLOTS, ignore_errors=True)
         for part in (PLOTS, CELLS, PAGE):
             os.replace(half / part, folder / part)

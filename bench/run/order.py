@@ -103,10 +103,24 @@ def place_of_variant(variant: str, loss: str) -> tuple[Any, ...]:
 
 
 def place_of_record(record: "Record") -> tuple[Any, ...]:
-    """Return the sort key of a Record: first the Case, then the time; no times come last."""
+    """Return the sort key of a Record: first the Case, then the speed; no times come last."""
     gone = not is_registered(record.case.loss, record.variant)
-    seconds = record.step.median_seconds if record.step else math.inf
-    return place_of_case(record.case), gone, seconds, _place_by_name(record.variant)
+    return place_of_case(record.case), gone, place_by_speed(record), _place_by_name(record.variant)
+
+
+def place_by_speed(record: "Record") -> tuple[int, float]:
+    """Return the sort key that ranks the variants of a Case, the fastest first.
+
+    The rule is the paired speed-up, because load changes times but hardly their ratio; it is 1 for
+    the reference. Variants without pairs are ranked by their median times, after the others.
+    """
+    if record.step is None:
+        return 2, math.inf
+    if record.variant == REFERENCE:
+        return 0, -1.0
+    if record.step.speedup is None:
+        return 1, record.step.median_seconds
+    return 0, -record.step.speedup.median
 
 
 def variant_order(also: Iterable[str] = ()) -> list[str]:

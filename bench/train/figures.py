@@ -47,7 +47,8 @@ def draw_grids(lessons: Sequence[Lesson]) -> dict[str, "Figure"]:
             lessons,
             draw_features,
             "Features of the test images in the plane. A digit marks the mean of its class, "
-            "a cross the centre that the loss learned.",
+            "a cross the centre that the loss learned,\na line the direction of a class's weights. "
+            "Below: the share of images that the weights, or the nearest mean, classify right.",
         ),
         "curves": _grid(
             lessons,

@@ -53,6 +53,10 @@
       button.addEventListener("click", () => sort(header));
     }
   }
+  // The bar wraps on narrow screens, so its height is measured.
+  new ResizeObserver(([bar]) => {
+    document.documentElement.style.setProperty("--bar", `${bar.target.offsetHeight}px`);
+  }).observe(document.querySelector("nav"));
   form.addEventListener("change", filter);
   form.addEventListener("reset", () => setTimeout(filter));
   form.addEventListener("submit", (event) => event.preventDefault());

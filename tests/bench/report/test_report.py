@@ -1,6 +1,7 @@
 """The command ``report``: its default runs and folder; it writes a whole page or none."""
 
 import json
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
@@ -75,7 +76,10 @@ def test_a_run_of_two_machines_is_shown_as_two(tmp_path):
     "path", [ROOT / "README.md", ROOT / "results" / "README.md"], ids=["ours", "results"]
 )
 def test_the_committed_winners_are_those_of_the_committed_records(path):
-    assert renewed(path) == path.read_text()
+    text, pictures = renewed(path)
+    assert text == path.read_text()
+    for picture, drawn in pictures.items():
+        assert drawn == picture.read_text(), picture
 
 
 def test_the_readme_explains_every_column():
@@ -110,10 +114,39 @@ def test_the_winners_of_one_size_of_a_run(runs, tmp_path, capsys):
     assert 0 < len(kept) < len(every)
     renew(path, (runs[0].with_name(f"{runs[0].name}@64x8x10"),))
     assert [line for line in path.read_text().splitlines() if line.startswith("| ")][2:] == kept
-    assert renewed(path) == path.read_text()
+    assert renewed(path) == (path.read_text(), {})
     for size, message in (("@64x8", "expected batch, dim and classes"), ("@1x2x3", "no case of")):
         assert main(["report", "--readme", str(path), f"{runs[0]}{size}"]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_answers_of_a_run_are_a_table_a_picture_and_a_text(runs, tmp_path, capsys):
+    path = tmp_path / "README.md"
+    run = runs[0]
+    path.write_text(
+        f"<!-- answers: {run}@64x8x10 -->\n<!-- end of answers -->\n"
+        f"<!-- picture: {run}@64x8x10 answers.svg https://here/answers.svg -->\n"
+        "<!-- end of picture -->\n"
+        f"<!-- choose: {run} center 64x8x10 -->\n<!-- end of choose -->\n"
+    )
+    assert main(["report", "--readme", str(path)]) == 0
+    text = path.read_text()
+    assert "| center | `fused` | 2x [" in text
+    assert "`vectorized+compile` 1.2x, with --compiled |" in text
+    assert "](https://here/answers.svg)" in text
+    assert "$ lossbench choose center --batch 64 --dim 8 --classes 10\nuse fused: 2.0x" in text
+    root = ET.parse(tmp_path / "answers.svg").getroot()
+    words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "fused 2.0×" in words
+    bars = list(root.iter("{http://www.w3.org/2000/svg}rect"))
+    rings = list(root.iter("{http://www.w3.org/2000/svg}circle"))
+    assert len(bars) == len(rings) == 2
+    # The ring lies beyond the bar's end, at the speed of the compiled variant.
+    end = float(bars[0].get("x")) + float(bars[0].get("width"))
+    assert float(rings[0].get("cx")) > end
+    path.write_text(f"<!-- answers: {run}@1x1x1 -->\n<!-- end of answers -->\n")
+    assert main(["report", "--readme", str(path)]) == 2
+    assert "no record in float32 at 1x1x1" in capsys.readouterr().err
 
 
 DIRTY = replace(ENVIRONMENT, dirty=True)
@@ -126,6 +159,7 @@ def test_uncommitted_code_and_former_compile_times_are_marked_on_the_page(tmp_pa
     assert "6 s~</td>" in text
     assert "* measured with uncommitted changes" in text
     assert "~ compile time measured in a process that had compiled before" in text
+    assert '"use":"fused*"' in text
     plots = [path.read_text() for path in (tmp_path / "report" / "plots").glob("*.svg")]
     assert plots
     assert all("fused*" in plot or "×*" in plot for plot in plots)
