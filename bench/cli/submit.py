@@ -6,9 +6,10 @@ import click
 
 from lossbench.bench.cli.options import Folder, Name
 from lossbench.bench.errors import UsageError
+from lossbench.bench.format import folded, narrow_width
 from lossbench.bench.printable import printable
 from lossbench.bench.run.records import each_record
-from lossbench.bench.submit.bundle import LONGEST_NAME, SUFFIX, is_bundle, write_bundle
+from lossbench.bench.submit.bundle import LONGEST_NAME, SUFFIX, Bundle, is_bundle, write_bundle
 from lossbench.bench.submit.checks import check_bundle
 from lossbench.bench.submit.summary import bundle_lines, bundle_notes
 
@@ -39,11 +40,14 @@ def submit(run: Path, out: Path | None, by: str) -> None:
         for refusal in refusals:
             click.echo(f"refused: {refusal}")
         click.get_current_context().exit(1)
-    for line in bundle_lines(bundle):
-        click.echo(line)
-    for note in bundle_notes(bundle):
-        click.echo(f"note: {note}")
+    print_bundle(bundle)
     click.echo(f"bundle: {file}", err=True)
+
+
+def print_bundle(bundle: Bundle) -> None:
+    """Print what a bundle holds, and what a reader should know about it."""
+    for line in (*bundle_lines(bundle), *(f"note: {note}" for note in bundle_notes(bundle))):
+        click.echo(folded(line, narrow_width()))
 
 
 def checked_name(by: str) -> str:

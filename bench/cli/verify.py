@@ -2,7 +2,7 @@
 
 import secrets
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +12,7 @@ from lossbench.bench.choose.measuring import expected_seconds
 from lossbench.bench.choose.sources import load_readable, load_records
 from lossbench.bench.cli.options import FiniteRange, Folder
 from lossbench.bench.cli.output import asked_form, form_options, print_rows
+from lossbench.bench.cli.submit import print_bundle
 from lossbench.bench.format import duration, folded, narrow_width
 from lossbench.bench.paths import records_folders
 from lossbench.bench.run.plan import RunPlan, start_run
@@ -21,7 +22,6 @@ from lossbench.bench.show.progress import watching
 from lossbench.bench.submit.again import Remeasured, compare_again, plan_again, sample_cells
 from lossbench.bench.submit.bundle import Bundle, BundleRefused, read_bundle
 from lossbench.bench.submit.checks import Refusal, check_bundle
-from lossbench.bench.submit.summary import bundle_lines, bundle_notes
 
 
 @click.command()
@@ -67,7 +67,7 @@ def verify(
     except BundleRefused as refused:
         _finish([Refusal("", str(refused))], comparisons, "")
     if not asked_form():
-        _tell([*bundle_lines(bundle), *(f"note: {note}" for note in bundle_notes(bundle))])
+        print_bundle(bundle)
     refusals = check_bundle(bundle, load_records(known) if known else known_records())
     if refusals or not measure:
         _finish(refusals, comparisons, "checked, not measured")
@@ -106,11 +106,6 @@ def measured(plan: RunPlan) -> list[Record]:
         return read_records(folder)
 
 
-def _tell(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(folded(line, narrow_width()))
-
-
 def _finish(refusals: Sequence[Refusal], comparisons: Sequence[Remeasured], how: str) -> NoReturn:
     """Print the verdict, and exit with 1 if the bundle is refused."""
     if asked_form():
@@ -119,7 +114,8 @@ def _finish(refusals: Sequence[Refusal], comparisons: Sequence[Remeasured], how:
         rows += [("accepted", "", how)] if not refusals else []
         print_rows({"kind": kind, "place": place, "text": text} for kind, place, text in rows)
     else:
-        _tell(f"{each.place}: {each.text}" for each in comparisons)
+        for each in comparisons:
+            click.echo(folded(f"{each.place}: {each.text}", narrow_width()))
         for refusal in refusals:
             click.echo(f"refused: {refusal}")
         if not refusals:

@@ -21,6 +21,7 @@ from lossbench.bench.submit.possible import impossibilities
 from lossbench.bench.timing.samples import Samples, Timing
 from lossbench.impls.outside import Origin
 from tests.makers.records import BAD, ENVIRONMENT
+from tests.makers.runs import save_run
 from tests.makers.submissions import CASE, CEILINGS, FACTORS, bundle_of, possible, times
 
 SHIPPED = ROOT / "results" / "2-core-epyc" / "small"
@@ -248,6 +249,17 @@ def measuring(monkeypatch):
         monkeypatch.setattr(verify, "measured", measured)
 
     return give
+
+
+def test_what_is_measured_is_a_run_of_the_plan_that_leaves_no_folder(monkeypatch, tmp_path):
+    def measure(folder, plan, _watcher):
+        save_run(folder, [possible(variant, case) for case, variant in plan.cells])
+
+    monkeypatch.setattr(verify, "run", measure)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    plan = plan_again([FUSED], threads=1, budget_seconds=1.0)
+    assert [record.cell for record in verify.measured(plan)] == plan.cells
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_tells_its_time_measures_and_accepts(tmp_path, measuring, capsys):
