@@ -24,7 +24,7 @@ from lossbench.bench.metrics import (
     gated,
 )
 from lossbench.bench.paths import ROOT
-from lossbench.bench.run.records import Record
+from lossbench.bench.run.records import Record, RecordLine
 from lossbench.bench.suites.cell import Measured, tracked_figures
 from lossbench.impls.triton.usage import CompiledKernel
 from tests.makers.records import BAD, TIMING, record
@@ -103,6 +103,10 @@ def test_a_time_below_the_limit_is_told_with_its_reason():
     assert metric.cell({**row, "below_limit": ABOVE_LIMIT}) == "131% bytes"
     # asv's rows do not say it.
     assert metric.cell({"limit_share": 0.5, "bound": "bytes"}) == "50% bytes"
+
+
+def test_a_record_with_every_figure_is_read_as_it_was_written():
+    assert RecordLine.model_validate_json(RecordLine(FULL).model_dump_json()).root == FULL
 
 
 def test_the_configuration_of_the_first_process_is_told():
