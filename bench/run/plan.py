@@ -44,6 +44,9 @@ class RunPlan:
         outside: files and modules from outside lossbench that registered some of the variants.
         validate: whether the timed modules check their inputs, as they do by default.
         engine: engine that hands the Cases to workers, as --on takes it; empty to measure here.
+
+    Raises:
+        ValueError: if a run without an engine has no number of threads.
     """
 
     tasks: tuple[tuple[Case, tuple[str, ...]], ...]
@@ -58,6 +61,11 @@ class RunPlan:
     outside: tuple[Origin, ...] = ()
     validate: bool = True
     engine: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the number of threads is known where no worker chooses it."""
+        if not (self.threads or self.engine):
+            raise ValueError("a run on this machine must have a number of threads")
 
     @property
     def cells(self) -> list[tuple[Case, str]]:
