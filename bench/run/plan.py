@@ -45,6 +45,9 @@ class RunPlan:
         validate: whether the timed modules check their inputs, as they do by default.
         graphs: whether steps that are replayed as CUDA graphs are timed too.
         engine: engine that hands the Cases to workers, as --on takes it; empty to measure here.
+
+    Raises:
+        ValueError: if a run without an engine has no number of threads.
     """
 
     tasks: tuple[tuple[Case, tuple[str, ...]], ...]
@@ -60,6 +63,11 @@ class RunPlan:
     validate: bool = True
     graphs: bool = False
     engine: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the number of threads is known where no worker chooses it."""
+        if not (self.threads or self.engine):
+            raise ValueError("a run on this machine must have a number of threads")
 
     @property
     def cells(self) -> list[tuple[Case, str]]:
