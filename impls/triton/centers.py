@@ -14,8 +14,8 @@ class CenterTerm(NamedTuple):
     """A multiple of the sum of all squared distances to the centres.
 
     Attributes:
-        factor: what the sum is multiplied by.
-        share: what the sum is divided by: ``whole`` for 1, ``row`` for the number of samples,
+        factor: the factor of the sum.
+        share: the divisor of the sum: ``whole`` for 1, ``row`` for the number of samples,
             ``element`` for that of their elements.
         rooted: whether the root of the sum is taken.
     """
@@ -43,7 +43,7 @@ def triton_centers(
         embeddings: the embeddings, ``[B, D]``.
         centers: the centres, ``[C, D]``.
         labels: the labels, ``[B]``.
-        term: what the loss is.
+        term: the multiple of the squared distances that the loss is.
         sparse: whether the gradient of the centres is sparse.
     """
     inputs = kernel_inputs(embeddings, centers, labels)
@@ -62,7 +62,7 @@ def triton_centers_that_move(
         embeddings: the embeddings, ``[B, D]``.
         centers: the centres, ``[C, D]``, which have no gradient.
         labels: the labels, ``[B]``.
-        term: what the loss is.
+        term: the multiple of the squared distances that the loss is.
     """
     inputs = kernel_inputs(embeddings, centers.detach(), labels)
     loss, differences = _MovedCenters.apply(*inputs, term)  # type: ignore[no-untyped-call]

@@ -15,7 +15,7 @@ def triton_differences(operator: str, a: Tensor, b: Tensor, *rest: Any) -> Tenso
         operator: the name of the operator; it returns the value, then its pulls.
         a: the rows, ``[B, D]``.
         b: the rows to subtract, ``[B, D]``.
-        *rest: what else the operator takes.
+        *rest: the other arguments of the operator.
     """
     inputs = a.contiguous(), b.contiguous(), operator, rest
     value: Tensor = _Differences.apply(*inputs)  # type: ignore[no-untyped-call]

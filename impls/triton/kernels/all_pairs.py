@@ -105,7 +105,7 @@ def all_pairs_backward(
         distinct: the distinct labels, ``[K]``.
         own: each sample's row of the table, ``[B]``.
         pulls: the pulls of all pairs, ``[B, K]``.
-        own_pulls: those of the samples and their own centres, ``[B]``.
+        own_pulls: the pulls of the samples and their own centres, ``[B]``.
         ranks: the row of the table at each place of the order, ``[B]``.
         order: the sample at each place, ``[B]``.
         stops: the place after the last of each place's class, ``[B]``.

@@ -34,8 +34,8 @@ def differences(
         other: the rows to subtract, ``[C, D]``, contiguous.
         places: the row of ``other`` that is subtracted from each row, ``[B]``, contiguous; ``None``
             for that of the same number.
-        factor: what the sum is multiplied by.
-        share: what the sum is divided by: ``whole`` for 1, ``row`` for B, ``element`` for B D.
+        factor: the factor of the sum.
+        share: the divisor of the sum: ``whole`` for 1, ``row`` for B, ``element`` for B D.
         rooted: whether the root of the sum is taken.
         keep: whether the differences are returned, float32; else they are empty.
     """
@@ -124,8 +124,8 @@ def centers_backward(
         labels: the labels, ``[B]``.
         for_x: whether the gradient of ``x`` is wanted.
         for_centers: whether that of the centres is.
-        sparse: whether it has a row for each sample, ``[B, D]``, of the class that is returned; the
-            first row of a class has its sum, any other is 0.
+        sparse: whether the latter has a row for each sample, ``[B, D]``: the first row of a class
+            has its sum, and any other is 0.
     """
     grad_x = torch.empty_like(x) if for_x else x.new_empty(0)
     if for_x:

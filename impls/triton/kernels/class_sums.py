@@ -60,11 +60,11 @@ def launch_sums(
         batch: the order of the rows.
         pulls: the pull of each row, ``[B]``, or of all, 0-d; with centres alone.
         upstream: the upstream gradient, 0-d; ``None`` for 1.
-        sums: where to write: at the class, ``[C, D]``, or at the first place of a class with 0 at
-            its others, ``[B, D]``.
+        sums: the result: a row for each class, ``[C, D]``; or a row for each place, ``[B, D]``: the
+            first of a class has its sum, and any other is 0.
         by_class: whether the sums are written at the class.
-        cosines: ``inverse [C]``, ``along [C]`` and ``unit_sum [D]`` of ``turn_of``, whose result is
-            added; ``None`` to add nothing.
+        cosines: ``inverse [C]``, ``along [C]`` and ``unit_sum [D]``; the result of ``turn_of`` of
+            them is added. ``None`` to add nothing.
         pair_weight: the weight of that result.
     """
     rows, dim = x.shape
@@ -96,7 +96,7 @@ def sum_samples(
     BLOCK_E: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Add up the samples of the class whose first place is this program's."""
+    """Add up the samples of a class, in the program of its first place."""
     place = tl.program_id(0).to(tl.int64)
     feature = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
     inside = feature < dim

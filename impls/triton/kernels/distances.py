@@ -95,7 +95,7 @@ def measure_squares(
         row_end: the number of the first row that is not to be read.
         column_end: the number of the first column that is not to be read.
         dim: the number of features.
-        SAME: whether ``a`` and ``b`` are one matrix, whose diagonal is 0.
+        SAME: whether ``a`` and ``b`` are one matrix, so that the diagonal is 0.
         FEW: whether there are few features.
         NOISE: the share of the rows' squares below which a square is rounding alone.
         PRECISION: the precision of the product.

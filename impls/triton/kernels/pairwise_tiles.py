@@ -86,7 +86,7 @@ def pull_side(
         weights: the weights of all pairs, at ``i · row_stride + j · column_stride``.
         distances: the distances of all pairs, as the weights; a clamped one has no gradient.
         upstream: a factor of all pulls, 0-d; None for 1.
-        others: what else is added to the gradient before that factor, ``[M, D]``; None for nothing.
+        others: a tensor that is added to the gradient before that factor, ``[M, D]``; or None.
         gradient: the result, ``[M, D]``.
         a_rows: the number M.
         b_rows: the number N.

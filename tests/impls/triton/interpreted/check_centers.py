@@ -84,7 +84,7 @@ def two_steps(loss, variant, inputs, state, dtype=torch.float32, **arguments):
     """Return the gradient of the embeddings in the second of two steps, and the centres after."""
     module = impls.implementation(loss, variant).build(**arguments).to(dtype)
     module.load_state_dict(state)
-    x = inputs[0].to(dtype).requires_grad_()
+    x = inputs[0].to(dtype, copy=True).requires_grad_()
     module(x.detach(), inputs[1])
     loss = module(x, inputs[1]).loss
     loss.backward()
@@ -103,7 +103,7 @@ def test_centres_with_a_rate_move_after_each_step(loss, variant):
     torch.testing.assert_close(found, wanted, rtol=2e-6, atol=2e-6)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", ["center", "island", "center_all_pairs"])
 def test_two_runs_give_the_same_bits(loss):
     inputs, state, sizes = labelled(50, 3, 4, loss)
     arguments = {"center_rate": 0.5} if loss == "center" else {}
