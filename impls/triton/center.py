@@ -16,7 +16,7 @@ from lossbench.impls.triton.centers import (
 from lossbench.impls.triton.loaded import TRITON, OnTriton
 
 
-class _CenterMse(OnTriton, ClassCenters):
+class _TritonCenterMse(OnTriton, ClassCenters):
     operators = ("centers",)
     term = CenterTerm(1, "element")
     sparse = False
@@ -28,7 +28,7 @@ class _CenterMse(OnTriton, ClassCenters):
 
 
 @register("center_mse", "triton", refuses_labels=True, **TRITON)
-class CenterMse(_CenterMse):
+class CenterMse(_TritonCenterMse):
     """The gradient to the centres is written once, by the first sample of each class."""
 
 
@@ -39,13 +39,13 @@ class CenterMse(_CenterMse):
     refuses_labels=True,
     **{**TRITON, "limits": {**sparse_limits(), **DIFFERENTIABLE_ONCE}},
 )
-class CenterMseSparse(_CenterMse, SparseRows):  # type: ignore[misc]
+class CenterMseSparse(_TritonCenterMse, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
     sparse = True
 
 
-class _Center(OnTriton, SummedByKernel, RatedCenters):
+class _TritonCenter(OnTriton, SummedByKernel, RatedCenters):
     operators = ("centers",)
     term = CenterTerm(0.5)
     sparse = False
@@ -66,7 +66,7 @@ class _Center(OnTriton, SummedByKernel, RatedCenters):
     refuses_labels=True,
     **{**TRITON, "limits": {**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE}},
 )
-class Center(_Center):
+class Center(_TritonCenter):
     """Half the sum of the squared differences; centres with a rate move by sums of a kernel."""
 
 
@@ -84,7 +84,7 @@ class Center(_Center):
         },
     },
 )
-class CenterSparse(_Center, SparseRows):  # type: ignore[misc]
+class CenterSparse(_TritonCenter, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
     sparse = True
