@@ -16,7 +16,7 @@ from lossbench.bench.machine.replies import describe
 from lossbench.bench.run.records import Record
 from lossbench.bench.sweep.orders import (
     Errand,
-    Refusal,
+    OrderRefusal,
     SweepOrder,
     SweepWatcher,
     by_value,
@@ -204,7 +204,7 @@ class DaskSweep:
 
         try:
             answer = self._busy[address].future.result(timeout=ANSWER_SECONDS)
-            found: list[Record] | Refusal = pickle.loads(answer)
+            found: list[Record] | OrderRefusal = pickle.loads(answer)
         except TimeoutError:
             # The worker has gone with its answer, as the scheduler will say.
             pass
@@ -216,7 +216,7 @@ class DaskSweep:
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs the worker its order
             self._take_back(address, f"failed ({describe(error)})")
         else:
-            if not isinstance(found, Refusal):
+            if not isinstance(found, OrderRefusal):
                 return found
             self._refuse(address, found.reason)
         return None

@@ -17,7 +17,7 @@ from lossbench.bench.paths import IMPORT_FOLDER
 from lossbench.bench.run.records import Record
 from lossbench.bench.sweep.orders import (
     Errand,
-    Refusal,
+    OrderRefusal,
     SweepOrder,
     SweepWatcher,
     check_finished,
@@ -153,11 +153,11 @@ def _records(job: Any, errand: Errand, watcher: SweepWatcher) -> list[Record] | 
     """Return the Records of a job that has ended, or tell and count that there are none."""
     watcher.measuring(_name(job), None)
     try:
-        found: list[Record] | Refusal = pickle.loads(job.result())
+        found: list[Record] | OrderRefusal = pickle.loads(job.result())
     except Exception as error:  # noqa: BLE001 - submitit raises what the job has raised, and more
         what = f"ended without records ({describe(error)})"
     else:
-        if not isinstance(found, Refusal):
+        if not isinstance(found, OrderRefusal):
             return found
         what = f"is refused ({found.reason})"
     errand.failures += 1

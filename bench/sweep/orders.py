@@ -44,7 +44,7 @@ class SweepOrder:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class OrderRefusal:
     """The answer of a worker that cannot measure.
 
     Attributes:

@@ -17,7 +17,7 @@ from lossbench.bench.machine.scratch import sweep_scratch_folders
 from lossbench.bench.run.plan import RunPlan, register_planned
 from lossbench.bench.run.records import Record
 from lossbench.bench.run.session import Session
-from lossbench.bench.sweep.orders import Refusal, SweepOrder, software_problem
+from lossbench.bench.sweep.orders import OrderRefusal, SweepOrder, software_problem
 
 IDLE_SECONDS = 60.0
 """Time without an order after which the processes that measure are ended."""
@@ -26,7 +26,7 @@ Tell = Callable[[str], None]
 
 
 def serve(expected: Mapping[str, str], order: bytes, tell: Tell) -> bytes:
-    """Return the pickled Records of an order, or a pickled Refusal.
+    """Return the pickled Records of an order, or a pickled OrderRefusal.
 
     Args:
         expected: software that this process must have, by name.
@@ -35,9 +35,9 @@ def serve(expected: Mapping[str, str], order: bytes, tell: Tell) -> bytes:
     """
     try:
         problem = software_problem(expected)
-        found = Refusal(problem) if problem else _STATION.measure(pickle.loads(order), tell)
+        found = OrderRefusal(problem) if problem else _STATION.measure(pickle.loads(order), tell)
     except UsageError as error:
-        found = Refusal(str(error))
+        found = OrderRefusal(str(error))
     return pickle.dumps(found)
 
 
@@ -49,14 +49,14 @@ class Station:
         self._session: Session | None = None
         self._idle: Timer | None = None
 
-    def measure(self, order: SweepOrder, tell: Tell) -> list[Record] | Refusal:
+    def measure(self, order: SweepOrder, tell: Tell) -> list[Record] | OrderRefusal:
         """Return the Records of an order; only one order is measured at a time.
 
         Raises:
             UsageError: if no process can measure here, or a contender from outside is missing.
         """
         if order.case.device == "cuda" and not torch.cuda.is_available():
-            return Refusal(f"no CUDA device: torch {torch.__version__} finds none there")
+            return OrderRefusal(f"no CUDA device: torch {torch.__version__} finds none there")
         with self._lock:
             self._keep()
             try:

@@ -7,7 +7,7 @@ import pytest
 from lossbench.bench.errors import UsageError
 from lossbench.bench.sweep import dask_sweep
 from lossbench.bench.sweep.dask_sweep import DaskEngine
-from lossbench.bench.sweep.orders import Refusal, SweepOrder
+from lossbench.bench.sweep.orders import OrderRefusal, SweepOrder
 from tests.makers.records import record
 from tests.makers.sweeps import CASES, Seen, sweep_plan
 
@@ -115,7 +115,7 @@ def test_a_worker_that_joins_late_gets_orders():
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Refusal("another version of the code"), "another version of the code"),
+        (OrderRefusal("another version of the code"), "another version of the code"),
         (ModuleNotFoundError("No module named 'lossbench'"), "No module named 'lossbench'"),
         (AttributeError("no attribute 'serve'"), "no lossbench of this version"),
     ],
@@ -130,7 +130,7 @@ def test_a_worker_that_cannot_measure_gets_no_other_order(answer, reason):
 
 
 def test_where_every_worker_is_refused_each_reason_is_told_once():
-    scheduler = Scheduler(a=lambda _: Refusal("old"), b=lambda _: Refusal("old"))
+    scheduler = Scheduler(a=lambda _: OrderRefusal("old"), b=lambda _: OrderRefusal("old"))
     with pytest.raises(UsageError, match=r"^no worker of .* can measure: worker a, worker b: old$"):
         swept(scheduler)
 

@@ -11,7 +11,7 @@ from lossbench.bench.run.records import read_records
 from lossbench.bench.sweep import on_slurm
 from lossbench.bench.sweep.engines import sweep
 from lossbench.bench.sweep.on_slurm import SlurmEngine
-from lossbench.bench.sweep.orders import Refusal, SweepOrder
+from lossbench.bench.sweep.orders import OrderRefusal, SweepOrder
 from tests.makers.records import record
 from tests.makers.sweeps import CASES, Seen, sweep_plan
 
@@ -67,7 +67,7 @@ def swept(seen, folder):
     ("answer", "words"),
     [
         (submitit.core.utils.UncompletedJobError("it was killed"), "it was killed"),
-        (Refusal("another version of the code"), "is refused (another version of the code)"),
+        (OrderRefusal("another version of the code"), "is refused (another version of the code)"),
     ],
 )
 def test_the_order_of_a_job_without_records_goes_to_another(answers, tmp_path, answer, words):

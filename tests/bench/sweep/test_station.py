@@ -10,7 +10,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.quotas import Quotas
 from lossbench.bench.sweep import orders, station
-from lossbench.bench.sweep.orders import Refusal, SweepOrder, by_value, current_software
+from lossbench.bench.sweep.orders import OrderRefusal, SweepOrder, by_value, current_software
 from lossbench.bench.sweep.station import Station, remove_variables, serve
 from tests.makers.records import record
 from tests.makers.sweeps import CASES, sweep_plan
@@ -101,7 +101,7 @@ def test_a_worker_on_which_nothing_can_start_refuses(monkeypatch):
 
     monkeypatch.setattr(station, "Session", fail)
     found = pickle.loads(serve(current_software(), pickle.dumps(ORDER), print))
-    assert found == Refusal("no worker can measure here: out of memory")
+    assert found == OrderRefusal("no worker can measure here: out of memory")
 
 
 @pytest.mark.parametrize(
