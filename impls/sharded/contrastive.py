@@ -12,7 +12,7 @@ from lossbench.impls.sharded.ranks import no_group
 from lossbench.impls.sharded.shards import Sharded
 
 
-class _Contrastive(Sharded):
+class _ShardedContrastive(Sharded):
     def __init__(self, margin: float) -> None:
         super().__init__()
         self.margin = margin
@@ -26,7 +26,7 @@ class _Contrastive(Sharded):
 
 
 @register("contrastive", "sharded", limits=SHARDED_LIMITS, problem=no_group, joins_batches=True)
-class Contrastive(_Contrastive):
+class Contrastive(_ShardedContrastive):
     """Each process computes its pairs; one number is summed over the processes."""
 
     def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:
@@ -45,7 +45,7 @@ class Contrastive(_Contrastive):
     problem=no_group,
     joins_batches=True,
 )
-class ContrastiveWholeBatch(_Contrastive):
+class ContrastiveWholeBatch(_ShardedContrastive):
     """The squares and the similar pairs are summed over the processes."""
 
     def forward(self, x0: Tensor, x1: Tensor, same: Tensor) -> LossOnly:

@@ -26,7 +26,7 @@ ADDED_TO_WEIGHTS = 1e-6
 Weigh = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-class _WeightedTriplet(Sharded):
+class _ShardedWeightedTriplet(Sharded):
     weigh: Weigh
 
     def __init__(self, normalize: bool) -> None:
@@ -82,7 +82,7 @@ def _exact(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     problem=no_group,
     joins_batches=True,
 )
-class TripletWeightedUnshifted(_WeightedTriplet):
+class TripletWeightedUnshifted(_ShardedWeightedTriplet):
     """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
 
     weigh = staticmethod(_with_added)
@@ -91,7 +91,7 @@ class TripletWeightedUnshifted(_WeightedTriplet):
 @register(
     "triplet_weighted", "sharded", limits=SHARDED_LIMITS, problem=no_group, joins_batches=True
 )
-class TripletWeighted(_WeightedTriplet):
+class TripletWeighted(_ShardedWeightedTriplet):
     """Exact weights at any distance."""
 
     weigh = staticmethod(_exact)
