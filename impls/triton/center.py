@@ -16,6 +16,9 @@ from lossbench.impls.triton.centers import (
 from lossbench.impls.triton.loaded import TRITON, OnTriton
 
 
+COMPILED = {"compile": "refused by torch: traced code makes no sparse gradient of our own"}
+
+
 class _CenterMse(OnTriton, ClassCenters):
     operators = ("centers",)
     term = CenterTerm(1, "element")
@@ -37,7 +40,7 @@ class CenterMse(_CenterMse):
     "triton_sparse",
     sparse=True,
     refuses_labels=True,
-    **{**TRITON, "limits": {**sparse_limits(), **DIFFERENTIABLE_ONCE}},
+    **{**TRITON, "limits": {**sparse_limits(), **DIFFERENTIABLE_ONCE, **COMPILED}},
 )
 class CenterMseSparse(_CenterMse, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
@@ -81,6 +84,7 @@ class Center(_Center):
             **sparse_limits(" without a center_rate"),
             **MOVES_EAGERLY,
             **DIFFERENTIABLE_ONCE,
+            **COMPILED,
         },
     },
 )
