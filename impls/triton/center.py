@@ -15,7 +15,6 @@ from lossbench.impls.triton.centers import (
 )
 from lossbench.impls.triton.loaded import TRITON, OnTriton
 
-
 COMPILED = {"compile": "refused by torch: traced code makes no sparse gradient of our own"}
 
 
