@@ -18,7 +18,7 @@ from lossbench.impls.triton.loaded import TRITON, OnTriton
 COMPILED = {"compile": "refused by torch: traced code makes no sparse gradient of our own"}
 
 
-class _CenterMse(OnTriton, ClassCenters):
+class _CenterMseOnTriton(OnTriton, ClassCenters):
     operators = ("centers",)
     term = CenterTerm(1, "element")
     sparse = False
@@ -30,7 +30,7 @@ class _CenterMse(OnTriton, ClassCenters):
 
 
 @register("center_mse", "triton", refuses_labels=True, **TRITON)
-class CenterMse(_CenterMse):
+class CenterMse(_CenterMseOnTriton):
     """The gradient to the centres is written once, by the first sample of each class."""
 
 
@@ -41,13 +41,13 @@ class CenterMse(_CenterMse):
     refuses_labels=True,
     **{**TRITON, "limits": {**sparse_limits(), **DIFFERENTIABLE_ONCE, **COMPILED}},
 )
-class CenterMseSparse(_CenterMse, SparseRows):  # type: ignore[misc]
+class CenterMseSparse(_CenterMseOnTriton, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
     sparse = True
 
 
-class _Center(OnTriton, SummedByKernel, RatedCenters):
+class _CenterOnTriton(OnTriton, SummedByKernel, RatedCenters):
     operators = ("centers",)
     term = CenterTerm(0.5)
     sparse = False
@@ -68,7 +68,7 @@ class _Center(OnTriton, SummedByKernel, RatedCenters):
     refuses_labels=True,
     **{**TRITON, "limits": {**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE}},
 )
-class Center(_Center):
+class Center(_CenterOnTriton):
     """Half the sum of the squared differences; centres with a rate move by sums of a kernel."""
 
 
@@ -87,7 +87,7 @@ class Center(_Center):
         },
     },
 )
-class CenterSparse(_Center, SparseRows):  # type: ignore[misc]
+class CenterSparse(_CenterOnTriton, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
     sparse = True
