@@ -15,8 +15,10 @@ from lossbench.impls.triton.centers import (
 )
 from lossbench.impls.triton.loaded import TRITON, OnTriton
 
+COMPILED = {"compile": "refused by torch: traced code makes no sparse gradient of our own"}
 
-class _TritonCenterMse(OnTriton, ClassCenters):
+
+class _CenterMseOnTriton(OnTriton, ClassCenters):
     operators = ("centers",)
     term = CenterTerm(1, "element")
     sparse = False
@@ -28,7 +30,7 @@ class _TritonCenterMse(OnTriton, ClassCenters):
 
 
 @register("center_mse", "triton", refuses_labels=True, **TRITON)
-class CenterMse(_TritonCenterMse):
+class CenterMse(_CenterMseOnTriton):
     """The gradient to the centres is written once, by the first sample of each class."""
 
 
@@ -37,15 +39,15 @@ class CenterMse(_TritonCenterMse):
     "triton_sparse",
     sparse=True,
     refuses_labels=True,
-    **{**TRITON, "limits": {**sparse_limits(), **DIFFERENTIABLE_ONCE}},
+    **{**TRITON, "limits": {**sparse_limits(), **DIFFERENTIABLE_ONCE, **COMPILED}},
 )
-class CenterMseSparse(_TritonCenterMse, SparseRows):  # type: ignore[misc]
+class CenterMseSparse(_CenterMseOnTriton, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
     sparse = True
 
 
-class _TritonCenter(OnTriton, SummedByKernel, RatedCenters):
+class _CenterOnTriton(OnTriton, SummedByKernel, RatedCenters):
     operators = ("centers",)
     term = CenterTerm(0.5)
     sparse = False
@@ -66,7 +68,7 @@ class _TritonCenter(OnTriton, SummedByKernel, RatedCenters):
     refuses_labels=True,
     **{**TRITON, "limits": {**MOVES_EAGERLY, **DIFFERENTIABLE_ONCE}},
 )
-class Center(_TritonCenter):
+class Center(_CenterOnTriton):
     """Half the sum of the squared differences; centres with a rate move by sums of a kernel."""
 
 
@@ -81,10 +83,11 @@ class Center(_TritonCenter):
             **sparse_limits(" without a center_rate"),
             **MOVES_EAGERLY,
             **DIFFERENTIABLE_ONCE,
+            **COMPILED,
         },
     },
 )
-class CenterSparse(_TritonCenter, SparseRows):  # type: ignore[misc]
+class CenterSparse(_CenterOnTriton, SparseRows):  # type: ignore[misc]
     """The gradient to the centres is sparse, of the classes present, for SGD and SparseAdam."""
 
     sparse = True

@@ -36,12 +36,12 @@ class CenterAllPairs(OnTriton, SummedByKernel, AveragingCenters):
         refuse_to_compile("the variant 'triton' of center_all_pairs")
         dtype = torch.promote_types(embeddings.dtype, self.centers.dtype)
         x, centers, labels = kernel_inputs(embeddings.to(dtype), self.centers.to(dtype), labels)
-        loss: Tensor = _TritonAllPairs.apply(x, centers, labels)  # type: ignore[no-untyped-call]
+        loss: Tensor = _AllPairsOnTriton.apply(x, centers, labels)  # type: ignore[no-untyped-call]
         self._move_centers(embeddings, labels)
         return LossOnly(loss)
 
 
-class _TritonAllPairs(torch.autograd.Function):
+class _AllPairsOnTriton(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
         loss: Tensor

@@ -23,10 +23,10 @@ class Island(OnTriton, IslandCenters):
         """Return the loss."""
         inputs = kernel_inputs(embeddings, self.centers, labels)
         weights = 0.5 / self.batch_size, float(self.island_weight)
-        return LossOnly(_TritonIsland.apply(*inputs, *weights))  # type: ignore[no-untyped-call]
+        return LossOnly(_IslandOnTriton.apply(*inputs, *weights))  # type: ignore[no-untyped-call]
 
 
-class _TritonIsland(torch.autograd.Function):
+class _IslandOnTriton(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, centers: Tensor, labels: Tensor, factor: float, pair_weight: float

@@ -8,12 +8,14 @@ from torch.library import triton_op
 
 from lossbench.impls.triton.kernels.centers import launch_multiples, launch_squares
 from lossbench.impls.triton.kernels.class_sums import launch_sums, sort_by_class, turn_of
-from lossbench.impls.triton.kernels.differences import FEATURES, NUMBERS, sum_all
+from lossbench.impls.triton.kernels.differences import FEATURES, sum_all
 from lossbench.impls.triton.kernels.launching import launch, sized
 
 # The centres of a program, and the partial sums that a program adds at once.
 CENTERS = sized(32, interpreted=16)
 PARTS = sized(32, interpreted=16)
+# The numbers that the last program adds at once; 1024 do not fit into its registers on sm_100.
+NUMBERS = sized(512, interpreted=16)
 
 
 @triton_op("lossbench_triton::island", mutates_args=())
@@ -159,9 +161,9 @@ def finish_island(
         feature = start + tl.arange(0, BLOCK)
         part = tl.load(unit_sum + feature, mask=feature < dim, other=0.0)
         length += part * part
-    count = tl.cast(classes, tl.float64)
-    pairs = (tl.sum(length, 0).to(tl.float64) + count * (count - 2)) / 2
-    tl.store(loss, (factor * own + pair_weight * pairs).to(tl.float32))
+    count = tl.cast(classes, tl.float32)
+    pairs = (tl.sum(length, 0) + count * (count - 2)) / 2
+    tl.store(loss, factor * own + pair_weight * pairs)
     tl.store(pull, 2 * factor)
 
 
