@@ -46,5 +46,7 @@ def without_gaps(labels: Tensor) -> Tensor:
     if KEEPS_GAPS or not torch.compiler.is_compiling():
         return labels
     # The compiler does not compute through a scatter, but reads through every other copy.
-    rows = torch.arange(len(labels), device=labels.device)
-    return labels.new_zeros(len(labels)).scatter_(0, rows, labels)
+    # `len` would make the batch's size a constant of an exported program.
+    batch = labels.size(0)
+    rows = torch.arange(batch, device=labels.device)
+    return labels.new_zeros(batch).scatter_(0, rows, labels)

@@ -10,6 +10,7 @@ from torch import Tensor
 from lossbench import impls
 from lossbench.bench.case.cases import DIGITS_BATCH, DIGITS_CLASSES, Case
 from lossbench.bench.case.draws import Draw, draw_of
+from lossbench.bench.machine.libraries import import_sklearn
 
 SAMPLES_PER_CLASS = 4
 CLUSTER_NOISE = 0.1
@@ -126,6 +127,7 @@ def _clustered(case: Case, generator: torch.Generator, kind: Draw) -> tuple[Tens
 
 @lru_cache(maxsize=1)
 def _all_digits() -> tuple[Tensor, Tensor]:
+    import_sklearn()
     from sklearn.datasets import load_digits
 
     digits = load_digits()

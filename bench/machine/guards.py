@@ -8,12 +8,13 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from lossbench.bench.machine.shared_state import NAMED, SETTINGS
 
-State = Mapping[str, Mapping[str, object]]
+State = Mapping[str, Mapping[Any, object]]
 
 
 class StateChanged(Exception):  # noqa: N818 - it tells what a contender did, not an error of ours
@@ -87,13 +88,17 @@ def generators_untouched() -> Iterator[None]:
 
 
 def _differences(
-    kind: str, before: Mapping[str, object], after: Mapping[str, object]
+    kind: str, before: Mapping[Any, object], after: Mapping[Any, object]
 ) -> Iterator[str]:
     # Modules and compiled code bring new names, so only new or removed variables are changes.
     whole = kind == "the environment variable"
     for name in before.keys() | after.keys() if whole else before.keys() & after.keys():
         if before.get(name) != after.get(name):
-            yield f"{kind} {name}".strip() + _figures(before.get(name), after.get(name))
+            yield f"{kind} {_text(name)}".strip() + _figures(before.get(name), after.get(name))
+
+
+def _text(name: Any) -> str:
+    return name if isinstance(name, str) else f"{name.__module__}.{name.__qualname__}"
 
 
 def _figures(before: object, after: object) -> str:

@@ -80,10 +80,6 @@ def _prepare(settings: WorkerSettings) -> None:
     import_dynamo()
     # torch's compiler warns of its own deprecated parts at every compilation.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
-    # It sets environment variables when it is first imported, as it is for the digits: the guard
-    # would blame a contender. It is not imported at the top, since commands import this module.
-    import sklearn  # noqa: F401
-
     if settings.affinity:
         psutil.Process().cpu_affinity(list(settings.affinity))
     torch.set_num_threads(settings.threads)
@@ -133,7 +129,7 @@ def _limit_addresses(memory_bytes: int | None) -> None:
 
     # The harness's own addresses, for the stacks of threads and the libraries of its statistics,
     # must be in use before the limit is computed; otherwise they count as the contender's.
-    import scipy.stats  # noqa: F401
+    import scipy.special  # noqa: F401
 
     torch.ones(PARALLEL_SIZE).exp_()
     room = int(MEMORY_SHARE * available_memory())

@@ -29,7 +29,7 @@ from lossbench.bench.machine.quotas import allowed_processors
 DENORMAL = 2.0**-1060
 ALARMS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 # Modules and classes with the functions that are called while a contender is checked or timed.
-CALLED = (
+CALLED: tuple[types.ModuleType | type, ...] = (
     *(gc, math, os, random, signal, time, timeit, timeit.Timer, warnings),
     *(torch, torch.Tensor, torch.autograd, torch.cuda, torch.linalg, torch.nn, torch.nn.Module),
     *(torch.nn.functional, torch.profiler, torch.utils.benchmark),
@@ -125,30 +125,56 @@ def _hooks() -> Iterator[tuple[str, object]]:
             yield name, list(value.items()) if isinstance(value, dict) else value
 
 
-def _functions() -> Iterator[tuple[str, object]]:
-    """Yield functions and classes by name; a patched one is another object or has other code."""
+def _spaces() -> Iterator[types.ModuleType | type]:
+    """Yield the modules and classes of the functions that the harness calls."""
     own = [module for name, module in list(sys.modules.items()) if name.startswith(OWN)]
-    classes = [value for module in own for value in vars(module).values() if _of(module, value)]
-    for space in (*CALLED, *own, *classes):
+    yield from CALLED
+    yield from own
+    for module in own:
+        yield from (v for v in list(vars(module).values()) if _is_class(v) and _of(module, v))
+
+
+# Thousands of values of few types are looked at before and after each contender.
+@functools.cache
+def _is_function(kind: type) -> bool:
+    return issubclass(kind, FUNCTIONS)
+
+
+def _functions() -> Iterator[tuple[str, object]]:
+    """Yield functions and classes by name; a replaced one is another object."""
+    for space in _spaces():
         # Two modules may have classes of one name, so a class is named with its module.
         place = f"{space.__module__}.{space.__qualname__}" if _is_class(space) else space.__name__
         for name, value in list(vars(space).items()):
-            if isinstance(value, FUNCTIONS):
-                yield f"{place}.{name}", (value, getattr(value, "__code__", None))
+            if _is_function(type(value)):  # type: ignore[arg-type]
+                yield f"{place}.{name}", value
 
 
-def _of(module: types.ModuleType, value: object) -> bool:
-    return _is_class(value) and value.__module__ == module.__name__
+def _codes() -> Iterator[tuple[types.FunctionType, object]]:
+    """Yield the code of each function in Python, which can be replaced within the function."""
+    for space in _spaces():
+        for value in list(vars(space).values()):
+            if type(value) is types.FunctionType:
+                yield value, value.__code__
+
+
+def _of(module: types.ModuleType, value: type) -> bool:
+    return value.__module__ == module.__name__
 
 
 def _is_class(value: object) -> TypeGuard[type]:
     return isinstance(value, type)
 
 
-NAMED: Mapping[str, Callable[[], Iterable[tuple[str, object]]]] = {
+NAMED: Mapping[str, Callable[[], Iterable[tuple[Any, object]]]] = {
     "the environment variable": os.environ.items,
     "the handler of": lambda: ((s.name, signal.getsignal(s)) for s in signal.Signals),
     "torch's": _hooks,
     "the function": _functions,
+    "the code of": _codes,
 }
-"""The functions that read all state of a kind, by kind: each gives pairs of name and value."""
+"""The functions that read all state of a kind, by kind: each gives pairs of name and value.
+
+The name of a code is the function that has it. All are read for every contender, so they make few
+objects that last: many would start Python's garbage collector, which looks at all that torch has.
+"""

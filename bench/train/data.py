@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lossbench.bench.errors import UsageError
+from lossbench.bench.machine.libraries import import_sklearn
 from lossbench.bench.train.idx import read_idx
 
 DIGITS = "digits"
@@ -67,6 +68,7 @@ def load_images(source: str, device: str) -> Dataset:
 
 
 def _digits() -> tuple[Split, Split]:
+    import_sklearn()
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lossbench import impls
 from lossbench.bench.case.workload import FEATURE_AXES
+from lossbench.bench.machine.libraries import import_sklearn
 from lossbench.bench.train.data import IMAGE_CLASSES
 from lossbench.bench.train.experiment import Experiment
 from lossbench.bench.train.networks import FEATURES, NETWORKS
@@ -107,6 +108,8 @@ def optimizer_of(experiment: Experiment, model: Model) -> torch.optim.SGD:
 @contextmanager
 def deterministic() -> Iterator[None]:
     """Make torch deterministic, without TF32 in cuDNN, and restore all of it afterwards."""
+    # Before the changes below, which the guard would take for a contender's.
+    import_sklearn()
     # torch requires this variable, and cuBLAS reads it at its first call in a process.
     workspace = os.environ.get(CUBLAS_WORKSPACE)
     os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
