@@ -40,5 +40,6 @@ class OnTriton(nn.Module):
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> "OnTriton":
         """Import the operators; a copy and an unpickled module come here too."""
-        importlib.import_module(f"lossbench.impls.triton.kernels.{cls.operators}")
+        # By this package's own name: the gate has copies of it under others.
+        importlib.import_module(f"{__package__}.kernels.{cls.operators}")
         return super().__new__(cls)
