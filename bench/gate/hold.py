@@ -91,6 +91,8 @@ class _Seeing:
         case, variant = cell.case, cell.variant
         try:
             seen = self.worker.ask(GATE_SECONDS, see, tree, case, variant, judged=cell.judged)
-            return replace(seen, kernels=self.kernels.count(tree, case, variant))
+            # Kernels differ little between sizes, and take seconds to compile.
+            found = self.kernels.count(tree, case, variant) if cell.judged else ()
+            return replace(seen, kernels=found)
         except Lost as lost:
             return Seen(lost.status, str(lost))

@@ -4,6 +4,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.gate.compare import count_kernels
 from lossbench.bench.gate.trees import Tree
 from lossbench.bench.limits import GATE_SECONDS
+from lossbench.bench.machine.scratch import ScratchFolder
 from lossbench.bench.machine.worker import Worker
 from lossbench.bench.measure.kernels import has_kernels
 from lossbench.bench.run.order import is_registered
@@ -24,6 +25,8 @@ class KernelWorkers:
             threads: number of threads of each process.
         """
         self._threads = threads
+        # A kernel that is the same in both trees is compiled once.
+        self._compiled = ScratchFolder()
         self._workers = dict[str, Worker]()
 
     def count(self, tree: Tree, case: Case, variant: str) -> tuple[CompiledKernel, ...]:
@@ -35,10 +38,13 @@ class KernelWorkers:
         registered = is_registered(case.loss, variant)
         if not registered or not has_kernels(implementation(case.loss, variant)):
             return ()
-        worker = self._workers.setdefault(tree.name, Worker(self._threads))
+        if tree.name not in self._workers:
+            self._workers[tree.name] = Worker(self._threads, compiled=self._compiled.path)
+        worker = self._workers[tree.name]
         return worker.ask(GATE_SECONDS, count_kernels, tree, case, variant)
 
     def close(self) -> None:
         """End the processes."""
         for worker in self._workers.values():
             worker.close()
+        self._compiled.remove()

@@ -40,6 +40,7 @@ class OnTriton(nn.Module):
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> "OnTriton":
         """Import the operators; a copy and an unpickled module come here too."""
+        # By this package's own name: the gate has copies of it under others.
         for name in cls.operators:
-            importlib.import_module(f"lossbench.impls.triton.kernels.{name}")
+            importlib.import_module(f"{__package__}.kernels.{name}")
         return super().__new__(cls)
