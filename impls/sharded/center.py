@@ -17,7 +17,7 @@ from lossbench.impls.sharded.cross_entropy import (
     ShardRule,
     sharded_cross_entropy,
 )
-from lossbench.impls.sharded.limits import SHARDED_LIMITS
+from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
 from lossbench.impls.sharded.ranks import no_group
 from lossbench.impls.sharded.samples import JoinedSamples
 from lossbench.impls.sharded.shards import Sharded, own_places, own_shard
@@ -56,7 +56,14 @@ class ShardedCenters(Sharded):
         return JoinedSamples.of(embeddings, labels, self._meet(embeddings))
 
 
-@register("center_mse", "sharded", limits=SHARDED_LIMITS, problem=no_group, joins_batches=True)
+@register(
+    "center_mse",
+    "sharded",
+    limits=SHARDED_LIMITS,
+    since=SHARDED_SINCE,
+    problem=no_group,
+    joins_batches=True,
+)
 class CenterMse(ShardedCenters, ClassCenters):
     """The sum over the processes is divided by all elements of the joined batch."""
 
@@ -66,7 +73,14 @@ class CenterMse(ShardedCenters, ClassCenters):
         return LossOnly(total(self._own_square(samples), self.ranks) / samples.rows.numel())
 
 
-@register("center", "sharded", limits=RATED_LIMITS, problem=no_group, joins_batches=True)
+@register(
+    "center",
+    "sharded",
+    limits=RATED_LIMITS,
+    since=SHARDED_SINCE,
+    problem=no_group,
+    joins_batches=True,
+)
 class Center(ShardedCenters, RatedCenters):
     """Half of the sum over the processes."""
 
@@ -80,6 +94,7 @@ class Center(ShardedCenters, RatedCenters):
     "sharded",
     limits=RATED_LIMITS,
     leaves_out=("logits",),
+    since=SHARDED_SINCE,
     problem=no_group,
     joins_batches=True,
 )
@@ -99,6 +114,7 @@ class SoftmaxCenter(ShardedCenters, ShardedWeights, RatedCentersAndWeights):
     "sharded",
     limits=SHARDED_LIMITS,
     leaves_out=("logits",),
+    since=SHARDED_SINCE,
     problem=no_group,
     joins_batches=True,
 )
@@ -115,7 +131,14 @@ class SoftmaxCenterUnsquared(ShardedCenters, ShardedWeights, CentersAndWeights):
         return LossAndLogits(loss + self.center_weight / (2 * len(samples.rows)) * distance, None)
 
 
-@register("island", "sharded", limits=SHARDED_LIMITS, problem=no_group, joins_batches=True)
+@register(
+    "island",
+    "sharded",
+    limits=SHARDED_LIMITS,
+    since=SHARDED_SINCE,
+    problem=no_group,
+    joins_batches=True,
+)
 class Island(ShardedCenters, IslandCenters):
     """The sum of the unit centres is summed over the processes, ``[D]``.
 

@@ -7,7 +7,7 @@ from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
 from lossbench.impls.sharded.collectives import own_rows, total
-from lossbench.impls.sharded.limits import SHARDED_LIMITS
+from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
 from lossbench.impls.sharded.ranks import no_group
 from lossbench.impls.sharded.shards import Sharded
 
@@ -25,7 +25,14 @@ class _ShardedContrastive(Sharded):
         return (self.margin - distance).clamp(min=0)
 
 
-@register("contrastive", "sharded", limits=SHARDED_LIMITS, problem=no_group, joins_batches=True)
+@register(
+    "contrastive",
+    "sharded",
+    limits=SHARDED_LIMITS,
+    since=SHARDED_SINCE,
+    problem=no_group,
+    joins_batches=True,
+)
 class Contrastive(_ShardedContrastive):
     """Each process computes its pairs; one number is summed over the processes."""
 
@@ -42,6 +49,7 @@ class Contrastive(_ShardedContrastive):
     "contrastive_whole_batch",
     "sharded",
     limits=SHARDED_LIMITS,
+    since=SHARDED_SINCE,
     problem=no_group,
     joins_batches=True,
 )

@@ -13,3 +13,7 @@ SHARDED_LIMITS: Mapping[str, str] = {
     "fsdp": "refused by torch, as its parameters are shards already; shard the backbone alone",
 }
 """The limits of a variant that is computed by several processes."""
+
+# torch 2.11 gives a column shard a gradient of the whole shape.
+SHARDED_SINCE = (2, 13)
+"""The first release of torch that a sharded variant is proven on."""

@@ -17,7 +17,7 @@ from lossbench.impls.sharded.cross_entropy import (
     unit_columns,
     unit_rows,
 )
-from lossbench.impls.sharded.limits import SHARDED_LIMITS
+from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
 from lossbench.impls.sharded.ranks import no_group
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
@@ -30,6 +30,7 @@ LEAST_LENGTH = 1e-12
     limits=SHARDED_LIMITS,
     leaves_out=("logits",),
     takes_options=True,
+    since=SHARDED_SINCE,
     problem=no_group,
     joins_batches=True,
 )
@@ -62,6 +63,7 @@ class SphereFace(ShardedHead, SphereFaceWeights):
     limits=SHARDED_LIMITS,
     leaves_out=("logits",),
     takes_options=True,
+    since=SHARDED_SINCE,
     problem=no_group,
     joins_batches=True,
 )
@@ -93,6 +95,7 @@ class ArcFace(ShardedHead, ArcFaceWeights):
     limits=SHARDED_LIMITS,
     leaves_out=("logits",),
     takes_options=True,
+    since=SHARDED_SINCE,
     problem=no_group,
     joins_batches=True,
 )

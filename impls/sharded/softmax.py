@@ -13,7 +13,7 @@ from lossbench.impls.sharded.cross_entropy import (
     unit_columns,
     unit_rows,
 )
-from lossbench.impls.sharded.limits import SHARDED_LIMITS
+from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
 from lossbench.impls.sharded.ranks import no_group
 from lossbench.impls.state import ClassWeights, CosineWeights, MaxNormWeights
 
@@ -24,6 +24,7 @@ from lossbench.impls.state import ClassWeights, CosineWeights, MaxNormWeights
     limits=SHARDED_LIMITS,
     leaves_out=("logits",),
     takes_options=True,
+    since=SHARDED_SINCE,
     problem=no_group,
     joins_batches=True,
 )
@@ -41,6 +42,7 @@ class Softmax(ShardedHead, ClassWeights):
     limits=SHARDED_LIMITS,
     leaves_out=("logits",),
     takes_options=True,
+    since=SHARDED_SINCE,
     problem=no_group,
     joins_batches=True,
 )
@@ -63,6 +65,7 @@ class ModifiedSoftmax(ShardedHead, MaxNormWeights):
     limits=SHARDED_LIMITS,
     leaves_out=("logits",),
     takes_options=True,
+    since=SHARDED_SINCE,
     problem=no_group,
     joins_batches=True,
 )

@@ -15,7 +15,7 @@ from lossbench.impls.sharded.anchors import (
     mean_over_anchors,
     squared_distances,
 )
-from lossbench.impls.sharded.limits import SHARDED_LIMITS
+from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
 from lossbench.impls.sharded.ranks import no_group
 from lossbench.impls.sharded.samples import JoinedSamples
 from lossbench.impls.sharded.shards import Sharded
@@ -79,6 +79,7 @@ def _exact(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     "triplet_weighted_unshifted",
     "sharded",
     limits=SHARDED_LIMITS,
+    since=SHARDED_SINCE,
     problem=no_group,
     joins_batches=True,
 )
@@ -89,7 +90,12 @@ class TripletWeightedUnshifted(_ShardedWeightedTriplet):
 
 
 @register(
-    "triplet_weighted", "sharded", limits=SHARDED_LIMITS, problem=no_group, joins_batches=True
+    "triplet_weighted",
+    "sharded",
+    limits=SHARDED_LIMITS,
+    since=SHARDED_SINCE,
+    problem=no_group,
+    joins_batches=True,
 )
 class TripletWeighted(_ShardedWeightedTriplet):
     """Exact weights at any distance."""
