@@ -14,7 +14,7 @@ def bundle_lines(bundle: Bundle) -> Iterator[str]:
     losses = len({record.case.loss for record in records})
     made = sorted({record.made[:10] for record in records})
     when = " to ".join(dict.fromkeys((made[0], made[-1]))) if made else "at no time"
-    yield f"{len(records)} records of {losses} losses, by {bundle.by}, {when}"
+    yield f"{len(records)} records of {losses} loss{'es' * (losses > 1)}, by {bundle.by}, {when}"
     machines = {
         f"{record.environment.machine}: {Host.of(record.environment, record.case.device)}": None
         for record in records
