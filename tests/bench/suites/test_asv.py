@@ -70,7 +70,7 @@ def test_the_line_to_add_is_told():
     new = {("island", "mine"), ("island", "mine+compile"), ("island", "mine+compile[x]")}
     assert list(missing_lines(new | {("fresh", "fused"), ("fresh", "reference")})) == [
         'EAGER:         "fresh": ("reference", "fused"),',
-        'EAGER:         "island": ("reference", "fused", "native", "vectorized", "mine"),',
+        'EAGER:         "island": ("reference", "fused", "native", "triton", "vectorized", "mine"),',
         'COMPILED:         "island": ("fused", "vectorized", "mine"),',
     ]
     assert list(missing_lines({("fresh", "reference")})) == [
