@@ -128,14 +128,14 @@ def si(value: float, unit: str) -> str:
     return f"{value / 1e-9:.3g} n{unit}"
 
 
-def binary(count: int) -> str:
+def binary(count: float) -> str:
     """Return bytes with a binary prefix: ``1.5 MiB``."""
     value = float(count)
-    for prefix in ("", "Ki", "Mi"):
+    for prefix in ("", "Ki", "Mi", "Gi", "Ti"):
         if value < 1024:
             return f"{value:.0f} {prefix}B" if value >= 1000 else f"{value:.3g} {prefix}B"
         value /= 1024
-    return f"{value:.3g} GiB"
+    return f"{value:.3g} PiB"
 
 
 def conformance_table(

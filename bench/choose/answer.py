@@ -14,6 +14,8 @@ from lossbench.bench.choose.changes import Alternative, Change, alternatives, ch
 from lossbench.bench.choose.ranking import Lead, Ranking, RunnerUp, rank
 from lossbench.bench.choose.request import Request
 from lossbench.bench.choose.sources import Host, NotMeasured, Pool
+from lossbench.bench.format import binary
+from lossbench.bench.machine.quotas import total_memory
 from lossbench.bench.stamped import KEPT
 from lossbench.impls.outside import origin_of
 
@@ -55,13 +57,15 @@ class Answer:
             ``unclear``; or ``only one``, if no other variant is eligible.
         rival: runner-up that is most likely to be faster after all; empty without runners-up.
         regret: share of time that the wrong one of the two costs at most.
-        measurement: command that would decide an ``unclear`` choice; otherwise empty.
+        measurement: command that would decide an ``unclear`` choice; otherwise empty, also if no
+            variant fits into this machine's memory.
         runners_up: other eligible variants, the fastest first.
         excluded: variants that are not eligible.
         changes: changes to the request that would change the answer.
         code: lines of Python that use the variant; they import it first if it is from outside.
         source: records that the answer rests on.
-        doubts: differences between this machine and that of the records, one line each.
+        doubts: differences between this machine and that of the records, and a lack of memory for
+            every variant, one line each.
         torch: version of torch that runs; that of the records is in ``source``.
         schema: version of this layout. 2: alternatives, fitted times; 1: times were interpolated.
     """
@@ -101,8 +105,9 @@ def answer(pools: list[Pool], request: Request, here: Host | None = None) -> Ans
     """
     pool, ranking = first_ranking(pools, request)
     rival = ranking.rival
-    unclear = ranking.verdict == "unclear"
     case, best = request.case, ranking.best
+    lack = _lack_of_memory(case, ranking)
+    unclear = ranking.verdict == "unclear" and not lack
     return Answer(
         request=request,
         best=best,
@@ -116,7 +121,7 @@ def answer(pools: list[Pool], request: Request, here: Host | None = None) -> Ans
         changes=tuple(changes(pool, request, ranking)),
         code=code_of(case, best.variant),
         source=_source(pool),
-        doubts=tuple(_doubts(pool.host, case.device, here)) if here else (),
+        doubts=(*(_doubts(pool.host, case.device, here) if here else ()), *lack),
         torch=torch.__version__,
     )
 
@@ -160,6 +165,20 @@ def _doubts(host: Host, device: str, here: Host) -> Iterator[str]:
             f"of another torch: this is torch {here.torch}, and ratios differ between releases; "
             "--measure measures on this one"
         )
+
+
+def _lack_of_memory(case: Case, ranking: Ranking) -> tuple[str, ...]:
+    """Return a line that says so if no eligible variant fits into this machine's memory."""
+    candidates = [ranking.best, *(runner.candidate for runner in ranking.runners_up)]
+    least = min(candidates, key=lambda each: each.step_peak_bytes)
+    there = total_memory(case.device)
+    if there is None or least.step_peak_bytes <= there:
+        return ()
+    needed = binary(float(f"{least.step_peak_bytes:.2g}"))
+    return (
+        f"too large for this machine: {least.variant}, the smallest, takes about {needed} beside "
+        f"its inputs; there are {binary(there)}",
+    )
 
 
 def _measurement(case: Case, ranking: Ranking) -> str:

@@ -139,8 +139,10 @@ def _sureness(answer: Answer) -> Iterator[str]:
             if answer.regret < math.inf
             else "no bound is known"
         )
-        yield from _fold(f"unclear: {takes}; either: {cost}. To find out:")
-        yield answer.measurement
+        found_out = ". To find out:" if answer.measurement else ""
+        yield from _fold(f"unclear: {takes}; either: {cost}{found_out}")
+        if answer.measurement:
+            yield answer.measurement
 
 
 def _ratio(answer: Answer, runner: RunnerUp) -> str:

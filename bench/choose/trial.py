@@ -19,7 +19,8 @@ from lossbench.bench.timing.intervals import Interval
 from lossbench.impls.registry import REFERENCE
 
 MOST_SLOWER = 0.10
-LEAST_SHARE = 0.9
+LEAST_WITHIN = 0.95
+MOST_UNCLEAR = 0.25
 TRIAL_COLUMNS = (
     "loss",
     "size",
@@ -75,12 +76,22 @@ class TrialReport(Judged):
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """The one promise of the choice."""
-        share = Share(sum(trial.within for trial in self.trials), len(self.trials))
-        promise = (
-            f"at least {LEAST_SHARE:.0%} of choices take at most {MOST_SLOWER:.0%} longer than best"
+        """The two promises of the choice: it is right, and it is seldom in doubt."""
+        within = Share(sum(trial.within for trial in self.trials), len(self.trials))
+        unclear = Share(sum(trial.verdict == "unclear" for trial in self.trials), len(self.trials))
+        longer = f"take at most {MOST_SLOWER:.0%} longer than best"
+        return (
+            judge_promise(
+                f"at least {LEAST_WITHIN:.0%} of choices {longer}",
+                within,
+                holds=within.value >= LEAST_WITHIN,
+            ),
+            judge_promise(
+                f"at most {MOST_UNCLEAR:.0%} of choices are unclear",
+                unclear,
+                holds=unclear.value <= MOST_UNCLEAR,
+            ),
         )
-        return (judge_promise(promise, share, holds=share.value >= LEAST_SHARE),)
 
     def always(self, variant: str) -> Share:
         """Return the share of right choices if one variant were always chosen."""

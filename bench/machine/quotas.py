@@ -59,6 +59,15 @@ def available_memory() -> int:
     return min(free, quotas.memory_room_bytes) if quotas.memory_bytes else free
 
 
+def total_memory(device: str) -> int | None:
+    """Return how many bytes a device has, within the quota; ``None`` for a GPU that is not here."""
+    if device == "cuda":
+        here = torch.cuda.is_available()
+        return torch.cuda.get_device_properties().total_memory if here else None
+    total, quota = psutil.virtual_memory().total, read_quotas().memory_bytes
+    return min(total, quota) if quota else total
+
+
 def default_threads() -> int:
     """Return how many threads torch should compute with: at most the processors of the quota."""
     threads, quota = torch.get_num_threads(), read_quotas().processors

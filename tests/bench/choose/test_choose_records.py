@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.sources import (
     NotMeasured,
     choose_pools,
@@ -15,7 +16,7 @@ from lossbench.bench.choose.text import answer_text
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import plain_text
 from lossbench.bench.run.records import RECORDS
-from tests.makers.choices import CROSSING, HERE, ISLAND, THREE, ask, elsewhere, seen
+from tests.makers.choices import CROSSING, HERE, ISLAND, THREE, ask, elsewhere, full, seen
 from tests.makers.records import ENVIRONMENT
 from tests.makers.runs import save_run
 
@@ -46,6 +47,16 @@ def test_another_machines_answer_is_given_and_told(changes):
     assert found.best.variant == "fused"
     lines = plain_text(answer_text(found)).splitlines()
     assert "of another machine: this is " in lines[2]
+
+
+def test_a_size_that_no_machine_holds_is_told_and_not_offered_to_be_measured():
+    found = ask(full(), Case("arcface", 10_000_000, 512, 100_000_000))
+    doubt = found.doubts[-1]
+    assert doubt.startswith("too large for this machine: ")
+    assert "PiB beside its inputs; there are" in doubt
+    assert found.measurement == ""
+    lines = plain_text(answer_text(found)).splitlines()
+    assert not any("lossbench run" in line or line.endswith("To find out:") for line in lines)
 
 
 def test_records_of_another_torch_serve_only_without_those_of_this_one():
