@@ -91,7 +91,7 @@ def _asked(answer: Answer) -> str:
 def _costs(candidate: Candidate) -> str:
     """Return the time and the memory of a variant."""
     about = "" if candidate.basis == "measured" else "about "
-    return f"{about}{time_text(candidate)} a step, {memory_text(candidate)} peak"
+    return f"{about}{step_text(candidate)} a step, {memory_text(candidate)} peak"
 
 
 def memory_text(candidate: Candidate) -> str:
@@ -100,7 +100,7 @@ def memory_text(candidate: Candidate) -> str:
     return binary(count if candidate.basis == "measured" else round(float(f"{count:.2g}")))
 
 
-def time_text(candidate: Candidate) -> str:
+def step_text(candidate: Candidate) -> str:
     """Return the time of a step of a variant, with two digits if it is modelled."""
     # A modelled time is not known to three digits.
     seconds = candidate.step_seconds
@@ -217,7 +217,7 @@ def other_cells(answer: Answer, runner: RunnerUp) -> list[str]:
     other = runner.candidate
     return [
         other.variant + sign_of(other),
-        time_text(other) + "§" * _apart(answer, other),
+        step_text(other) + "§" * _apart(answer, other),
         ratio_text(answer, runner),
         memory_text(other),
         f"{other.error:.0e}",

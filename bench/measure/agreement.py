@@ -32,7 +32,7 @@ from lossbench.bench.case.draws import draw_of
 from lossbench.bench.case.workload import Outcome, Workload, mirrored
 from lossbench.bench.machine.guards import generators_untouched
 from lossbench.bench.measure.deviation import Errors, errors_of
-from lossbench.impls.compiled import overwrites_results
+from lossbench.bench.measure.overwriting import is_overwritten
 from lossbench.impls.registry import REFERENCE
 
 FACTOR = 4.0
@@ -238,9 +238,7 @@ def steps(
     That is the state which ``Workload.reset`` sets, unless the draw follows the one before it.
     """
     module = workload.module(implementation, validate=True)
-    # Older commits have no modes.
-    mode = getattr(implementation, "mode", "")
-    overwritten = overwrites_results(mode, workload.case.device)
+    overwritten = is_overwritten(implementation, workload.case.device)
     results = []
     for draw in range(len(workload.inputs)):
         if not draw_of(draw).follows:

@@ -5,7 +5,7 @@ The run, the gate, asv and ``count`` all call ``judge``.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from torch import nn
@@ -23,11 +23,14 @@ from lossbench.bench.measure.kernels import (
     measure_kernels,
 )
 from lossbench.bench.measure.memory import Memory, measure_memory
+from lossbench.bench.measure.overwriting import is_overwritten
 from lossbench.bench.measure.trial import sample_modules
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling
-from lossbench.impls.compiled import overwrites_results
-from lossbench.impls.triton.usage import CompiledKernel
+
+if TYPE_CHECKING:
+    # Older commits have no such module.
+    from lossbench.impls.triton.usage import CompiledKernel
 
 Standing = Literal["passed", "refused", "departs", "unsupported"]
 
@@ -54,7 +57,7 @@ class Judgement:
     memory: Memory | None = None
     counters: Counters | None = None
     conformance: tuple[Conformance, ...] = ()
-    kernels: tuple[CompiledKernel, ...] = ()
+    kernels: tuple["CompiledKernel", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def measure_times(
     workload = workload_of(case)
     entries = {variant: impls.implementation(case.loss, variant) for variant in variants}
     modules = {name: workload.module(entry, validate=validate) for name, entry in entries.items()}
-    overwritten = [n for n, e in entries.items() if overwrites_results(e.mode, case.device)]
+    overwritten = [n for n, e in entries.items() if is_overwritten(e, case.device)]
     sampled = sample_modules(workload, modules, sampling, overwritten=overwritten)
     found: dict[str, Times | RefusedTimes] = {
         name: RefusedTimes(reason)
@@ -215,7 +218,7 @@ def _with_graphs(
 ) -> dict[str, Times | RefusedTimes]:
     """Return the times with those of replayed steps, of the variants that can be replayed."""
     timed = {name: times for name, times in found.items() if isinstance(times, Times)}
-    own = {name for name in timed if overwrites_results(entries[name].mode, workload.case.device)}
+    own = {name for name in timed if is_overwritten(entries[name], workload.case.device)}
     modules = {
         name: workload.module(entries[name], validate=validate) for name in timed if name not in own
     }

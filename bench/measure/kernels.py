@@ -8,14 +8,16 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload, trainable
-from lossbench.impls.triton.usage import CompiledKernel
+
+if TYPE_CHECKING:
+    from lossbench.impls.triton.usage import CompiledKernel
 
 # The chip to compile for where there is none.
 CAPABILITY = 90
@@ -34,7 +36,7 @@ def has_kernels(implementation: impls.Implementation) -> bool:
 
 def measure_kernels(
     case: Case, implementation: impls.Implementation, capability: int | None = None
-) -> tuple[CompiledKernel, ...]:
+) -> tuple["CompiledKernel", ...]:
     """Return what the compiler makes of each kernel of a step; empty for other variants.
 
     It is empty too without Triton, and if the implementation's tree has no such compilation.
@@ -47,6 +49,9 @@ def measure_kernels(
     found = _modules(implementation)
     if found is None:
         return ()
+    # Older commits have no such module.
+    from lossbench.impls.triton.usage import CompiledKernel
+
     launching, ahead = found
     with launching.recorded() as launches:
         _step(_cut_down(case), implementation)

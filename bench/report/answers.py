@@ -22,12 +22,12 @@ from lossbench.bench.choose.text import (
     other_cells,
     reasons,
     sign_of,
+    step_text,
     sureness,
-    time_text,
 )
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import factor
-from lossbench.bench.run.order import place_of_case
+from lossbench.bench.run.order import is_registered, place_of_case
 from lossbench.bench.run.records import Record
 from lossbench.impls.registry import REFERENCE
 
@@ -74,8 +74,8 @@ def settings_of(records: Iterable[Record], here: Host | None = None) -> list[Set
 
 
 def is_answering(record: Record) -> bool:
-    """Return whether ``choose`` answers from a record: it has seed 0."""
-    return record.case.seed == 0
+    """Return whether ``choose`` answers from a record: it has seed 0, and its loss still exists."""
+    return record.case.seed == 0 and is_registered(record.case.loss)
 
 
 def _kind(case: Case) -> tuple[Any, ...]:
@@ -141,8 +141,8 @@ def _figures(answer: Answer) -> Iterator[tuple[str, str]]:
     alone = best.variant == REFERENCE or reference is None
     gain = factor(best.speedup.median) if best.speedup and not alone else ""
     yield (
-        f"{gain}× as fast" if gain else time_text(best),
-        f"{time_text(best)} a step; the reference takes {time_text(reference)}"
+        f"{gain}× as fast" if gain else step_text(best),
+        f"{step_text(best)} a step; the reference takes {step_text(reference)}"
         if gain and reference
         else "a step, forward and backward",
     )

@@ -10,8 +10,8 @@ from lossbench.bench.choose.text import (
     alternative_line,
     memory_text,
     sign_of,
+    step_text,
     sureness,
-    time_text,
 )
 from lossbench.bench.format import binary, si, spread
 from lossbench.bench.machine.environment import Environment
@@ -58,7 +58,7 @@ def templates() -> "Templates":
         "sign_of": sign_of,
         "spread": spread,
         "sureness": sureness,
-        "time_text": time_text,
+        "step_text": step_text,
         "compile_sign": lambda row: signs(row, [SHARED_COMPILE]),
     }
     return found

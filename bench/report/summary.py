@@ -13,7 +13,7 @@ from lossbench.bench.choose.text import (
     grounds,
     memory_text,
     sign_of,
-    time_text,
+    step_text,
 )
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import factor, plain_text, spread
@@ -111,7 +111,7 @@ def _row(found: Answer) -> str:
         found.request.case.loss,
         f"`{best.variant}{sign_of(best)}`",
         gain,
-        time_text(best),
+        step_text(best),
         memory_text(best),
         memory_text(reference) if reference else "",
         _more(found),

@@ -106,7 +106,7 @@ def put_lines_for_asv(tree, said):
     for table, line in lines:
         text, opening = parameters.read_text(), "    {\n"
         start = text.index(opening, text.index(f"\n{table}: ")) + len(opening)
-        former = rf"^{line.split(':')[0]}:.*\n"
+        former = rf"^{line.split(':')[0]}: \([^()]*\),\n"
         rest = re.sub(former, "", text[start:], count=1, flags=re.MULTILINE)
         parameters.write_text(f"{text[:start]}{line}\n{rest}")
 

@@ -20,7 +20,7 @@ from lossbench.bench.run.plan import choose_tasks
     ("arguments", "message"),
     [
         (["run", "--loss", "arcfaec"], "did you mean 'arcface'? there are: softmax, modified_"),
-        (["run", "--variant", "nope"], "no variant 'nope'; there are: fused, fused+compile"),
+        (["run", "--variant", "nope"], "no variant 'nope'; there are: cce, cce_filtered, fused, "),
         (["run", "--variant", "fusde"], "no variant 'fusde'; did you mean 'fused'? there are: "),
         (["run", "--loss", "island", "--variant", "otl"], "no variant 'otl' of island; there"),
         (

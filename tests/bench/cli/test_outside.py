@@ -153,7 +153,7 @@ def test_a_run_is_not_resumed_with_other_code(measured, tmp_path):
 
 def test_resume_takes_no_other_files(measured, refused):
     file, run = measured
-    assert "--resume takes no other option but --mixed, got --with" in refused(
+    assert "--resume takes no other option but --mixed and --on, got --with" in refused(
         "run", "--resume", str(run), "--with", str(file)
     )
 

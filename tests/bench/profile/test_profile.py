@@ -144,7 +144,7 @@ def test_the_command_shows_the_variants_and_what_is_unsupported(tmp_path, capsys
     ("arguments", "message"),
     [
         (["arcfaec"], "no loss 'arcfaec'; did you mean 'arcface'?"),
-        (["arcface", "nope"], "no variant 'nope'; there are: fused, "),
+        (["arcface", "nope"], "no variant 'nope'; there are: cce, "),
         (["softmax", "liger"], "liger: unsupported: "),
         (["arcface", "--steps", "0"], "0 is not in the range x>=1"),
         (["arcface", "--port", "70000"], "70000 is not in the range 1<=x<=65535"),

@@ -125,7 +125,7 @@ def test_the_plots_are_drawn_when_seen_with_values_a_legend_and_a_zoom(page, con
     middle = over["y"] + over["height"] / 2
     page.mouse.move(over["x"] + 0.2 * over["width"], middle)
     fused = first.locator(".u-series", has_text="fused").first
-    assert fused.locator(".u-value").inner_text() == "500 µs"
+    fused.locator(".u-value", has_text="500 µs").wait_for()
     fused.locator("th").click()
     assert "u-off" in fused.get_attribute("class")
     assert page.locator("#plots figure").count() >= 4

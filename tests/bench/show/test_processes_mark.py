@@ -50,7 +50,7 @@ def test_tables_and_readme_mark_it(tmp_path, count, marked):
     save_run(tmp_path / "run", [in_processes(count)])
     page = tmp_path / "page.md"
     page.write_text("<!-- winners: run -->\n<!-- end of winners -->\n")
-    assert ("]†" in renewed(page, ())) is marked
+    assert ("]†" in renewed(page, ())[0]) is marked
 
 
 def test_a_comparison_marks_each_side(tmp_path):
