@@ -121,9 +121,10 @@ def test_the_plots_are_drawn_when_seen_with_values_a_legend_and_a_zoom(page, con
     page.locator("#plots").scroll_into_view_if_needed()
     page.wait_for_selector(".uplot canvas")
     first = page.locator(".uplot").first
-    over = first.locator(".u-over").bounding_box()
-    middle = over["y"] + over["height"] / 2
-    page.mouse.move(over["x"] + 0.2 * over["width"], middle)
+    area = first.locator(".u-over")
+    size = area.bounding_box()
+    # Unlike a move of the mouse, it waits until the plots have their places.
+    area.hover(position={"x": 0.2 * size["width"], "y": size["height"] / 2})
     fused = first.locator(".u-series", has_text="fused").first
     fused.locator(".u-value", has_text="500 µs").wait_for()
     fused.locator("th").click()
