@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 PAGE = ROOT / "docs" / "gallery.md"
 IMAGES = ROOT / "docs" / "images"
 MOST_LINES = 28
-RUN = "results/2-core-epyc/full"
+RUN = "results/2-core-epyc/ordinary"
 HASH = "#loss=arcface&dtype=float32&data=gaussian&batch=256&dim=128&classes=1000"
 HEAD = """# Gallery
 
@@ -34,12 +34,12 @@ COMMANDS = {
     f"results {RUN} --loss arcface": "the table of a run again",
     "choose center --batch 256 --dim 512 --classes 100000":
         "one implementation for your size, with the evidence",
-    f"compare {RUN} results/2-core-epyc/full-again": "what got faster, slower, bigger, less exact",
+    "compare results/2-core-epyc/full results/2-core-epyc/full-again": "what got faster, slower, bigger, less exact",
     "agreement center": "errors in units in the last place, and drift in training",
     "conformance arcface": "degenerate inputs: duplicates, zero rows, overflow, NaN",
     "count arcface --variant fused": "operators, buffers and bytes, the same at every run",
     "scaling center --memory 1GiB": "exponents of time and memory, and the largest batch",
-    "profile arcface --variant fused --out {scratch}/profile": "the operators of a step; traces",
+    "profile arcface fused --out {scratch}/profile": "the operators of a step; traces",
 }  # fmt: skip
 PICTURES = {
     "report": "An HTML page that works offline, and opens with the answer. Its address holds the "
