@@ -34,7 +34,8 @@ COMMANDS = {
     f"results {RUN} --loss arcface": "the table of a run again",
     "choose center --batch 256 --dim 512 --classes 100000":
         "one implementation for your size, with the evidence",
-    "compare results/2-core-epyc/full results/2-core-epyc/full-again": "what got faster, slower, bigger, less exact",
+    "compare results/2-core-epyc/full results/2-core-epyc/full-again":
+        "what got faster, slower, bigger, less exact",
     "agreement center": "errors in units in the last place, and drift in training",
     "conformance arcface": "degenerate inputs: duplicates, zero rows, overflow, NaN",
     "count arcface --variant fused": "operators, buffers and bytes, the same at every run",
@@ -93,7 +94,8 @@ def _printed(name: str, line: str, words: str, scratch: str) -> str:
         code = command(shlex.split(line.format(scratch=scratch)))
     if code:
         raise SystemExit(f"{name}: exit code {code}")
-    lines = [each.rstrip() for each in text.getvalue().splitlines()]
+    printed = text.getvalue().replace(f"{scratch}/", "results/runs/")
+    lines = [each.rstrip() for each in printed.splitlines()]
     cut = [*lines[:MOST_LINES], "..."] if len(lines) > MOST_LINES else lines
     shown = line.replace("{scratch}/", "results/runs/")
     body = "\n".join([f"$ lossbench {shown}", *cut])
