@@ -22,7 +22,7 @@ from tests.makers.pages import outline
 from tests.makers.records import ENVIRONMENT
 from tests.makers.submissions import CASE, FACTORS, bundle_of, members_of, pack, possible, times
 
-SHIPPED = ROOT / "results" / "2-core-epyc" / "small"
+SHIPPED = ROOT / "results" / "2-core-epyc" / "contenders"
 # A page of this size opens in a fraction of a second.
 MOST_BYTES_A_ROW, MOST_BYTES_A_PAGE = 1000, 10_000
 MARKUP = "<b>Ada & Co</b>"
@@ -188,7 +188,7 @@ def test_pages_of_something_else_stay(shipped, tmp_path):
 )
 def test_what_cannot_be_shown_is_told(arguments, message, refused, monkeypatch):
     monkeypatch.chdir(SHIPPED.parent)
-    given = ["small" if each == "results" else each for each in arguments]
+    given = ["contenders" if each == "results" else each for each in arguments]
     assert message in refused("board", *given)
 
 

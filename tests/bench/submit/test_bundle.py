@@ -133,7 +133,7 @@ def test_submit_writes_a_bundle_and_says_what_it_holds(tmp_path, capsys):
     run, file = possible_run(tmp_path / "run"), tmp_path / "mine.bundle.zip"
     assert main(["submit", str(run), "--out", str(file), "--by", "Ada"]) == 0
     assert read_bundle(file).by == "Ada"
-    assert "6 records of 1 losses, by Ada, 2026-01-02" in capsys.readouterr().out
+    assert "6 records of 1 loss, by Ada, 2026-01-02" in capsys.readouterr().out
 
 
 def test_submit_names_the_machine_where_nobody_is_named(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from tests.makers.records import BAD, ENVIRONMENT
 from tests.makers.runs import save_run
 from tests.makers.submissions import CASE, CEILINGS, FACTORS, bundle_of, possible, times
 
-SHIPPED = ROOT / "results" / "2-core-epyc" / "small"
+SHIPPED = ROOT / "results" / "2-core-epyc" / "contenders"
 OLD = replace(ENVIRONMENT, commit="0" * 40)
 THERE = replace(ENVIRONMENT, machine="there", cpu="another processor")
 
