@@ -3,6 +3,9 @@
 Every process has the rows of all processes, and computes those with a class in its shard.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,15 +20,17 @@ from lossbench.impls.sharded.cross_entropy import (
     ShardRule,
     sharded_cross_entropy,
 )
-from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
-from lossbench.impls.sharded.ranks import no_group
+from lossbench.impls.sharded.limits import SHARDED, SHARDED_LIMITS
 from lossbench.impls.sharded.samples import JoinedSamples
 from lossbench.impls.sharded.shards import Sharded, own_places, own_shard
 from lossbench.impls.state import CentersAndWeights, ClassCenters, IslandCenters
 
-RATED_LIMITS = {
-    **SHARDED_LIMITS,
-    "arguments": "refused with a center_rate: centres in shards follow their gradient",
+RATED: Mapping[str, Any] = {
+    **SHARDED,
+    "limits": {
+        **SHARDED_LIMITS,
+        "arguments": "refused with a center_rate: centres in shards follow their gradient",
+    },
 }
 
 
@@ -56,14 +61,7 @@ class ShardedCenters(Sharded):
         return JoinedSamples.of(embeddings, labels, self._meet(embeddings))
 
 
-@register(
-    "center_mse",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("center_mse", "sharded", **SHARDED)
 class CenterMse(ShardedCenters, ClassCenters):
     """The sum over the processes is divided by all elements of the joined batch."""
 
@@ -73,14 +71,7 @@ class CenterMse(ShardedCenters, ClassCenters):
         return LossOnly(total(self._own_square(samples), self.ranks) / samples.rows.numel())
 
 
-@register(
-    "center",
-    "sharded",
-    limits=RATED_LIMITS,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("center", "sharded", **RATED)
 class Center(ShardedCenters, RatedCenters):
     """Half of the sum over the processes."""
 
@@ -89,15 +80,7 @@ class Center(ShardedCenters, RatedCenters):
         return LossOnly(total(self._own_square(self._joined(embeddings, labels)), self.ranks) / 2)
 
 
-@register(
-    "softmax_center",
-    "sharded",
-    limits=RATED_LIMITS,
-    leaves_out=("logits",),
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("softmax_center", "sharded", leaves_out=("logits",), **RATED)
 class SoftmaxCenter(ShardedCenters, ShardedWeights, RatedCentersAndWeights):
     """The two sums, from one gather of the rows."""
 
@@ -109,15 +92,7 @@ class SoftmaxCenter(ShardedCenters, ShardedWeights, RatedCentersAndWeights):
         return LossAndLogits(loss + self.center_weight / 2 * square, None)
 
 
-@register(
-    "softmax_center_unsquared",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    leaves_out=("logits",),
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("softmax_center_unsquared", "sharded", leaves_out=("logits",), **SHARDED)
 class SoftmaxCenterUnsquared(ShardedCenters, ShardedWeights, CentersAndWeights):
     """One root over the squares of all processes."""
 
@@ -131,14 +106,7 @@ class SoftmaxCenterUnsquared(ShardedCenters, ShardedWeights, CentersAndWeights):
         return LossAndLogits(loss + self.center_weight / (2 * len(samples.rows)) * distance, None)
 
 
-@register(
-    "island",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("island", "sharded", **SHARDED)
 class Island(ShardedCenters, IslandCenters):
     """The sum of the unit centres is summed over the processes, ``[D]``.
 

@@ -7,8 +7,7 @@ from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
 from lossbench.impls.sharded.collectives import own_rows, total
-from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
-from lossbench.impls.sharded.ranks import no_group
+from lossbench.impls.sharded.limits import SHARDED
 from lossbench.impls.sharded.shards import Sharded
 
 
@@ -25,14 +24,7 @@ class _ShardedContrastive(Sharded):
         return (self.margin - distance).clamp(min=0)
 
 
-@register(
-    "contrastive",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("contrastive", "sharded", **SHARDED)
 class Contrastive(_ShardedContrastive):
     """Each process computes its pairs; one number is summed over the processes."""
 
@@ -45,14 +37,7 @@ class Contrastive(_ShardedContrastive):
         return LossOnly(total(losses.sum() / (2 * batch.samples), self.ranks))
 
 
-@register(
-    "contrastive_whole_batch",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("contrastive_whole_batch", "sharded", **SHARDED)
 class ContrastiveWholeBatch(_ShardedContrastive):
     """The squares and the similar pairs are summed over the processes."""
 

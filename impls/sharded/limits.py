@@ -1,6 +1,9 @@
-"""What no sharded loss is fit for."""
+"""What every sharded variant registers with, and what none is fit for."""
 
 from collections.abc import Mapping
+from typing import Any
+
+from lossbench.impls.sharded.ranks import no_group
 
 SHARDED_LIMITS: Mapping[str, str] = {
     "compile": "refused: it exchanges sizes between processes at each call; compile the backbone "
@@ -14,6 +17,14 @@ SHARDED_LIMITS: Mapping[str, str] = {
 }
 """The limits of a variant that is computed by several processes."""
 
-# torch 2.11 gives a column shard a gradient of the whole shape.
-SHARDED_SINCE = (2, 13)
-"""The first release of torch that a sharded variant is proven on."""
+SHARDED: Mapping[str, Any] = {
+    "limits": SHARDED_LIMITS,
+    # torch 2.11 gives a column shard a gradient of the whole shape.
+    "since": (2, 13),
+    "problem": no_group,
+    "joins_batches": True,
+}
+"""What every contender here registers with, if it has no more limits."""
+
+SHARDED_HEAD: Mapping[str, Any] = {**SHARDED, "leaves_out": ("logits",), "takes_options": True}
+"""What every classification head here registers with."""

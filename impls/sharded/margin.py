@@ -17,23 +17,13 @@ from lossbench.impls.sharded.cross_entropy import (
     unit_columns,
     unit_rows,
 )
-from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
-from lossbench.impls.sharded.ranks import no_group
+from lossbench.impls.sharded.limits import SHARDED_HEAD
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 LEAST_LENGTH = 1e-12
 
 
-@register(
-    "sphereface",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    leaves_out=("logits",),
-    takes_options=True,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("sphereface", "sharded", **SHARDED_HEAD)
 class SphereFace(ShardedHead, SphereFaceWeights):
     """The target's cosine is replaced by its blend with ψ, times the embedding's length."""
 
@@ -57,16 +47,7 @@ class SphereFace(ShardedHead, SphereFaceWeights):
         return sign * cosine_of_multiple(cosine, self.margin) - 2 * k
 
 
-@register(
-    "arcface",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    leaves_out=("logits",),
-    takes_options=True,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("arcface", "sharded", **SHARDED_HEAD)
 class ArcFace(ShardedHead, ArcFaceWeights):
     """The target's cosine is replaced by ``cos(θ + m)``."""
 
@@ -89,16 +70,7 @@ class ArcFace(ShardedHead, ArcFaceWeights):
         return cosine * self.cos_m - sine * self.sin_m
 
 
-@register(
-    "arcface_guarded",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    leaves_out=("logits",),
-    takes_options=True,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("arcface_guarded", "sharded", **SHARDED_HEAD)
 class ArcFaceGuarded(ArcFace):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
 

@@ -13,21 +13,11 @@ from lossbench.impls.sharded.cross_entropy import (
     unit_columns,
     unit_rows,
 )
-from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
-from lossbench.impls.sharded.ranks import no_group
+from lossbench.impls.sharded.limits import SHARDED_HEAD
 from lossbench.impls.state import ClassWeights, CosineWeights, MaxNormWeights
 
 
-@register(
-    "softmax",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    leaves_out=("logits",),
-    takes_options=True,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("softmax", "sharded", **SHARDED_HEAD)
 class Softmax(ShardedHead, ClassWeights):
     """The products are the logits."""
 
@@ -36,16 +26,7 @@ class Softmax(ShardedHead, ClassWeights):
         return self._cross_entropy(embeddings, labels, ShardRule())
 
 
-@register(
-    "modified_softmax",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    leaves_out=("logits",),
-    takes_options=True,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("modified_softmax", "sharded", **SHARDED_HEAD)
 class ModifiedSoftmax(ShardedHead, MaxNormWeights):
     """Each shard scales its columns, tile by tile."""
 
@@ -59,16 +40,7 @@ class ModifiedSoftmax(ShardedHead, MaxNormWeights):
         return self._cross_entropy(embeddings, labels, rule)
 
 
-@register(
-    "normface",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    leaves_out=("logits",),
-    takes_options=True,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("normface", "sharded", **SHARDED_HEAD)
 class NormFace(ShardedHead, CosineWeights):
     """Each process scales its rows before they are gathered, and its columns tile by tile."""
 

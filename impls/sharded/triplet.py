@@ -11,8 +11,7 @@ from lossbench.impls.sharded.anchors import (
     mean_over_anchors,
     squared_distances,
 )
-from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
-from lossbench.impls.sharded.ranks import no_group
+from lossbench.impls.sharded.limits import SHARDED
 from lossbench.impls.sharded.samples import JoinedSamples
 from lossbench.impls.sharded.shards import Sharded
 
@@ -20,14 +19,7 @@ from lossbench.impls.sharded.shards import Sharded
 LEAST_DISTANCE = 1e-6
 
 
-@register(
-    "triplet_batch_hard",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("triplet_batch_hard", "sharded", **SHARDED)
 class TripletBatchHard(Sharded):
     """Each process mines for its own anchors, without a gradient.
 

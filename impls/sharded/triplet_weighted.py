@@ -15,8 +15,7 @@ from lossbench.impls.sharded.anchors import (
     mean_over_anchors,
     squared_distances,
 )
-from lossbench.impls.sharded.limits import SHARDED_LIMITS, SHARDED_SINCE
-from lossbench.impls.sharded.ranks import no_group
+from lossbench.impls.sharded.limits import SHARDED
 from lossbench.impls.sharded.samples import JoinedSamples
 from lossbench.impls.sharded.shards import Sharded
 
@@ -75,28 +74,14 @@ def _exact(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     return (positive * distances).sum(1), (negative * distances).sum(1)
 
 
-@register(
-    "triplet_weighted_unshifted",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("triplet_weighted_unshifted", "sharded", **SHARDED)
 class TripletWeightedUnshifted(_ShardedWeightedTriplet):
     """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
 
     weigh = staticmethod(_with_added)
 
 
-@register(
-    "triplet_weighted",
-    "sharded",
-    limits=SHARDED_LIMITS,
-    since=SHARDED_SINCE,
-    problem=no_group,
-    joins_batches=True,
-)
+@register("triplet_weighted", "sharded", **SHARDED)
 class TripletWeighted(_ShardedWeightedTriplet):
     """Exact weights at any distance."""
 
