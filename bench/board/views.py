@@ -87,7 +87,7 @@ def machine_view(host: Host, machine: str, pools: Iterable[Pool], sources: Board
     Args:
         host: the machine.
         machine: label of the machine.
-        pools: its Records.
+        pools: Records of the machine, by Loss, dtype and data.
         sources: Records of the board, and who measured them.
     """
     records = [record for pool in pools for record in pool.records]

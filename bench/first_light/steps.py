@@ -21,7 +21,7 @@ class LightStep:
     Attributes:
         name: name, also of its log and of the run that it makes.
         summary: description of what it does, in a few words.
-        seconds: its share of the time, when all steps together have ``MINUTES``.
+        seconds: share of the time, when all steps together have ``MINUTES``.
         arguments: arguments of Python, without those that depend on what is there already.
     """
 

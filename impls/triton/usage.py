@@ -9,7 +9,7 @@ class CompiledKernel:
 
     Attributes:
         name: the name of the kernel.
-        configuration: its tile sizes and number of warps, as text.
+        configuration: the tile sizes and the number of warps, as text.
         capability: the compute capability that it was compiled for, 90 for sm_90.
         registers: the number of registers of a thread.
         stack_bytes: the bytes of a thread that are in memory for want of registers.

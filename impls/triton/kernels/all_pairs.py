@@ -111,7 +111,7 @@ def all_pairs_backward(
         stops: the place after the last of each place's class, ``[B]``.
         classes: the number of classes.
         for_x: whether the gradient of ``x`` is wanted.
-        for_centers: whether that of the centres is.
+        for_centers: whether the gradient of the centres is wanted.
     """
     size, dim = table.shape
     grad_x = torch.empty_like(x) if for_x else x.new_empty(0)

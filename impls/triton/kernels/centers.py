@@ -94,7 +94,7 @@ def pull_apart(
         a: the rows, ``[B, D]``.
         b: the rows that were subtracted, ``[B, D]``.
         for_a: whether the gradient of ``a`` is wanted.
-        for_b: whether that of ``b`` is.
+        for_b: whether the gradient of ``b`` is wanted.
     """
     grad_a = torch.empty_like(a) if for_a else a.new_empty(0)
     grad_b = torch.empty_like(b) if for_b else b.new_empty(0)
@@ -123,7 +123,7 @@ def centers_backward(
         centers: the centres, ``[C, D]``.
         labels: the labels, ``[B]``.
         for_x: whether the gradient of ``x`` is wanted.
-        for_centers: whether that of the centres is.
+        for_centers: whether the gradient of the centres is wanted.
         sparse: whether the latter has a row for each sample, ``[B, D]``: the first row of a class
             has its sum, and any other is 0.
     """

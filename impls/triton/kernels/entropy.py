@@ -117,7 +117,7 @@ def cross_entropy_backward(
         scales: the terms of the columns.
         rows: the rule that scales the rows.
         for_x: whether the gradient of ``x`` is wanted.
-        for_weight: whether that of ``weight`` is.
+        for_weight: whether the gradient of ``weight`` is wanted.
     """
     batch, (dim, classes) = x.size(0), weight.shape
     scaled, spread = scales.size(1) > 0, class_weights is not None

@@ -78,7 +78,7 @@ def island_backward(
         unit_sum: the sum of all unit centres, ``[D]``.
         pair_weight: the weight of ``cos(c_j, c_k) + 1`` of each pair.
         for_x: whether the gradient of ``x`` is wanted.
-        for_centers: whether that of the centres is.
+        for_centers: whether the gradient of the centres is wanted.
     """
     grad_x = torch.empty_like(x) if for_x else x.new_empty(0)
     if for_x:

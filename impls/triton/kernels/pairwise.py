@@ -63,7 +63,7 @@ def pairwise_backward(
         b: the second rows, ``[N, D]``.
         distances: the distances, ``[M, N]``; ``None`` if they are squares.
         for_a: whether the gradient of ``a`` is wanted.
-        for_b: whether that of ``b`` is.
+        for_b: whether the gradient of ``b`` is wanted.
     """
     grad_a = torch.empty_like(a) if for_a else a.new_empty(0)
     grad_b = torch.empty_like(b) if for_b else b.new_empty(0)
