@@ -77,6 +77,6 @@ def photograph(url: str, screen: str, part: str = "") -> bytes:
             view.evaluate("id => document.getElementById(id).scrollIntoView()", part)
             # What is drawn when it comes into view is drawn after the next frames.
             view.wait_for_timeout(1000)
-        drawn = view.screenshot()
+        drawn: bytes = view.screenshot()
         browser.close()
     return drawn
