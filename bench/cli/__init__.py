@@ -89,6 +89,7 @@ COMMANDS = (
     LazyCommand("conformance", "conformance:conformance", "Test variants on degenerate inputs."),
     LazyCommand("compat", "compat:compat", "Prove the implementations on the torch that runs."),
     LazyCommand("count", "count:count", "Count operators, allocations and bytes of a step."),
+    LazyCommand("kernels", "kernels:kernels", "Compile the Triton kernels; needs no GPU."),
     LazyCommand("scaling", "scaling:scaling", "Fit growth with size; find the largest batch."),
     LazyCommand("profile", "profile:profile", "Write traces and flame graphs of a step."),
     LazyCommand("train", "train:train", "Train a small network on each loss."),

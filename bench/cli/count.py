@@ -34,6 +34,7 @@ from lossbench.bench.measure.judge import Judgement, judge_with_kernels
 from lossbench.bench.metric import Metric
 from lossbench.bench.metrics import gated
 from lossbench.bench.run.plan import check_variants, choose_device, choose_variants
+from lossbench.bench.show.kernels import KERNEL_FIGURES
 from lossbench.impls.triton.usage import CompiledKernel
 
 # Those that the gate compares too, since they are the same at every run.
@@ -41,13 +42,6 @@ COUNTED = (*gated("note", "waits"), *gated("bytes"))
 # Even a narrow table has the figures that the gate fails on first.
 ESSENTIAL = ("ops", "peak", "saved")
 KERNELS = "kernels"
-# The columns of the table of kernels, and the attributes that they show.
-KERNEL_FIGURES = {
-    "registers": "registers",
-    "spilled B": "stack_bytes",
-    "shared B": "shared_bytes",
-    "matrix instructions": "matrix_instructions",
-}
 
 
 @click.command()
@@ -114,10 +108,10 @@ def count(
     if removed:
         console().print(removed_note(removed))
     if kernels:
-        console().print(kernels_table(kernels))
+        console().print(_kernels_table(kernels))
 
 
-def kernels_table(kernels: Sequence[tuple[str, CompiledKernel]]) -> Table:
+def _kernels_table(kernels: Sequence[tuple[str, CompiledKernel]]) -> Table:
     """Return a table of compiled kernels, each with the name of its variant."""
     table = figures_table("kernel", "chip", "configuration", *KERNEL_FIGURES)
     for variant, kernel in kernels:

@@ -33,8 +33,11 @@ def import_inductor() -> float:
 def start_compiler() -> None:
     """Compile a tiny function, because the first compilation changes the state of the process.
 
-    torch 2.11 sets an environment variable and replaces functions of ``nn.Module``.
+    torch 2.11 sets an environment variable and replaces functions of ``nn.Module``. With a GPU, the
+    first code for it imports Triton, and may set the variable that names an assembler.
     """
     with GUARD.own_changes():
         twice = torch.compile(lambda x: 2 * x)
         twice(torch.ones(2))
+        if torch.cuda.is_available():
+            twice(torch.ones(2, device="cuda"))

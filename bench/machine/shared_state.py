@@ -61,10 +61,13 @@ def _attribute(owner: object, name: str) -> Callable[[], Any]:
     return lambda: attrgetter(name)(owner)
 
 
-def _cuda(read: Callable[[], object]) -> object:
-    """Return a value that is read from CUDA, ``None`` before CUDA starts: a read would start it."""
+def _cuda(read: Callable[[], int]) -> int:
+    """Return a number that is read from CUDA; 0 before CUDA starts, since a read would start it.
+
+    0 is what CUDA starts with, so a contender is not blamed for starting it.
+    """
     started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return read() if started else None
+    return read() if started else 0
 
 
 def _limits() -> object:
@@ -103,7 +106,7 @@ SETTINGS: Mapping[str, Callable[[], object]] = {
     "the threads of autograd": torch._C._is_multithreading_enabled,
     "the tracing state": torch._C._get_tracing_state,
     "the CUDA device": lambda: _cuda(torch.cuda.current_device),
-    "the CUDA stream": lambda: _cuda(torch.cuda.current_stream),
+    "the CUDA stream": lambda: _cuda(lambda: torch.cuda.current_stream().stream_id),
     "the filters of warnings": lambda: [f for f in warnings.filters if _is_general(*f)],
     "the working directory": os.getcwd,
     "the alarms": lambda: [signal.getitimer(kind)[0] > 0 for kind in ALARMS],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # The chip to compile for where there is none.
 CAPABILITY = 90
 # A kernel's code depends on whether sizes are multiples of 16 or 1, and not on how large they are.
-MOST_ROWS, MOST_CLASSES = 256, 4096
+MOST_ROWS, MOST_CLASSES, ALIGNMENT = 256, 4096, 16
 ROOM = ".impls.triton."
 
 Configurations = Mapping[str, Mapping[str, Any]]
@@ -54,7 +54,7 @@ def measure_kernels(
 
     launching, ahead = found
     with launching.recorded() as launches:
-        _step(_cut_down(case), implementation)
+        _step(cut_down(case), implementation)
     chip = max(c for c in ahead.SHARED_BYTES if c <= (capability or _capability_here()))
     # A kernel of every block of classes is launched several times.
     distinct = {launch.kernel.__name__: launch for launch in launches}
@@ -91,9 +91,15 @@ def _modules(implementation: impls.Implementation) -> tuple[ModuleType, ModuleTy
     return launching, ahead
 
 
-def _cut_down(case: Case) -> Case:
-    batch, classes = min(case.batch, MOST_ROWS), min(case.classes, MOST_CLASSES)
+def cut_down(case: Case) -> Case:
+    """Return a Case of a smaller batch and fewer classes on the CPU, with the same kernels."""
+    batch, classes = _alike(case.batch, MOST_ROWS), _alike(case.classes, MOST_CLASSES)
     return replace(case, batch=batch, classes=classes, device="cpu")
+
+
+def _alike(size: int, most: int) -> int:
+    """Return a size of at most ``most`` that leaves the same remainder by the alignment."""
+    return size if size <= most else most - -size % ALIGNMENT
 
 
 def _step(case: Case, implementation: impls.Implementation) -> None:

@@ -18,6 +18,8 @@ SPLIT_CLASSES = sized(256, interpreted=16)
 # The classes of a block of the backward pass, which holds [B, block] derivatives: large products
 # that keep a chip busy, and a number of launches that does not depend on the batch.
 BLOCK_CLASSES = sized(8192, interpreted=32)
+# Rows of derivatives begin at a multiple of this, as wide loads and asynchronous copies need.
+ALIGNED = 16
 # The parts of the sum that the rows' gradient is.
 SLOTS = 4
 # The classes and the features of a tile of a column's or row's own kernel.
@@ -122,7 +124,7 @@ def cross_entropy_backward(
     batch, (dim, classes) = x.size(0), weight.shape
     scaled, spread = scales.size(1) > 0, class_weights is not None
     total = class_weights.sum() if class_weights is not None else None
-    width = min(classes, BLOCK_CLASSES)
+    width = min(_padded(classes), BLOCK_CLASSES)
     common = _common(x, weight)
     dtype, precision = _derivatives_as(common)
     derivatives = x.new_empty((batch, width), dtype=dtype)
@@ -146,8 +148,8 @@ def cross_entropy_backward(
                     triton.cdiv(dim, meta["BLOCK_N"]),
                     SLOTS,
                 ),
-                derivatives, weight, slots, *block, triton.cdiv(width, SLOTS), int(first == 0),
-                PRECISION=precision,
+                derivatives, weight, slots, *block,
+                _padded(triton.cdiv(width, SLOTS)), int(first == 0), PRECISION=precision,
             )  # fmt: skip
         if for_weight:
             launch(
@@ -157,7 +159,7 @@ def cross_entropy_backward(
                     triton.cdiv(width, meta["BLOCK_N"]),
                 ),
                 derivatives, x, weight, scales, radial_sums, grad_weight, *block, tiles,
-                SCALED=scaled, PRECISION=precision,
+                SCALED=scaled, FAR=classes * ROW_TILE >= 2**31, PRECISION=precision,
             )  # fmt: skip
     if not for_x:
         return x.new_empty(0), grad_weight
@@ -168,6 +170,11 @@ def cross_entropy_backward(
         batch, dim, ROWS=rows, SPREAD=spread, SLOTS=SLOTS, BLOCK_M=FEW, BLOCK_K=MANY,
     )  # fmt: skip
     return grad_x, grad_weight
+
+
+def _padded(number: int) -> int:
+    """Return the next multiple of ``ALIGNED``."""
+    return ALIGNED * triton.cdiv(number, ALIGNED)
 
 
 def _common(x: Tensor, weight: Tensor) -> torch.dtype:

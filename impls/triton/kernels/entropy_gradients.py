@@ -89,12 +89,17 @@ def write_weight(
     width,
     tiles,
     SCALED: tl.constexpr,
+    FAR: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Write a block's columns of the weight's ``gradient [D, C]``."""
+    """Write a block's columns of the weight's ``gradient [D, C]``.
+
+    FAR says that two elements of a tile may be 2³¹ elements apart. Otherwise their distances from
+    its corner are 32 bits wide, which halves the registers that they take.
+    """
     feature = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     place = tl.program_id(1).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
     step = tl.arange(0, BLOCK_K).to(tl.int64)
@@ -111,7 +116,12 @@ def write_weight(
         rows_at += BLOCK_K * tl.cast(dim, tl.int64)
     column = first + place
     inside = (feature < dim)[:, None] & (column < last)[None, :]
-    at = feature[:, None].to(tl.int64) * classes + column[None, :]
+    corner = tl.program_id(0).to(tl.int64) * BLOCK_M * classes + first
+    corner += tl.program_id(1).to(tl.int64) * BLOCK_N
+    down = tl.arange(0, BLOCK_M)[:, None]
+    if FAR:
+        down = down.to(tl.int64)
+    at = down * classes + tl.arange(0, BLOCK_N)[None, :]
     if SCALED:
         along = tl.zeros([BLOCK_N], tl.float32)
         for tile in range(tiles):
@@ -119,9 +129,9 @@ def write_weight(
             along += tl.load(at_tile, mask=place < width, other=0.0)
         scale = tl.load(columns + column, mask=column < last, other=0.0)
         radial = tl.load(columns + classes + column, mask=column < last, other=0.0)
-        whole = tl.load(weight + at, mask=inside, other=0.0).to(tl.float32)
+        whole = tl.load(weight + corner + at, mask=inside, other=0.0).to(tl.float32)
         product -= whole * (scale * scale * radial * along)[None, :]
-    tl.store(gradient + at, product, mask=inside)
+    tl.store(gradient + corner + at, product, mask=inside)
 
 
 @triton.jit

@@ -7,6 +7,7 @@ import signal
 import time
 import timeit
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch.utils.benchmark
 from torch.nn.modules import module as module_hooks
 
 from lossbench.bench.machine.guards import GUARD, Guard, StateChanged, generators_untouched
+from lossbench.bench.machine.shared_state import SETTINGS
 from lossbench.bench.timing.clock import CpuClock
 
 
@@ -180,3 +182,14 @@ def test_a_draw_from_a_global_generator_is_told(draw, generator):
 def test_a_draw_from_a_generator_of_ones_own_is_none():
     with generators_untouched():
         torch.rand(1, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_start_of_cuda_changes_no_setting(monkeypatch):
+    names = ("the CUDA device", "the CUDA stream")
+    before = [SETTINGS[name]() for name in names]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(stream_id=0))
+    assert [SETTINGS[name]() for name in names] == before
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert SETTINGS["the CUDA device"]() != before[0]

@@ -8,34 +8,66 @@ import pytest
 import torch
 
 from lossbench import impls
+from lossbench.bench.measure.kernels import has_kernels
 from lossbench.bench.paths import ROOT
+from lossbench.bench.show.kernels import KINDS
 from tests.impls.triton.inputs import inputs_of
 
 pytest.importorskip("triton", reason="needs the package triton")
 pytestmark = pytest.mark.triton
 
-# A loss of each family of kernels, and those of sums alone, without a product.
+# A loss of each family of kernels; the others launch the same ones, with other constants.
 SUMS = ("center_mse", "island", "contrastive", "contrastive_whole_batch")
 FAMILIES = (
     *("arcface", "triplet_batch_hard", "triplet_weighted_unshifted"),
     *("center_all_pairs", "pairwise_distance", *SUMS),
 )
-SIZES = {"batch": 256, "dim": 512, "classes": 1024}
-FLOATS = [("float32", 80), ("float32", 90), ("float32", 100)]
-TARGETS = [*FLOATS, ("bfloat16", 80), ("bfloat16", 90), ("bfloat16", 100)]
+# The kernels of these have no product of matrices.
+WITHOUT_PRODUCTS = (*SUMS, "center", "vector_distance")
+DTYPES = ("float32", "bfloat16", "float16")
+TARGETS = [
+    *((dtype, capability, "even") for dtype in DTYPES for capability in (80, 90, 100)),
+    *((dtype, 90, "odd") for dtype in DTYPES),
+]
+FIRST = [target for target in TARGETS if target[0] != "float16"]
+# The bytes that kernels spill on sm_90 if no size is a multiple of 16. They may only become fewer.
+SPILLED = {
+    ("float32", "sum_classes"): 680,
+    ("float32", "write_weight"): 168,
+    ("float32", "sum_distances"): 160,
+    ("float32", "pull_pairs"): 352,
+    ("float32", "pull_side"): 56,
+    ("bfloat16", "pull_side"): 8,
+    ("float16", "pull_side"): 8,
+    ("float16", "derive_scores"): 8,
+}
+ALL = [
+    pytest.param(
+        *(loss.name, each.variant, *target),
+        marks=()
+        if loss.name in FAMILIES and each.variant == "triton" and target in FIRST
+        else pytest.mark.slow,
+    )
+    for loss in impls.losses()
+    for each in impls.implementations(loss.name)
+    if has_kernels(each)
+    for target in TARGETS
+]
 
 
-def launches_of(loss, dtype):
+def launches_of(loss, dtype, kind="even", variant="triton"):
     """Return the launches of a step, of which none is run."""
     from lossbench.impls.triton.kernels.launching import recorded
 
-    sizes = {"num_classes": SIZES["classes"], "embedding_dim": SIZES["dim"]}
-    arguments = sizes if impls.loss(loss).has_classes else {}
-    module = impls.implementation(loss, "triton").build(validate=False, **arguments).to(dtype)
-    x = torch.zeros(SIZES["batch"], SIZES["dim"], dtype=dtype, requires_grad=True)
-    labels = torch.zeros(SIZES["batch"], dtype=torch.int64)
+    sizes = KINDS[kind]
+    arguments = {"num_classes": sizes["classes"], "embedding_dim": sizes["dim"]}
+    module = impls.implementation(loss, variant).build(
+        validate=False, **(arguments if impls.loss(loss).has_classes else {})
+    )
+    x = torch.zeros(sizes["batch"], sizes["dim"], dtype=dtype, requires_grad=True)
+    labels = torch.zeros(sizes["batch"], dtype=torch.int64)
     with recorded() as launches:
-        module(*inputs_of(loss, x, labels))[0].sum().backward()
+        module.to(dtype)(*inputs_of(loss, x, labels))[0].sum().backward()
     # A kernel of every block of classes is launched several times.
     return list({launch.kernel.__name__: launch for launch in launches}.values())
 
@@ -45,29 +77,38 @@ def multiplies(launch):
     return len(launch.configs) > 1
 
 
-@pytest.mark.parametrize("loss", FAMILIES)
-@pytest.mark.parametrize(("dtype", "capability"), TARGETS)
-def test_the_default_configuration_fits_the_chip(loss, dtype, capability):
+@pytest.mark.parametrize(("loss", "variant", "dtype", "capability", "kind"), ALL)
+def test_the_default_configuration_fits_the_chip(loss, variant, dtype, capability, kind):
     from lossbench.impls.triton.kernels.ahead import SHARED_BYTES, compile_ahead
 
-    launches = launches_of(loss, getattr(torch, dtype))
-    assert any(multiplies(launch) for launch in launches) == (loss not in SUMS)
+    launches = launches_of(loss, getattr(torch, dtype), kind, variant)
+    assert any(multiplies(launch) for launch in launches) == (loss not in WITHOUT_PRODUCTS)
     for launch in launches:
         made = compile_ahead(launch, capability)
-        assert made.stack_bytes == 0, made
+        most = SPILLED.get((dtype, made.name), 0) if kind == "odd" else 0
+        assert made.stack_bytes <= most, made
         assert made.shared_bytes <= SHARED_BYTES[capability], made
         assert (made.matrix_instructions > 0) == multiplies(launch), made
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", FAMILIES)
-@pytest.mark.parametrize(("dtype", "capability"), TARGETS)
-def test_every_configuration_compiles(loss, dtype, capability):
+@pytest.mark.parametrize(("dtype", "capability", "kind"), TARGETS)
+def test_every_configuration_compiles(loss, dtype, capability, kind):
     from lossbench.impls.triton.kernels.ahead import compile_ahead
 
-    for launch in launches_of(loss, getattr(torch, dtype)):
+    for launch in launches_of(loss, getattr(torch, dtype), kind):
         for config in launch.configs:
             assert compile_ahead(launch, capability, config).registers > 0
+
+
+def test_sizes_that_are_cut_down_stay_of_their_kind():
+    from lossbench.bench.case.cases import Case
+    from lossbench.bench.measure.kernels import cut_down
+
+    found = [cut_down(Case("arcface", 65_537, 512, classes)) for classes in (7, 100_000, 10_001)]
+    assert [(case.batch % 16, case.classes % 16) for case in found] == [(1, 7), (1, 0), (1, 1)]
+    assert all(case.batch < 300 and case.classes < 5000 for case in found)
 
 
 def test_products_of_whole_float32_take_no_matrix_instruction():
