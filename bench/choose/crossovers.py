@@ -65,8 +65,8 @@ def _crossover(
     """
     since, sure = list[Crossover](), False
     for size in sizes:
-        order = _order_at(pool, request, axis, size)
-        if not order or order[0].basis == "extrapolated":
+        order = _order_at(pool, request, axis, size, best)
+        if not order:
             continue
         if order[0].variant == best:
             since, sure = [], False
@@ -78,10 +78,15 @@ def _crossover(
     return since[0] if sure and len(since) > 1 else None
 
 
-def _order_at(pool: Pool, request: Request, axis: str, size: int) -> list[Candidate]:
-    """Return the eligible variants at another size, the best first; empty if there is none."""
+def _order_at(pool: Pool, request: Request, axis: str, size: int, known: str) -> list[Candidate]:
+    """Return the eligible variants at another size, the best first.
+
+    It is empty if there is none, or if a variant that must be known there is out of reach of its
+    records: what replaces it may only have been measured further.
+    """
     try:
-        return contenders(pool, _at_size(request, axis, size))
+        there = _at_size(request, axis, size)
+        return contenders(pool, there) if pool.models[known].knows(there.case) else []
     except UsageError:
         return []
 

@@ -129,8 +129,8 @@ def half_width(errors: Sequence[float], measured: Sequence[Place], place: Place)
 def _precision(places: tuple[Place, ...]) -> Array:
     """Return the inverse of the covariance of the residuals at some sizes."""
     covariance = np.array([[nearness(one, other) for other in places] for one in places])
-    inverse: Array = np.linalg.inv(covariance + NUGGET * np.eye(len(places)))
-    return inverse
+    inverse = np.linalg.inv(covariance + NUGGET * np.eye(len(places)))
+    return inverse.astype(np.float64)
 
 
 @lru_cache(maxsize=256)

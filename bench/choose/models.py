@@ -91,6 +91,10 @@ class VariantModel:
             return None
         return math.expm1(float(np.quantile(np.abs(list(self.errors.values())), 0.9)))
 
+    def knows(self, case: Case) -> bool:
+        """Return whether a Case was measured, or lies within reach of the measured ones."""
+        return case in self.records or self.reaches(case)
+
     def reaches(self, case: Case) -> bool:
         """Return whether a Case lies within the sizes that the curve was fitted to."""
         return bool(self.errors) and is_within_reach(place_in(case), self.time.places)

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.models import VariantModel, models_of, nearness_of, place_in
 from lossbench.bench.errors import UsageError
+from lossbench.bench.format import counted
 from lossbench.bench.frame.runs import find
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.run.order import is_registered, preferred
@@ -51,10 +52,8 @@ class Host:
 
     def __str__(self) -> str:
         """Return the Host in words."""
-        return (
-            f"{self.processor or 'no GPU'}, {self.cores} cores, {self.threads} threads, "
-            f"torch {self.torch}"
-        )
+        size = f"{counted(self.cores, 'core')}, {counted(self.threads, 'thread')}"
+        return f"{self.processor or 'no GPU'}, {size}, torch {self.torch}"
 
 
 @dataclass(frozen=True)

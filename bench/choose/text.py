@@ -65,8 +65,10 @@ def _wrapped(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _fold(line: str, width: int = WIDTH) -> list[str]:
+    """Return the lines of a long one, the further ones indented more than the first."""
+    further = line[: len(line) - len(line.lstrip())] + INDENT
     return textwrap.wrap(
-        line, width, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
+        line, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
     )
 
 
@@ -247,7 +249,8 @@ def grounds(answer: Answer) -> Iterator[str]:
     when = f"on {last}" if first == last else f"from {first} to {last}"
     commits = ", ".join(commit[:7] or "none" for commit in source.commits)
     machines = ", ".join(source.machines)
-    yield f"records of {machines} ({source.host}), made {when} at commit {commits}"
+    at = "commit" if len(source.commits) == 1 else "commits"
+    yield f"records of {machines} ({source.host}), made {when} at {at} {commits}"
     if source.passed_over:
         reasons = ", ".join(f"{count} {why}" for why, count in source.passed_over.items())
         yield f"passed over for better records: {reasons}"

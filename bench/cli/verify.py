@@ -76,8 +76,8 @@ def verify(
         _finish([], comparisons, "checked; none of its cells can be measured here")
     comparisons = _measure(bundle, sample, budget, drawn)
     found = [each.refusal for each in comparisons if each.refusal]
-    cells = counted(len(comparisons), "cell")
-    _finish(found, comparisons, f"checked, and {cells} measured with seed {drawn}")
+    measured_again = counted(len(comparisons), "cell")
+    _finish(found, comparisons, f"checked, and {measured_again} measured with seed {drawn}")
 
 
 def known_records() -> list[Record]:

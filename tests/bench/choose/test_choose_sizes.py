@@ -100,6 +100,17 @@ def test_one_noisy_record_makes_no_crossover(batch):
     assert not [change for change in found.changes if change.what == "batch"]
 
 
+def test_a_variant_that_was_measured_less_far_is_not_overtaken_where_it_is_unknown():
+    near = [
+        *at_batches("reference", lambda b: 1e-6 * b, batches=(64, 128, 256, 512, 1024, 20_000)),
+        *at_batches("fused", lambda b: 5e-7 * b, batches=(64, 128, 256, 512, 1024, 20_000)),
+        *at_batches("vectorized", lambda b: 1e-7 * b, batches=(64, 128, 256, 512)),
+    ]
+    found = ask(near, replace(ISLAND, batch=256))
+    assert found.best.variant == "vectorized"
+    assert not [change for change in found.changes if change.what == "batch"]
+
+
 def test_a_size_without_records_is_modelled_and_says_by_which_error():
     found = ask(CROSSING, replace(ISLAND, batch=100))
     assert (found.best.variant, found.best.basis, found.best.sizes) == ("fused", "modelled", 7)
