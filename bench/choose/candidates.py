@@ -79,6 +79,12 @@ class Candidate:
         """Whether the variant is compiled by torch.compile."""
         return is_compiled(self.variant)
 
+    @property
+    def told_peak_bytes(self) -> int:
+        """The most bytes at once, with two digits if they are modelled."""
+        count = self.step_peak_bytes
+        return count if self.basis == "measured" else round(float(f"{count:.2g}"))
+
     def total_seconds(self, steps: int | None) -> float:
         """Return the time to minimise: compiling and all steps, or one step without ``steps``."""
         if steps is None:

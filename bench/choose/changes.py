@@ -82,11 +82,11 @@ def _memory_limits(pool: Pool, request: Request, best: Candidate) -> Iterator[Ch
     """Yield the memory limits at which another variant wins, the nearest first."""
     smaller: Candidate | None = best
     while smaller is not None:
-        below = smaller.step_peak_bytes
+        below, told = smaller.step_peak_bytes, binary(smaller.told_peak_bytes)
         smaller = _winner(pool, replace(request, max_memory=below - 1))
         text = f"`{smaller.variant}`" if smaller else "no variant"
         variant = smaller.variant if smaller else ""
-        yield Change("max_memory", below, variant, f"with less than {binary(below)}: {text}")
+        yield Change("max_memory", below, variant, f"with less than {told}: {text}")
     unlimited = _winner(pool, replace(request, max_memory=None))
     if request.max_memory is not None and unlimited and unlimited.variant != best.variant:
         most = unlimited.step_peak_bytes

@@ -16,6 +16,7 @@ from lossbench.bench.choose.ranking import RunnerUp
 from lossbench.bench.choose.ratios import same_rounds
 from lossbench.bench.format import binary, counted, factor, figures_table, rounded, si, spread
 from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
+from lossbench.bench.timing.intervals import Interval
 from lossbench.impls.registry import REFERENCE
 
 INDENT = "  "
@@ -97,8 +98,7 @@ def _costs(candidate: Candidate) -> str:
 
 def memory_text(candidate: Candidate) -> str:
     """Return the peak memory of a variant, with two digits if it is modelled."""
-    count = candidate.step_peak_bytes
-    return binary(count if candidate.basis == "measured" else round(float(f"{count:.2g}")))
+    return binary(candidate.told_peak_bytes)
 
 
 def step_text(candidate: Candidate) -> str:
@@ -157,9 +157,12 @@ def sureness(answer: Answer) -> str:
 
 def ratio_text(answer: Answer, runner: RunnerUp) -> str:
     """Return a runner-up's time over the best one's, with its interval."""
-    if runner.ratio.high == math.inf:
-        return f"{factor(runner.ratio.median)}x [unknown]"
-    return spread(runner.ratio) + _mark(answer, runner.candidate)
+    return _interval(runner.ratio) + _mark(answer, runner.candidate)
+
+
+def _interval(ratio: Interval) -> str:
+    known = ratio.high < math.inf
+    return spread(ratio) if known else f"{factor(ratio.median)}x [unknown]"
 
 
 def _mark(answer: Answer, other: Candidate) -> str:
@@ -173,7 +176,7 @@ def reasons(answer: Answer) -> Iterator[str]:
     best = answer.best
     if best.speedup and best.variant != REFERENCE:
         mark = signs(vars(best), [FEW_PROCESSES])
-        yield f"speed-up {spread(best.speedup)}{mark} over the reference"
+        yield f"speed-up {_interval(best.speedup)}{mark} over the reference"
     yield f"error {best.error:.0e} at most, relative to the reference in float64"
     if best.compiled:
         yield f"compile time {_compile_time(best)}"
