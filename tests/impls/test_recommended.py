@@ -1,10 +1,6 @@
-"""The table that ``auto`` reads: what it holds, what it rests on, and that a wheel has it."""
+"""The table that ``auto`` reads: what it holds, and what it rests on."""
 
 import json
-import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 from lossbench import impls
@@ -28,14 +24,3 @@ def test_the_shipped_table_says_what_it_rests_on():
     assert named == set(table["machines"])
     for machine in table["machines"].values():
         assert all(machine[name] for name in ("processors", "torch", "commits", "first", "last"))
-
-
-def test_the_wheel_holds_the_table(tmp_path):
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("bench", "impls", "reference", "lossbench"):
-        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "."]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    assert f"lossbench/impls/{TABLE}" in zipfile.ZipFile(wheel).namelist()
