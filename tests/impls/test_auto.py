@@ -8,8 +8,7 @@ import torch
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
-from lossbench.impls import auto
-from lossbench.impls.auto import Choice
+from lossbench.impls.choice import Choice
 from lossbench.impls.estimate import CostCurve
 from lossbench.impls.recommended import Sheet, Shipped
 from lossbench.impls.torch_release import release_text, running_release
@@ -39,16 +38,17 @@ def sheet(seconds, sizes=(AT,), modelled=True, worse=(), proven=True, **changes)
     return Sheet(**{**kind, **changes}, variants=variants)
 
 
+CHOICE = "lossbench.impls.choice"
 FASTER = {"reference": 3e-3, "vectorized": 2e-3, "fused": 1e-3}
 
 
 @pytest.fixture
 def table(monkeypatch):
     def put(*sheets, loss="arcface"):
-        monkeypatch.setattr(auto, "recommendations", lambda: {loss: sheets})
+        monkeypatch.setattr(f"{CHOICE}.recommendations", lambda: {loss: sheets})
 
     # As on a release of torch that every variant is proven on.
-    monkeypatch.setattr(auto, "proven_releases", lambda: (release_text(running_release()),))
+    monkeypatch.setattr(f"{CHOICE}.proven_releases", lambda: (release_text(running_release()),))
     return put
 
 
@@ -67,7 +67,7 @@ def test_auto_tells_of_a_torch_that_was_not_measured(table):
 
 def test_auto_tells_of_a_torch_that_nothing_is_proven_on(table, monkeypatch):
     table(sheet(FASTER))
-    monkeypatch.setattr(auto, "proven_releases", lambda: ("2.1", "2.2"))
+    monkeypatch.setattr(f"{CHOICE}.proven_releases", lambda: ("2.1", "2.2"))
     module = impls.build("arcface", batch=64, num_classes=1000, embedding_dim=128)
     here = release_text(running_release())
     expected = f"right on torch 2.1, 2.2, not tried on {here}: `lossbench compat` tries it"
@@ -156,6 +156,16 @@ def test_auto_tells_what_it_excludes_and_what_admits_it(table, loss, faster, ask
     assert f"{faster} would be 300 times as fast, but" in str(choice)
     if asked:
         assert impls.build(loss, batch=64, **asked, **SIZES).choice.variant == faster
+
+
+@pytest.mark.parametrize(
+    ("seconds", "gain"), [(2.95e-3, None), (2.9e-3, "1.03 times"), (1e-3, "3.0")]
+)
+def test_auto_tells_only_of_what_gains_more_than_counts_as_the_same(table, seconds, gain):
+    table(sheet({"reference": 3e-3, "sparse": seconds}), loss="center")
+    choice = impls.build("center", batch=64, **SIZES).choice
+    told = [str(each) for each in choice.passed_over]
+    assert [gain in line for line in told] == ([True] if gain else [])
 
 
 def test_what_is_worse_on_degenerate_inputs_is_passed_over(table):

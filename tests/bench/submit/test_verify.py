@@ -161,7 +161,7 @@ def test_the_command_tells_its_time_measures_and_accepts(tmp_path, measuring, ca
     out, errors = capsys.readouterr()
     assert "measuring 1 of its cells, drawn with --seed 5: about " in errors
     assert "submitted 2x [" in out.replace("\n ", "")
-    assert out.splitlines()[-1] == "accepted: checked, and 1 cells measured with seed 5"
+    assert out.splitlines()[-1] == "accepted: checked, and 1 cell measured with seed 5"
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
@@ -191,7 +191,7 @@ def test_a_bundle_of_stopped_and_uncommitted_work_is_accepted_with_notes(tmp_pat
     dirty = replace(ENVIRONMENT, dirty=True)
     bundle = bundle_of(tmp_path, [possible("fused", environment=dirty)])
     assert main(["verify", str(bundle), "--no-measure"]) == 0
-    assert "note: 1 records are of uncommitted code" in capsys.readouterr().out
+    assert "note: 1 record of uncommitted code" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -201,4 +201,4 @@ def test_a_run_of_this_machine_is_verified_by_measuring(tmp_path, capsys):
     file = tmp_path / "run.bundle.zip"
     assert main(["submit", str(tmp_path / "run"), "--out", str(file)]) == 0
     assert main(["verify", str(file), "--cells", "1", "--budget", "0.3"]) == 0
-    assert "accepted: checked, and 1 cells measured" in capsys.readouterr().out
+    assert "accepted: checked, and 1 cell measured" in capsys.readouterr().out
