@@ -74,12 +74,13 @@ def settings_of(records: Iterable[Record], here: Host | None = None) -> list[Set
 
 
 def is_answering(record: Record) -> bool:
-    """Return whether ``choose`` answers from a record: it has seed 0, and its loss still exists."""
-    return record.case.seed == 0 and is_registered(record.case.loss)
+    """Return whether ``choose`` answers from a record: seed 0, one rank, a loss that exists."""
+    usual = record.case.seed == 0 and record.case.ranks == 1
+    return usual and is_registered(record.case.loss)
 
 
 def _kind(case: Case) -> tuple[Any, ...]:
-    return case.loss, case.device, case.autocast, case.dtype, case.data
+    return case.loss, case.device, case.autocast, case.dtype, case.data, case.ranks
 
 
 def _kind_place(case: Case) -> tuple[Any, ...]:
