@@ -127,12 +127,3 @@ def test_agreement_that_overflows_with_its_reference_is_possible():
         for p in FUSED.agreement
     ]
     assert list(impossibilities(replace(FUSED, agreement=tuple(parts)))) == []
-
-
-def test_agreement_that_overflows_with_its_reference_is_possible():
-    infinite = {"error": math.inf, "reference_error": math.inf, "budget": math.inf}
-    parts = [
-        Agreement(p.quantity, **infinite, ulps=1.0, reference_ulps=1.0, draw=0)
-        for p in FUSED.agreement
-    ]
-    assert list(impossibilities(replace(FUSED, agreement=tuple(parts)))) == []
