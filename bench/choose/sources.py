@@ -186,7 +186,7 @@ def is_current(record: Record) -> bool:
 
 def kind_of(case: Case) -> tuple[object, ...]:
     """Return all fields of a Case except its sizes."""
-    return case.loss, case.dtype, case.device, case.data, case.seed, case.autocast
+    return case.loss, case.dtype, case.device, case.data, case.seed, case.autocast, case.ranks
 
 
 def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) -> list[Pool]:

@@ -90,6 +90,7 @@ COMMANDS = (
     LazyCommand("compat", "compat:compat", "Prove the implementations on the torch that runs."),
     LazyCommand("count", "count:count", "Count operators, allocations and bytes of a step."),
     LazyCommand("scaling", "scaling:scaling", "Fit growth with size; find the largest batch."),
+    LazyCommand("ranks", "ranks:ranks", "Predict a step of many processes together."),
     LazyCommand("profile", "profile:profile", "Write traces and flame graphs of a step."),
     LazyCommand("train", "train:train", "Train a small network on each loss."),
     LazyCommand("gate", "gate:gate", "Fail if the working tree is worse than a commit."),

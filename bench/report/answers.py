@@ -86,8 +86,9 @@ def settings_of(
 
 
 def is_answering(record: Record) -> bool:
-    """Return whether ``choose`` answers from a record: it has seed 0, and its loss still exists."""
-    return record.case.seed == 0 and is_registered(record.case.loss)
+    """Return whether ``choose`` answers from a record: seed 0, one rank, a loss that exists."""
+    usual = record.case.seed == 0 and record.case.ranks == 1
+    return usual and is_registered(record.case.loss)
 
 
 def _kind_place(case: Case) -> tuple[Any, ...]:

@@ -53,7 +53,8 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 def _cases(frame: "pd.DataFrame") -> list[Case]:
     """Return the Case of each row; where a tool keeps no seed or autocast, that has the default."""
-    usual = {"data": Case.data, "seed": Case.seed, "autocast": Case.autocast}
+    kept = ("data", "seed", "autocast", "ranks")
+    usual = {name: getattr(Case, name) for name in kept}
     rows = frame[list(CASE_COLUMNS)].fillna(usual).itertuples(index=False)
     return [Case(*row) for row in rows]
 

@@ -28,6 +28,7 @@ from lossbench.bench.measure.kernels import Configurations
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.measure.plausibility import explain_excess
 from lossbench.bench.printable import printable
+from lossbench.bench.ranks.traffic import Traffic
 from lossbench.bench.run.former import READERS, SCHEMA, upgrade
 from lossbench.bench.run.order import Provenance, is_registered
 from lossbench.bench.timing.samples import Timing
@@ -74,6 +75,8 @@ class Record:
             entry per process.
         graphed: times of a step that is replayed as a CUDA graph, in a run with ``--graphs``.
         ungraphed: reason why such a run has none of them.
+        traffic: collectives of a step on one rank, in a run with ``--ranks``; the memory is then
+            that of the rank with the most, and the times are those of the slowest rank.
         made: time of the measurement, ISO 8601 in UTC.
         origin: file or module from outside lossbench that registered the variant; ``None`` for
             lossbench's own.
@@ -105,6 +108,7 @@ class Record:
     configurations: tuple[Configurations, ...] = ()
     graphed: Timing | None = None
     ungraphed: str = ""
+    traffic: Traffic | None = None
     origin: Origin | None = None
     validated: bool = False
     schema: int = SCHEMA

@@ -1,12 +1,6 @@
 """``impls.build``: the recommended or the named variant, and the reason for it."""
 
-import json
-import shutil
-import subprocess
-import sys
-import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,11 +10,10 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
 from lossbench.impls.choice import Choice
 from lossbench.impls.estimate import CostCurve
-from lossbench.impls.recommended import TABLE, Sheet, Shipped, recommendations
+from lossbench.impls.recommended import Sheet, Shipped
 from lossbench.impls.torch_release import release_text, running_release
 from tests.conftest import name_of, supported
 
-ROOT = Path(__file__).parent.parent.parent
 SIZES = {"num_classes": 5, "embedding_dim": 4}
 
 
@@ -270,23 +263,6 @@ def test_the_module_has_the_references_values_in_its_dtype():
         module(x[:, :3], labels)
 
 
-def test_the_shipped_table_holds_only_what_is_registered():
-    shipped = recommendations()
-    assert set(shipped) <= {loss.name for loss in impls.losses()}
-    for loss, sheets in shipped.items():
-        for each in sheets:
-            assert "reference" in each.variants
-            assert not [name for name in each.variants if impls.implementation(loss, name).departs]
-
-
-def test_the_shipped_table_says_what_it_rests_on():
-    table = json.loads((ROOT / "impls" / TABLE).read_text())
-    named = {each.machine for lines in recommendations().values() for each in lines}
-    assert named == set(table["machines"])
-    for machine in table["machines"].values():
-        assert all(machine[name] for name in ("processors", "torch", "commits", "first", "last"))
-
-
 @pytest.mark.parametrize("loss", [loss.name for loss in impls.losses()])
 def test_auto_builds_every_loss_and_steps(loss):
     case = Case(loss, batch=8, dim=4, classes=5)
@@ -304,14 +280,3 @@ def test_what_has_sparse_gradients_says_so(implementation):
     out[0].sum().backward()
     sparse = [p.grad.is_sparse for p in module.parameters() if p.grad is not None]
     assert any(sparse) == implementation.sparse
-
-
-def test_the_wheel_holds_the_table(tmp_path):
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("bench", "impls", "reference", "lossbench"):
-        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "."]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    assert f"lossbench/impls/{TABLE}" in zipfile.ZipFile(wheel).namelist()

@@ -119,6 +119,7 @@ def kill_next_worker(known):
         each.kill()
 
 
+@pytest.mark.usefixtures("fresh_workers")
 def test_a_worker_killed_while_it_starts_is_replaced():
     young, known = Worker(threads=1), workers()
     killer = threading.Thread(target=kill_next_worker, args=(known,))
@@ -259,6 +260,7 @@ def limits():
     return resource.getrlimit(resource.RLIMIT_AS)
 
 
+@pytest.mark.usefixtures("fresh_workers")
 def test_a_limit_of_the_users_own_is_kept_and_the_hard_one_untouched():
     before, own = limits(), 2**36
     resource.setrlimit(resource.RLIMIT_AS, (own, before[1]))
@@ -276,7 +278,7 @@ def test_a_system_without_limits_of_addresses_has_no_cap(monkeypatch):
     before = limits()
     monkeypatch.setattr("sys.platform", "darwin")
     serving._cap_memory(2**30)
-    serving._die_with(0)
+    serving._die_with_parent()
     assert limits() == before
 
 

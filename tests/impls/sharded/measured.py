@@ -8,9 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lossbench.bench.ranks.traffic import TrafficCounter
 from lossbench.impls.sharded import over
 from tests.impls.sharded.cases import CENTERS, HEADS, PAIRS, TRIPLETS, ShardCase
-from tests.makers.traffic import Traffic
 
 # The large inputs lose three digits.
 LARGEST_ERROR = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -61,7 +61,7 @@ def take_rank_step(case: ShardCase, group: dist.ProcessGroup) -> RankStep:
         own = [each.to(case.dtype) if each.is_floating_point() else each for each in own]
         leaves = _leaves(own)
         module.zero_grad()
-        with Traffic() as traffic:
+        with TrafficCounter() as traffic:
             out = module(*leaves)
             start = sum(sizes[:rank])
             out.loss.backward(_upstream(case, out.loss, start))
