@@ -9,6 +9,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 import lossbench
+from lossbench.bench.collector import paused_collector
 from lossbench.bench.errors import UsageError
 
 
@@ -59,7 +60,8 @@ class LazyCommand(click.Command):
     def load(self) -> click.Command:
         """Import and return the command; its module imports torch."""
         module, _, attribute = self.place.partition(":")
-        command: click.Command = getattr(import_module(f"{__name__}.{module}"), attribute)
+        with paused_collector():
+            command: click.Command = getattr(import_module(f"{__name__}.{module}"), attribute)
         return command
 
 

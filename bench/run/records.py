@@ -17,6 +17,7 @@ from pydantic import ConfigDict, RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.collector import paused_collector
 from lossbench.bench.errors import UsageError, writing
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.agreement import Agreement
@@ -198,7 +199,8 @@ def read_records(folder: Path, loss: str = "") -> list[Record]:
     Raises:
         UsageError: if the file cannot be read, or any other line is no Record of a known schema.
     """
-    return list(each_record(folder, loss))
+    with paused_collector():
+        return list(each_record(folder, loss))
 
 
 def each_record(folder: Path, loss: str = "") -> Iterator[Record]:

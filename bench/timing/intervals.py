@@ -44,7 +44,8 @@ def ratio_interval(processes: Sequence[NDArray[np.float64]]) -> Interval:
     """
     medians = np.array([statistics.median(logs.tolist()) for logs in processes])
     within = np.concatenate([logs - own for logs, own in zip(processes, medians, strict=True)])
-    _, low, high = float(np.mean(medians)) + np.array(median_interval(within))
+    center = float(medians.sum()) / len(medians)
+    _, low, high = (center + end for end in median_interval(within))
     if len(processes) > 1:
         between = _student_interval(medians)
         low, high = min(low, between[0]), max(high, between[1])

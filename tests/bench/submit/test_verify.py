@@ -199,6 +199,11 @@ def test_a_run_of_this_machine_is_verified_by_measuring(tmp_path, capsys):
     size = ("--loss", "center_mse", "--batch", "32", "--variant", "vectorized", "--budget", "0.3")
     assert main(["run", *size, "--out", str(tmp_path / "run")]) == 0
     file = tmp_path / "run.bundle.zip"
-    assert main(["submit", str(tmp_path / "run"), "--out", str(file)]) == 0
+    capsys.readouterr()
+    code = main(["submit", str(tmp_path / "run"), "--out", str(file)])
+    refusals = [line for line in capsys.readouterr().out.splitlines() if "refused: " in line]
+    if refusals and all("was busy while its rates were measured" in each for each in refusals):
+        pytest.skip("the machine is busy, and its runs are refused for it")
+    assert (code, refusals) == (0, [])
     assert main(["verify", str(file), "--cells", "1", "--budget", "0.3"]) == 0
     assert "accepted: checked, and 1 cell measured" in capsys.readouterr().out
