@@ -12,7 +12,7 @@ from lossbench.impls.precision import widened, without_autocast
 from lossbench.impls.recomputation import in_backward
 from lossbench.impls.registry import register
 from lossbench.impls.sharded.anchors import BLOCK_ELEMENTS
-from lossbench.impls.sharded.center import ShardedCenters, move_centers
+from lossbench.impls.sharded.centers import ShardedCenters, move_centers
 from lossbench.impls.sharded.collectives import total
 from lossbench.impls.sharded.limits import SHARDED
 from lossbench.impls.sharded.shards import own_places, own_shard
@@ -35,7 +35,7 @@ class CenterAllPairs(ShardedCenters, AveragingCenters):
         places = own_places(samples.labels, num_classes, self.ranks)
         own = (places >= 0).nonzero().squeeze(1)
         places = places.index_select(0, own)
-        classes, counts = places.unique(return_counts=True)
+        classes, counts = torch.unique(places, return_counts=True)
         # A copy, which does not move with the centres.
         columns = class_rows(own_shard(self.centers), classes)
         columns = columns.to(widened(columns.dtype))

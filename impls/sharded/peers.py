@@ -32,7 +32,8 @@ class _OfLogits(ShardedWeights, ClassWeights):
         """Return the loss of all processes' samples, and no logits."""
         samples = JoinedSamples.of(embeddings, labels, self._meet(embeddings))
         samples.refuse_strays(self.weight.size(1))
-        logits = _OwnLogits.apply(samples.rows, own_shard(self.weight).to(samples.rows.dtype))
+        shard = own_shard(self.weight).to(samples.rows.dtype)
+        logits: Tensor = _OwnLogits.apply(samples.rows, shard)  # type: ignore[no-untyped-call]
         return LossAndLogits(self._mean(logits, samples.labels), None)
 
     def _mean(self, logits: Tensor, labels: Tensor) -> Tensor:
