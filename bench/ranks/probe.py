@@ -49,7 +49,7 @@ class MeasuredStep:
 
     Attributes:
         step_seconds: median time of a step, of the slowest rank.
-        computed_seconds: the same with collectives that return at once.
+        computed_seconds: median time with collectives that return at once.
         traffic: collectives of a step.
     """
 
