@@ -117,6 +117,11 @@ class Case:
         return torch.float32 if self.autocast else self.torch_dtype
 
     @property
+    def precision(self) -> str:
+        """The dtype in words, with ``autocast`` if that lowers it."""
+        return f"{self.dtype}{' autocast' * self.autocast}"
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """The sizes among the Loss's arguments; all other arguments keep their defaults."""
         sizes = {"num_classes": self.classes, "embedding_dim": self.dim, "batch_size": self.batch}
@@ -124,7 +129,7 @@ class Case:
 
     def __str__(self) -> str:
         """Return the sizes as text: ``64x128, C=10, bfloat16 autocast, cpu, gaussian, 2 ranks``."""
-        dtype = "" if self.dtype == "float32" else f"{self.dtype}{' autocast' * self.autocast}, "
+        dtype = "" if self.dtype == "float32" else f"{self.precision}, "
         ranks = f", {self.ranks} ranks" if self.ranks > 1 else ""
         sizes = f"{self.batch}x{self.dim}, C={self.classes}"
         return f"{sizes}, {dtype}{self.device}, {self.data}{ranks}"

@@ -87,7 +87,7 @@ def _entry(model: VariantModel) -> dict[str, Any]:
         "corrections": [_short(corrections[case]) for case in cases],
         "modelled": bool(model.errors),
         "proven": right_where_it_runs(_proofs(), loss, model.variant),
-        "worse": list(model.inputs_graded("worse")),
+        "worse": list(model.graded.get("worse", ())),
     }
 
 

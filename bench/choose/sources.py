@@ -76,13 +76,23 @@ class Pool:
         """The model of each variant with times."""
         return models_of(self.records)
 
+    @cached_property
+    def by_variant(self) -> dict[str, list[Record]]:
+        """The Records of each variant."""
+        found: dict[str, list[Record]] = {}
+        for record in self.records:
+            found.setdefault(record.variant, []).append(record)
+        return found
+
     def lost(self, variant: str, case: Case) -> Record | None:
         """Return the Record without times that rules a variant out in a Case, if there is one.
 
         It is the Record of this size, the one of the nearest size, or one of a size that is no
         larger on any axis.
         """
-        records = [record for record in self.records if record.variant == variant]
+        records = self.by_variant.get(variant, [])
+        if all(record.step for record in records):
+            return None
         exact = [record for record in records if record.case == case]
         nearest = max(exact or records, key=lambda each: nearness_of(each, case), default=None)
         if exact or nearest is None or nearest.step is None:
@@ -106,8 +116,12 @@ class Pool:
         return f"{', '.join(self.machines)} ({self.host})"
 
 
-def load_records(folders: Iterable[Path]) -> list[Record]:
+def load_records(folders: Iterable[Path], loss: str = "") -> list[Record]:
     """Return the Records of runs, given by their folders or by folders of runs.
+
+    Args:
+        folders: folders of runs, or folders that contain some.
+        loss: name of the only Loss to read; empty for all.
 
     Raises:
         UsageError: if a folder has no run, or a run cannot be read.
@@ -117,16 +131,21 @@ def load_records(folders: Iterable[Path]) -> list[Record]:
         runs = list(find(folder))
         if not runs:
             raise UsageError(f"{folder}: expected a run, or a folder of runs; found none")
-        records += [record for run in runs for record in read_records(run)]
+        records += [record for run in runs for record in read_records(run, loss)]
     return records
 
 
-def load_readable(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """Return the Records of every readable run below folders, and the reasons for the others."""
+def load_readable(folders: Iterable[Path], loss: str = "") -> tuple[list[Record], list[str]]:
+    """Return the Records of every readable run below folders, and the reasons for the others.
+
+    Args:
+        folders: folders to search for runs.
+        loss: name of the only Loss to read; empty for all.
+    """
     records, reasons = list[Record](), []
     for run in (run for folder in folders for run in find(folder)):
         try:
-            records += read_records(run)
+            records += read_records(run, loss)
         except UsageError as error:
             reasons.append(str(error))
     return records, reasons
@@ -183,7 +202,7 @@ def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) ->
     Raises:
         NotMeasured: if there are no pools, or none of the named machine.
     """
-    kind = f"{case.loss} in {case.dtype}{' autocast' * case.autocast} on {case.device}"
+    kind = f"{case.loss} in {case.precision} on {case.device}"
     if not pools:
         raise NotMeasured(f"no records of {kind} with {case.data} data; --measure makes some")
     chosen = [pool for pool in pools if not machine or machine in pool.machines]

@@ -14,7 +14,7 @@ from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.changes import Alternative
 from lossbench.bench.choose.ranking import RunnerUp
 from lossbench.bench.choose.ratios import same_rounds
-from lossbench.bench.format import binary, factor, figures_table, rounded, si, spread
+from lossbench.bench.format import binary, counted, factor, figures_table, rounded, si, spread
 from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
 from lossbench.impls.registry import REFERENCE
 
@@ -79,9 +79,8 @@ def _decision(answer: Answer) -> Text:
 def _asked(answer: Answer) -> str:
     case, best = answer.request.case, answer.best
     steps = answer.request.steps
-    precision = f"{case.dtype}{' autocast' * case.autocast}"
     size = f"batch {case.batch}, dim {case.dim}, classes {case.classes}"
-    parts = [f"{case.loss}, {size}", f"{case.device} {precision}", best.basis]
+    parts = [f"{case.loss}, {size}", f"{case.device} {case.precision}", best.basis]
     if steps:
         total = best.compile_seconds + steps * best.step_seconds
         parts.append(f"{si(total, 's')} in {steps:,} steps")
@@ -183,7 +182,7 @@ def reasons(answer: Answer) -> Iterator[str]:
 def _basis(best: Candidate) -> str:
     if best.basis == "measured":
         return "measured at this size"
-    sizes = f"{best.sizes} measured size{'s' * (best.sizes > 1)}"
+    sizes = counted(best.sizes, "measured size")
     if best.model_error is None:
         return f"extrapolated from {sizes}, too few to know the error"
     error = f"without each of them its time was within {rounded(100 * best.model_error)}%"

@@ -38,8 +38,9 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
             )
         ],
     )
+    marked = frame[["variant", *dict.fromkeys(mark.column for mark in OF_THE_VARIANT)]]
     frame = frame.assign(
-        name=[row["variant"] + signs(row, OF_THE_VARIANT) for row in frame.to_dict("records")]
+        name=[row["variant"] + signs(row, OF_THE_VARIANT) for row in marked.to_dict("records")]
     )
     frame = without_duplicates(frame, ["label", *CASE_COLUMNS, "variant"])
     labels = {label: rank for rank, label in enumerate(frame["label"].unique())}

@@ -186,18 +186,22 @@ class RecordLine(RootModel[Record]):
     """A Record as a line of JSON."""
 
 
-def read_records(folder: Path) -> list[Record]:
+def read_records(folder: Path, loss: str = "") -> list[Record]:
     """Return the Records of a run's folder.
 
     A killed run can leave a last line without an end. It is no Record, and is skipped.
 
+    Args:
+        folder: folder of the run.
+        loss: name of the only Loss to read; empty for all.
+
     Raises:
         UsageError: if the file cannot be read, or any other line is no Record of a known schema.
     """
-    return list(each_record(folder))
+    return list(each_record(folder, loss))
 
 
-def each_record(folder: Path) -> Iterator[Record]:
+def each_record(folder: Path, loss: str = "") -> Iterator[Record]:
     """Yield the Records that ``read_records`` returns, one after the other.
 
     Raises:
@@ -209,22 +213,26 @@ def each_record(folder: Path) -> Iterator[Record]:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; expected the records of a run") from error
     with file:
-        yield from parse_records(file, str(path))
+        yield from parse_records(file, str(path), loss)
 
 
-def parse_records(lines: Iterable[bytes], place: str) -> Iterator[Record]:
+def parse_records(lines: Iterable[bytes], place: str, loss: str = "") -> Iterator[Record]:
     """Yield the Records of lines of JSON; a line without an end is no Record, and is skipped.
 
     Args:
         lines: lines of a record file, with their ends.
         place: name of the file, for error messages.
+        loss: name of the only Loss to read; lines that do not name it are not parsed.
 
     Raises:
         UsageError: if a line is no Record of a known schema.
     """
+    named = json.dumps(loss).encode() if loss else b""
     for number, line in enumerate(lines, 1):
-        if line.endswith(b"\n"):
-            yield _parse(f"{place}, line {number}", line)
+        if line.endswith(b"\n") and named in line:
+            record = _parse(f"{place}, line {number}", line)
+            if loss in ("", record.case.loss):
+                yield record
 
 
 def _parse(place: str, line: bytes) -> Record:
