@@ -72,7 +72,8 @@ def prove(loss: str, variant: str, device: str, *, quick: bool = False) -> Compa
 def group_of_one() -> Iterator[None]:
     """Let this process be a whole group for the block."""
     with GUARD.own_changes():
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        store = dist.HashStore()  # type: ignore[attr-defined]
+        dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         yield
     finally:

@@ -20,12 +20,12 @@ class Meeting(NamedTuple):
     """How ranks find each other.
 
     Attributes:
-        count: the number of ranks.
+        ranks: the number of ranks.
         path: the path of a file that does not exist yet.
         seconds: the time to wait for another rank.
     """
 
-    count: int
+    ranks: int
     path: str
     seconds: float
 
@@ -116,5 +116,5 @@ class RankWorkers:
 def _answer_of_rank(
     rank: int, meeting: Meeting, question: Callable[..., T], args: Any, kwargs: Mapping[str, Any]
 ) -> T:
-    with joined_ranks(rank, meeting.count, meeting.path, meeting.seconds) as ranks:
+    with joined_ranks(rank, meeting.ranks, meeting.path, meeting.seconds) as ranks:
         return question(ranks, *args, **kwargs)

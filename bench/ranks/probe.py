@@ -17,6 +17,7 @@ from lossbench.bench.ranks.pace import LeadingClock, Pace
 from lossbench.bench.ranks.parts import RankPart, joined_batch, shard_bytes
 from lossbench.bench.ranks.traffic import Collective, Traffic, TrafficCounter
 from lossbench.bench.timing.clock import Timed
+from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave, interleave_clocks
 from lossbench.impls.sharded.collectives import all_gather, all_reduce, reduce_scatter
 from lossbench.impls.sharded.ranks import Ranks
@@ -49,7 +50,7 @@ class MeasuredStep:
 
     Attributes:
         step_seconds: median time of a step, of the slowest rank.
-        computed_seconds: the same with collectives that return at once.
+        computed_seconds: median time with collectives that return at once.
         traffic: collectives of a step.
     """
 
@@ -152,8 +153,16 @@ def time_beside_imagined(
     return {
         name: MeasuredStep(
             timings[f"{name} True"].median_seconds,
-            timings[f"{name} False"].median_seconds,
+            _paired_seconds(timings[f"{name} False"], timings[f"{name} True"]),
             steps[name, False].cost(0).traffic,
         )
         for name in variants
     }
+
+
+def _paired_seconds(timing: Timing, other: Timing) -> float:
+    """Return the time by its ratio to another in the same rounds, which load changes less."""
+    mine, theirs = timing.speedup, other.speedup
+    if mine is None or theirs is None:
+        return timing.median_seconds
+    return other.median_seconds * theirs.median / mine.median

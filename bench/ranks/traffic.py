@@ -7,11 +7,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-KINDS = {
-    "all_gather_into_tensor": "all-gather",
-    "allgather_": "all-gather",
-    "all_reduce": "all-reduce",
-    "reduce_scatter_tensor": "reduce-scatter",
+# The kind of an operator, and the number of the argument with what a rank gives.
+COLLECTIVES = {
+    "_c10d_functional::all_gather_into_tensor": ("all-gather", 0),
+    "_c10d_functional::all_reduce": ("all-reduce", 0),
+    "_c10d_functional::reduce_scatter_tensor": ("reduce-scatter", 0),
+    "c10d::allgather_": ("all-gather", 1),
+    "c10d::allreduce_": ("all-reduce", 0),
 }
 
 
@@ -64,10 +66,13 @@ class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Record a call, and run it."""
-        namespace, _, name = func._schema.name.partition("::")
-        if namespace in ("_c10d_functional", "c10d") and name != "wait_tensor":
-            given = args[0] if namespace == "_c10d_functional" else args[1][0]
-            self.seen.append(Collective(KINDS[name], given.numel() * given.element_size()))
+        if any(each.__name__ == "DTensor" for each in types):
+            # It comes again with the local tensors, and its collectives with them.
+            return NotImplemented
+        if func._schema.name in COLLECTIVES:
+            kind, place = COLLECTIVES[func._schema.name]
+            given = args[place] if isinstance(args[place], Tensor) else args[place][0]
+            self.seen.append(Collective(kind, given.nbytes))
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
             self.largest = max(self.largest, result.numel())

@@ -28,9 +28,13 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
             frame["autocast"].fillna(value=False), frame["dtype"] + " autocast"
         ),
         size=[
-            f"{batch}×{dim}, C={classes}"
-            for batch, dim, classes in zip(
-                frame["batch"], frame["dim"], frame["classes"], strict=True
+            f"{batch}×{dim}, C={classes}" + (f", {ranks} ranks" if ranks > 1 else "")
+            for batch, dim, classes, ranks in zip(
+                frame["batch"],
+                frame["dim"],
+                frame["classes"],
+                frame["ranks"].fillna(Case.ranks),
+                strict=True,
             )
         ],
     )

@@ -1,6 +1,7 @@
 """Worker processes that are forked from a server, since a fresh interpreter imports for 4 s."""
 
 import os
+import threading
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.popen_forkserver import Popen
@@ -17,18 +18,20 @@ IMPORTED = ("lossbench.bench.machine.serving", "scipy.special", "torch._dynamo")
 SERVER = forkserver.ForkServer()
 SERVER.set_forkserver_preload(list(IMPORTED))
 FRESH = process.CONTEXT
+# Several threads may start workers, as for the ranks of a group.
+STARTING = threading.Lock()
 
 
 class ForkedPopen(Popen):
     """A start of a process by ``SERVER``, which itself starts where it can import lossbench."""
 
     def _launch(self, process_obj: Any) -> None:
-        with pytest.MonkeyPatch.context() as patch:
+        with STARTING, pytest.MonkeyPatch.context() as patch:
             # A worker's mark would end the server together with that worker.
             patch.delenv(process.MARK, raising=False)
             patch.chdir(ROOT)
             SERVER.ensure_running()
-        with pytest.MonkeyPatch.context() as patch:
+        with STARTING, pytest.MonkeyPatch.context() as patch:
             patch.setattr(forkserver, "connect_to_new_process", SERVER.connect_to_new_process)
             super()._launch(process_obj)
 

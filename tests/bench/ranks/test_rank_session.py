@@ -28,6 +28,7 @@ B, D, C = 16, 4, 6
 # A mean over the samples, a sum over them, and a loss of the gathered batch.
 LOSSES = ("softmax", "center", "triplet_batch_hard")
 VARIANTS = ("reference", "fused", "sharded")
+PEERS = ("loss_parallel", "megatron")
 SAMPLING = Sampling(0.02)
 
 
@@ -44,6 +45,7 @@ def answer(_folder):
             for loss in LOSSES
             for variant in VARIANTS
         },
+        "peers": {name: judge_part(ranks, softmax, name) for name in PEERS},
         "times": time_part(ranks, softmax, VARIANTS, SAMPLING, validate=True),
         "links": time_collectives(ranks),
         "beside": time_beside_imagined(ranks, softmax, ("sharded",), SAMPLING),
@@ -83,6 +85,17 @@ def test_the_traffic_is_that_of_the_formulas(answers):
         judged["softmax", "sharded"].given_bytes == facts + rows + labels + 3 * B * 4 + whole_rows
     )
     assert judged["softmax", "sharded"].calls == 6
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_peer_agrees_with_three_all_reduces_of_a_number_a_sample(answers, peer):
+    judgement = answers[0]["peers"][peer]
+    if judgement.status == "unsupported":
+        pytest.skip(judgement.reason)
+    assert judgement.status == "passed", judgement.reason
+    kinds = [(each.kind, each.given_bytes) for each in judgement.traffic.collectives]
+    assert kinds.count(("all-reduce", B * 4)) == 3
+    assert len(kinds) == 7
 
 
 def test_wrong_schemes_are_refused_before_and_after_the_timing(answers):

@@ -297,11 +297,6 @@ def _refusals(groups: Groups, _folder: Path) -> Any:
         "stray, unchecked": _message(lambda: unchecked(x, stray)),
         "one class": _message(lambda: hard(x, same)),
         "one class in a rank": _message(lambda: hard(x, same if first else labels)),
-        "rate": _message(
-            lambda: impls.implementation("center", "sharded").build(
-                num_classes=4, embedding_dim=3, center_rate=0.5
-            )
-        ),
         "double backward": _message(lambda: _penalty(softmax, labels)),
         "of pairs": _message(lambda: _penalty(pairs, x, labels)),
         "well": _message(lambda: softmax(x, labels)),

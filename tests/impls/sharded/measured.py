@@ -65,7 +65,8 @@ def take_rank_step(case: ShardCase, group: dist.ProcessGroup) -> RankStep:
             out = module(*leaves)
             start = sum(sizes[:rank])
             out.loss.backward(_upstream(case, out.loss, start))
-    gradients = {name: p.grad.to_local() for name, p in module.named_parameters()}
+    trained = {n: p.grad for n, p in module.named_parameters() if p.requires_grad}
+    gradients = {name: grad.to_local() for name, grad in trained.items()}
     return RankStep(
         out.loss.detach(),
         getattr(out, "correct", None),
@@ -95,6 +96,8 @@ def errors(case: ShardCase, steps: Sequence[RankStep]) -> dict[str, float]:
     for number, parts in enumerate(zip(*(step.row_gradients for step in steps), strict=True)):
         found[f"gradient of input {number}"] = _error(torch.cat(parts), rows[number])
     for name, parameter in reference.named_parameters():
+        if not parameter.requires_grad:
+            continue
         shards = [step.shard_gradients[name] for step in steps]
         joined = torch.cat(shards, 1 if name == "weight" else 0)
         found[f"gradient of {name}"] = _error(joined, parameter.grad)
