@@ -24,6 +24,8 @@ nitpicky = False
 html_theme = "furo"
 html_title = "lossbench"
 html_show_sphinx = False
+# Search must work from the disk, where a page may not fetch the others for their first lines.
+html_show_search_summary = False
 
 
 def setup(app):
