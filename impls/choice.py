@@ -75,8 +75,8 @@ class Wish:
         device: the device type.
         dtype: the dtype of the parameters.
         needs: the outputs that it must compute.
-        compiled: whether it may need torch.compile.
-        sparse: whether its gradients may be sparse.
+        compiled: permission to choose a variant that needs torch.compile.
+        sparse: permission to choose a variant with sparse gradients.
     """
 
     device: str
