@@ -34,6 +34,9 @@ class _OfLogits(ShardedWeights, ClassWeights):
         samples.refuse_strays(self.weight.size(1))
         shard = own_shard(self.weight).to(samples.rows.dtype)
         logits: Tensor = _OwnLogits.apply(samples.rows, shard)  # type: ignore[no-untyped-call]
+        if torch.is_autocast_enabled(logits.device.type):
+            # As autocast itself does for a cross-entropy.
+            logits = logits.float()
         return LossAndLogits(self._mean(logits, samples.labels), None)
 
     def _mean(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -89,6 +92,8 @@ class _OwnLogits(torch.autograd.Function):
     @differentiable_once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         rows, shard = ctx.saved_tensors
+        # Under autocast the logits are of another dtype than both.
+        grad = grad.to(rows.dtype)
         return product(grad, shard.t()), product(rows.t(), grad)
 
 
