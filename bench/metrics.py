@@ -5,45 +5,26 @@ Tables, frame, report, README, docs, asv, pytest-benchmark, comparison and gate 
 when it looks for benchmarks, so heavy libraries are imported only where they are used.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from lossbench.bench.kernel_metrics import CONFIGURATION, KERNEL_METRICS
 from lossbench.bench.metric import Compared, Gated, Metric, Row, Tracked, at, quotient_of
+from lossbench.bench.readings import (
+    below_limit,
+    compile_process,
+    largest_error,
+    limit_text,
+    samples_of,
+    speedup_text,
+    step_limit,
+    step_ratios,
+    verdict,
+    verdict_text,
+)
 
 STEP_RATIO = "step_ratio"
 """The name of 1 over ``step_speedup`` in asv, which reports every rise as a regression."""
-
-
-ABOVE_LIMIT = "no"
-"""The value of ``below_limit`` for a time that is not below the machine's limit."""
-
-
-def _largest_error(found: Any) -> float | None:
-    return max((part.error for part in found.agreement), default=None)
-
-
-def _verdict(found: Any) -> str | None:
-    from lossbench.impls.registry import REFERENCE
-
-    if found.step is None:
-        return None
-    return REFERENCE if found.variant == REFERENCE else str(found.step.verdict)
-
-
-def _compile_process(found: Any) -> str | None:
-    if found.compilation is None:
-        return None
-    return "fresh" if found.compilation.fresh else "shared"
-
-
-def _limit(name: str) -> Callable[[Any], Any]:
-    """Return the function that reads a field of the time limit of a Record's step."""
-
-    def read(found: Any) -> Any:
-        least = found.limit("step") if found.step else None
-        return getattr(least, name) if least else None
-
-    return read
 
 
 def _ends(phase: str) -> Iterator[Metric]:
@@ -54,114 +35,6 @@ def _ends(phase: str) -> Iterator[Metric]:
         yield Metric(f"{name}_{end}", "ratio", meaning, at(f"{phase}.speedup.{end}"))
 
 
-def _samples(phase: str) -> Callable[[Any], dict[str, Any] | None]:
-    """Return the function that gives asv the samples of a phase, of one process."""
-
-    def samples(found: Any) -> dict[str, Any] | None:
-        timing = getattr(found, phase)
-        if timing is None:
-            return None
-        (process,) = timing.processes
-        return {"samples": list(process.seconds), "number": process.calls}
-
-    return samples
-
-
-def _step_ratios(found: Any) -> dict[str, Any] | None:
-    """Return the step's time over the reference's by round; ``None`` for the reference itself."""
-    from lossbench.impls.registry import REFERENCE
-
-    if found.step is None or found.variant == REFERENCE:
-        return None
-    (process,) = found.step.processes
-    pairs = zip(process.seconds, process.reference_seconds, strict=True)
-    return {"samples": [own / reference for own, reference in pairs], "number": process.calls}
-
-
-def _speedup_text(row: Row) -> str:
-    from lossbench.bench.format import spread
-    from lossbench.bench.marks import FEW_PROCESSES, signs
-    from lossbench.bench.timing.intervals import Interval
-    from lossbench.impls.registry import REFERENCE
-
-    median, low, high = (row.get(f"step_speedup{end}") for end in ("", "_low", "_high"))
-    if row["variant"] == REFERENCE or median is None:
-        return ""
-    # asv stores no 95% interval.
-    if low is None or high is None:
-        return f"{median:.3g}x"
-    return spread(Interval(median, low, high)) + signs(row, [FEW_PROCESSES])
-
-
-def _limit_text(row: Row) -> str:
-    share, excess = row.get("limit_share"), row.get("below_limit", ABOVE_LIMIT)
-    if share is None:
-        return ""
-    words = f"{share:.0%} {row['bound']}"
-    return words if excess == ABOVE_LIMIT else f"{words}, {excess}"
-
-
-def _below_limit(found: Any) -> str | None:
-    excess = found.below_limit("step") if found.step else None
-    return excess if excess is None else excess or ABOVE_LIMIT
-
-
-def _verdict_text(row: Row) -> str:
-    return str(row.get("verdict") or row["status"])
-
-
-def _of_kernels(name: str, combine: Callable[[Iterable[int]], int]) -> Callable[[Any], int | None]:
-    """Return the function that combines a count of all kernels of a Record."""
-
-    def read(found: Any) -> int | None:
-        return combine(getattr(each, name) for each in found.kernels) if found.kernels else None
-
-    return read
-
-
-def _kernel_figures() -> Iterator[Metric]:
-    """Yield the counts of a Triton variant's kernels, which need no GPU."""
-    yield Metric(
-        "kernel_registers",
-        "count",
-        "most registers of a thread among the Triton kernels of a step, as compiled by default",
-        _of_kernels("registers", max),
-        gated="note",
-    )
-    yield Metric(
-        "kernel_spilled_bytes",
-        "bytes",
-        "bytes of a thread that these kernels keep in memory for want of registers, all together",
-        _of_kernels("stack_bytes", sum),
-        gated="waits",
-    )
-    yield Metric(
-        "kernel_shared_bytes",
-        "bytes",
-        "most shared memory of a program among these kernels",
-        _of_kernels("shared_bytes", max),
-        gated="note",
-    )
-    yield Metric(
-        "matrix_instructions",
-        "count",
-        "instructions in the code of these kernels that multiply matrices, all together",
-        _of_kernels("matrix_instructions", sum),
-        gated="note",
-    )
-
-
-def _configuration(found: Any) -> str | None:
-    """Return the configurations of the first process in words: ``mine BLOCK_M=64 num_warps=4``."""
-    if not found.configurations:
-        return None
-    first = found.configurations[0]
-    return "; ".join(
-        f"{kernel} {' '.join(f'{name}={value}' for name, value in chosen.items())}"
-        for kernel, chosen in first.items()
-    )
-
-
 METRICS: tuple[Metric, ...] = (
     Metric(
         "step_seconds",
@@ -169,7 +42,7 @@ METRICS: tuple[Metric, ...] = (
         "median time of a step: forward, and backward to every input and parameter",
         at("step.median_seconds"),
         heading="step",
-        asv=Tracked(rounds=3, samples=_samples("step")),
+        asv=Tracked(rounds=3, samples=samples_of("step")),
     ),
     Metric(
         "forward_seconds",
@@ -177,7 +50,7 @@ METRICS: tuple[Metric, ...] = (
         "median time of a forward that builds the graph for the backward",
         at("forward.median_seconds"),
         heading="forward",
-        asv=Tracked(rounds=3, samples=_samples("forward")),
+        asv=Tracked(rounds=3, samples=samples_of("forward")),
     ),
     Metric(
         "step_speedup",
@@ -187,8 +60,8 @@ METRICS: tuple[Metric, ...] = (
         "out how processes differ; asv stores the inverse, `step_ratio`",
         at("step.speedup.median"),
         heading="speed-up [95%]",
-        text=_speedup_text,
-        asv=Tracked(rounds=3, samples=_step_ratios, inverse=STEP_RATIO),
+        text=speedup_text,
+        asv=Tracked(rounds=3, samples=step_ratios, inverse=STEP_RATIO),
         compared="speedup",
     ),
     *_ends("step"),
@@ -275,7 +148,7 @@ METRICS: tuple[Metric, ...] = (
         at("memory.allocations"),
         gated="note",
     ),
-    *_kernel_figures(),
+    *KERNEL_METRICS,
     Metric(
         "collectives",
         "count",
@@ -292,13 +165,13 @@ METRICS: tuple[Metric, ...] = (
         "limit_seconds",
         "seconds",
         "lower bound of the time of a step on this machine",
-        _limit("seconds"),
+        step_limit("seconds"),
     ),
     Metric(
         "bound",
         "word",
         "what determines `limit_seconds`: `arithmetic`, `bytes` or `overhead`",
-        _limit("bound"),
+        step_limit("bound"),
     ),
     Metric(
         "limit_share",
@@ -309,7 +182,7 @@ METRICS: tuple[Metric, ...] = (
         "`below_limit`",
         derive=quotient_of("limit_seconds", "step_seconds"),
         heading="of limit",
-        text=_limit_text,
+        text=limit_text,
     ),
     Metric(
         "below_limit",
@@ -318,14 +191,14 @@ METRICS: tuple[Metric, ...] = (
         "is `sparse` or was computed with the loss in `one pass`, products may be faster in a "
         "`wider dtype`, the machine was `busy` while its ceilings were measured, a `ceiling` may "
         "be too low by a factor of 2, or `unexplained`; `no` if it does not",
-        _below_limit,
+        below_limit,
     ),
     Metric(
         "error",
         "relative error",
         "largest relative error against the reference in float64, over loss, outputs, "
         "gradients and state",
-        _largest_error,
+        largest_error,
         heading="error",
         asv=Tracked(),
         compared="error",
@@ -347,9 +220,9 @@ METRICS: tuple[Metric, ...] = (
         "word",
         "`faster`, `slower`, `same` (the interval lies within 2% of 1) or `unclear`; `reference` "
         "for the reference itself; or the status that explains why there are no times",
-        _verdict,
+        verdict,
         heading="verdict",
-        text=_verdict_text,
+        text=verdict_text,
     ),
     Metric(
         "processes",
@@ -376,14 +249,9 @@ METRICS: tuple[Metric, ...] = (
         "word",
         "`fresh` if `compile_seconds` is of a fresh process; `shared` in older records, where the "
         "process had compiled before: the time may be several times too short",
-        _compile_process,
+        compile_process,
     ),
-    Metric(
-        "configuration",
-        "word",
-        "configuration that tuning chose for each Triton kernel of the step, in the first process",
-        _configuration,
-    ),
+    CONFIGURATION,
 )
 
 SHOWN = tuple(metric for metric in METRICS if metric.heading)

@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from lossbench import impls
-from lossbench.bench.cli.options import LossName, VariantName, device_option
+from lossbench.bench.cli.options import LossName, VariantName, device_option, machine_option
 from lossbench.bench.compat.proof import CompatProof, prove
 from lossbench.bench.compat.table import (
     CompatColumn,
@@ -48,7 +48,7 @@ from lossbench.bench.stamped import now
     show_default="results/compat.json",
     help="JSON file with the table of all releases, to write the column into.",
 )  # fmt: skip
-@click.option("--machine", default="", help="Name of this machine; by default the host's name.")
+@machine_option
 @device_option
 def compat(
     losses: tuple[str, ...],

@@ -5,7 +5,13 @@ from pathlib import Path
 import click
 import torch
 
-from lossbench.bench.cli.options import FiniteRange, Folder, Name, refuse_beside
+from lossbench.bench.cli.options import (
+    FiniteRange,
+    Folder,
+    folder_options,
+    machine_option,
+    refuse_beside,
+)
 from lossbench.bench.errors import UsageError
 from lossbench.bench.first_light.folder import begin, pack
 from lossbench.bench.first_light.progress import read_progress
@@ -26,18 +32,11 @@ from lossbench.bench.show.predictions import predictions_table
     "--wheels", type=Folder,
     help="Folder of wheels to install beside it and import, on a machine without a registry.",
 )  # fmt: skip
-@click.option(
-    "--machine", type=Name(), default="",
-    help="Name of this machine in the records; by default its host name.",
-)  # fmt: skip
-@click.option(
-    "--out", type=Folder,
-    help="Folder to write to; by default results/runs/first-light- and the time.",
-)  # fmt: skip
-@click.option(
-    "--resume", type=Folder,
-    help="Folder of a first light: run the steps that have not passed.",
-)  # fmt: skip
+@machine_option
+@folder_options(
+    "Folder to write to; by default results/runs/first-light- and the time.",
+    "Folder of a first light: run the steps that have not passed.",
+)
 @click.option(
     "--dry-run", is_flag=True,
     help="List the steps with their times, and the cases of the preset cuda with their predicted "

@@ -11,7 +11,13 @@ import click
 from rich.markup import escape
 
 from lossbench.bench.cli.figures import check_file
-from lossbench.bench.cli.options import FiniteRange, Name, device_option, losses_option, with_option
+from lossbench.bench.cli.options import (
+    FiniteRange,
+    device_option,
+    losses_option,
+    machine_option,
+    with_option,
+)
 from lossbench.bench.errors import writing
 from lossbench.bench.format import console
 from lossbench.bench.gate.hold import Tell, hold_gate
@@ -89,10 +95,7 @@ threads_option = click.option(
 @margin_option
 @budget_option
 @threads_option
-@click.option(
-    "--machine", type=Name(), default="",
-    help="Name of this machine in the report; by default its host name.",
-)  # fmt: skip
+@machine_option
 @click.option(
     "--outside", "own_files", is_flag=True,
     help="Compare the files that --with names, as they are, with those in the commit BASE of their "

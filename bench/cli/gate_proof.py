@@ -6,7 +6,7 @@ import click
 
 from lossbench.bench.cli.figures import finish, make_folder, out_option
 from lossbench.bench.cli.gate import budget_option, margin_option, telling, threads_option
-from lossbench.bench.cli.options import Name, device_option
+from lossbench.bench.cli.options import device_option, machine_option
 from lossbench.bench.gate.plan import GatePlan
 from lossbench.bench.gate.proof import FEWEST_RUNS, hold_proof
 from lossbench.bench.gate.table import proof_table
@@ -24,10 +24,7 @@ from lossbench.bench.run.plan import choose_device
 @margin_option
 @budget_option
 @threads_option
-@click.option(
-    "--machine", type=Name(), default="",
-    help="Name of this machine in the report; by default its host name.",
-)  # fmt: skip
+@machine_option
 @out_option
 @device_option
 def gate_proof(

@@ -81,6 +81,24 @@ class VariantName(RegisteredName):
         return sorted({each.variant for loss in losses for each in impls.implementations(loss)})
 
 
+class Name(click.ParamType[str]):
+    """A name to store in records, in UTF-8."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Return the name.
+
+        Raises:
+            click.BadParameter: if its bytes are not UTF-8.
+        """
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            self.fail(f"expected a name in UTF-8, got {value!a}", param, ctx)
+        return str(value)
+
+
 def _register(_context: click.Context, _option: click.Parameter, sources: tuple[str, ...]) -> None:
     """Register the contenders of installed packages, then those of the files that are named."""
     with printing_to_stderr():
@@ -117,6 +135,27 @@ device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
     help="Device to compute on; auto is CUDA if there is a GPU, otherwise the CPU.",
 )  # fmt: skip
+
+machine_option = click.option(
+    "--machine", type=Name(), default="",
+    help="Name to record for this machine; by default its host name.",
+)  # fmt: skip
+
+
+def folder_options(new: str, stopped: str) -> Callable[[Command], Command]:
+    """Return a decorator that adds ``--out`` and ``--resume`` to a command that can be stopped.
+
+    Args:
+        new: help text of ``--out``, the folder to make.
+        stopped: help text of ``--resume``, the folder to go on with.
+    """
+
+    def decorate(command: Command) -> Command:
+        resume = click.option("--resume", type=Folder, help=stopped)
+        return click.option("--out", type=Folder, help=new)(resume(command))
+
+    return decorate
+
 
 SIZES = {
     "batch": "Batch size B.",
@@ -240,21 +279,3 @@ class Bytes(click.ParamType[int]):
         if count < 1:
             self.fail(f"expected bytes such as 512MiB or 2GiB, got {value!r}", param, ctx)
         return count
-
-
-class Name(click.ParamType[str]):
-    """A name to store in records, in UTF-8."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """Return the name.
-
-        Raises:
-            click.BadParameter: if its bytes are not UTF-8.
-        """
-        try:
-            str(value).encode()
-        except UnicodeEncodeError:
-            self.fail(f"expected a name in UTF-8, got {value!a}", param, ctx)
-        return str(value)

@@ -12,11 +12,11 @@ from lossbench.bench.cli.options import (
     Bytes,
     EngineName,
     FiniteRange,
-    Folder,
-    Name,
     Processors,
     device_option,
+    folder_options,
     losses_option,
+    machine_option,
     refuse_beside,
     variants_option,
     with_option,
@@ -128,22 +128,16 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
     "the sharded variants beside the others. Times are those of the slowest rank, memory and "
     "traffic those of a rank.",
 )  # fmt: skip
-@click.option(
-    "--machine", type=Name(), default="",
-    help="Name of this machine in the records; by default its host name.",
-)  # fmt: skip
-@click.option(
-    "--out", type=Folder, help="Folder of the new run; by default results/runs/ and the time."
+@machine_option
+@folder_options(
+    "Folder of the new run; by default results/runs/ and the time.",
+    "Folder of a stopped run to go on with, in the setting that it was started in; takes no other "
+    "option but --mixed, or --on for another engine.",
 )
 @click.option(
     "--on", type=EngineName(), default="", metavar="ENGINE",
     help="Measure on the workers of an engine, each of which takes one case at a time: "
     f"{ENGINES}. By default on this machine alone.",
-)  # fmt: skip
-@click.option(
-    "--resume", type=Folder,
-    help="Folder of a stopped run to go on with, in the setting that it was started in; takes no "
-    "other option but --mixed, or --on for another engine.",
 )  # fmt: skip
 @click.option(
     "--mixed", is_flag=True,

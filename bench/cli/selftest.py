@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lossbench.bench.cli.figures import finish, make_folder
-from lossbench.bench.cli.options import FiniteRange, Name, device_option
+from lossbench.bench.cli.options import FiniteRange, device_option, machine_option
 from lossbench.bench.format import console
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS, SELFTESTS
@@ -59,10 +59,7 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 0
     type=click.IntRange(1),
     help="CPU threads that torch uses; by default torch's own number within the CPU quota.",
 )
-@click.option(
-    "--machine", type=Name(), default="",
-    help="Name of this machine in the report; by default its host name.",
-)  # fmt: skip
+@machine_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

@@ -14,7 +14,6 @@ from lossbench.bench.measure.counters import Counters
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.metric import Metric, at
 from lossbench.bench.metrics import (
-    ABOVE_LIMIT,
     METRICS,
     SHOWN,
     TRACKED,
@@ -24,6 +23,7 @@ from lossbench.bench.metrics import (
     gated,
 )
 from lossbench.bench.paths import ROOT
+from lossbench.bench.readings import ABOVE_LIMIT
 from lossbench.bench.run.records import Record, RecordLine
 from lossbench.bench.suites.cell import Measured, tracked_figures
 from lossbench.impls.triton.usage import CompiledKernel

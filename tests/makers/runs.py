@@ -1,6 +1,6 @@
 """Make runs in folders for the tests of reading them."""
 
-from lossbench.bench.run.records import record_file
+from lossbench.bench.run.appending import record_file
 from lossbench.bench.timing.samples import Samples, Timing
 
 ROUNDS = 40

@@ -10,7 +10,8 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.measure.ceilings import Ceilings
 from lossbench.bench.paths import ROOT
-from lossbench.bench.run.records import RECORDS, read_records, record_file
+from lossbench.bench.run.appending import record_file
+from lossbench.bench.run.records import RECORDS, read_records
 from lossbench.bench.timing.samples import Samples, Timing
 from tests.makers.records import BAD, ENVIRONMENT, GOOD, record
 
@@ -216,7 +217,8 @@ import resource, sys
 from pathlib import Path
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
-from lossbench.bench.run.records import read_records, record_file
+from lossbench.bench.run.appending import record_file
+from lossbench.bench.run.records import read_records
 from tests.makers.records import record
 folder = Path(sys.argv[1])
 with record_file(folder) as file:

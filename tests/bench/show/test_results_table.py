@@ -17,8 +17,8 @@ from lossbench.bench.machine.conditions import Conditions
 from lossbench.bench.measure.ceilings import Ceilings, limit
 from lossbench.bench.measure.compilation import Compilation, WarmCompilation
 from lossbench.bench.measure.counters import Counters
+from lossbench.bench.run.appending import record_file
 from lossbench.bench.run.economics import best_eager, break_even_steps
-from lossbench.bench.run.records import record_file
 from lossbench.bench.show.results import results_table, warnings
 from lossbench.bench.timing.samples import Samples, Timing
 from tests.makers.records import BAD, record
