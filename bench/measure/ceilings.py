@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -15,7 +15,10 @@ from lossbench.bench.case.data import count_distinct_labels
 from lossbench.bench.machine.conditions import Usage
 from lossbench.bench.timing.blocks import calls_a_block
 from lossbench.bench.timing.clock import Timed, clock
-from lossbench.impls.cost import Cost, Phase, Sizes
+from lossbench.impls.cost import Phase, Sizes
+
+if TYPE_CHECKING:
+    from lossbench.impls.cost import Cost
 
 Bound = Literal["arithmetic", "bytes", "overhead"]
 
@@ -127,7 +130,7 @@ def limit(case: Case, phase: Phase, ceilings: Ceilings) -> Limit:
 
 # A report asks for every record, and the variants of a case have the same.
 @lru_cache(maxsize=1024)
-def _work(cost: Cost, case: Case, phase: Phase) -> tuple[float, float]:
+def _work(cost: "Cost", case: Case, phase: Phase) -> tuple[float, float]:
     """Return the fewest operations and the fewest bytes of a phase of a Case."""
     sizes = sizes_of(case)
     # Under autocast tensors have a wider dtype than the products, and take more bytes.

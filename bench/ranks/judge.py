@@ -108,7 +108,7 @@ def traffic_of_rank(calls: RankCalls) -> Traffic:
     return traffic
 
 
-def time_part(
+def sample_part(
     ranks: Ranks, case: Case, variants: tuple[str, ...], sampling: Sampling, *, validate: bool
 ) -> dict[str, Times | RefusedTimes]:
     """Return the times of variants, interleaved; empty but on rank 0.

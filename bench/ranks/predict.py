@@ -13,7 +13,7 @@ from lossbench.bench.ranks.model import (
     communication_seconds,
     fit_links,
 )
-from lossbench.bench.ranks.probe import rank_costs, time_beside_imagined, time_collectives
+from lossbench.bench.ranks.probe import rank_costs, sample_beside_imagined, sample_collectives
 from lossbench.bench.timing.sampling import Sampling
 
 LINKED_RANKS = 2
@@ -68,7 +68,7 @@ class Predictor:
         self.tell("timing collectives of 2 ranks")
         workers = RankWorkers(LINKED_RANKS, self.make)
         try:
-            timed = workers.ask(self.timeout_seconds, time_collectives)[0]
+            timed = workers.ask(self.timeout_seconds, sample_collectives)[0]
         finally:
             workers.close()
         return fit_links(timed, LINKED_RANKS)
@@ -111,7 +111,7 @@ class Predictor:
             workers = RankWorkers(count, self.make)
             try:
                 (steps, *_) = workers.ask(
-                    self.timeout_seconds, time_beside_imagined,
+                    self.timeout_seconds, sample_beside_imagined,
                     self._case_of(count), self.variants, self.sampling,
                 )  # fmt: skip
             finally:

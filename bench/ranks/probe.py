@@ -59,7 +59,7 @@ class MeasuredStep:
     traffic: Traffic
 
 
-def time_collectives(ranks: Ranks) -> list[TimedCollective]:
+def sample_collectives(ranks: Ranks) -> list[TimedCollective]:
     """Return the median times of collectives of several sizes; empty but on rank 0."""
     asked = [Collective(kind, size) for kind in CALL for size in GIVEN_BYTES]
     pace = Pace([_timed(each, ranks) for each in asked], ranks)
@@ -130,7 +130,7 @@ def rank_costs(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dic
         return {name: step.cost(timings[name].median_seconds) for name, step in steps.items()}
 
 
-def time_beside_imagined(
+def sample_beside_imagined(
     ranks: Ranks, case: Case, variants: tuple[str, ...], sampling: Sampling
 ) -> dict[str, MeasuredStep]:
     """Return the times of a step with real collectives and without; empty but on rank 0.

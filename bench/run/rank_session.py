@@ -8,7 +8,7 @@ from lossbench.bench.machine.rank_workers import RankWorkers
 from lossbench.bench.machine.worker import Lost
 from lossbench.bench.measure.ceilings import Ceilings
 from lossbench.bench.measure.judge import Judgement, RefusedTimes, Times
-from lossbench.bench.ranks.judge import joined_judgement, judge_part, time_part
+from lossbench.bench.ranks.judge import joined_judgement, judge_part, sample_part
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.session import RunWatcher, Session
 from lossbench.bench.timing.sampling import Sampling
@@ -61,7 +61,7 @@ class RankSession(Session):
         self, process: int, timeout: float, case: Case, variants: tuple[str, ...], how: Sampling
     ) -> dict[str, Times | RefusedTimes]:
         return self._groups[process].ask(
-            timeout, time_part, case, variants, how, validate=self.plan.validate
+            timeout, sample_part, case, variants, how, validate=self.plan.validate
         )[0]
 
     def _ceilings_of(self, _case: Case) -> Ceilings | None:

@@ -56,8 +56,14 @@ class ForkedContext(ForkServerContext):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _forked_workers():
-    """Fork the workers that are started by this process."""
+def _forked_workers(request):
+    """Fork the workers that are started by this process, unless it measures.
+
+    The benchmarks measure as a command does, and with what is registered as an interpreter starts.
+    """
+    if request.config.getoption("benchmark_enable"):
+        yield
+        return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "CONTEXT", ForkedContext())
         yield

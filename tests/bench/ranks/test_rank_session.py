@@ -11,11 +11,11 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.cli import main
 from lossbench.bench.measure.judge import RefusedTimes
 from lossbench.bench.ranks import calls, parts
-from lossbench.bench.ranks.judge import judge_part, time_part
+from lossbench.bench.ranks.judge import judge_part, sample_part
 from lossbench.bench.ranks.probe import (
     rank_costs,
-    time_beside_imagined,
-    time_collectives,
+    sample_beside_imagined,
+    sample_collectives,
 )
 from lossbench.bench.run.records import read_records
 from lossbench.bench.timing.sampling import Sampling
@@ -46,14 +46,16 @@ def answer(_folder):
             for variant in VARIANTS
         },
         "peers": {name: judge_part(ranks, softmax, name) for name in PEERS},
-        "times": time_part(ranks, softmax, VARIANTS, SAMPLING, validate=True),
-        "links": time_collectives(ranks),
-        "beside": time_beside_imagined(ranks, softmax, ("sharded",), SAMPLING),
+        "times": sample_part(ranks, softmax, VARIANTS, SAMPLING, validate=True),
+        "links": sample_collectives(ranks),
+        "beside": sample_beside_imagined(ranks, softmax, ("sharded",), SAMPLING),
     }
     with patch.object(parts, "MEANS", {"center"}):
         found["a sum that is averaged"] = judge_part(ranks, case_of("center"), "fused")
     with patch.object(calls, "write_state", lambda *_: None):
-        found["a stale state"] = time_part(ranks, softmax, ("reference",), SAMPLING, validate=True)
+        found["a stale state"] = sample_part(
+            ranks, softmax, ("reference",), SAMPLING, validate=True
+        )
     return found
 
 
