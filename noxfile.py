@@ -86,7 +86,7 @@ def wheel(session: nox.Session) -> None:
 def sanitize(session: nox.Session) -> None:
     """Test the native operators under AddressSanitizer and UndefinedBehaviorSanitizer (g++)."""
     install(session, *HARNESS, "test")
-    flags = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    flags = "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=undefined"
     # libstdc++ too: the sanitizer looks for the function that throws before torch loads it.
     found = [
         str(session.run("g++", f"-print-file-name={name}", external=True, silent=True)).strip()
@@ -98,7 +98,7 @@ def sanitize(session: nox.Session) -> None:
         # Python and torch keep memory until they end.
         "ASAN_OPTIONS": "detect_leaks=0",
     }
-    names = ("operators", "pairs", "math")
+    names = ("operators", "moves", "pairs", "math")
     tests = [f"tests/impls/native/test_{name}.py" for name in names]
     # Built here: a compiler under the sanitizer would be checked too.
     session.run("python", "-c", BUILD, env={"LOSSBENCH_NATIVE_FLAGS": flags})

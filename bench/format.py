@@ -111,8 +111,15 @@ def rounded(value: float) -> str:
 
 
 def factor(value: float) -> str:
-    """Return a ratio to two significant digits: ``1.1``, ``3.0``, ``235``."""
+    """Return a ratio to two digits, and near 1 to three: ``1.03``, ``1.1``, ``3.0``, ``240``."""
+    if 1 <= value < 1.095:
+        return f"{value:.2f}"
     return f"{value:.1f}" if 1 <= value < 9.95 else rounded(value)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number of things: ``1 cell``, ``2 cells``; the plural of ``one`` has an s."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
 def duration(seconds: float) -> str:

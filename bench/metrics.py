@@ -150,6 +150,18 @@ METRICS: tuple[Metric, ...] = (
     ),
     *KERNEL_METRICS,
     Metric(
+        "collectives",
+        "count",
+        "number of collectives of a step, if several ranks compute it",
+        at("traffic.calls"),
+    ),
+    Metric(
+        "given_bytes",
+        "bytes",
+        "bytes that each rank gives to the collectives of a step",
+        at("traffic.given_bytes"),
+    ),
+    Metric(
         "limit_seconds",
         "seconds",
         "lower bound of the time of a step on this machine",

@@ -24,6 +24,8 @@ nitpicky = False
 html_theme = "furo"
 html_title = "lossbench"
 html_show_sphinx = False
+# Search must work from the disk, where a page may not fetch the others for their first lines.
+html_show_search_summary = False
 
 
 def setup(app):
@@ -41,9 +43,9 @@ def write_pages(app):
     from lossbench.bench.mathml import mathml
     from lossbench.bench.show.compat import STANDING_MEANINGS, compat_counts, compat_notes
     from lossbench.bench.show.training import FITNESS_MEANINGS, counts_text, training_notes
-    from lossbench.bench.timing.samples import SAME_MARGIN
     from lossbench.bench.training_loop.catalogue import LOOP_SITUATIONS
     from lossbench.bench.training_loop.matrix import shipped_matrices
+    from lossbench.impls.estimate import SAME_MARGIN
 
     templates = Environment(loader=FileSystemLoader(app.srcdir), autoescape=False)
     for name in templates.list_templates(extensions=["j2"]):

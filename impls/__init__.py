@@ -9,7 +9,8 @@ import importlib
 import pkgutil
 
 from lossbench.impls.adapted import adapt
-from lossbench.impls.auto import Choice, build
+from lossbench.impls.auto import build
+from lossbench.impls.choice import Choice
 from lossbench.impls.loss import Loss
 from lossbench.impls.outside import register_from
 from lossbench.impls.registry import (

@@ -24,6 +24,8 @@ CORRECTED_WITHIN = math.log(4)
 """The distance, as a logarithm of sizes, at which a correction has fallen to 1/e."""
 REACH = 10
 """The factor of a size up to which it counts as within the measured sizes, on every axis."""
+SAME_MARGIN = 0.02
+"""The relative difference up to which two times count as the same."""
 LEAST_GAIN = 1.1
 """The factor by which a variant in doubt must be faster than each other one to come first.
 
@@ -65,6 +67,15 @@ def is_within_reach(place: Place, measured: Collection[Place]) -> bool:
         all(1 / REACH <= a / b <= REACH for a, b in zip(place, near, strict=True))
         for near in measured
     )
+
+
+def is_gain(ratio: float) -> bool:
+    """Return whether a variant is faster by more than the margin within which times are the same.
+
+    Args:
+        ratio: the other variant's time over its time.
+    """
+    return ratio > 1 + SAME_MARGIN
 
 
 def place_of(loss: Loss, size: Mapping[str, int]) -> Place:

@@ -1,7 +1,7 @@
 """Base classes of modules that move their class centres in a forward pass, and how they do it."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,23 @@ from lossbench.impls.state import ClassCenters
 _MOVED_GRADIENT = "refused with a center_rate: the gradient would see the moved centres"
 MOVES_EAGERLY: Mapping[str, str] = {"compile": _MOVED_GRADIENT, "export": _MOVED_GRADIENT}
 """The limits of a variant that moves its centres if they have a rate."""
+
+
+class Shift(NamedTuple):
+    """A move of centres: ``c ← momentum · c + share / (added + n) · Σ rows``, by n samples.
+
+    Attributes:
+        share: the numerator of the factor of a class's sum.
+        added: the number that is added to the number of its samples.
+        momentum: the factor of all centres.
+        differences: whether the samples' differences from their centres are summed, and not the
+            samples.
+    """
+
+    share: float
+    added: float = 0
+    momentum: float = 1
+    differences: bool = False
 
 
 class ShiftingCenters(ClassCenters):
@@ -36,44 +53,43 @@ class ShiftingCenters(ClassCenters):
             self.__dict__["_sharded"] = value
         super().__setattr__(name, value)
 
-    def _shift(
-        self,
-        rows: Tensor,
-        labels: Tensor,
-        share: Callable[[Tensor], Tensor],
-        momentum: float = 1,
-    ) -> None:
-        """Add to the centres, times ``momentum``, ``share(n) · Σ rows`` of each class.
+    def _shift(self, samples: Tensor, labels: Tensor, shift: Shift) -> None:
+        """Move the centres by the samples of all processes.
 
         A pass that checkpointing runs again moves nothing.
 
         Args:
-            rows: one row per sample, ``[B, D]``.
+            samples: one row per sample, ``[B, D]``.
             labels: the labels of the samples, ``[B]``.
-            share: a function from the number n of a class's samples, 1 or more, to its factor.
-            momentum: the factor of all centres.
+            shift: the move.
         """
         if not torch.compiler.is_compiling() and in_backward():
             return
         # Without a block of no_grad: torch.export cannot save one that returns nothing.
-        centers, rows = self.centers.detach(), rows.detach()
+        centers, samples = self.centers.detach(), samples.detach()
         if self._sharded is None and count_processes() == 1:
-            classes, sums, counts = self._sums_of_classes(rows, labels)
-            moves = _shared(sums, counts, share)
-            if momentum != 1:
-                centers.mul_(momentum)
-            # A centre that took its samples one by one would be rounded at each of them.
-            centers.index_add_(0, classes, moves.to(centers.dtype))
+            self._shift_alone(centers, samples, labels, shift)
             return
         refuse_to_compile("moving the centres of several processes")
+        rows = _rows(shift, samples, centers, labels)
         counts = _counts(labels, len(centers))
         wide = rows.to(widened(rows.dtype))
         sums = wide.new_zeros(centers.shape).index_add_(0, labels, wide)
         sum_over_processes_(sums, counts)
-        moves = _shared(sums, counts, share)
-        centers.mul_(momentum).add_(moves)
+        moves = _moves(shift, sums, counts)
+        centers.mul_(shift.momentum).add_(moves)
         if self._sharded is not None:
-            self._sharded.detach().mul_(momentum).add_(shard_like(moves, self._sharded))
+            self._sharded.detach().mul_(shift.momentum).add_(shard_like(moves, self._sharded))
+
+    def _shift_alone(self, centers: Tensor, samples: Tensor, labels: Tensor, shift: Shift) -> None:
+        """Move ``centers [C, D]`` in place by the samples of one process that trains alone."""
+        rows = _rows(shift, samples, centers, labels)
+        classes, sums, counts = self._sums_of_classes(rows, labels)
+        moves = _moves(shift, sums, counts)
+        if shift.momentum != 1:
+            centers.mul_(shift.momentum)
+        # A centre that took its samples one by one would be rounded at each of them.
+        centers.index_add_(0, classes, moves.to(centers.dtype))
 
     def _sums_of_classes(self, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return classes ``[B]``, the sums of their rows ``[B, D]``, and their counts ``[B]``.
@@ -97,8 +113,7 @@ class AveragingCenters(ShiftingCenters):
 
     def _move_centers(self, embeddings: Tensor, labels: Tensor) -> None:
         """Shrink all centres by the momentum, and add the rest of each class's mean."""
-        rest = 1 - self.momentum
-        self._shift(embeddings, labels, lambda counts: rest / counts, self.momentum)
+        self._shift(embeddings, labels, Shift(1 - self.momentum, momentum=self.momentum))
 
 
 class RatedCenters(ShiftingCenters):
@@ -125,10 +140,17 @@ class RatedCenters(ShiftingCenters):
             diff: the samples minus their centres, ``[B, D]``.
             labels: the labels of the samples, ``[B]``.
         """
+        self._follow(diff, labels, Shift(self.center_rate, added=1))
+
+    def _move_centers_towards(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Move as ``_move_centers`` does, by embeddings ``[B, D]`` without their differences."""
+        self._follow(embeddings, labels, Shift(self.center_rate, added=1, differences=True))
+
+    def _follow(self, samples: Tensor, labels: Tensor, shift: Shift) -> None:
         if not self._moves:
             return
         refuse_to_compile("center_rate")
-        self._shift(diff, labels, lambda counts: self.center_rate / (1 + counts))
+        self._shift(samples, labels, shift)
 
 
 class RatedCentersAndWeights(RatedCenters):
@@ -162,9 +184,20 @@ def refuse_to_compile(what: str) -> None:
         )
 
 
-def _shared(sums: Tensor, counts: Tensor, share: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return sums of rows times the shares for their counts; a sum of no rows stays 0."""
-    return sums * share(counts.clamp(min=1).to(sums.dtype)).unsqueeze(1)
+def _rows(shift: Shift, samples: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
+    """Return the rows that are summed, ``[B, D]``."""
+    if not shift.differences:
+        return samples
+    wide = widened(samples.dtype)
+    return samples.to(wide) - centers.index_select(0, labels).to(wide)
+
+
+def _moves(shift: Shift, sums: Tensor, counts: Tensor) -> Tensor:
+    """Return what is added for sums of rows and their counts; a sum of no rows stays 0."""
+    divisors = counts.clamp(min=1).to(sums.dtype)
+    if shift.added:
+        divisors = shift.added + divisors
+    return sums * (shift.share / divisors).unsqueeze(1)
 
 
 def _counts(labels: Tensor, num_classes: int) -> Tensor:

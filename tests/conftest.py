@@ -10,7 +10,7 @@ from lossbench.bench.measure.agreement import expectations, workload_of
 # Minutes, and of use only with benchmarks enabled: `pytest tests/perf --benchmark-enable`.
 collect_ignore = ["perf"]
 
-pytest_plugins = ["tests.makers.browser", "tests.makers.registries", "tests.makers.reports"]
+pytest_plugins = [f"tests.makers.{name}" for name in ("browser", "forked", "registries", "reports")]
 
 
 # Tensors of tests are small, and a second thread waits for more than it computes. Here, since the

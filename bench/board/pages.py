@@ -20,7 +20,7 @@ from lossbench.bench.marks import marks_of
 from lossbench.bench.markup import breakable, ticked
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.run.order import place_of_record
-from lossbench.bench.timing.samples import SAME_MARGIN
+from lossbench.impls.estimate import SAME_MARGIN
 
 if TYPE_CHECKING:
     from jinja2 import Environment as Templates

@@ -87,10 +87,13 @@ class Standings:
 
 
 def standings_of(sources: BoardRecords) -> Standings:
-    """Return what the board shows of some Records; losses that are gone are left out."""
+    """Return what the board shows of some Records.
+
+    Those of losses that are gone, and of losses that several ranks computed, are left out.
+    """
     kinds: dict[tuple[object, ...], list[Record]] = {}
     for record in sources.records:
-        if is_registered(record.case.loss):
+        if is_registered(record.case.loss) and record.case.ranks == 1:
             kinds.setdefault(kind_of(record.case), []).append(record)
     pools = tuple(pool for found in kinds.values() for pool in pools_of(found, found[0].case))
     rows, unranked = list[BoardRow](), 0

@@ -106,7 +106,7 @@ def _where(case: Case) -> View:
     return {
         **asdict(case),
         "size": f"{case.batch}×{case.dim}, C={case.classes}",
-        "precision": case.dtype + " autocast" * case.autocast,
+        "precision": case.precision,
         "page": page_of(case.loss),
     }
 

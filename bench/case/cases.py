@@ -18,6 +18,8 @@ AUTOCAST_DTYPES = ("bfloat16", "float16")
 DATA_KINDS = ("gaussian", "clustered", "digits")
 # The largest of the integers that torch and the frame count with.
 LARGEST_SIZE = 2**63 - 1
+# The shortened batch of a comparison still has a sample for each rank.
+LEAST_SAMPLES_A_RANK = 4
 DIGITS_DIM, DIGITS_CLASSES, DIGITS_BATCH = 64, 10, 1740
 
 
@@ -36,6 +38,8 @@ class Case:
         seed: random seed of the inputs and the initial state.
         autocast: whether inputs and parameters are float32, and the forward runs under
             ``torch.autocast`` to the dtype.
+        ranks: number of processes that share the batch, each with an equal part of it; 1 for a
+            measurement in one process.
 
     Reading a Case does not need the registry, so records of a Loss stay readable when the Loss is
     gone. ``checked`` checks a Case against the registry before it is measured.
@@ -53,10 +57,11 @@ class Case:
     data: str = "gaussian"
     seed: int = 0
     autocast: bool = False
+    ranks: int = 1
 
     def __post_init__(self) -> None:
         """Check the sizes and the dtype."""
-        for name in ("batch", "dim", "classes"):
+        for name in ("batch", "dim", "classes", "ranks"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
             if getattr(self, name) > LARGEST_SIZE:
@@ -83,6 +88,8 @@ class Case:
                 f"{self.loss} needs negatives: batch and classes of 2 or more, "
                 f"got batch {self.batch} and classes {self.classes}"
             )
+        if self.ranks > 1:
+            self._check_ranks()
         return self
 
     def _check_digits(self) -> None:
@@ -90,6 +97,13 @@ class Case:
             raise UsageError(
                 f"digits has dim {DIGITS_DIM}, up to {DIGITS_CLASSES} classes and batches of up to "
                 f"{DIGITS_BATCH}, got dim {self.dim}, {self.classes} classes, batch {self.batch}"
+            )
+
+    def _check_ranks(self) -> None:
+        if self.batch % self.ranks or self.batch < self.ranks * LEAST_SAMPLES_A_RANK:
+            raise UsageError(
+                f"{self.ranks} ranks take a batch that is a multiple of {self.ranks} and has "
+                f"{LEAST_SAMPLES_A_RANK} samples a rank or more, got batch {self.batch}"
             )
 
     @property
@@ -103,12 +117,19 @@ class Case:
         return torch.float32 if self.autocast else self.torch_dtype
 
     @property
+    def precision(self) -> str:
+        """The dtype in words, with ``autocast`` if that lowers it."""
+        return f"{self.dtype}{' autocast' * self.autocast}"
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """The sizes among the Loss's arguments; all other arguments keep their defaults."""
         sizes = {"num_classes": self.classes, "embedding_dim": self.dim, "batch_size": self.batch}
         return {name: sizes[name] for name in impls.loss(self.loss).arguments if name in sizes}
 
     def __str__(self) -> str:
-        """Return the sizes as text: ``64x128, C=10, bfloat16 autocast, cpu, gaussian``."""
-        dtype = "" if self.dtype == "float32" else f"{self.dtype}{' autocast' * self.autocast}, "
-        return f"{self.batch}x{self.dim}, C={self.classes}, {dtype}{self.device}, {self.data}"
+        """Return the sizes as text: ``64x128, C=10, bfloat16 autocast, cpu, gaussian, 2 ranks``."""
+        dtype = "" if self.dtype == "float32" else f"{self.precision}, "
+        ranks = f", {self.ranks} ranks" if self.ranks > 1 else ""
+        sizes = f"{self.batch}x{self.dim}, C={self.classes}"
+        return f"{sizes}, {dtype}{self.device}, {self.data}{ranks}"

@@ -161,7 +161,7 @@ class Workload:
                 name: dense(gradient, target)
                 for (name, target), gradient in zip(targets.items(), gradients, strict=True)
             },
-            {name: tensor.detach().clone() for name, tensor in module.state_dict().items()},
+            {name: whole(t.detach()).clone() for name, t in module.state_dict().items()},
         )
 
 
@@ -217,7 +217,13 @@ def mirrored(name: str, tensor: Tensor) -> Tensor:
 
 
 def dense(gradient: Tensor | None, target: Tensor) -> Tensor:
-    """Return the gradient of a target as a dense tensor; it is 0 if there is none."""
+    """Return the gradient of a target as one dense tensor; it is 0 if there is none."""
     if gradient is None:
-        return torch.zeros_like(target)
-    return gradient.to_dense() if gradient.is_sparse else gradient
+        return torch.zeros_like(whole(target))
+    return gradient.to_dense() if gradient.is_sparse else whole(gradient)
+
+
+def whole(tensor: Any) -> Tensor:
+    """Return the shards of all processes as one tensor; any other tensor is returned as it is."""
+    joined: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return joined

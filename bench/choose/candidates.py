@@ -79,6 +79,12 @@ class Candidate:
         """Whether the variant is compiled by torch.compile."""
         return is_compiled(self.variant)
 
+    @property
+    def told_peak_bytes(self) -> int:
+        """The most bytes at once, with two digits if they are modelled."""
+        count = self.step_peak_bytes
+        return count if self.basis == "measured" else round(float(f"{count:.2g}"))
+
     def total_seconds(self, steps: int | None) -> float:
         """Return the time to minimise: compiling and all steps, or one step without ``steps``."""
         if steps is None:
@@ -120,8 +126,11 @@ def candidates_at(pool: Pool, case: Case) -> tuple[list[Candidate], list[Exclude
 
 def _gone(pool: Pool) -> list[Excluded]:
     """Return the variants that have records, but no implementation any more."""
-    gone = dict.fromkeys(each.variant for each in pool.records if not each.registered)
-    return [Excluded(variant, "unregistered", UNREGISTERED) for variant in gone]
+    return [
+        Excluded(variant, "unregistered", UNREGISTERED)
+        for variant, records in pool.by_variant.items()
+        if not records[0].registered
+    ]
 
 
 def _look(pool: Pool, case: Case, implementation: impls.Implementation) -> Candidate | Excluded:
@@ -154,8 +163,8 @@ def _candidate(case: Case, implementation: impls.Implementation, model: VariantM
         error=max(part.error for record in records for part in record.agreement),
         outputs=implementation.outputs,
         compile_seconds=cost.compile_seconds if cost else 0.0,
-        worse=model.inputs_graded("worse"),
-        better=model.inputs_graded("better"),
+        worse=model.graded.get("worse", ()),
+        better=model.graded.get("better", ()),
         tried=any(record.conformance for record in model.records.values()),
         basis=_basis(model, case),
         sizes=len(records),

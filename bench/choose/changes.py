@@ -1,13 +1,12 @@
 """Find what would change the answer: a flag, another size, less memory, more steps."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.choose.candidates import Candidate
+from lossbench.bench.choose.crossovers import crossovers
 from lossbench.bench.choose.ranking import Ranking, total_ratio, winner
 from lossbench.bench.choose.request import Request, constraints_of
 from lossbench.bench.choose.sources import Pool
@@ -17,10 +16,7 @@ from lossbench.bench.run.economics import break_even_steps
 from lossbench.bench.scaling.laws import axes_of
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval
-from lossbench.impls.estimate import LEAST_GAIN, REACH
-
-TRIED_PER_OCTAVE = 4
-"""The number of sizes per factor of two that are tried in search of a change of the answer."""
+from lossbench.impls.estimate import LEAST_GAIN, is_gain
 
 
 @dataclass(frozen=True, config=KEPT)
@@ -58,60 +54,39 @@ class Change:
 
 
 def alternatives(pool: Pool, request: Request, best: Candidate) -> Iterator[Alternative]:
-    """Yield the winner without each constraint, if it is another one; memory limits aside."""
+    """Yield the winner without each constraint, if it gains by it; memory limits aside."""
     for constraint in constraints_of(request):
         if constraint.field == "max_memory":
             continue
         lifted = replace(request, **{constraint.field: constraint.lifted})
         other = _winner(pool, lifted)
-        if other is not None and other.variant != best.variant:
-            ratio = total_ratio(other, best, request)
+        if other is None or other.variant == best.variant:
+            continue
+        ratio = total_ratio(other, best, request)
+        if is_gain(ratio.median):
             yield Alternative(constraint.lift, other, ratio, paid_after(other, best))
 
 
 def changes(pool: Pool, request: Request, ranking: Ranking) -> Iterator[Change]:
     """Yield the changes to a Request that would change the answer."""
     for axis in axes_of(request.case.loss):
-        yield from _crossovers(pool, request, axis, ranking.best.variant)
+        found = crossovers(pool, request, axis, ranking.best.variant)
+        for side, (size, variant) in found.items():
+            text = f"{side} {axis} {rounded(size)} or so: `{variant}`"
+            yield Change(axis, size, variant, text)
     yield from _memory_limits(pool, request, ranking.best)
     yield from _break_even(ranking)
-
-
-def _crossovers(pool: Pool, request: Request, axis: str, best: str) -> Iterator[Change]:
-    """Yield the nearest size on either side, within reach of the records, with another winner."""
-    here = getattr(request.case, axis)
-    sizes = [getattr(record.case, axis) for record in pool.records]
-    for end, side in ((min(sizes) / REACH, "up to"), (max(sizes) * REACH, "from")):
-        octaves = math.log2(end / here)
-        for step in range(1, math.ceil(abs(octaves) * TRIED_PER_OCTAVE)):
-            size = max(round(here * 2 ** math.copysign(step / TRIED_PER_OCTAVE, octaves)), 1)
-            other = _winner_at(pool, request, axis, size)
-            if other is not None and other.variant != best:
-                text = f"{side} {axis} {rounded(size)} or so: `{other.variant}`"
-                yield Change(axis, size, other.variant, text)
-                break
-
-
-def _winner_at(pool: Pool, request: Request, axis: str, size: int) -> Candidate | None:
-    """Return the best variant at another size; ``None`` if there is none, or it is unknown."""
-    change: dict[str, Any] = {axis: size}
-    try:
-        case = replace(request.case, **change)
-    except UsageError:
-        return None
-    found = _winner(pool, replace(request, case=case))
-    return None if found is None or found.basis == "extrapolated" else found
 
 
 def _memory_limits(pool: Pool, request: Request, best: Candidate) -> Iterator[Change]:
     """Yield the memory limits at which another variant wins, the nearest first."""
     smaller: Candidate | None = best
     while smaller is not None:
-        below = smaller.step_peak_bytes
+        below, told = smaller.step_peak_bytes, binary(smaller.told_peak_bytes)
         smaller = _winner(pool, replace(request, max_memory=below - 1))
         text = f"`{smaller.variant}`" if smaller else "no variant"
         variant = smaller.variant if smaller else ""
-        yield Change("max_memory", below, variant, f"with less than {binary(below)}: {text}")
+        yield Change("max_memory", below, variant, f"with less than {told}: {text}")
     unlimited = _winner(pool, replace(request, max_memory=None))
     if request.max_memory is not None and unlimited and unlimited.variant != best.variant:
         most = unlimited.step_peak_bytes

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,8 @@ def fit_curve(
         values: positive quantity at each size.
         places: sizes.
     """
-    from scipy.optimize import nnls
-
-    relative = np.array(terms) / np.array(values)[:, None]
-    # The terms differ by many orders of magnitude, which the solver does not bear.
-    scale = relative.max(axis=0)
-    weights, _ = nnls(relative / scale, np.ones(len(values)))
-    return _corrected(weights / scale, terms, values, places)
+    table, seen = np.array(terms), np.array(values)
+    return _corrected(_fitted(table, seen), table, seen, places)
 
 
 def scale_curve(
@@ -43,23 +39,38 @@ def scale_curve(
     places: Sequence[Place],
 ) -> CostCurve:
     """Return another variant's curve, times a factor that fits it to a few values."""
-    plain = np.array(terms) @ curve.coefficients
-    factor = math.exp(np.mean(np.log(np.array(values) / plain)))
-    return _corrected(factor * np.array(curve.coefficients), terms, values, places)
+    table, seen = np.array(terms), np.array(values)
+    return _corrected(_scaled(curve, table, seen), table, seen, places)
+
+
+def _fitted(terms: Array, values: Array) -> Array:
+    """Return the coefficients that fit the terms to the values."""
+    from scipy.optimize import nnls
+
+    relative = terms / values[:, None]
+    # The terms differ by many orders of magnitude, which the solver does not bear.
+    scale = relative.max(axis=0)
+    weights, _ = nnls(relative / scale, np.ones(len(values)))
+    found: Array = weights / scale
+    return found
+
+
+def _scaled(curve: CostCurve, terms: Array, values: Array) -> Array:
+    """Return the coefficients of a curve, times the factor that fits them to the values."""
+    coefficients = np.array(curve.coefficients)
+    factor = math.exp(np.mean(np.log(values / (terms @ coefficients))))
+    return factor * coefficients
 
 
 def _corrected(
-    coefficients: Array,
-    terms: Sequence[Sequence[float]],
-    values: Sequence[float],
-    places: Sequence[Place],
+    coefficients: Array, terms: Array, values: Array, places: Sequence[Place]
 ) -> CostCurve:
     """Return the curve with the correction that leads it through the values, but for their noise.
 
     The residuals are modelled by a Gaussian process: their correlation falls with the distance.
     """
-    residuals = np.log(np.array(values) / (np.array(terms) @ coefficients))
-    corrections = np.linalg.solve(_covariance(places), residuals)
+    residuals = np.log(values / (terms @ coefficients))
+    corrections = _precision(tuple(places)) @ residuals
     return CostCurve(tuple(coefficients.tolist()), tuple(places), tuple(corrections.tolist()))
 
 
@@ -79,14 +90,15 @@ def left_out_errors(
         places: sizes.
         base: another variant's curve to scale, instead of fitting one.
     """
+    table, seen = np.array(terms), np.array(values)
+    precision = _precision(tuple(places))
     errors = dict[int, float]()
-    for left_out in range(len(values)):
-        kept = [i for i in range(len(values)) if i != left_out]
-        rest = [terms[i] for i in kept], [values[i] for i in kept], [places[i] for i in kept]
-        if is_within_reach(places[left_out], rest[2]):
-            curve = scale_curve(base, *rest) if base else fit_curve(*rest)
-            estimate = curve.at(terms[left_out], places[left_out])
-            errors[left_out] = math.log(estimate / values[left_out])
+    for left_out in _within_reach_of_others(tuple(places)):
+        kept = np.arange(len(seen)) != left_out
+        rest = table[kept], seen[kept]
+        residuals = np.log(seen / (table @ (_scaled(base, *rest) if base else _fitted(*rest))))
+        # What the other residuals do not predict of this one (Rasmussen and Williams 2006, 5.12).
+        errors[left_out] = -float(precision[left_out] @ residuals) / precision[left_out, left_out]
     return errors
 
 
@@ -103,22 +115,29 @@ def half_width(errors: Sequence[float], measured: Sequence[Place], place: Place)
     """
     if len(errors) < 2:
         return math.inf
-    apart = [
-        _deviation([near for j, near in enumerate(measured) if j != i], own)
-        for i, own in enumerate(measured)
-    ]
-    spread = math.sqrt(np.mean((np.array(errors) / apart) ** 2))
-    return student_quantile(len(errors)) * spread * _deviation(measured, place)
-
-
-def _deviation(measured: Sequence[Place], place: Place) -> float:
-    """Return the standard deviation of a residual, given those at measured sizes."""
+    precision = _precision(tuple(measured))
+    # The variance of a residual, given those at all other measured sizes.
+    variances = 1 / precision.diagonal()
+    spread = math.sqrt(np.mean(np.array(errors) ** 2 / variances))
     near = np.array([nearness(place, each) for each in measured])
-    known = near @ np.linalg.solve(_covariance(measured), near)
-    return math.sqrt(max(1 + NUGGET - float(known), NUGGET))
+    variance = max(1 + NUGGET - float(near @ precision @ near), NUGGET)
+    return student_quantile(len(errors)) * spread * math.sqrt(variance)
 
 
-def _covariance(places: Sequence[Place]) -> Array:
-    return np.array([[nearness(one, other) for other in places] for one in places]) + (
-        NUGGET * np.eye(len(places))
+# The variants of a loss are measured at the same sizes, so most of these are asked for often.
+@lru_cache(maxsize=256)
+def _precision(places: tuple[Place, ...]) -> Array:
+    """Return the inverse of the covariance of the residuals at some sizes."""
+    covariance = np.array([[nearness(one, other) for other in places] for one in places])
+    inverse = np.linalg.inv(covariance + NUGGET * np.eye(len(places)))
+    return inverse.astype(np.float64)
+
+
+@lru_cache(maxsize=256)
+def _within_reach_of_others(places: tuple[Place, ...]) -> tuple[int, ...]:
+    """Return the numbers of the sizes that lie within reach of the others."""
+    return tuple(
+        number
+        for number, place in enumerate(places)
+        if is_within_reach(place, places[:number] + places[number + 1 :])
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -68,10 +69,14 @@ class VariantModel:
             return peak_bytes(record)
         return round(self.bytes.at(terms_of("bytes", case), place_in(case)))
 
-    def inputs_graded(self, grade: str) -> tuple[str, ...]:
-        """Return the degenerate inputs on which a Record has a grade; their size is their own."""
-        parts = [part for record in self.records.values() for part in record.conformance]
-        return tuple(sorted({part.input for part in parts if part.grade == grade}))
+    @cached_property
+    def graded(self) -> Mapping[str, tuple[str, ...]]:
+        """The degenerate inputs, by the grade that a Record has on them."""
+        found: dict[str, set[str]] = {}
+        for record in self.records.values():
+            for part in record.conformance:
+                found.setdefault(part.grade, set()).add(part.input)
+        return {grade: tuple(sorted(inputs)) for grade, inputs in found.items()}
 
     def compiled_near(self, case: Case) -> Record | None:
         """Return the nearest Record with a compile time, of a fresh process if there is one."""
@@ -85,6 +90,10 @@ class VariantModel:
         if not self.errors:
             return None
         return math.expm1(float(np.quantile(np.abs(list(self.errors.values())), 0.9)))
+
+    def knows(self, case: Case) -> bool:
+        """Return whether a Case was measured, or lies within reach of the measured ones."""
+        return case in self.records or self.reaches(case)
 
     def reaches(self, case: Case) -> bool:
         """Return whether a Case lies within the sizes that the curve was fitted to."""

@@ -18,8 +18,7 @@ from lossbench.bench.choose.request import Request, admitted
 from lossbench.bench.choose.sources import NotMeasured, Pool
 from lossbench.bench.stamped import KEPT
 from lossbench.bench.timing.intervals import Interval
-from lossbench.bench.timing.samples import SAME_MARGIN
-from lossbench.impls.estimate import preferred_order
+from lossbench.impls.estimate import SAME_MARGIN, preferred_order
 
 Lead = Literal["clear", "same", "unclear", "only one"]
 
@@ -61,10 +60,9 @@ class Ranking:
         """The certainty of the first place: ``same`` if the rival's time is within 2% of it."""
         if self.rival is None:
             return "only one"
-        low, high = self.rival.ratio.low, self.rival.ratio.high
-        if low >= 1 / (1 + SAME_MARGIN) and high <= 1 + SAME_MARGIN:
+        if self.rival.ratio.is_near_one(SAME_MARGIN):
             return "same"
-        return "clear" if low > 1 else "unclear"
+        return "clear" if self.rival.ratio.low > 1 else "unclear"
 
     @property
     def regret(self) -> float:
@@ -104,7 +102,17 @@ def winner(pool: Pool, request: Request) -> Candidate:
         NotMeasured: if no variant was timed.
         UsageError: if no variant meets the constraints.
     """
-    return _eligible(pool, request, *candidates_at(pool, request.case))[0][0]
+    return contenders(pool, request)[0]
+
+
+def contenders(pool: Pool, request: Request) -> list[Candidate]:
+    """Return the eligible variants without their speed-ups, the best first.
+
+    Raises:
+        NotMeasured: if no variant was timed.
+        UsageError: if no variant meets the constraints.
+    """
+    return _eligible(pool, request, *candidates_at(pool, request.case))[0]
 
 
 def _eligible(

@@ -9,7 +9,6 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary
-from lossbench.bench.training_loop.fitness import unfitness
 from lossbench.impls.limits import SITUATIONS
 
 Cost = TypeVar("Cost", int, float)
@@ -192,6 +191,9 @@ def _situation(request: Request, name: str) -> Constraint:
     loss = request.case.loss
 
     def unfit(candidate: Candidate) -> str:
+        # The situations import what they train with.
+        from lossbench.bench.training_loop.fitness import unfitness
+
         return unfitness(loss, candidate.variant, name)
 
     return Constraint(

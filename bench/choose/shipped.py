@@ -39,9 +39,9 @@ def table_text(records: Iterable[Record]) -> str:
 
 
 def _plain(record: Record) -> bool:
-    """Return whether a Record has Gaussian data and no autocast."""
+    """Return whether a Record has Gaussian data, no autocast, and one process."""
     case = record.case
-    return case.data == "gaussian" and not case.autocast and case.seed == 0
+    return case.data == "gaussian" and not case.autocast and case.seed == 0 and case.ranks == 1
 
 
 def _sheets(records: Iterable[Record], loss: str) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ def _entry(model: VariantModel) -> dict[str, Any]:
         "corrections": [_short(corrections[case]) for case in cases],
         "modelled": bool(model.errors),
         "proven": right_where_it_runs(_proofs(), loss, model.variant),
-        "worse": list(model.inputs_graded("worse")),
+        "worse": list(model.graded.get("worse", ())),
     }
 
 

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from lossbench.bench.case.cases import Case
 from lossbench.bench.choose.models import VariantModel, models_of, nearness_of, place_in
 from lossbench.bench.errors import UsageError
+from lossbench.bench.format import counted
 from lossbench.bench.frame.runs import find
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.run.order import is_registered, preferred
@@ -51,10 +52,8 @@ class Host:
 
     def __str__(self) -> str:
         """Return the Host in words."""
-        return (
-            f"{self.processor or 'no GPU'}, {self.cores} cores, {self.threads} threads, "
-            f"torch {self.torch}"
-        )
+        size = f"{counted(self.cores, 'core')}, {counted(self.threads, 'thread')}"
+        return f"{self.processor or 'no GPU'}, {size}, torch {self.torch}"
 
 
 @dataclass(frozen=True)
@@ -76,13 +75,23 @@ class Pool:
         """The model of each variant with times."""
         return models_of(self.records)
 
+    @cached_property
+    def by_variant(self) -> dict[str, list[Record]]:
+        """The Records of each variant."""
+        found: dict[str, list[Record]] = {}
+        for record in self.records:
+            found.setdefault(record.variant, []).append(record)
+        return found
+
     def lost(self, variant: str, case: Case) -> Record | None:
         """Return the Record without times that rules a variant out in a Case, if there is one.
 
         It is the Record of this size, the one of the nearest size, or one of a size that is no
         larger on any axis.
         """
-        records = [record for record in self.records if record.variant == variant]
+        records = self.by_variant.get(variant, [])
+        if all(record.step for record in records):
+            return None
         exact = [record for record in records if record.case == case]
         nearest = max(exact or records, key=lambda each: nearness_of(each, case), default=None)
         if exact or nearest is None or nearest.step is None:
@@ -106,8 +115,12 @@ class Pool:
         return f"{', '.join(self.machines)} ({self.host})"
 
 
-def load_records(folders: Iterable[Path]) -> list[Record]:
+def load_records(folders: Iterable[Path], loss: str = "") -> list[Record]:
     """Return the Records of runs, given by their folders or by folders of runs.
+
+    Args:
+        folders: folders of runs, or folders that contain some.
+        loss: name of the only Loss to read; empty for all.
 
     Raises:
         UsageError: if a folder has no run, or a run cannot be read.
@@ -117,16 +130,21 @@ def load_records(folders: Iterable[Path]) -> list[Record]:
         runs = list(find(folder))
         if not runs:
             raise UsageError(f"{folder}: expected a run, or a folder of runs; found none")
-        records += [record for run in runs for record in read_records(run)]
+        records += [record for run in runs for record in read_records(run, loss)]
     return records
 
 
-def load_readable(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """Return the Records of every readable run below folders, and the reasons for the others."""
+def load_readable(folders: Iterable[Path], loss: str = "") -> tuple[list[Record], list[str]]:
+    """Return the Records of every readable run below folders, and the reasons for the others.
+
+    Args:
+        folders: folders to search for runs.
+        loss: name of the only Loss to read; empty for all.
+    """
     records, reasons = list[Record](), []
     for run in (run for folder in folders for run in find(folder)):
         try:
-            records += read_records(run)
+            records += read_records(run, loss)
         except UsageError as error:
             reasons.append(str(error))
     return records, reasons
@@ -168,7 +186,7 @@ def is_current(record: Record) -> bool:
 
 def kind_of(case: Case) -> tuple[object, ...]:
     """Return all fields of a Case except its sizes."""
-    return case.loss, case.dtype, case.device, case.data, case.seed, case.autocast
+    return case.loss, case.dtype, case.device, case.data, case.seed, case.autocast, case.ranks
 
 
 def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) -> list[Pool]:
@@ -183,7 +201,7 @@ def choose_pools(pools: Sequence[Pool], case: Case, machine: str, here: Host) ->
     Raises:
         NotMeasured: if there are no pools, or none of the named machine.
     """
-    kind = f"{case.loss} in {case.dtype}{' autocast' * case.autocast} on {case.device}"
+    kind = f"{case.loss} in {case.precision} on {case.device}"
     if not pools:
         raise NotMeasured(f"no records of {kind} with {case.data} data; --measure makes some")
     chosen = [pool for pool in pools if not machine or machine in pool.machines]

@@ -14,8 +14,9 @@ from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.changes import Alternative
 from lossbench.bench.choose.ranking import RunnerUp
 from lossbench.bench.choose.ratios import same_rounds
-from lossbench.bench.format import binary, factor, figures_table, rounded, si, spread
+from lossbench.bench.format import binary, counted, factor, figures_table, rounded, si, spread
 from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
+from lossbench.bench.timing.intervals import Interval
 from lossbench.impls.registry import REFERENCE
 
 INDENT = "  "
@@ -65,8 +66,10 @@ def _wrapped(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _fold(line: str, width: int = WIDTH) -> list[str]:
+    """Return the lines of a long one, the further ones indented more than the first."""
+    further = line[: len(line) - len(line.lstrip())] + INDENT
     return textwrap.wrap(
-        line, width, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
+        line, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
     )
 
 
@@ -79,9 +82,8 @@ def _decision(answer: Answer) -> Text:
 def _asked(answer: Answer) -> str:
     case, best = answer.request.case, answer.best
     steps = answer.request.steps
-    precision = f"{case.dtype}{' autocast' * case.autocast}"
     size = f"batch {case.batch}, dim {case.dim}, classes {case.classes}"
-    parts = [f"{case.loss}, {size}", f"{case.device} {precision}", best.basis]
+    parts = [f"{case.loss}, {size}", f"{case.device} {case.precision}", best.basis]
     if steps:
         total = best.compile_seconds + steps * best.step_seconds
         parts.append(f"{si(total, 's')} in {steps:,} steps")
@@ -96,8 +98,7 @@ def _costs(candidate: Candidate) -> str:
 
 def memory_text(candidate: Candidate) -> str:
     """Return the peak memory of a variant, with two digits if it is modelled."""
-    count = candidate.step_peak_bytes
-    return binary(count if candidate.basis == "measured" else round(float(f"{count:.2g}")))
+    return binary(candidate.told_peak_bytes)
 
 
 def step_text(candidate: Candidate) -> str:
@@ -156,9 +157,12 @@ def sureness(answer: Answer) -> str:
 
 def ratio_text(answer: Answer, runner: RunnerUp) -> str:
     """Return a runner-up's time over the best one's, with its interval."""
-    if runner.ratio.high == math.inf:
-        return f"{factor(runner.ratio.median)}x [unknown]"
-    return spread(runner.ratio) + _mark(answer, runner.candidate)
+    return _interval(runner.ratio) + _mark(answer, runner.candidate)
+
+
+def _interval(ratio: Interval) -> str:
+    known = ratio.high < math.inf
+    return spread(ratio) if known else f"{factor(ratio.median)}x [unknown]"
 
 
 def _mark(answer: Answer, other: Candidate) -> str:
@@ -172,7 +176,7 @@ def reasons(answer: Answer) -> Iterator[str]:
     best = answer.best
     if best.speedup and best.variant != REFERENCE:
         mark = signs(vars(best), [FEW_PROCESSES])
-        yield f"speed-up {spread(best.speedup)}{mark} over the reference"
+        yield f"speed-up {_interval(best.speedup)}{mark} over the reference"
     yield f"error {best.error:.0e} at most, relative to the reference in float64"
     if best.compiled:
         yield f"compile time {_compile_time(best)}"
@@ -183,7 +187,7 @@ def reasons(answer: Answer) -> Iterator[str]:
 def _basis(best: Candidate) -> str:
     if best.basis == "measured":
         return "measured at this size"
-    sizes = f"{best.sizes} measured size{'s' * (best.sizes > 1)}"
+    sizes = counted(best.sizes, "measured size")
     if best.model_error is None:
         return f"extrapolated from {sizes}, too few to know the error"
     error = f"without each of them its time was within {rounded(100 * best.model_error)}%"
@@ -248,7 +252,8 @@ def grounds(answer: Answer) -> Iterator[str]:
     when = f"on {last}" if first == last else f"from {first} to {last}"
     commits = ", ".join(commit[:7] or "none" for commit in source.commits)
     machines = ", ".join(source.machines)
-    yield f"records of {machines} ({source.host}), made {when} at commit {commits}"
+    at = "commit" if len(source.commits) == 1 else "commits"
+    yield f"records of {machines} ({source.host}), made {when} at {at} {commits}"
     if source.passed_over:
         reasons = ", ".join(f"{count} {why}" for why, count in source.passed_over.items())
         yield f"passed over for better records: {reasons}"

@@ -9,6 +9,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 import lossbench
+from lossbench.bench.collector import paused_collector
 from lossbench.bench.errors import UsageError
 
 
@@ -59,7 +60,8 @@ class LazyCommand(click.Command):
     def load(self) -> click.Command:
         """Import and return the command; its module imports torch."""
         module, _, attribute = self.place.partition(":")
-        command: click.Command = getattr(import_module(f"{__name__}.{module}"), attribute)
+        with paused_collector():
+            command: click.Command = getattr(import_module(f"{__name__}.{module}"), attribute)
         return command
 
 
@@ -91,6 +93,7 @@ COMMANDS = (
     LazyCommand("count", "count:count", "Count operators, allocations and bytes of a step."),
     LazyCommand("kernels", "kernels:kernels", "Compile the Triton kernels; needs no GPU."),
     LazyCommand("scaling", "scaling:scaling", "Fit growth with size; find the largest batch."),
+    LazyCommand("ranks", "ranks:ranks", "Predict a step of many processes together."),
     LazyCommand("profile", "profile:profile", "Write traces and flame graphs of a step."),
     LazyCommand("train", "train:train", "Train a small network on each loss."),
     LazyCommand("gate", "gate:gate", "Fail if the working tree is worse than a commit."),

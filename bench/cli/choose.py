@@ -29,7 +29,6 @@ from lossbench.bench.cli.options import (
     size_options,
     with_option,
 )
-from lossbench.bench.cli.run import run_shown
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console, duration
 from lossbench.bench.machine.environment import current_environment
@@ -136,7 +135,7 @@ def choose(
     case = Case(loss, batch, dim, classes, dtype, where, data, autocast=autocast).checked()
     request = Request(case, **constraints)
     here = Host.of(current_environment(), where)
-    records = load_runs(runs)
+    records = load_runs(runs, loss)
     if measure:
         records += _measure(request, records, machine, here, budget, folder_beside(runs))
     pools = pools_of(records, case)
@@ -164,11 +163,16 @@ def _check_cuda_records(case: Case) -> None:
         )
 
 
-def load_runs(runs: Sequence[Path]) -> list[Record]:
-    """Return the records of runs; by default all readable ones, your own and shipped."""
+def load_runs(runs: Sequence[Path], loss: str = "") -> list[Record]:
+    """Return the records of runs; by default all readable ones, your own and shipped.
+
+    Args:
+        runs: folders of runs; empty for the default ones.
+        loss: name of the only Loss to read, which is quick; empty for all.
+    """
     if runs:
-        return load_records(runs)
-    records, reasons = load_readable(records_folders())
+        return load_records(runs, loss)
+    records, reasons = load_readable(records_folders(), loss)
     for reason in reasons:
         click.echo(f"warning: left out: {reason}", err=True)
     return records
@@ -183,6 +187,9 @@ def _measure(
     parent: Path,
 ) -> list[Record]:
     """Measure the variants without a record of this machine, and return the new records."""
+    # An answer from records does not wait for what a run imports.
+    from lossbench.bench.cli.run import run_shown
+
     compiled = request.compiled or request.steps is not None
     plan = plan_missing(
         request.case, records, machine, here, compiled=compiled, budget_seconds=budget

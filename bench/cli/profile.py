@@ -17,7 +17,7 @@ from lossbench.bench.cli.options import (
     with_option,
 )
 from lossbench.bench.errors import UsageError
-from lossbench.bench.format import binary, console
+from lossbench.bench.format import binary, console, folded, narrow_width
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.machine.worker import Lost, Worker
@@ -122,9 +122,8 @@ def _show(shown: Console, variant: str, found: Profile, case: Case, steps: int, 
     shown.print(operator_table(found.operators, steps, rows, device=case.device == "cuda"))
     peak = found.peak
     most = ", ".join(f"{name} {binary(count)}" for name, count in list(peak.holders.items())[:4])
-    shown.print(
-        Text(f"peak {binary(peak.bytes)} in {peak.operator} of the {peak.phase}; mostly {most}")
-    )
+    line = f"peak {binary(peak.bytes)} in {peak.operator} of the {peak.phase}; mostly {most}"
+    shown.print(Text(folded(line, narrow_width())))
     for file in found.files:
         shown.print(Text(f"  {file}", "dim"))
     shown.print()

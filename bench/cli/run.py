@@ -24,8 +24,8 @@ from lossbench.bench.cli.options import (
 from lossbench.bench.cli.results import print_results
 from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import VARIANT_SECONDS
-from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS, new_folder
+from lossbench.bench.ranks.asking import check_ranks, refuse_beside_ranks, threads_of_rank
 from lossbench.bench.run.mixture import check_unmixed
 from lossbench.bench.run.plan import (
     RunPlan,
@@ -122,6 +122,12 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
     "--graphs", is_flag=True,
     help="On CUDA, time the step replayed as a CUDA graph too, which has no launches by the CPU.",
 )  # fmt: skip
+@click.option(
+    "--ranks", type=click.IntRange(2),
+    help="Compute each loss in this many processes together, with an equal part of the batch each: "
+    "the sharded variants beside the others. Times are those of the slowest rank, memory and "
+    "traffic those of a rank.",
+)  # fmt: skip
 @machine_option
 @folder_options(
     "Folder of the new run; by default results/runs/ and the time.",
@@ -153,6 +159,7 @@ def run_cases(
     memory: int | None,
     validate: bool,
     graphs: bool,
+    ranks: int | None,
     machine: str,
     out: Path | None,
     on: str,
@@ -180,14 +187,18 @@ def run_cases(
         if graphs and where != "cuda":
             raise UsageError(f"--graphs replays CUDA graphs: expected --device cuda, got {where}")
         chosen = preset or (None if given else "quick")
+        if ranks:
+            refuse_beside_ranks(compiled=compiled, graphs=graphs, on=on)
+            losses = check_ranks(ranks, losses, where)
+            compiled = False
         # The workers may have a GPU, although this machine has none.
         where = device if device == "cuda" and on else choose_device(device)
         plan = RunPlan(
-            tasks=choose_tasks(chosen, losses, variants, where, given, compiled),
+            tasks=choose_tasks(chosen, losses, variants, where, given, compiled, ranks or 1),
             budget_seconds=budget or (PRESETS[chosen].budget_seconds if chosen else 2.0),
             timeout_seconds=timeout,
             half_width=half_width,
-            threads=threads or (0 if on else len(affinity) or default_threads()),
+            threads=threads or (0 if on else threads_of_rank(ranks or 1, affinity)),
             machine=machine,
             affinity=affinity,
             memory_bytes=memory,

@@ -13,7 +13,7 @@ from lossbench.bench.choose.sources import load_readable, load_records
 from lossbench.bench.cli.options import FiniteRange, Folder
 from lossbench.bench.cli.output import asked_form, form_options, print_rows
 from lossbench.bench.cli.submit import print_bundle
-from lossbench.bench.format import duration, folded, narrow_width
+from lossbench.bench.format import counted, duration, folded, narrow_width
 from lossbench.bench.paths import records_folders
 from lossbench.bench.run.plan import RunPlan, start_run
 from lossbench.bench.run.records import Record, read_records
@@ -76,7 +76,8 @@ def verify(
         _finish([], comparisons, "checked; none of its cells can be measured here")
     comparisons = _measure(bundle, sample, budget, drawn)
     found = [each.refusal for each in comparisons if each.refusal]
-    _finish(found, comparisons, f"checked, and {len(comparisons)} cells measured with seed {drawn}")
+    measured_again = counted(len(comparisons), "cell")
+    _finish(found, comparisons, f"checked, and {measured_again} measured with seed {drawn}")
 
 
 def known_records() -> list[Record]:

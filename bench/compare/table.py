@@ -10,7 +10,7 @@ from rich.text import Text
 from lossbench.bench.case.cases import Case
 from lossbench.bench.compare.comparison import BYTES, CELL, ERRORS, KINDS, SPEEDUP, Comparison
 from lossbench.bench.compare.doubts import SIDES
-from lossbench.bench.format import folded, si, spread, width_of
+from lossbench.bench.format import counted, folded, si, spread, width_of
 from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.frame.plain import plain
 from lossbench.bench.marks import FEW_PROCESSES, OF_THE_VARIANT, marks_of, signs
@@ -26,11 +26,16 @@ MOST_CELLS = 50
 
 def verdict(found: Comparison) -> str:
     """Return the verdict in a line: how many cells changed in each way, of how many."""
-    both = int((found.cells["side"] == "both").sum())
+    both = counted(int((found.cells["side"] == "both").sum()), "cell")
     counts = {kind: int(found.cells[kind].sum()) for kind in KINDS}
+    alone = [
+        f"; {counted(count, 'cell')} only in the {side}"
+        for side, kind in (("first", "vanished"), ("second", "appeared"))
+        if (count := counts.pop(kind))
+    ]
     changes = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     times = "" if found.machines else "; times are not compared: the machines differ"
-    return f"{changes or 'nothing changed'}, of {both} cells in both{times}"
+    return f"{changes or 'nothing changed'}, of {both} in both{''.join(alone)}{times}"
 
 
 def changes_table(found: Comparison, names: tuple[str, str], width: int | None = None) -> Group:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lossbench import impls
+from lossbench.bench.case.workload import dense, whole
 from lossbench.bench.measure.deviation import relative_error
 from lossbench.bench.paths import GOLDEN
 
@@ -49,9 +50,11 @@ class GoldenVector:
         leaves = {**inputs, **dict(module.named_parameters())}
         given = {f"out.{name}": getattr(out, name) for name in self.group("out")}
         if gradients:
-            found = torch.autograd.grad(out[0].sum(), [leaves[name] for name in gradients])
-            given |= {f"grad.{k}": g.to_dense() for k, g in zip(gradients, found, strict=True)}
-        given |= {f"after.{name}": tensor for name, tensor in module.state_dict().items()}
+            wanted = [leaves[name] for name in gradients]
+            found = torch.autograd.grad(out[0].sum(), wanted)
+            pairs = zip(gradients, found, wanted, strict=True)
+            given |= {f"grad.{name}": dense(gradient, leaf) for name, gradient, leaf in pairs}
+        given |= {f"after.{name}": whole(tensor) for name, tensor in module.state_dict().items()}
         return {name: tensor.detach() for name, tensor in given.items() if tensor is not None}
 
     def failure(self, implementation: impls.Implementation) -> str:

@@ -3,19 +3,24 @@
 The trials go from the smallest input to the largest and stop at the first that fails, so that a
 failure names its smallest input. A size of 12 samples or more reaches the vectorised code of the
 compiler, and the batch of an odd size, which every Case has, its code for any size.
+
+A variant that several processes compute is tried by one, which is a group of its own.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 from pydantic.dataclasses import dataclass
 
 from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DTYPES, Case
 from lossbench.bench.compat.golden import GoldenVector, golden_of
 from lossbench.bench.machine.compiler import start_compiler
+from lossbench.bench.machine.guards import GUARD
 from lossbench.bench.measure.agreement import measure_agreement, workload_of
 from lossbench.impls.compiled import DEFAULT_MODE
 
@@ -58,6 +63,24 @@ def prove(loss: str, variant: str, device: str, *, quick: bool = False) -> Compa
         quick: whether a compiled variant is tried on few inputs.
     """
     implementation = impls.implementation(loss, variant)
+    alone = implementation.joins_batches and not implementation.outdated()
+    with group_of_one() if alone else nullcontext():
+        return _proof_of(implementation, device, quick)
+
+
+@contextmanager
+def group_of_one() -> Iterator[None]:
+    """Let this process be a whole group for the block."""
+    with GUARD.own_changes():
+        store = dist.HashStore()  # type: ignore[attr-defined]
+        dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _proof_of(implementation: impls.Implementation, device: str, quick: bool) -> CompatProof:
     unsupported = implementation.unsupported(device, torch.float32)
     if unsupported:
         return CompatProof("unsupported", unsupported)

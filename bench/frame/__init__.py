@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lossbench.bench.collector import paused_collector
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame import asv, pytest_benchmark, runs
 from lossbench.bench.frame.columns import COLUMNS
@@ -43,7 +44,8 @@ def load(*paths: Path | str) -> "pd.DataFrame":
         UsageError: if there are none at a path, or they cannot be read.
     """
     try:
-        rows = [row for reader, each in sources(*paths) for row in reader.rows(each)]
+        with paused_collector():
+            rows = [row for reader, each in sources(*paths) for row in reader.rows(each)]
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from error
     return tidy(rows)

@@ -110,7 +110,8 @@ def _add(
 def _row(loss: str, place: tuple[str, ...]) -> dict[str, Any]:
     """Return the columns of a cell; asv stores parameters as Python literals."""
     parameters = dict(zip(PARAMETERS, map(ast.literal_eval, place), strict=True))
-    defaults = {"data": Case.data, "seed": Case.seed, "autocast": Case.autocast}
+    kept = ("data", "seed", "autocast", "ranks")
+    defaults = {name: getattr(Case, name) for name in kept}
     return {"loss": loss, **parameters, **defaults}
 
 

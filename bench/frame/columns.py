@@ -32,6 +32,7 @@ SUBJECT: dict[str, tuple[str, str]] = {
     "data": ("string", "the kind of data"),
     "seed": ("Int64", "the seed of inputs and initial state"),
     "autocast": ("boolean", "whether the forward ran under autocast"),
+    "ranks": ("Int64", "the number of processes that shared the batch, or 1"),
     "status": ("string", "`passed`, or the kind of reason why there are no times"),
     "reason": ("string", "the reason for any status except `passed`"),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.frame.runs import record_row
@@ -15,7 +16,9 @@ from lossbench.bench.run.records import Record
 SOURCE = "pytest-benchmark"
 # Every file of pytest-benchmark begins with this key; other tools' files may be beside it.
 FIRST_KEY = b'"machine_info"'
-REQUIRED = ("machine", "commit", "made", *CASE_COLUMNS, "variant")
+# Older files do not name the number of ranks, which is always 1 here.
+KNOWN = tuple(name for name in CASE_COLUMNS if name != "ranks")
+REQUIRED = ("machine", "commit", "made", *KNOWN, "variant")
 
 
 class Stats(BaseModel):
@@ -93,6 +96,7 @@ def _row(benchmark: Benchmark, run: str) -> dict[str, Any]:
             f"{', '.join(missing)} in its extra_info"
         )
     return {
+        "ranks": Case.ranks,
         **benchmark.extra_info,
         "source": SOURCE,
         "run": run,

@@ -22,13 +22,15 @@ START_SECONDS = 180.0
 CLOSING_SECONDS = 5.0
 # Time between two checks that the process is alive: a child of it may keep its pipes open.
 LOOK_SECONDS = 1.0
+# A fresh interpreter, not a fork: torch's threads and CUDA do not survive a fork.
+CONTEXT = multiprocessing.get_context("spawn")
 # The environment variable that marks a worker and all processes that it starts.
 MARK = "LOSSBENCH_WORKER"
 _NUMBERS = itertools.count()
 
 
 class WorkerProcess:
-    """A fresh interpreter, not a fork: torch's threads and CUDA do not survive a fork."""
+    """A process that answers questions, and the pipes to it."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         """Start it, and wait until it is ready.
@@ -36,11 +38,10 @@ class WorkerProcess:
         Raises:
             Lost: if it ends before it is ready, or is not ready in time.
         """
-        context = multiprocessing.get_context("spawn")
-        self._questions, questions = context.Pipe()
-        reader, output = context.Pipe(duplex=False)
+        self._questions, questions = CONTEXT.Pipe()
+        reader, output = CONTEXT.Pipe(duplex=False)
         # A parent that raises waits at its end for all children but daemons.
-        self._process = context.Process(
+        self._process = CONTEXT.Process(
             target=serve, args=(settings, questions, output), daemon=True
         )
         self._mark = f"{os.getpid()}-{time.time_ns()}-{next(_NUMBERS)}"

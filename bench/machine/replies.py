@@ -14,6 +14,8 @@ BROKEN_DEVICE = ("CUDA error", "device-side assert", "CUDNN_STATUS", "CUBLAS_STA
 OUT_OF_MEMORY = (
     *("can't allocate memory", "out of memory", "not enough memory", "bad_alloc"),
     "failed to map segment",
+    # The stable ABI says only which call failed, and this one allocates.
+    "aoti_torch_empty_strided",
 )
 
 

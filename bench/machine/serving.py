@@ -1,6 +1,7 @@
 """The worker's side: set up the process, then answer one question after the other."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -39,14 +40,12 @@ class WorkerSettings:
         memory_bytes: the memory that it may allocate; ``None`` for 90% of the available memory,
             or on CUDA no limit.
         compiled: the folder of compiled code.
-        parent: the number of the process that asks.
     """
 
     threads: int
     affinity: tuple[int, ...]
     memory_bytes: int | None
     compiled: str
-    parent: int
 
 
 def serve(settings: WorkerSettings, questions: Connection, output: Connection) -> None:
@@ -73,7 +72,7 @@ def _print_to(output: Connection) -> None:
 
 
 def _prepare(settings: WorkerSettings) -> None:
-    _die_with(settings.parent)
+    _die_with_parent()
     # Ctrl-C reaches the whole process group, and the parent ends the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_code_in(settings.compiled)
@@ -93,13 +92,14 @@ def _keep_code_in(folder: str) -> None:
     os.environ |= dict.fromkeys(REMOTE_CACHES, "0")
 
 
-def _die_with(parent: int) -> None:
-    """Let Linux kill this process when its parent ends, for any reason."""
+def _die_with_parent() -> None:
+    """Let Linux kill this process when the one that asks ends, for any reason."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        # The parent ended before the request.
+    asking = multiprocessing.parent_process()
+    if asking and not asking.is_alive():
+        # It ended before the request.
         os._exit(1)
 
 

@@ -43,7 +43,7 @@ class Worker:
         """
         self._own = None if compiled else ScratchFolder()
         folder = compiled or (self._own.path if self._own else "")
-        self._settings = WorkerSettings(threads, affinity, memory_bytes, str(folder), os.getpid())
+        self._settings = WorkerSettings(threads, affinity, memory_bytes, str(folder))
         # The compiler's semaphores outlive a killed worker; Python removes them when the parent
         # ends, and would print a warning.
         os.environ.setdefault("PYTHONWARNINGS", SILENT_TRACKER)

@@ -1,8 +1,9 @@
 """Measure the best rates of this machine, and compute the least time of a Case from them."""
 
 from collections.abc import Callable
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -15,6 +16,9 @@ from lossbench.bench.machine.conditions import Usage
 from lossbench.bench.timing.blocks import calls_a_block
 from lossbench.bench.timing.clock import Timed, clock
 from lossbench.impls.cost import Phase, Sizes
+
+if TYPE_CHECKING:
+    from lossbench.impls.cost import Cost
 
 Bound = Literal["arithmetic", "bytes", "overhead"]
 
@@ -114,10 +118,7 @@ def limit(case: Case, phase: Phase, ceilings: Ceilings) -> Limit:
     if case.dtype not in ceilings.flops_per_second:
         measured = ", ".join(ceilings.flops_per_second)
         raise ValueError(f"expected the ceiling of {case.dtype}, got those of {measured}")
-    cost, sizes = impls.loss(case.loss).cost, sizes_of(case)
-    flops = cost.flops(phase, sizes)
-    # Under autocast tensors have a wider dtype than the products, and take more bytes.
-    traffic = cost.traffic_bytes(phase, sizes, case.held_dtype.itemsize)
+    flops, traffic = _work(impls.loss(case.loss).cost, case, phase)
     seconds: dict[Bound, float] = {
         "arithmetic": flops / _rate(case.dtype, ceilings),
         "bytes": traffic / ceilings.bytes_per_second,
@@ -127,14 +128,27 @@ def limit(case: Case, phase: Phase, ceilings: Ceilings) -> Limit:
     return Limit(seconds[bound], bound)
 
 
+# A report asks for every record, and the variants of a case have the same.
+@lru_cache(maxsize=1024)
+def _work(cost: "Cost", case: Case, phase: Phase) -> tuple[float, float]:
+    """Return the fewest operations and the fewest bytes of a phase of a Case."""
+    sizes = sizes_of(case)
+    # Under autocast tensors have a wider dtype than the products, and take more bytes.
+    traffic = cost.traffic_bytes(phase, sizes, case.held_dtype.itemsize)
+    return cost.flops(phase, sizes), traffic
+
+
 def _rate(dtype: str, ceilings: Ceilings) -> float:
     """Return the rate of the fastest dtype that is as exact as a dtype."""
-    exact = torch.finfo(DTYPES[dtype]).eps
-    return max(
-        rate
-        for name, rate in ceilings.flops_per_second.items()
-        if name in DTYPES and torch.finfo(DTYPES[name]).eps <= exact
-    )
+    exact = _as_exact(dtype)
+    return max(rate for name, rate in ceilings.flops_per_second.items() if name in exact)
+
+
+@cache
+def _as_exact(dtype: str) -> frozenset[str]:
+    """Return the names of the dtypes that are as exact as a dtype, itself among them."""
+    most = torch.finfo(DTYPES[dtype]).eps
+    return frozenset(name for name, each in DTYPES.items() if torch.finfo(each).eps <= most)
 
 
 def sizes_of(case: Case) -> Sizes:

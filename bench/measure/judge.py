@@ -29,7 +29,8 @@ from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling
 
 if TYPE_CHECKING:
-    # Older commits have no such module.
+    # Older commits have no such modules.
+    from lossbench.bench.ranks.traffic import Traffic
     from lossbench.impls.triton.usage import CompiledKernel
 
 Standing = Literal["passed", "refused", "departs", "unsupported"]
@@ -49,6 +50,7 @@ class Judgement:
         conformance: behaviour with degenerate inputs, if this was asked for; empty if it is
             compiled, since each of their shapes would be compiled again.
         kernels: counts of the kernels of a Triton variant, if this was asked for.
+        traffic: collectives of a step, if several ranks compute it.
     """
 
     status: Standing
@@ -58,6 +60,7 @@ class Judgement:
     counters: Counters | None = None
     conformance: tuple[Conformance, ...] = ()
     kernels: tuple["CompiledKernel", ...] = ()
+    traffic: "Traffic | None" = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,14 @@ from lossbench.bench.choose.answer import Answer, answer_in
 from lossbench.bench.choose.candidates import Candidate
 from lossbench.bench.choose.ranking import rank
 from lossbench.bench.choose.request import Request
-from lossbench.bench.choose.sources import Host, NotMeasured, Pool, choose_pools, pools_of
+from lossbench.bench.choose.sources import (
+    Host,
+    NotMeasured,
+    Pool,
+    choose_pools,
+    kind_of,
+    pools_of,
+)
 from lossbench.bench.choose.text import (
     alternative_line,
     grounds,
@@ -31,6 +38,8 @@ from lossbench.bench.run.order import is_registered, place_of_case
 from lossbench.bench.run.records import Record
 from lossbench.impls.registry import REFERENCE
 
+Size = tuple[int, int, int]
+"""Batch, dim and classes."""
 MOST_ANSWERS = 600
 """The most answers of a page: each takes about 30 ms to find and 2 KiB of the page."""
 
@@ -55,31 +64,31 @@ class Setting:
         return self.answers[0].request.case
 
 
-def settings_of(records: Iterable[Record], here: Host | None = None) -> list[Setting]:
+def settings_of(
+    records: Iterable[Record], here: Host | None = None, size: Size | None = None
+) -> list[Setting]:
     """Return the answers of records, in the order of the catalogue.
 
     Args:
         records: records of any runs.
         here: this machine, to put its records before those of others; else the newest are first.
+        size: the only size to answer for; ``None`` for every measured one.
     """
     kinds: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         if is_answering(record):
-            kinds.setdefault(_kind(record.case), []).append(record)
+            kinds.setdefault(kind_of(record.case), []).append(record)
     found = sorted(kinds.values(), key=lambda group: _kind_place(group[0].case))
     pools = [pool for group in found for pool in _pools(group, here)]
     most = max(1, MOST_ANSWERS // max(1, len(pools)))
-    settings = (_setting(pool, most) for pool in pools)
+    settings = (_setting(pool, most, size) for pool in pools)
     return [setting for setting in settings if setting.answers]
 
 
 def is_answering(record: Record) -> bool:
-    """Return whether ``choose`` answers from a record: it has seed 0, and its loss still exists."""
-    return record.case.seed == 0 and is_registered(record.case.loss)
-
-
-def _kind(case: Case) -> tuple[Any, ...]:
-    return case.loss, case.device, case.autocast, case.dtype, case.data
+    """Return whether ``choose`` answers from a record: seed 0, one rank, a loss that exists."""
+    usual = record.case.seed == 0 and record.case.ranks == 1
+    return usual and is_registered(record.case.loss)
 
 
 def _kind_place(case: Case) -> tuple[Any, ...]:
@@ -93,11 +102,12 @@ def _pools(records: Sequence[Record], here: Host | None) -> list[Pool]:
     return choose_pools(pools, case, "", here) if pools and here else pools
 
 
-def _setting(pool: Pool, most: int) -> Setting:
+def _setting(pool: Pool, most: int, size: Size | None) -> Setting:
     timed: dict[Case, int] = {}
     for record in pool.records:
-        if record.step is not None:
-            timed[record.case] = timed.get(record.case, 0) + 1
+        case = record.case
+        if record.step is not None and size in (None, (case.batch, case.dim, case.classes)):
+            timed[case] = timed.get(case, 0) + 1
     # Of too many sizes those with most variants are kept.
     cases = sorted(timed, key=lambda case: (-timed[case], place_of_case(case)))[:most]
     found = (_answer(pool, Request(case)) for case in sorted(cases, key=place_of_case))
@@ -110,11 +120,6 @@ def _answer(pool: Pool, request: Request) -> Answer | None:
     except (NotMeasured, UsageError):
         # Every variant with times there is excluded, for example as not proven on this torch.
         return None
-
-
-def precision_of(case: Case) -> str:
-    """Return the dtype of a Case, and whether it is autocast's."""
-    return f"{case.dtype}{' autocast' * case.autocast}"
 
 
 def answer_texts(answer: Answer) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossbench.bench.choose.sources import Host
+from lossbench.bench.collector import paused_collector
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame import runs, sources, tidy
 from lossbench.bench.frame.runs import find, record_row
@@ -75,13 +76,14 @@ def load_evidence(paths: Sequence[Path], here: Host | None = None) -> Evidence:
         UsageError: if a path has no record, or a file that cannot be read.
     """
     seen = _Seen()
-    for reader, path in sources(*paths):
-        if reader is runs:
-            for record in each_record(path):
-                seen.add(str(path), record)
-        else:
-            seen.rows += reader.rows(path)
-    frame = tidy(seen.rows)
+    with paused_collector():
+        for reader, path in sources(*paths):
+            if reader is runs:
+                for record in each_record(path):
+                    seen.add(str(path), record)
+            else:
+                seen.rows += reader.rows(path)
+        frame = tidy(seen.rows)
     if frame.empty:
         raise UsageError(f"{', '.join(map(str, paths))}: expected records; there are none yet")
     frame = ordered(frame)

@@ -18,7 +18,6 @@ from lossbench.bench.machine.environment import Environment
 from lossbench.bench.marks import OF_THE_VARIANT, SHARED_COMPILE, signs
 from lossbench.bench.markup import breakable, ticked
 from lossbench.bench.mathml import mathml
-from lossbench.bench.report.answers import precision_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment as Templates
@@ -51,7 +50,6 @@ def templates() -> "Templates":
         "specification": _specification,
         "variant_sign": lambda row: signs(row, OF_THE_VARIANT),
         "mathml": lambda formula: Markup(mathml(formula)),
-        "precision": precision_of,
         "address": _address,
         "alternative_line": alternative_line,
         "memory_text": memory_text,
@@ -72,7 +70,7 @@ def _or_nothing(words: Callable[[Any], object]) -> Callable[[Any], object]:
 def _address(case: Case) -> str:
     """Return the address, after the ``#``, at which the page shows the answer of a Case."""
     sizes = {name: getattr(case, name) for name in ("batch", "dim", "classes")}
-    kind = {"loss": case.loss, "dtype": precision_of(case), "device": case.device}
+    kind = {"loss": case.loss, "dtype": case.precision, "device": case.device}
     return urlencode({**kind, "data": case.data, **sizes})
 
 

@@ -4,8 +4,8 @@ from lossbench.bench.compat.proof import Standing
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.show.compat import STANDING_MEANINGS
 from lossbench.bench.show.training import FITNESS_MEANINGS
-from lossbench.bench.timing.samples import SAME_MARGIN
 from lossbench.bench.training_loop.situation import Fitness
+from lossbench.impls.estimate import SAME_MARGIN
 from lossbench.impls.registry import REFERENCE
 
 COLUMNS = {metric.heading: metric.meaning for metric in SHOWN}

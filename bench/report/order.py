@@ -28,14 +28,19 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
             frame["autocast"].fillna(value=False), frame["dtype"] + " autocast"
         ),
         size=[
-            f"{batch}×{dim}, C={classes}"
-            for batch, dim, classes in zip(
-                frame["batch"], frame["dim"], frame["classes"], strict=True
+            f"{batch}×{dim}, C={classes}" + (f", {ranks} ranks" if ranks > 1 else "")
+            for batch, dim, classes, ranks in zip(
+                frame["batch"],
+                frame["dim"],
+                frame["classes"],
+                frame["ranks"].fillna(Case.ranks),
+                strict=True,
             )
         ],
     )
+    marked = frame[["variant", *dict.fromkeys(mark.column for mark in OF_THE_VARIANT)]]
     frame = frame.assign(
-        name=[row["variant"] + signs(row, OF_THE_VARIANT) for row in frame.to_dict("records")]
+        name=[row["variant"] + signs(row, OF_THE_VARIANT) for row in marked.to_dict("records")]
     )
     frame = without_duplicates(frame, ["label", *CASE_COLUMNS, "variant"])
     labels = {label: rank for rank, label in enumerate(frame["label"].unique())}
@@ -52,7 +57,8 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 def _cases(frame: "pd.DataFrame") -> list[Case]:
     """Return the Case of each row; where a tool keeps no seed or autocast, that has the default."""
-    usual = {"data": Case.data, "seed": Case.seed, "autocast": Case.autocast}
+    kept = ("data", "seed", "autocast", "ranks")
+    usual = {name: getattr(Case, name) for name in kept}
     rows = frame[list(CASE_COLUMNS)].fillna(usual).itertuples(index=False)
     return [Case(*row) for row in rows]
 

@@ -8,7 +8,7 @@ from typing import Any
 from lossbench import impls
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.mathml import mathml
-from lossbench.bench.report.answers import Setting, answer_texts, precision_of
+from lossbench.bench.report.answers import Setting, answer_texts
 from lossbench.bench.report.style import INK, look
 from lossbench.bench.run.order import variant_order
 from lossbench.bench.run.records import Record
@@ -52,7 +52,7 @@ def _setting(setting: Setting, most: int) -> dict[str, Any]:
     return {
         "loss": case.loss,
         "device": case.device,
-        "dtype": precision_of(case),
+        "dtype": case.precision,
         "data": case.data,
         "machine": str(setting.pool),
         "untold": setting.untold,

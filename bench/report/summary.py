@@ -18,11 +18,10 @@ from lossbench.bench.choose.text import (
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import factor, plain_text, spread
 from lossbench.bench.marks import FEW_PROCESSES, signs
-from lossbench.bench.report.answers import precision_of, reference_of, settings_of
+from lossbench.bench.report.answers import Size, reference_of, settings_of
 from lossbench.bench.run.records import Record
 from lossbench.impls.registry import REFERENCE
 
-Size = tuple[int, int, int]
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -33,20 +32,17 @@ def answers_at(records: Iterable[Record], size: Size) -> list[Answer]:
         UsageError: if no Loss was measured at that size.
     """
     wanted = [record for record in records if _plain(record.case)]
-    settings = settings_of(wanted)
     found: dict[str, Answer] = {}
-    for setting in settings:
-        for each in setting.answers:
-            case = each.request.case
-            if (case.batch, case.dim, case.classes) == size:
-                found.setdefault(case.loss, each)
+    for setting in settings_of(wanted, size=size):
+        found.setdefault(setting.case.loss, setting.answers[0])
     if not found:
         raise UsageError(f"no record in float32 at {'x'.join(map(str, size))}")
     return list(found.values())
 
 
 def _plain(case: Case) -> bool:
-    return case.dtype == "float32" and case.data == "gaussian" and not case.autocast
+    usual = case.dtype == "float32" and case.data == "gaussian"
+    return usual and not case.autocast and case.ranks == 1
 
 
 def choose_part(records: Iterable[Record], loss: str, size: Size) -> str:
@@ -89,7 +85,7 @@ def title_of(answers: Sequence[Answer]) -> str:
     case = answers[0].request.case
     return (
         f"Speed-up of the recommended variant over the reference, batch {case.batch}, "
-        f"dim {case.dim}, classes {case.classes}, {precision_of(case)} on {case.device}"
+        f"dim {case.dim}, classes {case.classes}, {case.precision} on {case.device}"
     )
 
 

@@ -92,7 +92,7 @@ def is_registered(loss: str, variant: str = REFERENCE) -> bool:
 def place_of_case(case: Case) -> tuple[Any, ...]:
     """Return the sort key of a Case: Loss, device, precision, data, sizes, seed."""
     losses = [loss.name for loss in impls.losses()]
-    kind = *_place_in(losses, case.loss), case.device, case.autocast
+    kind = *_place_in(losses, case.loss), case.ranks, case.device, case.autocast
     dtype, data = _place_in(list(DTYPES), case.dtype), _place_in(DATA_KINDS, case.data)
     return *kind, *dtype, *data, case.dim, case.classes, case.batch, case.seed
 

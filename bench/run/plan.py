@@ -70,6 +70,11 @@ class RunPlan:
             raise ValueError("a run on this machine must have a number of threads")
 
     @property
+    def ranks(self) -> int:
+        """The number of processes that compute each loss together."""
+        return max((case.ranks for case, _ in self.tasks), default=1)
+
+    @property
     def cells(self) -> list[tuple[Case, str]]:
         """Every variant of every Case."""
         return [(case, variant) for case, variants in self.tasks for variant in variants]
@@ -155,6 +160,7 @@ def choose_tasks(
     device: str,
     given: Mapping[str, Any],
     compiled: bool | None = None,
+    ranks: int = 1,
 ) -> tuple[tuple[Case, tuple[str, ...]], ...]:
     """Return the Cases to measure, each with its variants.
 
@@ -166,6 +172,7 @@ def choose_tasks(
         device: ``cpu`` or ``cuda``.
         given: values for axes of the grids, which replace the preset's, by the name of the axis.
         compiled: whether to measure ``+compile`` variants; ``None`` to do as the preset says.
+        ranks: number of processes that compute each loss together.
 
     Raises:
         UsageError: if a size is impossible, the preset has none of the losses, or no chosen loss
@@ -183,7 +190,8 @@ def choose_tasks(
         if compiled is not None:
             changes["compiled"] = compiled
         changed = replace(grid, **changes)
-        for case in changed.cases(device):
+        for each in changed.cases(device):
+            case = replace(each, ranks=ranks).checked()
             tasks.setdefault(case, choose_variants(case, variants, compiled=changed.compiled))
     if not tasks:
         there = dict.fromkeys(name for grid in PRESETS[preset or ""].grids for name in grid.losses)
@@ -203,10 +211,16 @@ def choose_variants(case: Case, variants: tuple[str, ...], *, compiled: bool) ->
         if implementation.variant in (REFERENCE, *variants)
         or (
             not variants
-            and implementation.is_for(case.device)
+            and (implementation.is_for(case.device) or _joins(implementation, case))
             and (compiled or not implementation.compiled)
         )
     )
+
+
+def _joins(implementation: impls.Implementation, case: Case) -> bool:
+    """Return whether an implementation is for several ranks, and the Case has them."""
+    joins = case.ranks > 1 and implementation.joins_batches
+    return joins and case.device in implementation.devices
 
 
 def check_variants(losses: Sequence[str], variants: Iterable[str]) -> None:

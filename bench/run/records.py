@@ -14,6 +14,7 @@ from pydantic import ConfigDict, RootModel, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.collector import paused_collector
 from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.measure.agreement import Agreement
@@ -25,6 +26,7 @@ from lossbench.bench.measure.kernels import Configurations
 from lossbench.bench.measure.memory import Memory
 from lossbench.bench.measure.plausibility import explain_excess
 from lossbench.bench.printable import printable
+from lossbench.bench.ranks.traffic import Traffic
 from lossbench.bench.run.former import READERS, SCHEMA, upgrade
 from lossbench.bench.run.order import Provenance, is_registered
 from lossbench.bench.timing.samples import Timing
@@ -71,6 +73,8 @@ class Record:
             entry per process.
         graphed: times of a step that is replayed as a CUDA graph, in a run with ``--graphs``.
         ungraphed: reason why such a run has none of them.
+        traffic: collectives of a step on one rank, in a run with ``--ranks``; the memory is then
+            that of the rank with the most, and the times are those of the slowest rank.
         made: time of the measurement, ISO 8601 in UTC.
         origin: file or module from outside lossbench that registered the variant; ``None`` for
             lossbench's own.
@@ -102,6 +106,7 @@ class Record:
     configurations: tuple[Configurations, ...] = ()
     graphed: Timing | None = None
     ungraphed: str = ""
+    traffic: Traffic | None = None
     origin: Origin | None = None
     validated: bool = False
     schema: int = SCHEMA
@@ -179,18 +184,23 @@ class RecordLine(RootModel[Record]):
     """A Record as a line of JSON."""
 
 
-def read_records(folder: Path) -> list[Record]:
+def read_records(folder: Path, loss: str = "") -> list[Record]:
     """Return the Records of a run's folder.
 
     A killed run can leave a last line without an end. It is no Record, and is skipped.
 
+    Args:
+        folder: folder of the run.
+        loss: name of the only Loss to read; empty for all.
+
     Raises:
         UsageError: if the file cannot be read, or any other line is no Record of a known schema.
     """
-    return list(each_record(folder))
+    with paused_collector():
+        return list(each_record(folder, loss))
 
 
-def each_record(folder: Path) -> Iterator[Record]:
+def each_record(folder: Path, loss: str = "") -> Iterator[Record]:
     """Yield the Records that ``read_records`` returns, one after the other.
 
     Raises:
@@ -202,22 +212,26 @@ def each_record(folder: Path) -> Iterator[Record]:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; expected the records of a run") from error
     with file:
-        yield from parse_records(file, str(path))
+        yield from parse_records(file, str(path), loss)
 
 
-def parse_records(lines: Iterable[bytes], place: str) -> Iterator[Record]:
+def parse_records(lines: Iterable[bytes], place: str, loss: str = "") -> Iterator[Record]:
     """Yield the Records of lines of JSON; a line without an end is no Record, and is skipped.
 
     Args:
         lines: lines of a record file, with their ends.
         place: name of the file, for error messages.
+        loss: name of the only Loss to read; lines that do not name it are not parsed.
 
     Raises:
         UsageError: if a line is no Record of a known schema.
     """
+    named = json.dumps(loss).encode() if loss else b""
     for number, line in enumerate(lines, 1):
-        if line.endswith(b"\n"):
-            yield _parse(f"{place}, line {number}", line)
+        if line.endswith(b"\n") and named in line:
+            record = _parse(f"{place}, line {number}", line)
+            if loss in ("", record.case.loss):
+                yield record
 
 
 def _parse(place: str, line: bytes) -> Record:

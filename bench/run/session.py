@@ -54,7 +54,7 @@ def run(folder: Path, plan: RunPlan, watcher: RunWatcher) -> None:
     sweep_scratch_folders()
     with record_file(folder) as file:
         tasks = tasks_left(plan, read_records(folder))
-        with Session(plan, watcher) as session:
+        with session_of(plan, watcher) as session:
             for case, todo, baseline in tasks:
                 for record in session.measure(case, todo, baseline=baseline):
                     file.append(record)
@@ -73,6 +73,16 @@ def tasks_left(plan: RunPlan, records: Iterable[Record]) -> list[tuple[Case, lis
         if todo:
             left.append((case, todo, status.get((case, REFERENCE)) == "passed"))
     return left
+
+
+def session_of(plan: RunPlan, watcher: RunWatcher) -> "Session":
+    """Return the session of a plan: of one process at a time, or of several ranks together."""
+    if plan.ranks == 1:
+        return Session(plan, watcher)
+    # It builds on this module.
+    from lossbench.bench.run.rank_session import RankSession
+
+    return RankSession(plan, watcher)
 
 
 class Session:
@@ -157,7 +167,7 @@ class Session:
         seen: dict[str, Any] = {}
         timeout = self.plan.timeout_seconds
         try:
-            judgement = self.judge.ask(timeout, judge_variant, case, variant)
+            judgement = self._judgement(case, variant)
             seen = _seen(judgement)
             if judgement.status != "passed":
                 return self._record(case, variant, judgement.status, judgement.reason, **seen)
@@ -167,6 +177,14 @@ class Session:
         except Lost as lost:
             return self._record(case, variant, lost.status, str(lost), **seen)
         return seen
+
+    def _judgement(self, case: Case, variant: str) -> Judgement:
+        """Return what the worker finds of a variant.
+
+        Raises:
+            Lost: if the worker fails.
+        """
+        return self.judge.ask(self.plan.timeout_seconds, judge_variant, case, variant)
 
     def _timed(
         self, case: Case, variant: str, judged: dict[str, Any], times: Times | RefusedTimes | Lost
@@ -232,20 +250,28 @@ class Session:
         phases = 3 if self.plan.graphs else 2
         timeout = sampling_seconds(self.plan.timeout_seconds, budget, phases)
         found = []
-        for process, worker in enumerate(self._samplers):
+        for process in range(self.plan.processes):
             sampling = Sampling(budget, self.plan.half_width, 1000 * case.seed + process)
-            found.append(
-                worker.ask(
-                    timeout,
-                    measure_times,
-                    case,
-                    variants,
-                    sampling,
-                    validate=self.plan.validate,
-                    graphs=self.plan.graphs,
-                )
-            )
+            found.append(self._sample_in(process, timeout, case, variants, sampling))
         return {name: joined([times[name] for times in found]) for name in variants}
+
+    def _sample_in(
+        self, process: int, timeout: float, case: Case, variants: tuple[str, ...], how: Sampling
+    ) -> dict[str, Times | RefusedTimes]:
+        """Return the times of variants in one of the plan's processes.
+
+        Raises:
+            Lost: if the process fails.
+        """
+        return self._samplers[process].ask(
+            timeout,
+            measure_times,
+            case,
+            variants,
+            how,
+            validate=self.plan.validate,
+            graphs=self.plan.graphs,
+        )
 
     def _ceilings_of(self, case: Case) -> Ceilings | None:
         """Return the machine's ceilings for a Case's device, measured only once."""

@@ -13,7 +13,7 @@ from lossbench.bench.scaling.laws import AXES, PowerLaw, Scaling
 NARROW_NAME = 24
 TITLES = {
     "step_seconds": "step time",
-    "step_peak_bytes": "step peak above inputs and parameters",
+    "step_peak_bytes": "step peak above inputs",
     "saved_bytes": "saved for backward",
 }
 

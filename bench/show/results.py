@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lossbench.bench.format import folded, removed_note, rounded
+from lossbench.bench.format import binary, folded, removed_note, rounded
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
 from lossbench.bench.marks import OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
@@ -118,6 +118,9 @@ def _notes(record: Record) -> Iterable[str]:
             f"{done.graph_breaks} breaks; {done.recompiles} recompilations for batches of "
             f"{', '.join(map(str, done.sweep))}"
         )
+    if record.traffic:
+        given = binary(record.traffic.given_bytes)
+        yield f"each rank gives {given} to {record.traffic.calls} collectives a step"
     if record.counters and record.counters.synchronisations:
         yield f"waits for the device {record.counters.synchronisations} times a step"
 

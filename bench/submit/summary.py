@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lossbench.bench.choose.sources import Host
+from lossbench.bench.format import counted
 from lossbench.bench.printable import printable
 from lossbench.bench.submit.bundle import Bundle
 from lossbench.bench.submit.manifest import environments_of
@@ -14,7 +15,8 @@ def bundle_lines(bundle: Bundle) -> Iterator[str]:
     losses = len({record.case.loss for record in records})
     made = sorted({record.made[:10] for record in records})
     when = " to ".join(dict.fromkeys((made[0], made[-1]))) if made else "at no time"
-    yield f"{len(records)} records of {losses} loss{'es' * (losses > 1)}, by {bundle.by}, {when}"
+    many = f"{counted(len(records), 'record')} of {counted(losses, 'loss', 'losses')}"
+    yield f"{many}, by {bundle.by}, {when}"
     machines = {
         f"{record.environment.machine}: {Host.of(record.environment, record.case.device)}": None
         for record in records
@@ -28,9 +30,9 @@ def bundle_notes(bundle: Bundle) -> Iterator[str]:
     """Yield what is allowed, but makes the Records of a bundle count less on a board."""
     dirty = sum(record.environment.dirty for record in bundle.records)
     if dirty:
-        yield f"{dirty} records are of uncommitted code, which nobody can check out"
+        yield f"{counted(dirty, 'record')} of uncommitted code, which nobody can check out"
     missing = set(bundle.plan.cells) - {record.cell for record in bundle.records}
     if missing:
-        yield f"{len(missing)} planned cells have no record: the run was stopped"
+        yield f"{counted(len(missing), 'planned cell')} without a record: the run was stopped"
     for environment in environments_of(bundle.records):
         yield from (printable(warning) for warning in environment.warnings)

@@ -24,6 +24,8 @@ EAGER: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "fused",
             "liger",
             "liger_hopper",
+            "loss_parallel",
+            "megatron",
             "native",
             "sharded",
             "torch",
@@ -61,7 +63,7 @@ EAGER: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "vectorized",
         ),
         "softmax_center": ("reference", "fused", "native", "sharded", "triton", "vectorized"),
-        "center_all_pairs": ("reference", "fused", "native", "triton", "vectorized"),
+        "center_all_pairs": ("reference", "fused", "native", "sharded", "triton", "vectorized"),
         "center": (
             "reference",
             "fused",

@@ -25,6 +25,10 @@ class Interval:
         """Half of its length, relative to the median on a log scale."""
         return math.log(self.high / self.low) / 2 if self.low > 0 else math.inf
 
+    def is_near_one(self, margin: float) -> bool:
+        """Return whether the whole interval of a ratio lies within a relative margin of 1."""
+        return self.low >= 1 / (1 + margin) and self.high <= 1 + margin
+
 
 def ratio_interval(processes: Sequence[NDArray[np.float64]]) -> Interval:
     """Return the interval of a ratio, from its logarithms in each round of each process.
@@ -40,7 +44,8 @@ def ratio_interval(processes: Sequence[NDArray[np.float64]]) -> Interval:
     """
     medians = np.array([statistics.median(logs.tolist()) for logs in processes])
     within = np.concatenate([logs - own for logs, own in zip(processes, medians, strict=True)])
-    _, low, high = float(np.mean(medians)) + np.array(median_interval(within))
+    center = float(medians.sum()) / len(medians)
+    _, low, high = (center + end for end in median_interval(within))
     if len(processes) > 1:
         between = _student_interval(medians)
         low, high = min(low, between[0]), max(high, between[1])
@@ -89,11 +94,13 @@ def _samples_worth_one(deviations: NDArray[np.float64]) -> float:
     The sum ends at the first pair of lags that is not positive (Geyer 1992, initial positive
     sequence), since from there on the estimates are mere noise.
     """
+    # A report asks thousands of times, and of few samples: sums are quicker than np.std.
     signs = np.sign(deviations)
-    deviation = float(np.std(signs))
-    if deviation == 0:
+    mean = float(signs.sum()) / len(signs)
+    variance = float(signs @ signs) / len(signs) - mean * mean
+    if variance == 0:
         return 1.0
-    signs = (signs - signs.mean()) / deviation
+    signs = (signs - mean) / math.sqrt(variance)
     tau = -1.0
     for lag in range(0, len(signs) // 2 - 1, 2):
         pair = _correlation(signs, lag) + _correlation(signs, lag + 1)
@@ -117,8 +124,11 @@ def _correlation(scores: NDArray[np.float64], lag: int) -> float:
 
 def _student_interval(medians: NDArray[np.float64]) -> tuple[float, float]:
     """Return the interval of the mean of independent, roughly normal observations."""
-    center, count = float(np.mean(medians)), len(medians)
-    reach = student_quantile(count - 1) * float(np.std(medians, ddof=1)) / math.sqrt(count)
+    count = len(medians)
+    center = float(medians.sum()) / count
+    deviations = medians - center
+    error = math.sqrt(float(deviations @ deviations) / (count - 1) / count)
+    reach = student_quantile(count - 1) * error
     return center - reach, center + reach
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from lossbench.bench.machine.conditions import Usage
 from lossbench.bench.timing.blocks import LONGEST_BLOCK_SECONDS, blocks
-from lossbench.bench.timing.clock import Timed, clock, gpu_megahertz, throttled
+from lossbench.bench.timing.clock import Clock, Timed, clock, gpu_megahertz, throttled
 from lossbench.bench.timing.samples import Samples, Timing
 
 HALF_WIDTH = 0.02
@@ -50,11 +50,7 @@ def interleave(
     device: str = "cpu",
     between: Callable[[], None] = _nothing,
 ) -> dict[str, Timing]:
-    """Return the times of several callables, sampled in rounds of random order.
-
-    Each round times one block of every callable, and the blocks of a round take about equally long.
-    A disturbance of the machine that is longer than a round affects all of them equally, so it
-    cancels in their ratio.
+    """Return the times of several callables of this process, as ``interleave_clocks`` does.
 
     Args:
         calls: callables to time, by name.
@@ -64,10 +60,33 @@ def interleave(
         between: function to run after each round; its time does not count towards the budget.
     """
     clocks = {name: clock(timed, device) for name, timed in calls.items()}
-    longest = sampling.budget_seconds / (ROUNDS_BEFORE_STOP * len(calls))
+    return interleave_clocks(clocks, baseline, sampling, device, between)
+
+
+def interleave_clocks(
+    clocks: Mapping[str, Clock],
+    baseline: str,
+    sampling: Sampling,
+    device: str = "cpu",
+    between: Callable[[], None] = _nothing,
+) -> dict[str, Timing]:
+    """Return the times of several callables, sampled in rounds of random order.
+
+    Each round times one block of every callable, and the blocks of a round take about equally long.
+    A disturbance of the machine that is longer than a round affects all of them equally, so it
+    cancels in their ratio.
+
+    Args:
+        clocks: clock of each callable, by name.
+        baseline: name of the callable that the others are compared with.
+        sampling: rule to stop, and seed of the order.
+        device: device of the callables, ``cpu`` or ``cuda``.
+        between: function to run after each round; its time does not count towards the budget.
+    """
+    longest = sampling.budget_seconds / (ROUNDS_BEFORE_STOP * len(clocks))
     sizes = blocks(clocks, baseline, max(LONGEST_BLOCK_SECONDS, longest))
-    taken = _Taken(baseline, sizes, {name: [] for name in calls})
-    order = list(calls)
+    taken = _Taken(baseline, sizes, {name: [] for name in clocks})
+    order = list(clocks)
     shuffle = random.Random(sampling.seed).shuffle
     elapsed, checks_at, usage = 0.0, ROUNDS_BEFORE_STOP, Usage()
     for rounds in range(1, 1_000_000):

@@ -125,7 +125,8 @@ def draw_curve(ax: "Axes", lesson: Lesson) -> None:
             )
     if min(lesson.reference.losses) > 0:
         ax.set_yscale("log")
-    ax.legend(fontsize=8, frameon=False)
+    # matplotlib searches for the best place, and warns if that takes a second.
+    ax.legend(fontsize=8, frameon=False, loc="upper right")
     ax.grid(alpha=0.25)
 
 

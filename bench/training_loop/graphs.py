@@ -7,7 +7,6 @@ from contextlib import redirect_stderr
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.export import Dim
 from torch.func import functional_call, grad
 
 from lossbench.bench.machine.guards import GUARD
@@ -49,6 +48,9 @@ def _exported(trainee: Trainee) -> None:
     module = trainee.head().to(trainee.dtype)
     # Two matrices of rows may differ in their number; any other inputs have one batch.
     names = ("M", "N") if trainee.loss.inputs == "rows" else ("B",) * len(given)
+    # A second to import, and `choose` reads the situations.
+    from torch.export import Dim
+
     sizes = tuple({0: Dim(name, min=1)} for name in names)
     file = io.BytesIO()
     # It prints the whole graph where it fails.

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lossbench.bench.case.workload import whole
 from lossbench.bench.machine.guards import GUARD
 from lossbench.bench.training_loop.situation import Situation
 from lossbench.bench.training_loop.trainee import (
@@ -103,12 +104,6 @@ def _sharded_to_run_again(net: LoopNet) -> nn.Module:
 Wrap = Callable[[LoopNet], nn.Module]
 
 
-def _whole(tensor: Any) -> Tensor:
-    """Return all shards of a tensor together."""
-    whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return whole.detach().clone()
-
-
 def _trained(trainee: Trainee, wrap: Wrap, rank: Rank, rate: float) -> dict[str, Tensor]:
     """Return the state after some steps, each process on batches of its own."""
     net = trainee.net()
@@ -116,7 +111,7 @@ def _trained(trainee: Trainee, wrap: Wrap, rank: Rank, rate: float) -> dict[str,
     optimizer = torch.optim.SGD(model.parameters(), rate)
     for step in range(STEPS):
         take_step(model, trainee.draw(PROCESSES * step + rank.index), optimizer)
-    return {name: _whole(tensor) for name, tensor in net.state_dict().items()}
+    return {name: whole(t).detach().clone() for name, t in net.state_dict().items()}
 
 
 def _averaged(trainee: Trainee) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from importlib.resources import files
@@ -26,6 +27,8 @@ LIBRARY = "lossbench_native.bin"
 SOURCES = Path(str(files(__package__))) / "csrc"
 COMPILERS = ("g++", "clang++", "c++")
 SECONDS_TO_COMPILE = 600.0
+# Under sanitizers the compiler takes several times as long.
+SECONDS_WITH_FLAGS = 2400.0
 # The oldest release of torch that the library runs with.
 STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020b000000000000ULL"
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-fvisibility=hidden", "-g0")
@@ -89,9 +92,10 @@ def library() -> Path:
         raise NativeBuildError(f"the native operators: {NO_COMPILER}")
     target = cache_folder() / f"{_key(with_, extra)}.so"
     if not target.exists():
-        with _locked(target.with_suffix(".lock")):
+        seconds = SECONDS_WITH_FLAGS if extra else SECONDS_TO_COMPILE
+        with _locked(target.with_suffix(".lock"), seconds):
             if not target.exists():
-                _build(with_, extra, target)
+                _build(with_, extra, target, seconds)
     return target
 
 
@@ -115,8 +119,19 @@ def _key(with_: str, extra: tuple[str, ...]) -> str:
     return content.hexdigest()[:24]
 
 
+class _Deadline:
+    """A number of seconds from now on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def has_passed(self) -> bool:
+        return time.monotonic() > self._end
+
+
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, seconds: float) -> Iterator[None]:
     """Hold a lock file in the cache, so that one process builds and the others wait for it."""
     import fcntl
 
@@ -129,23 +144,23 @@ def _locked(path: Path) -> Iterator[None]:
             "in; $LOSSBENCH_CACHE names another"
         ) from error
     with opened as file:
-        deadline = time.monotonic() + SECONDS_TO_COMPILE
+        deadline = _Deadline(seconds)
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if deadline.has_passed():
                     raise NativeBuildError(
                         f"another process has built the native operators for "
-                        f"{SECONDS_TO_COMPILE:.0f} s; its lock is {path}"
+                        f"{seconds:.0f} s; its lock is {path}"
                     ) from None
                 time.sleep(0.1)
         yield
 
 
-def _build(with_: str, extra: tuple[str, ...], target: Path) -> None:
-    deadline = time.monotonic() + SECONDS_TO_COMPILE
+def _build(with_: str, extra: tuple[str, ...], target: Path, seconds: float) -> None:
+    deadline = _Deadline(seconds)
     with _empty_folder(target.with_suffix(".build")) as folder:
         objects = [folder / f"{name}.o" for name in _units()]
         commands = [
@@ -186,35 +201,58 @@ def _units() -> dict[str, tuple[Path, tuple[str, ...]]]:
     return units
 
 
-def _run_all(commands: list[list[str]], deadline: float) -> None:
+class _Compilation:
+    """A run of the compiler, in a process group of its own."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.command = command
+        # Open for as long as the compiler runs.
+        self.errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=self.errors, process_group=0
+        )
+
+    def check(self) -> None:
+        """Raise an error if the compiler has failed."""
+        with self.errors:
+            if self.process.returncode:
+                self.errors.seek(0)
+                raise NativeBuildError(
+                    f"the native operators: {self.command[0]} ended with exit code "
+                    f"{self.process.returncode} for {Path(self.command[-1]).name}\n"
+                    f"{self.errors.read()}"
+                )
+
+    def kill(self) -> None:
+        """End the compiler and its own children, which would go on without it."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.errors.close()
+
+
+def _run_all(commands: list[list[str]], deadline: _Deadline) -> None:
     """Run commands, as many at once as torch has threads; raise at the first that fails."""
-    waiting, running = list(commands), list[tuple[list[str], subprocess.Popen[str]]]()
+    waiting, running = list(commands), list[_Compilation]()
     try:
         while waiting or running:
             while waiting and len(running) < torch.get_num_threads():
-                command = waiting.pop(0)
-                process = subprocess.Popen(
-                    command,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    process_group=0,
-                )
-                running.append((command, process))
-            command, process = running[0]
-            _, errors = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
-            del running[0]
-            if process.returncode:
-                raise NativeBuildError(
-                    f"the native operators: {command[0]} ended with exit code "
-                    f"{process.returncode} for {Path(command[-1]).name}\n{errors}"
-                )
-    except subprocess.TimeoutExpired:
-        raise NativeBuildError(
-            f"the native operators: not built after {SECONDS_TO_COMPILE:.0f} s"
-        ) from None
+                running.append(_Compilation(waiting.pop(0)))
+            ended = _first_to_end(running, deadline)
+            running.remove(ended)
+            ended.check()
     finally:
-        for _, process in running:
-            # A compiler's own children would go on without it.
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        for each in running:
+            each.kill()
+
+
+def _first_to_end(running: list[_Compilation], deadline: _Deadline) -> _Compilation:
+    """Wait until one of the compilers has ended, and return it: the next one may take its place."""
+    while True:
+        for each in running:
+            if each.process.poll() is not None:
+                return each
+        if deadline.has_passed():
+            raise NativeBuildError(
+                f"the native operators: not built after {deadline.seconds:.0f} s"
+            )
+        time.sleep(0.02)

@@ -6,7 +6,8 @@ from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.moving import MOVES_EAGERLY, RatedCenters
 from lossbench.impls.native.build import problem
-from lossbench.impls.native.centers import CenterTerms, difference, native_centers
+from lossbench.impls.native.centers import CenterTerms, native_centers
+from lossbench.impls.native.moving import NativeShift
 from lossbench.impls.native.operators import NATIVE, Native
 from lossbench.impls.registry import register
 from lossbench.impls.state import ClassCenters, IslandCenters
@@ -30,8 +31,8 @@ class CenterMse(Native, ClassCenters):
     problem=problem,
     refuses_labels=True,
 )
-class Center(Native, RatedCenters):
-    """Half the sum of the squared differences; centres with a rate move by one scatter."""
+class Center(Native, NativeShift, RatedCenters):
+    """Half the sum of the squared differences; an operator moves centres with a rate."""
 
     terms = CenterTerms(0.5)
 
@@ -40,7 +41,7 @@ class Center(Native, RatedCenters):
         centers, moves = self._centers_in_loss, self._moves
         loss = native_centers(embeddings, centers, labels, self.terms, moves=moves)
         if moves:
-            self._move_centers(difference(embeddings, centers, labels), labels)
+            self._move_centers_towards(embeddings, labels)
         return LossOnly(loss)
 
 

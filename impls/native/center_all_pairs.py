@@ -9,7 +9,8 @@ from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE, differentiable_once
 from lossbench.impls.moving import AveragingCenters, refuse_to_compile
 from lossbench.impls.native.build import problem
-from lossbench.impls.native.gradients import FEW_ELEMENTS, is_half, scaled
+from lossbench.impls.native.gradients import FEW_ELEMENTS, NativeFunction, is_half, scaled
+from lossbench.impls.native.moving import NativeShift
 from lossbench.impls.native.operators import Native
 from lossbench.impls.registry import register
 
@@ -22,8 +23,9 @@ COMPILED = "refused: the centres move within the forward pass; 'vectorized' is n
     devices=("cpu",),
     limits={"compile": COMPILED, "export": COMPILED, **DIFFERENTIABLE_ONCE},
     problem=problem,
+    refuses_labels=True,
 )
-class CenterAllPairs(Native, AveragingCenters):
+class CenterAllPairs(Native, NativeShift, AveragingCenters):
     """One distance per sample and distinct label, from the difference, weighted by its count.
 
     The gradients are computed with the loss, because the centres move before the backward pass.
@@ -32,12 +34,12 @@ class CenterAllPairs(Native, AveragingCenters):
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOnly:
         """Return the loss, and move the centres."""
         refuse_to_compile("the variant 'native' of center_all_pairs")
-        loss: Tensor = _AllPairsWithGradients.apply(embeddings, self.centers, labels)  # type: ignore[no-untyped-call]
+        loss: Tensor = _AllPairsWithGradients.apply(embeddings, self.centers, labels)
         self._move_centers(embeddings, labels)
         return LossOnly(loss)
 
 
-class _AllPairsWithGradients(torch.autograd.Function):
+class _AllPairsWithGradients(NativeFunction):
     """Gradients with the loss; those of the centres as rows of samples if there are many."""
 
     @staticmethod

@@ -9,8 +9,7 @@ from torch.compiler import is_compiling
 from lossbench.impls.catalogue import EntropyOptions
 from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.native.cross_entropy import REDUCTIONS, NativeHead, native_cross_entropy
-from lossbench.impls.native.gradients import are_few, is_half, scaled
-from lossbench.impls.precision import widened
+from lossbench.impls.native.gradients import NativeFunction, are_few, is_half, scaled
 
 
 class CenterTerms(NamedTuple):
@@ -48,11 +47,11 @@ def native_centers(
     if is_compiling() and not terms.pair_weight:
         # The factor may depend on the batch's size; an operator's argument would be a constant.
         without = terms._replace(factor=1.0)
-        return terms.factor * function.apply(embeddings, centers, labels, without)  # type: ignore[no-any-return, no-untyped-call]
-    return function.apply(embeddings, centers, labels, terms)  # type: ignore[no-any-return, no-untyped-call]
+        return terms.factor * function.apply(embeddings, centers, labels, without)  # type: ignore[no-any-return]
+    return function.apply(embeddings, centers, labels, terms)  # type: ignore[no-any-return]
 
 
-class _CentersWithGradients(torch.autograd.Function):
+class _CentersWithGradients(NativeFunction):
     """One operator for the loss and its gradients."""
 
     @staticmethod
@@ -78,7 +77,7 @@ class _CentersWithGradients(torch.autograd.Function):
         return (*scaled(upstream, grad_x, grad_centers), None, None)
 
 
-class _CentersInTwoPasses(torch.autograd.Function):
+class _CentersInTwoPasses(NativeFunction):
     """An operator for each pass: nothing of the size of a gradient is kept between them."""
 
     @staticmethod
@@ -125,7 +124,7 @@ def native_softmax_center(
     few = not is_compiling() and are_few(embeddings.numel(), weight.numel(), logits)
     if few and not is_half(embeddings, weight, centers):
         inputs = (embeddings, weight, centers, labels, REDUCTIONS[options.reduction], terms)
-        loss: Tensor = _SoftmaxCenterWithGradients.apply(*inputs)  # type: ignore[no-untyped-call]
+        loss: Tensor = _SoftmaxCenterWithGradients.apply(*inputs)
         return loss
     entropy = native_cross_entropy(embeddings, weight, labels, PLAIN_HEAD, options)
     return entropy + native_centers(embeddings, centers, labels, terms, moves=moves)
@@ -134,7 +133,7 @@ def native_softmax_center(
 PLAIN_HEAD = NativeHead().numbers()
 
 
-class _SoftmaxCenterWithGradients(torch.autograd.Function):
+class _SoftmaxCenterWithGradients(NativeFunction):
     """One operator for the sum and its gradients."""
 
     @staticmethod
@@ -164,10 +163,3 @@ class _SoftmaxCenterWithGradients(torch.autograd.Function):
     @differentiable_once
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         return (*scaled(upstream, *ctx.saved_tensors[3:]), None, None, None)
-
-
-def difference(embeddings: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
-    """Return the embeddings minus their classes' centres, ``[B, D]``, without a graph."""
-    chosen = centers.detach().index_select(0, labels)
-    wide = widened(embeddings.dtype)
-    return embeddings.detach().to(wide) - chosen.to(wide)

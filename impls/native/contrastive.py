@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossOnly
 from lossbench.impls.differentiable import differentiable_once
-from lossbench.impls.native.gradients import scaled
+from lossbench.impls.native.gradients import NativeFunction, scaled
 from lossbench.impls.native.operators import NATIVE, Native, wide
 from lossbench.impls.registry import register
 
@@ -33,10 +33,10 @@ class _NativeContrastive(Native):
         for_x = torch.is_grad_enabled() and (x0.requires_grad or x1.requires_grad)
         given = x0, x1, same, float(self.margin), self.whole_batch, for_x
         # Without a gradient too: forward-mode differentiation must not find a constant.
-        return LossOnly(_ContrastiveWithGradients.apply(*given))  # type: ignore[no-untyped-call]
+        return LossOnly(_ContrastiveWithGradients.apply(*given))
 
 
-class _ContrastiveWithGradients(torch.autograd.Function):
+class _ContrastiveWithGradients(NativeFunction):
     @staticmethod
     def forward(
         ctx: Any,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import EntropyOptions, LossAndLogits
 from lossbench.impls.differentiable import differentiable_once
-from lossbench.impls.native.gradients import are_few, is_half, scaled
+from lossbench.impls.native.gradients import NativeFunction, are_few, is_half, scaled
 from lossbench.impls.native.operators import NATIVE, Native
 from lossbench.impls.native.shapes import BATCH_MULTIPLE, TILE
 from lossbench.impls.state import ClassWeights
@@ -115,11 +115,11 @@ def native_cross_entropy(
     function = (
         _EntropyWithGradients if few and not is_half(embeddings, weight) else _EntropyInTwoPasses
     )
-    loss: Tensor = function.apply(*inputs)  # type: ignore[no-untyped-call]
+    loss: Tensor = function.apply(*inputs)
     return loss
 
 
-class _EntropyWithGradients(torch.autograd.Function):
+class _EntropyWithGradients(NativeFunction):
     """One operator for the loss and its gradients."""
 
     @staticmethod
@@ -150,7 +150,7 @@ class _EntropyWithGradients(torch.autograd.Function):
         return (*scaled(upstream, grad_x, grad_weight), None, None, None, None, None)
 
 
-class _EntropyInTwoPasses(torch.autograd.Function):
+class _EntropyInTwoPasses(NativeFunction):
     """An operator for each pass; the powers of the first class tiles are kept between them."""
 
     @staticmethod

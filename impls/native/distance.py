@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import Distances
 from lossbench.impls.differentiable import differentiable_once
+from lossbench.impls.native.gradients import NativeFunction
 from lossbench.impls.native.operators import NATIVE, Native, wide
 from lossbench.impls.registry import register
 
@@ -22,7 +23,7 @@ class _PairwiseModule(Native):
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return ``distances [M, N]``."""
-        return Distances(_NativePairwise.apply(*wide(a, b), self.rooted))  # type: ignore[no-untyped-call]
+        return Distances(_NativePairwise.apply(*wide(a, b), self.rooted))
 
 
 @register("pairwise_distance", "native", **NATIVE)
@@ -47,10 +48,10 @@ class VectorDistance(Native):
         """Return the one distance, 0-d."""
         if a.dim() != 2:
             a, b = a.reshape(1, -1), b.reshape(1, -1)
-        return Distances(_NativeVector.apply(*wide(a, b)))  # type: ignore[no-untyped-call]
+        return Distances(_NativeVector.apply(*wide(a, b)))
 
 
-class _NativePairwise(torch.autograd.Function):
+class _NativePairwise(NativeFunction):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, rooted: bool) -> Tensor:
         distances: Tensor = torch.ops.lossbench_native.pairwise_distance.default(a, b, rooted)
@@ -70,7 +71,7 @@ class _NativePairwise(torch.autograd.Function):
         return grad_a if for_a else None, grad_b if for_b else None, None
 
 
-class _NativeVector(torch.autograd.Function):
+class _NativeVector(NativeFunction):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         distance: Tensor = torch.ops.lossbench_native.vector_distance.default(a, b)

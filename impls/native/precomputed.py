@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndCorrect
 from lossbench.impls.differentiable import differentiable_once
-from lossbench.impls.native.gradients import is_half, scaled
+from lossbench.impls.native.gradients import NativeFunction, is_half, scaled
 from lossbench.impls.precision import widened
 
 Operator = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -34,11 +34,11 @@ def evaluate(
         x = x.to(widened(x.dtype))
     for_x = torch.is_grad_enabled() and x.requires_grad
     # Without a gradient too: forward-mode differentiation must not find a constant.
-    loss, correct = _TripletWithGradient.apply(x, labels, operator, arguments, for_x)  # type: ignore[no-untyped-call]
+    loss, correct = _TripletWithGradient.apply(x, labels, operator, arguments, for_x)
     return LossAndCorrect(loss, correct)
 
 
-class _TripletWithGradient(torch.autograd.Function):
+class _TripletWithGradient(NativeFunction):
     @staticmethod
     def forward(
         ctx: Any,

@@ -6,7 +6,8 @@ from lossbench.impls.catalogue import LossAndLogits
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
 from lossbench.impls.moving import MOVES_EAGERLY, RatedCentersAndWeights
 from lossbench.impls.native.build import problem
-from lossbench.impls.native.centers import CenterTerms, difference, native_softmax_center
+from lossbench.impls.native.centers import CenterTerms, native_softmax_center
+from lossbench.impls.native.moving import NativeShift
 from lossbench.impls.native.operators import NATIVE, Native
 from lossbench.impls.registry import register
 from lossbench.impls.state import CentersAndWeights
@@ -35,8 +36,8 @@ class SoftmaxCenterUnsquared(Native, CentersAndWeights):
     problem=problem,
     refuses_labels=True,
 )
-class SoftmaxCenter(Native, RatedCentersAndWeights):
-    """The two sums; centres with a rate move by one scatter."""
+class SoftmaxCenter(Native, NativeShift, RatedCentersAndWeights):
+    """The two sums; an operator moves centres with a rate."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss, having moved the centres, and no logits."""
@@ -46,5 +47,5 @@ class SoftmaxCenter(Native, RatedCentersAndWeights):
             embeddings, self.weight, centers, labels, terms, self.options, moves=moves
         )
         if moves:
-            self._move_centers(difference(embeddings, centers, labels), labels)
+            self._move_centers_towards(embeddings, labels)
         return LossAndLogits(loss, None)

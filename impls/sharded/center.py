@@ -3,62 +3,22 @@
 Every process has the rows of all processes, and computes those with a class in its shard.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
-from lossbench.impls.class_rows import class_rows
 from lossbench.impls.moving import RatedCenters, RatedCentersAndWeights
-from lossbench.impls.precision import widened
 from lossbench.impls.registry import register
+from lossbench.impls.sharded.centers import ShardedCenters
 from lossbench.impls.sharded.collectives import total
 from lossbench.impls.sharded.cross_entropy import (
     ShardedWeights,
     ShardRule,
     sharded_cross_entropy,
 )
-from lossbench.impls.sharded.limits import SHARDED, SHARDED_LIMITS
-from lossbench.impls.sharded.samples import JoinedSamples
-from lossbench.impls.sharded.shards import Sharded, own_places, own_shard
+from lossbench.impls.sharded.limits import SHARDED
+from lossbench.impls.sharded.shards import own_shard
 from lossbench.impls.state import CentersAndWeights, ClassCenters, IslandCenters
-
-RATED: Mapping[str, Any] = {
-    **SHARDED,
-    "limits": {
-        **SHARDED_LIMITS,
-        "arguments": "refused with a center_rate: centres in shards follow their gradient",
-    },
-}
-
-
-class ShardedCenters(Sharded):
-    """A base class of the losses with centres."""
-
-    centers: nn.Parameter
-    center_rate: float = 0
-
-    def __init__(self, *args: float, **kwargs: float) -> None:
-        super().__init__(*args, **kwargs)
-        if self.center_rate:
-            raise ValueError(
-                f"center_rate must be 0 with centres in shards, got {self.center_rate:g}"
-            )
-
-    def _own_square(self, samples: JoinedSamples) -> Tensor:
-        """Return the sum of the squared distances to the centres in this shard, 0-d."""
-        num_classes = self.centers.size(0)
-        samples.refuse_strays(num_classes)
-        places = own_places(samples.labels, num_classes, samples.batch.ranks)
-        own = (places >= 0).nonzero().squeeze(1)
-        centers = class_rows(own_shard(self.centers), places.index_select(0, own))
-        rows = samples.rows.index_select(0, own)
-        return (rows - centers.to(widened(centers.dtype))).square().sum()
-
-    def _joined(self, embeddings: Tensor, labels: Tensor) -> JoinedSamples:
-        return JoinedSamples.of(embeddings, labels, self._meet(embeddings))
 
 
 @register("center_mse", "sharded", **SHARDED)
@@ -71,7 +31,7 @@ class CenterMse(ShardedCenters, ClassCenters):
         return LossOnly(total(self._own_square(samples), self.ranks) / samples.rows.numel())
 
 
-@register("center", "sharded", **RATED)
+@register("center", "sharded", **SHARDED)
 class Center(ShardedCenters, RatedCenters):
     """Half of the sum over the processes."""
 
@@ -80,7 +40,7 @@ class Center(ShardedCenters, RatedCenters):
         return LossOnly(total(self._own_square(self._joined(embeddings, labels)), self.ranks) / 2)
 
 
-@register("softmax_center", "sharded", leaves_out=("logits",), **RATED)
+@register("softmax_center", "sharded", leaves_out=("logits",), **SHARDED)
 class SoftmaxCenter(ShardedCenters, ShardedWeights, RatedCentersAndWeights):
     """The two sums, from one gather of the rows."""
 

@@ -32,7 +32,7 @@ class Sharded(nn.Module):
         self._has_met = False
         for name, parameter in list(self.named_parameters(recurse=False)):
             shard = shard_of(parameter.detach(), CLASS_DIM[name], self.ranks)
-            setattr(self, name, nn.Parameter(shard))
+            setattr(self, name, nn.Parameter(shard, parameter.requires_grad))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module; the other processes are told if this one refuses its inputs.

@@ -23,6 +23,7 @@ from lossbench.bench.metrics import (
     gated,
 )
 from lossbench.bench.paths import ROOT
+from lossbench.bench.ranks.traffic import Collective, Traffic
 from lossbench.bench.readings import ABOVE_LIMIT
 from lossbench.bench.run.records import Record, RecordLine
 from lossbench.bench.suites.cell import Measured, tracked_figures
@@ -43,6 +44,7 @@ FULL = replace(
     warm_compilation=WarmCompilation(0.5, 2.5, cached=True),
     kernels=KERNELS,
     graphed=TIMING,
+    traffic=Traffic((Collective("all-reduce", 4096),)),
     configurations=({"mine": {"BLOCK_M": 64, "num_warps": 4}}, {"mine": {"BLOCK_M": 128}}),
 )
 UNTIMED = record(status="refused", agreement=(BAD,), forward=None, step=None, memory=None)

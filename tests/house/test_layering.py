@@ -31,6 +31,7 @@ SHARED_WITH_CONTENDERS = {
         "moving",
         "precision",
         "products",
+        "recomputation",
         "registry",
         "scores",
         "state",

@@ -73,7 +73,7 @@ def test_the_metadata_names_torch_alone_and_the_extras(metadata):
     assert needed == PROJECT["dependencies"]
     assert needed[0].startswith("torch")
     extras = set(metadata.get_all("Provides-Extra"))
-    assert extras == {"bench", "cluster", "cuda", "third-party", "profile", "all"}
+    assert extras == {"bench", "cluster", "cuda", "peers", "third-party", "profile", "all"}
     for extra, wanted in PROJECT["optional-dependencies"].items():
         lines = metadata.get_all("Requires-Dist")
         assert len([line for line in lines if f'extra == "{extra}"' in line]) == len(wanted)

@@ -3,7 +3,7 @@
 import re
 
 from lossbench.bench.paths import ROOT
-from lossbench.bench.timing.samples import SAME_MARGIN
+from lossbench.impls.estimate import SAME_MARGIN
 
 WITHIN = re.compile(r"within\s+(\d+%)\s+of\s+(?:1|it)\b")
 

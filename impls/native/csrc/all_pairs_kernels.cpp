@@ -74,7 +74,7 @@ struct Pairs {
         dim(asked.x.columns),
         stride((dim + PANEL<T> - 1) / PANEL<T> * PANEL<T>),
         panels((batch + PANEL<T> - 1) / PANEL<T>),
-        slots(slots_for(panels, 6.0 * batch * batch * dim)),
+        slots(slots_for(panels, 6.0 * batch * smaller(batch, asked.centers.rows) * dim)),
         arena(asked.scratch),
         distinct(batch, arena) {
     const int64_t most = smaller(batch, job.centers.rows);

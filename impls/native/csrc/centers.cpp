@@ -2,6 +2,7 @@
 #include "centers.h"
 
 #include "all_pairs.h"
+#include "moves.h"
 #include "operators.h"
 
 namespace lossbench {
@@ -117,6 +118,21 @@ std::tuple<Tensor, Tensor, Tensor> all_pairs(Tensor x, Tensor centers, Tensor la
   if (for_centers) job.grad_centers = grad_centers.mutable_data_ptr();
   LOSSBENCH_CALL(all_pairs(job, wide));
   return {loss, grad_x, grad_centers};
+}
+
+void move_centers(Tensor centers, Tensor x, Tensor labels, double momentum, double share,
+                  double added, bool differences) {
+  STD_TORCH_CHECK(x.dim() == 2 && centers.dim() == 2 && x.size(1) == centers.size(1),
+                  "lossbench: expected embeddings [B, D] and centers [C, D]");
+  Moves job;
+  job.x = matrix_of(x), job.centers = matrix_of(centers), job.to = output_of(centers);
+  job.labels = labels_of(labels, job.x.rows);
+  check_labels(job.labels, job.x.rows, job.centers.rows);
+  job.momentum = momentum, job.share = share, job.added = added, job.differences = differences;
+  const bool wide = is_wide(x, centers);
+  const Tensor scratch = bytes(LOSSBENCH_CALL(moves_scratch(job, wide)));
+  job.scratch = scratch.mutable_data_ptr();
+  LOSSBENCH_CALL(move(job, wide));
 }
 
 }  // namespace lossbench

@@ -52,6 +52,9 @@ struct CrossEntropy {
   // Outputs of the inputs' dtypes; no data where none is wanted.
   MutableMatrix grad_x, grad_weight;
   void* scratch = nullptr;
+  // Whether the forward pass has just left the scaled embeddings in this scratch memory: both
+  // passes begin theirs with them.
+  bool rows_are_filled = false;
 };
 
 // The batch is padded to a multiple of this, in every target.

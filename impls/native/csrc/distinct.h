@@ -28,8 +28,7 @@ struct Distinct {
     count = 0;
     for (int64_t i = 0; i < size_; ++i) table_[i] = -1;
     for (int64_t b = 0; b < batch_; ++b) {
-      uint64_t at = (static_cast<uint64_t>(labels[b]) * 0x9e3779b97f4a7c15u) & (size_ - 1);
-      while (table_[at] >= 0 && labels[first[table_[at]]] != labels[b]) at = (at + 1) & (size_ - 1);
+      const uint64_t at = place_of(labels, labels[b]);
       if (table_[at] < 0) {
         first[count] = b, number[count] = 0;
         table_[at] = count++;
@@ -39,9 +38,19 @@ struct Distinct {
     }
   }
 
+  // The number of a label, -1 if no sample has it.
+  int64_t find(const Labels& labels, int64_t label) const { return table_[place_of(labels, label)]; }
+
  private:
   int64_t batch_, size_ = 4;
   int64_t* table_;
+
+  // The entry of a label in the table, or the empty one where it belongs.
+  uint64_t place_of(const Labels& labels, int64_t label) const {
+    uint64_t at = (static_cast<uint64_t>(label) * 0x9e3779b97f4a7c15u) & (size_ - 1);
+    while (table_[at] >= 0 && labels[first[table_[at]]] != label) at = (at + 1) & (size_ - 1);
+    return at;
+  }
 };
 
 }  // namespace lossbench::LOSSBENCH_TARGET

@@ -36,9 +36,8 @@ struct EntropyBackward {
   }
 
   void run() {
-    rows.fill();
+    if (!job.rows_are_filled) rows.fill();
     const Shares shares(job);
-    grad_rows.clear();
     for (int64_t first = 0; first < memory.tiles; first += tiles_at_once) {
       const int64_t last = smaller(first + tiles_at_once, memory.tiles);
       each_task(first, last, rows.panels, [&](const Tile<T>& tile, int64_t slot, int64_t index,

@@ -26,13 +26,10 @@ struct RowGradient {
     row = arena.take<T>(rows.dim);
   }
 
-  void clear() {
-    for (int64_t i = 0; i < rows.panels * size; ++i) sums[i] = 0;
-  }
-
   void add(int64_t p, const Tile<T>& tile, const T* derivatives) {
     multiply<T>(rows.dim, rows.lanes(p), ByRows<T>{tile.weight.data, tile.weight.stride},
-                derivatives, tile.count, sums + p * size, Store::add);
+                derivatives, tile.count, sums + p * size,
+                tile.from == 0 ? Store::set : Store::add);
   }
 
   // Turns the scaled rows' gradient into the embeddings'.
@@ -106,16 +103,17 @@ inline void remove_radial(Columns columns, const Tile<T>& tile, int64_t dim, int
     const T scale = tile.scales[from + lane];
     factors[lane] = scale * scale * radial<T>(columns, scale);
   }
+  const int vectors = lanes <= WIDTH<T> ? 1 : 2;
   Vec<T> along[2] = {};
   for (int64_t d = 0; d < dim; ++d) {
     const T* row = tile.weight.panel(d, from, lanes, buffer);
-    for (int v = 0; v < 2; ++v)
+    for (int v = 0; v < vectors; ++v)
       along[v] += load<T>(sums + d * PANEL<T> + v * WIDTH<T>) * load<T>(row + v * WIDTH<T>);
   }
-  for (int v = 0; v < 2; ++v) along[v] *= load<T>(factors + v * WIDTH<T>);
+  for (int v = 0; v < vectors; ++v) along[v] *= load<T>(factors + v * WIDTH<T>);
   for (int64_t d = 0; d < dim; ++d) {
     const T* row = tile.weight.panel(d, from, lanes, buffer);
-    for (int v = 0; v < 2; ++v) {
+    for (int v = 0; v < vectors; ++v) {
       T* at = sums + d * PANEL<T> + v * WIDTH<T>;
       store<T>(at, load<T>(at) - along[v] * load<T>(row + v * WIDTH<T>));
     }

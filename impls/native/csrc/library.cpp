@@ -34,6 +34,9 @@ STABLE_TORCH_LIBRARY(lossbench_native, m) {
   m.def(
       "all_pairs(Tensor x, Tensor centers, Tensor labels, bool for_x, bool for_centers, "
       "bool dense) -> (Tensor loss, Tensor grad_x, Tensor grad_centers)");
+  m.def(
+      "move_centers(Tensor(a!) centers, Tensor x, Tensor labels, float momentum, float share, "
+      "float added, bool differences) -> ()");
   m.def("exp_or_log(Tensor x, bool logarithm) -> Tensor");
   m.def(
       "triplet_batch_hard(Tensor x, Tensor labels, float margin, bool for_x) "
@@ -64,6 +67,7 @@ STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
   m.impl("softmax_center_with_gradients", TORCH_BOX(&lossbench::softmax_center_with_gradients));
   m.impl("exp_or_log", TORCH_BOX(&lossbench::exp_or_log));
   m.impl("all_pairs", TORCH_BOX(&lossbench::all_pairs));
+  m.impl("move_centers", TORCH_BOX(&lossbench::move_centers));
   m.impl("triplet_batch_hard", TORCH_BOX(&lossbench::triplet_batch_hard));
   m.impl("triplet_weighted", TORCH_BOX(&lossbench::triplet_weighted));
   m.impl("contrastive", TORCH_BOX(&lossbench::contrastive));

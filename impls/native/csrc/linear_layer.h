@@ -62,12 +62,16 @@ struct ScaledRows {
  private:
   // Scales a panel, and keeps its lengths and factors.
   void scale(int64_t first, T* to) {
-    alignas(64) double squares[PANEL<T>] = {};
+    constexpr int W = WIDTH<double>, VECTORS = PANEL<T> / W;
+    alignas(64) double squares[PANEL<T>];
+    Vec<double> sums[VECTORS] = {};
     for (int64_t d = 0; d < dim; ++d)
-      for (int lane = 0; lane < PANEL<T>; lane += WIDTH<double>) {
-        const Vec<double> value = load_wide(to + d * PANEL<T> + lane);
-        store<double>(squares + lane, load<double>(squares + lane) + value * value);
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; ++v) {
+        const Vec<double> value = load_wide(to + d * PANEL<T> + v * W);
+        sums[v] += value * value;
       }
+    for (int v = 0; v < VECTORS; ++v) store<double>(squares + v * W, sums[v]);
     for (int lane = 0; lane < PANEL<T>; ++lane) {
       const double length = __builtin_sqrt(squares[lane]);
       const double held = length > LEAST_LENGTH ? length : LEAST_LENGTH;

@@ -43,6 +43,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> softmax_center_with_gradients(
 std::tuple<Tensor, Tensor, Tensor> all_pairs(Tensor x, Tensor centers, Tensor labels, bool for_x,
                                              bool for_centers, bool dense);
 
+// Moves the centres in place; `moves.h` has the formula.
+void move_centers(Tensor centers, Tensor x, Tensor labels, double momentum, double share,
+                  double added, bool differences);
+
 // The exponentials, or the logarithms, of float32 or float64 numbers, [N].
 Tensor exp_or_log(Tensor x, bool logarithm);
 

@@ -73,6 +73,15 @@ def test_sparse_gradients_stand_beside_the_answer_and_are_chosen_for_who_takes_t
     assert not ask(records, case, sparse=True).alternatives
 
 
+@pytest.mark.parametrize(("seconds", "named"), [(0.985e-3, False), (0.96e-3, True)])
+def test_an_alternative_gains_more_than_counts_as_the_same(seconds, named):
+    case = Case("center", 64, 128, 100)
+    records = [seen("reference", 1e-3, case), seen("sparse", seconds, case)]
+    found = ask(records, case)
+    assert [each.candidate.variant for each in found.alternatives] == ["sparse"] * named
+    assert ("1.04 times as fast" in plain_text(answer_text(found))) is named
+
+
 def test_a_faster_compiled_variant_stands_beside_the_answer_with_its_whole_price():
     (beside,) = ask(HEADS, ARC).alternatives
     assert (beside.lift, beside.candidate.variant) == ("with --compiled", "vectorized+compile")

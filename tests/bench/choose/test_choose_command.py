@@ -1,6 +1,5 @@
 """The commands ``choose``, ``choose-table``, ``choose-check`` on real and artificial records."""
 
-import importlib
 import json
 import re
 from dataclasses import replace
@@ -20,8 +19,6 @@ from tests.makers.choices import ARC, FULL, THREE, ask, elsewhere, full, seen
 from tests.makers.records import ENVIRONMENT
 from tests.makers.runs import save_run
 
-# The package has an attribute of the same name, so the module is imported by its full name.
-command = importlib.import_module("lossbench.bench.cli.choose")
 # A machine without a compiler has no native operators.
 BUILT = impls.implementation("island", "native").unsupported("cpu", torch.float32) is None
 NATIVE = ("native",) * BUILT
@@ -116,7 +113,7 @@ def measuring(monkeypatch, records):
         asked.append(plan)
         save_run(folder, [replace(each, case=case) for each in records])
 
-    monkeypatch.setattr(command, "run_shown", measure)
+    monkeypatch.setattr("lossbench.bench.cli.run.run_shown", measure)
     return asked
 
 

@@ -87,6 +87,30 @@ def test_the_crossover_is_found_where_the_times_cross_and_told_with_two_digits()
     assert below.changes[0].text == "from batch 260 or so: `vectorized`"
 
 
+@pytest.mark.parametrize("batch", [128, 1024])
+def test_one_noisy_record_makes_no_crossover(batch):
+    """At 128 the slower one wins by its record alone, and the others would flip on both sides."""
+    steady = [
+        *at_batches("reference", lambda b: 1e-6 * b),
+        *at_batches("fused", lambda b: 1e-7 * b),
+        *at_batches("vectorized", lambda b: 1.1e-7 * b * (0.8 if b == 128 else 1.0)),
+    ]
+    found = ask(steady, replace(ISLAND, batch=batch))
+    assert found.best.variant == ("vectorized" if batch == 128 else "fused")
+    assert not [change for change in found.changes if change.what == "batch"]
+
+
+def test_a_variant_that_was_measured_less_far_is_not_overtaken_where_it_is_unknown():
+    near = [
+        *at_batches("reference", lambda b: 1e-6 * b, batches=(64, 128, 256, 512, 1024, 20_000)),
+        *at_batches("fused", lambda b: 5e-7 * b, batches=(64, 128, 256, 512, 1024, 20_000)),
+        *at_batches("vectorized", lambda b: 1e-7 * b, batches=(64, 128, 256, 512)),
+    ]
+    found = ask(near, replace(ISLAND, batch=256))
+    assert found.best.variant == "vectorized"
+    assert not [change for change in found.changes if change.what == "batch"]
+
+
 def test_a_size_without_records_is_modelled_and_says_by_which_error():
     found = ask(CROSSING, replace(ISLAND, batch=100))
     assert (found.best.variant, found.best.basis, found.best.sizes) == ("fused", "modelled", 7)

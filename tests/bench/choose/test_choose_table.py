@@ -15,7 +15,7 @@ from lossbench.bench.choose.sources import load_readable
 from lossbench.bench.errors import UsageError
 from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.paths import RECOMMENDED, SHIPPED_RESULTS
-from lossbench.impls import auto
+from lossbench.impls.choice import Wish, choose_from
 from lossbench.impls.loss import Loss
 from lossbench.impls.recommended import parse_sheet, recommendations
 from lossbench.impls.torch_release import release_of, running_release
@@ -83,11 +83,11 @@ def test_auto_is_choose(loss, wider):
     sheet = next(s for s in recommendations()[loss.name] if s.dtype == "float32")
     if release_of(sheet.torch) != running_release():
         pytest.skip("the records are of another release of torch")
-    wish = auto._Wish("cpu", torch.float32, (), **wider)
+    wish = Wish("cpu", torch.float32, (), **wider)
     for case in drawn_cases(loss, 3):
         found = ask(shipped_records(), case, **wider)
         size = {"batch": case.batch, "dim": case.dim, "classes": case.classes}
-        chosen = auto._chosen(loss.name, wish, size, sheet)
+        chosen = choose_from(loss.name, wish, size, sheet)
         assert (chosen.variant, case) == (found.best.variant, case)
         beside = {each.candidate.variant for each in found.alternatives}
         assert beside <= {each.variant for each in chosen.passed_over}

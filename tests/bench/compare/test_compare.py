@@ -172,7 +172,9 @@ def test_the_table_shows_what_changed_and_how_many_intervals_overlap(runs, capsy
     text = " ".join(" ".join(rest).split())
     assert "slower, 1: the speed-up fell" in text
     assert "the intervals of 1 of 2 cells overlap: 50.0%" in text
-    assert first_line.endswith("a: 1 slower, 1 vanished, 1 appeared, of 2 cells in both")
+    assert first_line.endswith(
+        "a: 1 slower, of 2 cells in both; 1 cell only in the first; 1 cell only in the second"
+    )
 
 
 def test_several_runs_are_each_compared_with_the_first(runs, capsys):
@@ -180,8 +182,8 @@ def test_several_runs_are_each_compared_with_the_first(runs, capsys):
     assert main(["compare", *names]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if " against " in line]
     assert [line.rpartition(": ")[2] for line in lines] == [
-        "1 slower, of 1 cells in both",
-        "1 faster, of 1 cells in both",
+        "1 slower, of 1 cell in both",
+        "1 faster, of 1 cell in both",
     ]
     assert main(["compare", *names, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

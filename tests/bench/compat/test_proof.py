@@ -69,6 +69,15 @@ def test_what_cannot_run_or_departs_is_not_tried():
     assert found.reason in (departing.departs, departing.unsupported("cpu", torch.float32))
 
 
+def test_a_variant_of_several_processes_is_tried_by_one_and_needs_its_torch():
+    sharded = impls.implementation("softmax_center", "sharded")
+    found = prove("softmax_center", "sharded", "cpu")
+    outdated = sharded.outdated()
+    assert found.standing == ("unsupported" if outdated else "right"), found
+    assert found.reason == (outdated or "")
+    assert not torch.distributed.is_initialized()
+
+
 def test_a_broken_contract_is_told():
     case = Case("arcface", 12, 8, 5)
     entry = impls.implementation("arcface", "vectorized")

@@ -19,6 +19,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.machine import process, serving
 from lossbench.bench.machine.output import PASSED_ON_BYTES
 from lossbench.bench.machine.quotas import Quotas
+from lossbench.bench.machine.replies import lost_to
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.judge import judge_variant
 
@@ -63,6 +64,12 @@ def test_what_is_lost_is_told_and_the_worker_replaced(worker, question, status, 
         worker.ask(60, question)
     assert lost.value.status == status
     assert worker.ask(60, abs, -3) == 3
+
+
+def test_an_allocation_that_fails_in_the_stable_abi_is_a_lack_of_memory():
+    text = "aoti_torch_empty_strided(2, sizes, strides) API call failed at tensors.h, line 54"
+    assert lost_to(RuntimeError(text)).status == "oom"
+    assert lost_to(RuntimeError("API call failed")).status == "failed"
 
 
 def test_a_hanging_question_is_given_up(worker):
@@ -112,6 +119,7 @@ def kill_next_worker(known):
         each.kill()
 
 
+@pytest.mark.usefixtures("fresh_workers")
 def test_a_worker_killed_while_it_starts_is_replaced():
     young, known = Worker(threads=1), workers()
     killer = threading.Thread(target=kill_next_worker, args=(known,))
@@ -252,6 +260,7 @@ def limits():
     return resource.getrlimit(resource.RLIMIT_AS)
 
 
+@pytest.mark.usefixtures("fresh_workers")
 def test_a_limit_of_the_users_own_is_kept_and_the_hard_one_untouched():
     before, own = limits(), 2**36
     resource.setrlimit(resource.RLIMIT_AS, (own, before[1]))
@@ -269,7 +278,7 @@ def test_a_system_without_limits_of_addresses_has_no_cap(monkeypatch):
     before = limits()
     monkeypatch.setattr("sys.platform", "darwin")
     serving._cap_memory(2**30)
-    serving._die_with(0)
+    serving._die_with_parent()
     assert limits() == before
 
 

@@ -98,6 +98,16 @@ def test_a_file_gives_back_what_was_put_in(tmp_path):
     assert json.loads(lines[0])["environment"]["machine"] == "here"
 
 
+def test_one_loss_can_be_read_alone(tmp_path):
+    other = record(case=dataclasses.replace(record().case, loss="center"), reason='about "island"')
+    with record_file(tmp_path) as file:
+        for each in (record(), other):
+            file.append(each)
+    assert read_records(tmp_path, "island") == [record()]
+    assert read_records(tmp_path, "center") == [other]
+    assert read_records(tmp_path, "arcface") == []
+
+
 def test_a_half_written_line_is_passed_over_and_cut_off(tmp_path):
     with record_file(tmp_path) as file:
         file.append(record())

@@ -1,7 +1,5 @@
 """The self-test passes if the harness keeps its promises, and fails if it breaks one."""
 
-import importlib
-import json
 import os
 from dataclasses import replace
 
@@ -10,25 +8,19 @@ import torch
 from pydantic import TypeAdapter
 
 from lossbench.bench import selftest
-from lossbench.bench.case.cases import Case
-from lossbench.bench.cli import main
 from lossbench.bench.format import plain_text
-from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.selftest import SelfTestPlan, run_selftest, trials
 from lossbench.bench.selftest.buffers import Count, measure_counts
 from lossbench.bench.selftest.coverage import Coverage
-from lossbench.bench.selftest.gates import Alarm, asv_worsened, hold_gates
-from lossbench.bench.selftest.mixed import Bystander, Tried
+from lossbench.bench.selftest.gates import asv_worsened, hold_gates
+from lossbench.bench.selftest.mixed import Bystander
 from lossbench.bench.selftest.planted import measure_pair, slowed
 from lossbench.bench.selftest.report import SelfTestReport
 from lossbench.bench.selftest.tables import report_table
-from lossbench.bench.selftest.trials import PairTrial, cases
+from lossbench.bench.selftest.trials import cases
 from lossbench.bench.timing.sampling import Sampling
 from tests.makers.comparisons import timing
-
-CASE = Case("center_mse", 16, 8, 5)
-# The attribute ``selftest`` of the package is the command, so the module is imported by its name.
-COMMAND = importlib.import_module("lossbench.bench.cli.selftest")
+from tests.makers.selftests import CASE, bystanders, report, tried
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,50 +30,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def trial(effect, verdict="same", loaded=False, seconds=3.0):
-    speedup = timing(1 + effect).speedup
-    return PairTrial(CASE, effect, loaded, 0, verdict, speedup, 40, seconds, 0.0)
-
-
-def tried(found="refused", reason="out.loss is off", **changes):
-    expected = {"expected": "refused", "pattern": r"out\.loss", "speedup": None, **changes}
-    return Tried("zeros", "wrong results", "arcface", "", found=found, reason=reason, **expected)
-
-
-def bystanders(apart=0):
-    told = ["step: 2x instead of 1x"] * apart + [""] * (20 - apart)
-    return tuple(Bystander("arcface", f"honest {i}", "", each) for i, each in enumerate(told))
-
-
-def report(
-    false_alarms=0, missed=0, trials=60, seconds=3.0, loaded_alarms=0, loaded_missed=0, **found
-):
-    def arm(effect, right, wrong, count, **how):
-        return [trial(effect, wrong if i < count else right, **how) for i in range(trials)]
-
-    made = {
-        "environment": current_environment("here"),
-        "made": "",
-        "budget_seconds": 2.0,
-        "processes": 1,
-        "trials": (
-            *arm(0.0, "same", "faster", false_alarms),
-            *arm(0.1, "slower", "unclear", missed, seconds=seconds),
-            *arm(0.0, "unclear", "slower", loaded_alarms, loaded=True),
-            *arm(0.1, "slower", "unclear", loaded_missed, loaded=True),
-        ),
-        "alarms": (
-            Alarm("asv continuous -f 1.1", CASE, 0.0, True, 1.2, 12.0),
-            Alarm("asv continuous -f 1.1", CASE, 0.1, False, 1.1, 12.0),
-        ),
-        "contenders": (tried(),),
-        "bystanders": bystanders(apart=1),
-        "counts": (Count("1 B held", 1, 1),),
-        "coverage": (Coverage("normal", 20, 1, 95, 100, 0.01, promised=True),),
-    }
-    return SelfTestReport(**{**made, **found})
 
 
 @pytest.mark.parametrize(
@@ -264,41 +212,3 @@ def test_trials_rotate_over_the_cases_and_how_they_are_measured_can_be_swapped()
     assert len(same) == 120
     assert {same.count(case) for case in cases("cpu")} == {12}
     assert len(made.select(0, loaded=True)) == 60
-
-
-def test_the_command_writes_whole_figures_and_exits_with_1_where_a_promise_fails(
-    tmp_path, monkeypatch, capsys
-):
-    made = report(false_alarms=4)
-    monkeypatch.setattr(COMMAND, "run_selftest", lambda *_: made)
-    assert main(["selftest", "--out", str(tmp_path)]) == 1
-    folder = tmp_path / "here"
-    assert json.loads((folder / "selftest.json").read_text())["trials"][0]["verdict"] == "faster"
-    assert "4/60 7% [2, 16]" in (folder / "selftest.txt").read_text()
-    assert "4/60 7% [2, 16]" in capsys.readouterr().out
-    passing = replace(made, trials=made.trials[4:])
-    monkeypatch.setattr(COMMAND, "run_selftest", lambda *_: passing)
-    assert main(["selftest", "--out", str(tmp_path)]) == 0
-
-
-def test_after_ctrl_c_nothing_is_written(tmp_path, monkeypatch, capsys):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(COMMAND, "run_selftest", interrupted)
-    assert main(["selftest", "--out", str(tmp_path)]) == 130
-    assert list(tmp_path.iterdir()) == []
-    assert "stopped" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--trials", "0"], "0 is not in the range x>=1"),
-        (["--gate-pairs", "-1"], "-1 is not in the range x>=0"),
-        (["--out", "/proc/nowhere"], "expected a folder to write to"),
-        (["arcface"], "Got unexpected extra argument (arcface)"),
-    ],
-)
-def test_a_wrong_argument_is_reported_in_one_line(arguments, message, refused):
-    assert message in refused("selftest", *arguments)

@@ -135,6 +135,7 @@ def samples(dtype):
         (x, weight, centers, labels, 0, 0.5, True, True, True, True),
     )
     yield "all_pairs", (x, centers, labels, True, True, False)
+    yield "move_centers", (centers, x, labels, 0.9, 0.1, 0.0, False)
     yield "exp_or_log", (torch.rand(9), True)
 
 

@@ -18,12 +18,12 @@ from torch.utils.checkpoint import checkpoint
 
 from lossbench import impls
 from lossbench.bench.paths import ROOT
+from lossbench.bench.ranks.traffic import TrafficCounter
 from lossbench.impls.sharded import over
 from tests.impls.sharded.cases import CASES, DIM, WORLDS, ShardCase
 from tests.impls.sharded.faults import FAULTS
 from tests.impls.sharded.measured import take_rank_step
 from tests.makers.ranks import run_ranks
-from tests.makers.traffic import Traffic
 
 PAGE = ROOT / "docs" / "sharded.md"
 PROCESSES, SECONDS = max(WORLDS), 600
@@ -254,10 +254,10 @@ def _largest(groups: Groups, _folder: Path) -> Any:
         module = head.build(num_classes=40_000, embedding_dim=8)
         pairs = impls.implementation("triplet_weighted", "sharded").build()
     x, labels = torch.randn(32, 8, requires_grad=True), torch.arange(32)
-    with Traffic() as of_head:
+    with TrafficCounter() as of_head:
         module(x, labels).loss.backward()
     many, classes = torch.randn(1024, 4, requires_grad=True), torch.arange(1024) % 7
-    with Traffic() as of_pairs:
+    with TrafficCounter() as of_pairs:
         pairs(many, classes).loss.backward()
     return of_head.largest, of_pairs.largest
 
@@ -297,11 +297,6 @@ def _refusals(groups: Groups, _folder: Path) -> Any:
         "stray, unchecked": _message(lambda: unchecked(x, stray)),
         "one class": _message(lambda: hard(x, same)),
         "one class in a rank": _message(lambda: hard(x, same if first else labels)),
-        "rate": _message(
-            lambda: impls.implementation("center", "sharded").build(
-                num_classes=4, embedding_dim=3, center_rate=0.5
-            )
-        ),
         "double backward": _message(lambda: _penalty(softmax, labels)),
         "of pairs": _message(lambda: _penalty(pairs, x, labels)),
         "well": _message(lambda: softmax(x, labels)),

@@ -13,7 +13,10 @@ WORLDS = (1, 2, 3, 4)
 # The processes have batches of these sizes, in order.
 SIZES = (3, 1, 5, 2)
 DIM, CLASSES = 6, 7
-CENTERS = ("center", "center_mse", "softmax_center", "softmax_center_unsquared", "island")
+CENTERS = (
+    *("center", "center_all_pairs", "center_mse"),
+    *("softmax_center", "softmax_center_unsquared", "island"),
+)
 HEADS = ("softmax", "modified_softmax", "normface", "sphereface", "arcface", "arcface_guarded")
 COSINES = ("normface", "arcface", "arcface_guarded")
 TRIPLETS = ("triplet_batch_hard", "triplet_weighted_unshifted", "triplet_weighted")
@@ -127,6 +130,10 @@ CASES = [
     *(case for loss in LOSSES for case in _others(loss)),
     *(case for loss in (*HEADS, *CENTERS) for case in _of_classes(loss)),
     *(case for loss in HEADS for case in _of_head(loss)),
+    *(
+        ShardCase(loss, "centres with a rate", {"center_rate": 0.5}, first=(2, 1, 1, 1))
+        for loss in ("center", "softmax_center")
+    ),
     *(ShardCase(loss, "near pairs", magnitude=0.1) for loss in PAIRS),
     *(ShardCase(loss, "unit rows", {"normalize": True}) for loss in TRIPLETS[1:]),
 ]

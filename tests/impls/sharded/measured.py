@@ -8,9 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lossbench.bench.ranks.traffic import TrafficCounter
 from lossbench.impls.sharded import over
 from tests.impls.sharded.cases import CENTERS, HEADS, PAIRS, TRIPLETS, ShardCase
-from tests.makers.traffic import Traffic
 
 # The large inputs lose three digits.
 LARGEST_ERROR = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -61,11 +61,12 @@ def take_rank_step(case: ShardCase, group: dist.ProcessGroup) -> RankStep:
         own = [each.to(case.dtype) if each.is_floating_point() else each for each in own]
         leaves = _leaves(own)
         module.zero_grad()
-        with Traffic() as traffic:
+        with TrafficCounter() as traffic:
             out = module(*leaves)
             start = sum(sizes[:rank])
             out.loss.backward(_upstream(case, out.loss, start))
-    gradients = {name: p.grad.to_local() for name, p in module.named_parameters()}
+    trained = {n: p.grad for n, p in module.named_parameters() if p.requires_grad}
+    gradients = {name: grad.to_local() for name, grad in trained.items()}
     return RankStep(
         out.loss.detach(),
         getattr(out, "correct", None),
@@ -95,6 +96,8 @@ def errors(case: ShardCase, steps: Sequence[RankStep]) -> dict[str, float]:
     for number, parts in enumerate(zip(*(step.row_gradients for step in steps), strict=True)):
         found[f"gradient of input {number}"] = _error(torch.cat(parts), rows[number])
     for name, parameter in reference.named_parameters():
+        if not parameter.requires_grad:
+            continue
         shards = [step.shard_gradients[name] for step in steps]
         joined = torch.cat(shards, 1 if name == "weight" else 0)
         found[f"gradient of {name}"] = _error(joined, parameter.grad)
