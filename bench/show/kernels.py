@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -11,9 +11,7 @@ from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.format import words_table
 from lossbench.bench.measure.kernels import has_kernels, measure_kernels
-
-if TYPE_CHECKING:
-    from lossbench.impls.triton.usage import CompiledKernel
+from lossbench.impls.triton.usage import CompiledKernel
 
 # A kernel's code depends on which sizes are multiples of 16: here all of them are, or none.
 KINDS = {
@@ -42,14 +40,14 @@ def kernel_rows(losses: Iterable[str], dtypes: Iterable[str], chip: int) -> Iter
     """
     names = list(losses)
     for dtype in dtypes:
-        found = dict[str, list[tuple[str, CompiledKernel]]]()
+        found: dict[str, list[tuple[str, CompiledKernel]]] = {}
         for loss, sizes in product(names, KINDS.values()):
             for kernel in _kernels(Case(loss, **sizes, dtype=dtype), chip):
                 found.setdefault(kernel.name, []).append((loss, kernel))
         yield from (_row(dtype, compiled) for compiled in found.values())
 
 
-def _kernels(case: Case, chip: int) -> Iterator["CompiledKernel"]:
+def _kernels(case: Case, chip: int) -> Iterator[CompiledKernel]:
     for implementation in impls.implementations(case.loss):
         if has_kernels(implementation):
             yield from measure_kernels(case, implementation, chip)
