@@ -14,7 +14,7 @@ from lossbench.bench.measure.kernels import has_kernels, measure_kernels
 from lossbench.impls.triton.usage import CompiledKernel
 
 # A kernel's code depends on which sizes are multiples of 16: here all of them are, or none.
-KINDS = {
+KINDS: Mapping[str, Mapping[str, Any]] = {
     "even": {"batch": 256, "dim": 512, "classes": 1024},
     "odd": {"batch": 250, "dim": 500, "classes": 1001},
 }

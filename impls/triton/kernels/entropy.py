@@ -174,7 +174,7 @@ def cross_entropy_backward(
 
 def _padded(number: int) -> int:
     """Return the next multiple of ``ALIGNED``."""
-    return ALIGNED * triton.cdiv(number, ALIGNED)
+    return ALIGNED * -(-number // ALIGNED)
 
 
 def _common(x: Tensor, weight: Tensor) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""The command that tells what the compiler makes of the Triton kernels, and its table in the docs."""
+"""What the command says that the compiler makes of the kernels, and its table in the docs."""
 
 import csv
 import json
