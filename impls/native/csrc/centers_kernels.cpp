@@ -120,8 +120,9 @@ struct Pass {
   void write_centers(T slope, double upstream) {
     T* grad = writes_in_place() ? static_cast<T*>(job.grad_centers.data) : wide_grad;
     const T pull = static_cast<T>(job.pair_weight * upstream);
+    // Zeros need no scratch rows, and their memory may be new: one thread would wait for each page.
     const int64_t writers = slots_for(classes, 1.0 * classes * dim);
-    spread(smallest(writers, slots), classes, [&](int64_t slot, int64_t begin, int64_t end) {
+    spread(has_pairs() ? smallest(writers, slots) : writers, classes, [&](int64_t slot, int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c) write_pairs(slot, c, pull, grad + c * dim);
     });
     // In the samples' order for each number.
