@@ -7,7 +7,8 @@ from pathlib import Path
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.frame.runs import find
-from lossbench.bench.run.records import Record, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import Record
 from lossbench.bench.submit.bundle import SUFFIX, is_bundle, read_bundle
 from lossbench.bench.submit.checks import check_bundle
 

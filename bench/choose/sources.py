@@ -15,7 +15,8 @@ from lossbench.bench.format import counted
 from lossbench.bench.frame.runs import find
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.run.order import is_registered, preferred
-from lossbench.bench.run.records import Record, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import Record
 from lossbench.impls.outside import origin_of
 
 

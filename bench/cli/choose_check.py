@@ -14,7 +14,7 @@ from lossbench.bench.cli.options import FiniteRange, device_option
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.run.plan import choose_device, start_run
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 from lossbench.bench.run.session import run
 from lossbench.bench.show.progress import watching
 from lossbench.bench.stamped import now

@@ -14,7 +14,8 @@ from lossbench.bench.frame.plain import plain_rows
 from lossbench.bench.frame.runs import find, record_row
 from lossbench.bench.report.data import default_runs
 from lossbench.bench.report.legend import COLUMNS
-from lossbench.bench.run.records import RECORDS, Record, each_record, read_records
+from lossbench.bench.run.reading import each_record, read_records
+from lossbench.bench.run.records import RECORDS, Record
 from lossbench.bench.show.results import results_table, warnings
 
 

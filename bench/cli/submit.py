@@ -8,7 +8,7 @@ from lossbench.bench.cli.options import Folder, Name
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import folded, narrow_width
 from lossbench.bench.printable import printable
-from lossbench.bench.run.records import each_record
+from lossbench.bench.run.reading import each_record
 from lossbench.bench.submit.bundle import LONGEST_NAME, SUFFIX, Bundle, is_bundle, write_bundle
 from lossbench.bench.submit.checks import check_bundle
 from lossbench.bench.submit.summary import bundle_lines, bundle_notes

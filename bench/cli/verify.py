@@ -16,7 +16,8 @@ from lossbench.bench.cli.submit import print_bundle
 from lossbench.bench.format import counted, duration, folded, narrow_width
 from lossbench.bench.paths import records_folders
 from lossbench.bench.run.plan import RunPlan, start_run
-from lossbench.bench.run.records import Record, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import Record
 from lossbench.bench.run.session import run
 from lossbench.bench.show.progress import watching
 from lossbench.bench.submit.again import Remeasured, compare_again, plan_again, sample_cells

@@ -14,7 +14,8 @@ from lossbench.bench.first_light.steps import LightStep
 from lossbench.bench.format import factor, si
 from lossbench.bench.machine.environment import Environment
 from lossbench.bench.run.order import place_of_record
-from lossbench.bench.run.records import RECORDS, Record, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import RECORDS, Record
 from lossbench.bench.selftest.report import SelfTestReport
 from lossbench.bench.stamped import load_report
 

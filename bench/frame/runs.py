@@ -6,7 +6,8 @@ from typing import Any
 
 from lossbench.bench.frame.columns import case_row
 from lossbench.bench.metrics import figures
-from lossbench.bench.run.records import RECORDS, Record, each_record
+from lossbench.bench.run.reading import each_record
+from lossbench.bench.run.records import RECORDS, Record
 
 
 def find(path: Path) -> Iterator[Path]:

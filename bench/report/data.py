@@ -15,7 +15,8 @@ from lossbench.bench.measure.conformance import Conformance
 from lossbench.bench.paths import RESULTS, RUNS, SHIPPED_RESULTS
 from lossbench.bench.report.answers import Setting, is_answering, settings_of
 from lossbench.bench.report.order import ordered
-from lossbench.bench.run.records import RECORDS, Record, each_record
+from lossbench.bench.run.reading import each_record
+from lossbench.bench.run.records import RECORDS, Record
 from lossbench.bench.training_loop.matrix import TRAINING_FILE, TrainingMatrix, load_matrix
 
 if TYPE_CHECKING:

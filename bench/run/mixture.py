@@ -6,7 +6,8 @@ from pathlib import Path
 from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.environment import Environment, current_environment
 from lossbench.bench.run.plan import RunPlan
-from lossbench.bench.run.records import RECORDS, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import RECORDS
 
 
 def software_of(environment: Environment) -> dict[str, str]:

@@ -27,7 +27,8 @@ from lossbench.bench.measure.plausibility import check_plausibility
 from lossbench.bench.run.appending import record_file
 from lossbench.bench.run.compiling import measure_compile_costs
 from lossbench.bench.run.plan import RunPlan
-from lossbench.bench.run.records import Record, Status, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import Record, Status
 from lossbench.bench.timing.sampling import Sampling
 from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase

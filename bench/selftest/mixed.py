@@ -15,7 +15,8 @@ from pydantic.dataclasses import dataclass
 
 from lossbench.bench.compare.comparison import MARGIN
 from lossbench.bench.paths import import_path
-from lossbench.bench.run.records import RECORDS, Record, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import RECORDS, Record
 from lossbench.bench.selftest.contender import Contender
 from lossbench.bench.selftest.contenders import own_variants, public_cheat
 from lossbench.bench.stamped import KEPT

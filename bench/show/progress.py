@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lossbench.bench.case.cases import Case
 from lossbench.bench.format import console
 from lossbench.bench.run.plan import RunPlan
-from lossbench.bench.run.records import RECORDS, Record, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import RECORDS, Record
 from lossbench.bench.sweep.orders import SweepWatcher
 
 

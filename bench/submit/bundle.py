@@ -14,7 +14,8 @@ import lossbench
 from lossbench.bench.errors import UsageError, writing
 from lossbench.bench.printable import printable
 from lossbench.bench.run.plan import PLAN, RunPlan, RunPlanFile
-from lossbench.bench.run.records import RECORDS, Record, parse_records, read_records
+from lossbench.bench.run.reading import parse_records, read_records
+from lossbench.bench.run.records import RECORDS, Record
 from lossbench.bench.submit.manifest import BUNDLE_SCHEMA, Checksum, Manifest, environments_of
 
 MANIFEST = "bundle.json"

@@ -54,7 +54,7 @@ from lossbench.bench.gate.report import GateComparison
 from lossbench.bench.measure.counters import Counters
 from lossbench.bench.report.data import load_evidence
 from lossbench.bench.report.page import render
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 from lossbench.bench.suites import compiled, eager
 from lossbench.bench.suites.cell import Measured, tracked_figures
 

@@ -15,7 +15,7 @@ from lossbench.bench.cli import main
 from lossbench.bench.errors import UsageError
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.run.plan import read_plan, register_planned
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 from lossbench.bench.scaling.capped import step_within
 from lossbench.impls.outside import register_from
 from tests.makers.outside import MINE, install, registry_kept, write_contender

@@ -12,7 +12,8 @@ from lossbench.bench.frame.columns import CASE_COLUMNS
 from lossbench.bench.frame.pytest_benchmark import benchmark_rows, extra_info
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.paths import ROOT
-from lossbench.bench.run.records import RECORDS, each_record
+from lossbench.bench.run.reading import each_record
+from lossbench.bench.run.records import RECORDS
 from tests.makers.records import BAD, record
 from tests.makers.runs import save_run
 

@@ -1,7 +1,7 @@
 """``agreement`` prints the errors, and a run checks them under autocast."""
 
 from lossbench.bench.cli import main
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 
 
 def test_the_command_prints_every_precision_and_the_drift(capsys):

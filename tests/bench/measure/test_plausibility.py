@@ -24,7 +24,8 @@ from lossbench.bench.measure.plausibility import (
     least_arithmetic_seconds,
 )
 from lossbench.bench.paths import ROOT
-from lossbench.bench.run.records import RECORDS, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import RECORDS
 
 SOFTMAX = Case("softmax", batch=64, dim=32, classes=100)
 HALF = replace(SOFTMAX, dtype="bfloat16")

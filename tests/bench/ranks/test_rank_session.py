@@ -17,7 +17,7 @@ from lossbench.bench.ranks.probe import (
     sample_beside_imagined,
     sample_collectives,
 )
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 from lossbench.bench.timing.sampling import Sampling
 from lossbench.impls.sharded.ranks import Ranks
 from tests.makers.ranks import run_ranks

@@ -8,7 +8,8 @@ import pytest
 
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.former import SCHEMA, upgrade
-from lossbench.bench.run.records import RECORDS, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import RECORDS
 
 TIMES = {"seconds": [2e-5, 3e-5], "reference_seconds": [4e-5, 6e-5], "calls": 87}
 FIRST = {

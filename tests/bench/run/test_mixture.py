@@ -12,7 +12,7 @@ from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.report import write_report
 from lossbench.bench.run.mixture import check_unmixed, mixture_of, setting_of
 from lossbench.bench.run.plan import RunPlan, start_run
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 from tests.makers.records import ENVIRONMENT, record
 from tests.makers.runs import save_run
 

@@ -11,7 +11,8 @@ from lossbench.bench.errors import UsageError
 from lossbench.bench.measure.ceilings import Ceilings
 from lossbench.bench.paths import ROOT
 from lossbench.bench.run.appending import record_file
-from lossbench.bench.run.records import RECORDS, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import RECORDS
 from lossbench.bench.timing.samples import Samples, Timing
 from tests.makers.records import BAD, ENVIRONMENT, GOOD, record
 
@@ -218,7 +219,7 @@ from pathlib import Path
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.appending import record_file
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 from tests.makers.records import record
 folder = Path(sys.argv[1])
 with record_file(folder) as file:

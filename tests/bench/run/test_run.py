@@ -12,7 +12,8 @@ from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.ceilings import Ceilings
 from lossbench.bench.paths import ROOT
 from lossbench.bench.run.plan import RunPlan, start_run
-from lossbench.bench.run.records import RECORDS, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import RECORDS
 from lossbench.bench.run.session import Session, run
 
 CASES = (

@@ -14,7 +14,8 @@ import pytest
 from lossbench.bench.cli import main
 from lossbench.bench.paths import ROOT
 from lossbench.bench.run.plan import RunPlan, start_run
-from lossbench.bench.run.records import RECORDS, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import RECORDS
 from tests.makers.records import record
 
 ARGUMENTS = ["run", "--preset", "ci", "--variant", "vectorized", "--budget", "0.05"]

@@ -6,7 +6,7 @@ from lossbench.bench.case.cases import Case
 from lossbench.bench.cli import main
 from lossbench.bench.measure.judge import RefusedTimes
 from lossbench.bench.run.plan import RunPlan, read_plan
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 from lossbench.bench.run.session import Session
 from tests.makers.outside import registry_kept, write_contender
 

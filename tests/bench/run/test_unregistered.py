@@ -8,7 +8,7 @@ import lossbench
 from lossbench.bench.cli import main
 from lossbench.bench.measure.ceilings import Ceilings
 from lossbench.bench.run.plan import RunPlan, start_run
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 from tests.makers.records import record
 from tests.makers.reports import cell
 from tests.makers.runs import save_run

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lossbench.bench.cli import main
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 from lossbench.bench.submit import bundle as bundles
 from lossbench.bench.submit.bundle import BundleRefused, read_bundle, write_bundle
 from tests.makers.submissions import bundle_of, members_of, pack, possible_run, with_checksums

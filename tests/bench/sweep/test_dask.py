@@ -4,7 +4,8 @@ import pytest
 
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.plan import start_run
-from lossbench.bench.run.records import RECORDS, read_records
+from lossbench.bench.run.reading import read_records
+from lossbench.bench.run.records import RECORDS
 from lossbench.bench.run.session import run
 from lossbench.bench.sweep import dask_sweep
 from lossbench.bench.sweep.engines import sweep

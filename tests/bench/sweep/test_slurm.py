@@ -7,7 +7,7 @@ import pytest
 from lossbench.bench.case.cases import Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.run.plan import start_run
-from lossbench.bench.run.records import read_records
+from lossbench.bench.run.reading import read_records
 from lossbench.bench.sweep import on_slurm
 from lossbench.bench.sweep.engines import sweep
 from lossbench.bench.sweep.on_slurm import SlurmEngine
