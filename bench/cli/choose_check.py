@@ -15,7 +15,7 @@ from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.run.plan import choose_device, start_run
 from lossbench.bench.run.reading import read_records
-from lossbench.bench.run.session import run
+from lossbench.bench.run.running import run
 from lossbench.bench.show.progress import watching
 from lossbench.bench.stamped import now
 

@@ -37,7 +37,7 @@ from lossbench.bench.run.plan import (
     start_run,
 )
 from lossbench.bench.run.reading import read_records
-from lossbench.bench.run.session import run
+from lossbench.bench.run.running import run
 from lossbench.bench.show.progress import watching
 from lossbench.bench.sweep.engines import (
     ENGINES,

@@ -18,7 +18,7 @@ from lossbench.bench.paths import records_folders
 from lossbench.bench.run.plan import RunPlan, start_run
 from lossbench.bench.run.reading import read_records
 from lossbench.bench.run.records import Record
-from lossbench.bench.run.session import run
+from lossbench.bench.run.running import run
 from lossbench.bench.show.progress import watching
 from lossbench.bench.submit.again import Remeasured, compare_again, plan_again, sample_cells
 from lossbench.bench.submit.bundle import Bundle, BundleRefused, read_bundle

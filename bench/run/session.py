@@ -1,6 +1,6 @@
-"""Run a plan: compare, count and time every variant of every Case, and record each at once."""
+"""Measure Cases in worker processes: compare, count and time the variants of each."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from lossbench.bench.case.cases import DTYPES, Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import sampling_seconds
 from lossbench.bench.machine.environment import current_environment
-from lossbench.bench.machine.scratch import ScratchFolder, sweep_scratch_folders
+from lossbench.bench.machine.scratch import ScratchFolder
 from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.measure.ceilings import Ceilings, measure_ceilings
 from lossbench.bench.measure.judge import (
@@ -24,10 +24,8 @@ from lossbench.bench.measure.judge import (
     measure_times,
 )
 from lossbench.bench.measure.plausibility import check_plausibility
-from lossbench.bench.run.appending import record_file
 from lossbench.bench.run.compiling import measure_compile_costs
 from lossbench.bench.run.plan import RunPlan
-from lossbench.bench.run.reading import read_records
 from lossbench.bench.run.records import Record, Status
 from lossbench.bench.timing.sampling import Sampling
 from lossbench.impls.compiled import is_compiled
@@ -44,46 +42,6 @@ class RunWatcher(Protocol):
 
     def recorded(self, record: Record) -> None:
         """Show a Record that is on the disk."""
-
-
-def run(folder: Path, plan: RunPlan, watcher: RunWatcher) -> None:
-    """Measure the variants of a RunPlan that its folder has no Record of.
-
-    Raises:
-        UsageError: if the record file cannot be read or written.
-    """
-    sweep_scratch_folders()
-    with record_file(folder) as file:
-        tasks = tasks_left(plan, read_records(folder))
-        with session_of(plan, watcher) as session:
-            for case, todo, baseline in tasks:
-                for record in session.measure(case, todo, baseline=baseline):
-                    file.append(record)
-                    watcher.recorded(record)
-
-
-def tasks_left(plan: RunPlan, records: Iterable[Record]) -> list[tuple[Case, list[str], bool]]:
-    """Return each Case that lacks Records, its variants without one, and the reference's state.
-
-    The last is whether the reference can be timed again, although it has a Record.
-    """
-    status = {record.cell: record.status for record in records}
-    left = []
-    for case, variants in plan.tasks:
-        todo = [variant for variant in variants if (case, variant) not in status]
-        if todo:
-            left.append((case, todo, status.get((case, REFERENCE)) == "passed"))
-    return left
-
-
-def session_of(plan: RunPlan, watcher: RunWatcher) -> "Session":
-    """Return the session of a plan: of one process at a time, or of several ranks together."""
-    if plan.ranks == 1:
-        return Session(plan, watcher)
-    # It builds on this module.
-    from lossbench.bench.run.rank_session import RankSession
-
-    return RankSession(plan, watcher)
 
 
 class Session:

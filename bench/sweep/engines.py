@@ -11,7 +11,7 @@ from lossbench.bench.machine.quotas import allowed_processors
 from lossbench.bench.run.appending import record_file
 from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.reading import read_records
-from lossbench.bench.run.session import tasks_left
+from lossbench.bench.run.running import tasks_left
 from lossbench.bench.sweep.on_dask import dask_engine, local_engine
 from lossbench.bench.sweep.on_slurm import slurm_engine
 from lossbench.bench.sweep.orders import SweepEngine, SweepOrder, SweepWatcher

@@ -14,7 +14,8 @@ from lossbench.bench.paths import ROOT
 from lossbench.bench.run.plan import RunPlan, start_run
 from lossbench.bench.run.reading import read_records
 from lossbench.bench.run.records import RECORDS
-from lossbench.bench.run.session import Session, run
+from lossbench.bench.run.running import run
+from lossbench.bench.run.session import Session
 
 CASES = (
     Case("center_mse", batch=8, dim=4, classes=3),

@@ -6,7 +6,7 @@ from lossbench.bench.errors import UsageError
 from lossbench.bench.run.plan import start_run
 from lossbench.bench.run.reading import read_records
 from lossbench.bench.run.records import RECORDS
-from lossbench.bench.run.session import run
+from lossbench.bench.run.running import run
 from lossbench.bench.sweep import dask_sweep
 from lossbench.bench.sweep.engines import sweep
 from lossbench.bench.sweep.on_dask import dask_engine
