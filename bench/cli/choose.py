@@ -19,11 +19,9 @@ from lossbench.bench.choose.sources import (
     pools_of,
 )
 from lossbench.bench.choose.text import answer_text
+from lossbench.bench.cli.kinds import Bytes, FiniteRange, Folder, Name
 from lossbench.bench.cli.options import (
-    Bytes,
-    FiniteRange,
-    Folder,
-    Name,
+    budget_option,
     device_option,
     loss_argument,
     size_options,
@@ -102,10 +100,7 @@ machine_option = click.option(
     "--measure", is_flag=True,
     help="Measure this size here, if it is not recorded; the expected time is printed first.",
 )  # fmt: skip
-@click.option(
-    "--budget", type=FiniteRange(0, min_open=True), default=BUDGET, show_default=True,
-    help="Seconds of sampling per phase (forward, step) for --measure.",
-)  # fmt: skip
+@budget_option("Seconds of sampling per phase (forward, step) for --measure.", default=BUDGET)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def choose(
     loss: str,

@@ -10,7 +10,7 @@ from lossbench.bench.choose.sources import Host
 from lossbench.bench.choose.trial import TrialReport, trial_of, trial_table
 from lossbench.bench.cli.choose import load_runs, machine_option, records_option
 from lossbench.bench.cli.figures import finish, make_folder, out_option
-from lossbench.bench.cli.options import FiniteRange, device_option
+from lossbench.bench.cli.options import budget_option, device_option
 from lossbench.bench.machine.environment import current_environment
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.run.plan import choose_device, start_run
@@ -26,10 +26,7 @@ from lossbench.bench.stamped import now
     help="Number of random sizes to choose for and then measure.",
 )  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random sizes.")
-@click.option(
-    "--budget", type=FiniteRange(0, min_open=True), default=2.0, show_default=True,
-    help="Seconds of sampling per phase (forward, step) of each size.",
-)  # fmt: skip
+@budget_option("Seconds of sampling per phase (forward, step) of each size.", default=2.0)
 @records_option
 @machine_option
 @device_option

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lossbench.bench.cli.options import FiniteRange, with_option
+from lossbench.bench.cli.kinds import FiniteRange
+from lossbench.bench.cli.options import with_option
 from lossbench.bench.cli.output import asked_form, form_options, print_rows
 from lossbench.bench.compare.comparison import KINDS, MARGIN, Comparison, compare
 from lossbench.bench.compare.table import as_plain, changes_table

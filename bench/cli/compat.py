@@ -9,7 +9,8 @@ import click
 from rich.text import Text
 
 from lossbench import impls
-from lossbench.bench.cli.options import LossName, VariantName, device_option, machine_option
+from lossbench.bench.cli.kinds import LossName, VariantName
+from lossbench.bench.cli.options import device_option, machine_option
 from lossbench.bench.compat.proof import CompatProof, prove
 from lossbench.bench.compat.table import (
     CompatColumn,

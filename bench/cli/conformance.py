@@ -9,7 +9,8 @@ import torch
 from rich.text import Text
 
 from lossbench import impls
-from lossbench.bench.cli.options import LossName, device_option, with_option
+from lossbench.bench.cli.kinds import LossName
+from lossbench.bench.cli.options import device_option, with_option
 from lossbench.bench.cli.output import asked_form, form_options, print_rows
 from lossbench.bench.errors import UsageError, writing
 from lossbench.bench.format import (

@@ -5,13 +5,8 @@ from pathlib import Path
 import click
 import torch
 
-from lossbench.bench.cli.options import (
-    FiniteRange,
-    Folder,
-    folder_options,
-    machine_option,
-    refuse_beside,
-)
+from lossbench.bench.cli.kinds import FiniteRange, Folder
+from lossbench.bench.cli.options import folder_options, machine_option, refuse_beside
 from lossbench.bench.errors import UsageError
 from lossbench.bench.first_light.folder import begin, pack
 from lossbench.bench.first_light.progress import read_progress

@@ -12,10 +12,11 @@ from rich.markup import escape
 
 from lossbench.bench.cli.figures import check_file
 from lossbench.bench.cli.options import (
-    FiniteRange,
+    budget_option,
     device_option,
     losses_option,
     machine_option,
+    threads_option,
     with_option,
 )
 from lossbench.bench.errors import writing
@@ -61,20 +62,14 @@ margin_option = click.option(
     show_default=True,
     help="Largest accepted slowdown.",
 )
-budget_option = click.option(
-    "--budget",
-    type=FiniteRange(0, min_open=True),
-    default=0.4,
-    show_default=True,
-    help="Seconds of sampling per phase (forward, step) of each variant; a suspected slowdown is "
+gate_budget_option = budget_option(
+    "Seconds of sampling per phase (forward, step) of each variant; a suspected slowdown is "
     "repeated with twice as many.",
+    default=0.4,
 )
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(1),
+gate_threads_option = threads_option(
+    "CPU threads that torch uses; times vary least with 1.",
     default=1,
-    show_default=True,
-    help="CPU threads that torch uses; times vary least with 1.",
 )
 
 
@@ -93,8 +88,8 @@ threads_option = click.option(
     "--counts", is_flag=True, help="Compare agreement, bytes and counts only, and no times."
 )
 @margin_option
-@budget_option
-@threads_option
+@gate_budget_option
+@gate_threads_option
 @machine_option
 @click.option(
     "--outside", "own_files", is_flag=True,

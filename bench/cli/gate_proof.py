@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from lossbench.bench.cli.figures import finish, make_folder, out_option
-from lossbench.bench.cli.gate import budget_option, margin_option, telling, threads_option
+from lossbench.bench.cli.gate import gate_budget_option, gate_threads_option, margin_option, telling
 from lossbench.bench.cli.options import device_option, machine_option
 from lossbench.bench.gate.plan import GatePlan
 from lossbench.bench.gate.proof import FEWEST_RUNS, hold_proof
@@ -22,8 +22,8 @@ from lossbench.bench.run.plan import choose_device
     help="Number of gate runs on identical code, and on each planted regression.",
 )
 @margin_option
-@budget_option
-@threads_option
+@gate_budget_option
+@gate_threads_option
 @machine_option
 @out_option
 @device_option

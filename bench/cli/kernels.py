@@ -3,7 +3,7 @@
 import click
 
 from lossbench.bench.case.cases import DTYPES
-from lossbench.bench.cli.options import LossName
+from lossbench.bench.cli.kinds import LossName
 from lossbench.bench.cli.output import asked_form, form_options, print_rows
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console

@@ -8,14 +8,8 @@ from rich.text import Text
 
 from lossbench import impls
 from lossbench.bench.case.cases import DTYPES, Case
-from lossbench.bench.cli.options import (
-    Folder,
-    VariantName,
-    device_option,
-    loss_argument,
-    size_options,
-    with_option,
-)
+from lossbench.bench.cli.kinds import Folder, VariantName
+from lossbench.bench.cli.options import device_option, loss_argument, size_options, with_option
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import binary, console, folded, narrow_width
 from lossbench.bench.machine.environment import current_environment

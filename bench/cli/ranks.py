@@ -8,10 +8,13 @@ import click
 from rich.text import Text
 
 from lossbench.bench.case.cases import Case
+from lossbench.bench.cli.kinds import FiniteRange
 from lossbench.bench.cli.options import (
-    FiniteRange,
+    budget_option,
     loss_argument,
     size_options,
+    threads_option,
+    timeout_option,
     variants_option,
     with_option,
 )
@@ -94,18 +97,12 @@ def _numbers(text: str) -> list[int]:
     help="Numbers of ranks to measure on this machine beside their predictions, such as 2,3,4.",
 )  # fmt: skip
 @with_option
-@click.option(
-    "--budget", type=FiniteRange(0, min_open=True), default=1, show_default=True,
-    help="Seconds of sampling for each number of ranks.",
-)  # fmt: skip
-@click.option(
-    "--timeout", type=FiniteRange(1), default=VARIANT_SECONDS, show_default=True,
-    help="Seconds without an answer after which a measurement is given up.",
-)  # fmt: skip
-@click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True,
-    help="CPU threads of each rank.",
-)  # fmt: skip
+@budget_option("Seconds of sampling for each number of ranks.", default=1)
+@timeout_option(
+    "Seconds without an answer after which a measurement is given up.",
+    default=VARIANT_SECONDS,
+)
+@threads_option("CPU threads of each rank.", default=1)
 @form_options
 def ranks(
     loss: str,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from lossbench.bench.cli.options import Folder, with_option
+from lossbench.bench.cli.kinds import Folder
+from lossbench.bench.cli.options import with_option
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console
 from lossbench.bench.paths import RUNS

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from lossbench.bench.cli.options import Folder, with_option
+from lossbench.bench.cli.kinds import Folder
+from lossbench.bench.cli.options import with_option
 from lossbench.bench.cli.output import asked_form, form_options, print_rows
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console, narrow_width

@@ -8,16 +8,16 @@ import click
 
 from lossbench.bench.case.cases import DATA_KINDS, DTYPES
 from lossbench.bench.case.presets import PRESETS
+from lossbench.bench.cli.kinds import Bytes, EngineName, FiniteRange, Processors
 from lossbench.bench.cli.options import (
-    Bytes,
-    EngineName,
-    FiniteRange,
-    Processors,
+    budget_option,
     device_option,
     folder_options,
     losses_option,
     machine_option,
     refuse_beside,
+    threads_option,
+    timeout_option,
     variants_option,
     with_option,
 )
@@ -80,25 +80,23 @@ from lossbench.bench.timing.sampling import HALF_WIDTH
 )  # fmt: skip
 @with_option
 @device_option
-@click.option(
-    "--budget", type=FiniteRange(0, min_open=True),
-    help="Seconds of sampling per phase (forward, step) of each case; by default the preset's, or "
+@budget_option(
+    "Seconds of sampling per phase (forward, step) of each case; by default the preset's, or "
     "2 without a preset.",
-)  # fmt: skip
+)
 @click.option(
     "--half-width", type=FiniteRange(0, 1, min_open=True), default=HALF_WIDTH,
     show_default=True,
     help="Relative half-width of the 95% intervals of all speed-ups at which sampling stops early.",
 )  # fmt: skip
-@click.option(
-    "--timeout", type=FiniteRange(1), default=VARIANT_SECONDS, show_default=True,
-    help="Seconds without an answer after which a variant is given up.",
-)  # fmt: skip
-@click.option(
-    "--threads", type=click.IntRange(1),
-    help="CPU threads that torch uses; by default one per processor in --affinity, or torch's own "
+@timeout_option(
+    "Seconds without an answer after which a variant is given up.",
+    default=VARIANT_SECONDS,
+)
+@threads_option(
+    "CPU threads that torch uses; by default one per processor in --affinity, or torch's own "
     "number within the CPU quota.",
-)  # fmt: skip
+)
 @click.option(
     "--affinity", type=Processors(), default=(),
     help="Processors to run on, for example 0,2-3; by default all.",

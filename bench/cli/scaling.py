@@ -9,12 +9,14 @@ from pydantic.dataclasses import dataclass
 from rich.text import Text
 
 from lossbench.bench.case.cases import Case
+from lossbench.bench.cli.kinds import Bytes
 from lossbench.bench.cli.options import (
-    Bytes,
-    FiniteRange,
+    budget_option,
     device_option,
     loss_argument,
     size_options,
+    threads_option,
+    timeout_option,
     variants_option,
     with_option,
 )
@@ -68,18 +70,12 @@ class ScalingReport:
 )  # fmt: skip
 @with_option
 @device_option
-@click.option(
-    "--budget", type=FiniteRange(0, min_open=True), default=0.3, show_default=True,
-    help="Seconds of sampling per phase (forward, step) of each size.",
-)  # fmt: skip
-@click.option(
-    "--timeout", type=FiniteRange(1), default=SCALING_SECONDS, show_default=True,
-    help="Seconds after which a measurement or a trial of a batch is given up.",
-)  # fmt: skip
-@click.option(
-    "--threads", type=click.IntRange(1),
-    help="CPU threads that torch uses; by default torch's own number within the CPU quota.",
-)  # fmt: skip
+@budget_option("Seconds of sampling per phase (forward, step) of each size.", default=0.3)
+@timeout_option(
+    "Seconds after which a measurement or a trial of a batch is given up.",
+    default=SCALING_SECONDS,
+)
+@threads_option()
 @form_options
 def scaling(
     loss: str,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lossbench.bench.cli.figures import finish, make_folder
-from lossbench.bench.cli.options import FiniteRange, device_option, machine_option
+from lossbench.bench.cli.options import budget_option, device_option, machine_option, threads_option
 from lossbench.bench.format import console
 from lossbench.bench.machine.quotas import default_threads
 from lossbench.bench.paths import RUNS, SELFTESTS
@@ -37,13 +37,7 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 0
     show_default=True,
     help="Number of pairs to compare with asv and with pytest-benchmark.",
 )
-@click.option(
-    "--budget",
-    type=FiniteRange(0, min_open=True),
-    default=2.5,
-    show_default=True,
-    help="Seconds of sampling per process of each trial.",
-)
+@budget_option("Seconds of sampling per process of each trial.", default=2.5)
 @click.option(
     "--processes",
     type=click.IntRange(1),
@@ -54,11 +48,7 @@ QUICK_TRIALS, QUICK_PAIRS = 2, 0
 @click.option(
     "--quick", is_flag=True, help="Run a few trials and contenders only, to see that it works."
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(1),
-    help="CPU threads that torch uses; by default torch's own number within the CPU quota.",
-)
+@threads_option()
 @machine_option
 @click.option(
     "--out",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lossbench.bench.cli.options import Folder, Name
+from lossbench.bench.cli.kinds import Folder, Name
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import folded, narrow_width
 from lossbench.bench.printable import printable

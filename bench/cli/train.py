@@ -6,11 +6,11 @@ import click
 from rich.text import Text
 
 from lossbench import impls
+from lossbench.bench.cli.kinds import FiniteRange, Folder, LossName
 from lossbench.bench.cli.options import (
-    FiniteRange,
-    Folder,
-    LossName,
     device_option,
+    threads_option,
+    timeout_option,
     variants_option,
     with_option,
 )
@@ -77,17 +77,8 @@ class TrainedLoss(LossName):
     "--share/--no-share", default=True, show_default=True,
     help="Whether to measure the loss's share of the time of a training step.",
 )  # fmt: skip
-@click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True,
-    help="CPU threads that torch uses; on digits more threads do not help.",
-)  # fmt: skip
-@click.option(
-    "--timeout",
-    type=FiniteRange(1),
-    default=TRAINING_SECONDS,
-    show_default=True,
-    help="Seconds after which a training is given up.",
-)
+@threads_option("CPU threads that torch uses; on digits more threads do not help.", default=1)
+@timeout_option("Seconds after which a training is given up.", default=TRAINING_SECONDS)
 @click.option(
     "--out", type=Folder,
     help="Folder for the figures and training.json; by default results/runs/train- and the time.",

@@ -10,7 +10,8 @@ import click
 
 from lossbench.bench.choose.measuring import expected_seconds
 from lossbench.bench.choose.sources import load_readable, load_records
-from lossbench.bench.cli.options import FiniteRange, Folder
+from lossbench.bench.cli.kinds import Folder
+from lossbench.bench.cli.options import budget_option
 from lossbench.bench.cli.output import asked_form, form_options, print_rows
 from lossbench.bench.cli.submit import print_bundle
 from lossbench.bench.format import counted, duration, folded, narrow_width
@@ -40,10 +41,7 @@ from lossbench.bench.submit.checks import Refusal, check_bundle
     "--cells", type=click.IntRange(1), default=3, show_default=True,
     help="Number of cells to measure again.",
 )  # fmt: skip
-@click.option(
-    "--budget", type=FiniteRange(0, min_open=True), default=1.0, show_default=True,
-    help="Seconds of sampling per phase (forward, step) of each cell.",
-)  # fmt: skip
+@budget_option("Seconds of sampling per phase (forward, step) of each cell.", default=1.0)
 @click.option(
     "--seed", type=click.IntRange(0),
     help="Seed that draws the cells; by default a new one, which is told.",
