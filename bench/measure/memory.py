@@ -95,15 +95,33 @@ def measure_memory(case: Case, implementation: impls.Implementation) -> Memory:
         return workload.gradients(out, targets)
 
     backward(forward(None))
-    graph = footprint(lambda: forward(None)[0], case.device)
-    call, back = footprints((forward, backward), case.device)
+    return memory_of_step(forward, backward, case.device, kept_bytes=kept)
+
+
+def memory_of_step(
+    forward: Callable[[Any], Any],
+    backward: Callable[[Any], Any],
+    device: str,
+    *,
+    kept_bytes: int = 0,
+) -> Memory:
+    """Return the memory of a step that has run before.
+
+    Args:
+        forward: call of the forward; it takes any value, and returns the outputs.
+        backward: call of the backward; it takes the outputs.
+        device: ``cpu`` or ``cuda``.
+        kept_bytes: bytes that the module keeps, which are told as they are.
+    """
+    graph = footprint(lambda: forward(None)[0], device)
+    call, back = footprints((forward, backward), device)
     return Memory(
         forward_peak_bytes=call.peak_bytes,
         backward_peak_bytes=back.peak_bytes,
         saved_bytes=graph.live_bytes,
         allocations=call.allocations + back.allocations,
         reserved_bytes=max(call.reserved_bytes, back.reserved_bytes),
-        kept_bytes=kept,
+        kept_bytes=kept_bytes,
     )
 
 

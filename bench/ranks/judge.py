@@ -19,11 +19,11 @@ from lossbench.bench.measure.agreement import (
     workload_of,
 )
 from lossbench.bench.measure.judge import Judgement, RefusedTimes, Times
-from lossbench.bench.measure.memory import Memory, footprint, footprints
+from lossbench.bench.measure.memory import Memory, memory_of_step
 from lossbench.bench.ranks.calls import RankCalls, RankInputs, whole_quantities
 from lossbench.bench.ranks.pace import LeadingClock, Pace
 from lossbench.bench.ranks.parts import RankPart, joined_batch, own_part
-from lossbench.bench.ranks.traffic import Traffic, TrafficCounter
+from lossbench.bench.ranks.traffic import traffic_of
 from lossbench.bench.timing.clock import Timed
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave_clocks
@@ -52,7 +52,7 @@ def judge_part(ranks: Ranks, case: Case, variant: str) -> Judgement:
         implementation.departs,
         agreement,
         memory_of_rank(calls),
-        traffic=traffic_of_rank(calls),
+        traffic=traffic_of(calls.step),
     )
 
 
@@ -89,23 +89,7 @@ def memory_of_rank(calls: RankCalls) -> Memory:
     """Return the memory of one step on this rank, after a step to warm up."""
     device = calls.inputs.feed.workload.case.device
     calls.step()
-    graph = footprint(lambda: calls.forward()[0], device)
-    call, back = footprints((lambda _: calls.forward(), calls.backward), device)
-    return Memory(
-        forward_peak_bytes=call.peak_bytes,
-        backward_peak_bytes=back.peak_bytes,
-        saved_bytes=graph.live_bytes,
-        allocations=call.allocations + back.allocations,
-        reserved_bytes=max(call.reserved_bytes, back.reserved_bytes),
-    )
-
-
-def traffic_of_rank(calls: RankCalls) -> Traffic:
-    """Return the collectives of one step on this rank."""
-    with TrafficCounter() as counter:
-        calls.step()
-    traffic: Traffic = counter.traffic
-    return traffic
+    return memory_of_step(lambda _: calls.forward(), calls.backward, device)
 
 
 def sample_part(

@@ -15,7 +15,7 @@ from lossbench.bench.ranks.group import imagined_beside, imagined_ranks
 from lossbench.bench.ranks.model import TimedCollective
 from lossbench.bench.ranks.pace import LeadingClock, Pace
 from lossbench.bench.ranks.parts import RankPart, joined_batch, shard_bytes
-from lossbench.bench.ranks.traffic import Collective, Traffic, TrafficCounter
+from lossbench.bench.ranks.traffic import Collective, Traffic, traffic_of
 from lossbench.bench.timing.clock import Timed
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling, interleave, interleave_clocks
@@ -112,13 +112,15 @@ class FixedStep:
         """Run a forward and a backward."""
         return self.backward(self.forward())
 
+    def traffic(self) -> Traffic:
+        """Return the collectives of a step."""
+        return traffic_of(self)
+
     def cost(self, seconds: float) -> RankCost:
         """Return what a step costs, with its time."""
-        with TrafficCounter() as counter:
-            self()
         peaks = footprints((self.forward, self.backward), "cpu")
         held = sum(shard_bytes(each) for each in self._part.module.parameters())
-        return RankCost(seconds, counter.traffic, held, max(each.peak_bytes for each in peaks))
+        return RankCost(seconds, self.traffic(), held, max(each.peak_bytes for each in peaks))
 
 
 def rank_costs(case: Case, variants: tuple[str, ...], sampling: Sampling) -> dict[str, RankCost]:
@@ -154,7 +156,7 @@ def sample_beside_imagined(
         name: MeasuredStep(
             timings[f"{name} True"].median_seconds,
             _paired_seconds(timings[f"{name} False"], timings[f"{name} True"]),
-            steps[name, False].cost(0).traffic,
+            steps[name, False].traffic(),
         )
         for name in variants
     }

@@ -1,6 +1,6 @@
 """Count what a rank gives to the other ranks in a step, by kind of collective."""
 
-from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from pydantic.dataclasses import dataclass
@@ -52,17 +52,11 @@ class Traffic:
 
 
 class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Record the collectives of the block, and the size of the largest result.
-
-    Attributes:
-        seen: the collectives so far.
-        largest: the largest number of elements of a result of any operator.
-    """
+    """Record the collectives of the block."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.seen: list[Collective] = []
-        self.largest = 0
+        self._seen: list[Collective] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Record a call, and run it."""
@@ -72,26 +66,18 @@ class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func._schema.name in COLLECTIVES:
             kind, place = COLLECTIVES[func._schema.name]
             given = args[place] if isinstance(args[place], Tensor) else args[place][0]
-            self.seen.append(Collective(kind, given.nbytes))
-        result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor):
-            self.largest = max(self.largest, result.numel())
-        return result
+            self._seen.append(Collective(kind, given.nbytes))
+        return func(*args, **(kwargs or {}))
 
     @property
     def traffic(self) -> Traffic:
-        """What has been recorded."""
-        return Traffic(tuple(self.seen))
+        """The collectives so far."""
+        return Traffic(tuple(self._seen))
 
-    @property
-    def calls(self) -> Counter[str]:
-        """The number of calls of each kind."""
-        return Counter(each.kind for each in self.seen)
 
-    @property
-    def given_bytes(self) -> Counter[str]:
-        """The bytes given to each kind."""
-        total = Counter[str]()
-        for each in self.seen:
-            total[each.kind] += each.given_bytes
-        return total
+def traffic_of(call: Callable[[], object]) -> Traffic:
+    """Return the collectives of a call on this rank."""
+    with TrafficCounter() as counter:
+        call()
+    traffic: Traffic = counter.traffic
+    return traffic

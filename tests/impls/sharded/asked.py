@@ -14,21 +14,22 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from lossbench import impls
 from lossbench.bench.paths import ROOT
-from lossbench.bench.ranks.traffic import TrafficCounter
 from lossbench.impls.sharded import over
 from tests.impls.sharded.cases import CASES, DIM, WORLDS, ShardCase
 from tests.impls.sharded.faults import FAULTS
+from tests.impls.sharded.groups import Groups, is_in, new_group
 from tests.impls.sharded.measured import take_rank_step
+from tests.impls.sharded.refusals import missing, refusals
 from tests.makers.ranks import run_ranks
 
 PAGE = ROOT / "docs" / "sharded.md"
 PROCESSES, SECONDS = max(WORLDS), 600
 FAULTY_RANKS = 3
-Groups = dict[int, dist.ProcessGroup]
 
 
 def ask_ranks() -> list[dict[str, Any]]:
@@ -37,7 +38,7 @@ def ask_ranks() -> list[dict[str, Any]]:
 
 
 def _answer(folder: Path) -> dict[str, Any]:
-    groups = {world: _group(world) for world in WORLDS}
+    groups = {world: new_group(world) for world in WORLDS}
     topics: dict[str, Callable[[Groups, Path], Any]] = {
         "steps": _steps,
         "faults": _faults,
@@ -49,20 +50,11 @@ def _answer(folder: Path) -> dict[str, Any]:
         "page": _page,
         "half": _half,
         "largest": _largest,
-        "refusals": _refusals,
+        "refusals": refusals,
         # Last, because the group is of no use after it.
-        "missing": _missing,
+        "missing": missing,
     }
     return {topic: answer(groups, folder) for topic, answer in topics.items()}
-
-
-def _group(world: int) -> dist.ProcessGroup:
-    """Return the group of the first processes; every process must call this."""
-    return dist.new_group(list(range(world)))
-
-
-def _is_in(world: int) -> bool:
-    return dist.get_rank() < world
 
 
 def _steps(groups: Groups, _folder: Path) -> Any:
@@ -70,12 +62,12 @@ def _steps(groups: Groups, _folder: Path) -> Any:
         (str(case), world): take_rank_step(case, group)
         for world, group in groups.items()
         for case in CASES
-        if _is_in(world) and world in case.worlds
+        if is_in(world) and world in case.worlds
     }
 
 
 def _faults(groups: Groups, _folder: Path) -> Any:
-    if not _is_in(FAULTY_RANKS):
+    if not is_in(FAULTY_RANKS):
         return None
     found: dict[tuple[str, str], Any] = {}
     for fault in FAULTS:
@@ -92,7 +84,7 @@ def _backbone() -> nn.Linear:
 
 def _conventions(groups: Groups, _folder: Path) -> Any:
     """Return the gradients of a backbone, averaged by DDP and summed by hand, for each case."""
-    if not _is_in(2):
+    if not is_in(2):
         return None
     found = {}
     for case in CASES:
@@ -117,7 +109,7 @@ def _resharded(groups: Groups, folder: Path) -> Any:
     """Return a state that 2 processes trained and saved, as 2 have it and as 3 load it."""
     case, whole = ShardCase("softmax_center"), {}
     path = str(folder / "checkpoint")
-    if _is_in(2):
+    if is_in(2):
         with over(groups[2]):
             module = case.build("sharded")
         optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
@@ -126,7 +118,7 @@ def _resharded(groups: Groups, folder: Path) -> Any:
         dcp.save({"head": module.state_dict()}, checkpoint_id=path, process_group=groups[2])
         whole["saved"] = _whole(module)
     dist.barrier()
-    if _is_in(3):
+    if is_in(3):
         with over(groups[3]):
             module = impls.implementation(case.loss, "sharded").build(**case.built_with).double()
         state = {"head": module.state_dict()}
@@ -142,7 +134,7 @@ def _whole(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def _copies(groups: Groups, _folder: Path) -> Any:
     """Return the losses of a module, of its copies, and of one that loads a dense state."""
-    if not _is_in(2):
+    if not is_in(2):
         return None
     case = ShardCase("arcface")
     own = _own(case)
@@ -168,7 +160,7 @@ def _copies(groups: Groups, _folder: Path) -> Any:
 
 def _loops(groups: Groups, _folder: Path) -> Any:
     """Return the gradients of a plain, a checkpointed, and a retained backward pass."""
-    if not _is_in(2):
+    if not is_in(2):
         return None
     found = {}
     for case in map(ShardCase, ("sphereface", "triplet_weighted", "center")):
@@ -197,7 +189,7 @@ def _own(case: ShardCase) -> list[torch.Tensor]:
 
 def _logits(groups: Groups, _folder: Path) -> Any:
     """Return the logits of every head, and those of its reference."""
-    if not _is_in(2):
+    if not is_in(2):
         return None
     found = {}
     for case in (case for case in CASES if case.title == "plain"):
@@ -222,7 +214,7 @@ def _page(_groups: Groups, folder: Path) -> int:
 
 def _half(groups: Groups, _folder: Path) -> Any:
     """Return the loss and its dtype under autocast, and whether a scaler skips a step."""
-    if not _is_in(2):
+    if not is_in(2):
         return None
     case, found = ShardCase("arcface"), {}
     x, labels = _own(case)
@@ -245,81 +237,35 @@ def _half(groups: Groups, _folder: Path) -> Any:
     return found
 
 
+class LargestResult(TorchDispatchMode):
+    """Record the largest number of elements of a result in the block."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if any(each.__name__ == "DTensor" for each in types):
+            # It comes again with the local tensors.
+            return NotImplemented
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.elements = max(self.elements, result.numel())
+        return result
+
+
 def _largest(groups: Groups, _folder: Path) -> Any:
     """Return the largest number of elements at once, of 64 samples and 40,000 classes."""
-    if not _is_in(2):
+    if not is_in(2):
         return None
     with over(groups[2]):
         head = impls.implementation("softmax", "sharded")
         module = head.build(num_classes=40_000, embedding_dim=8)
         pairs = impls.implementation("triplet_weighted", "sharded").build()
     x, labels = torch.randn(32, 8, requires_grad=True), torch.arange(32)
-    with TrafficCounter() as of_head:
+    with LargestResult() as of_head:
         module(x, labels).loss.backward()
     many, classes = torch.randn(1024, 4, requires_grad=True), torch.arange(1024) % 7
-    with TrafficCounter() as of_pairs:
+    with LargestResult() as of_pairs:
         pairs(many, classes).loss.backward()
-    return of_head.largest, of_pairs.largest
-
-
-def _message(call: Callable[[], Any]) -> str:
-    """Return the error that a call raises: its type and its text."""
-    try:
-        call()
-    except Exception as error:  # noqa: BLE001 - any other error is shown by the test
-        return f"{type(error).__name__}: {error}"
-    return "no error"
-
-
-def _refusals(groups: Groups, _folder: Path) -> Any:
-    """Return what each process says of inputs that do not fit together."""
-    if not _is_in(2):
-        return None
-    first = dist.get_rank() == 0
-    with over(groups[2]):
-        pairs = impls.implementation("contrastive_whole_batch", "sharded").build()
-        hard = impls.implementation("triplet_batch_hard", "sharded").build()
-        softmax = impls.implementation("softmax", "sharded").build(num_classes=4, embedding_dim=3)
-        other = impls.implementation("softmax", "sharded").build(
-            num_classes=4 if first else 5, embedding_dim=3
-        )
-        unchecked = impls.implementation("softmax", "sharded").build(
-            num_classes=4, embedding_dim=3, validate=False
-        )
-    x, labels = torch.randn(2, 3), torch.tensor([0, 1])
-    stray = torch.tensor([0, 1 if first else 4])
-    same = torch.tensor([2, 2])
-    return {
-        "widths": _message(lambda: hard(torch.randn(2, 3 if first else 4), labels)),
-        "dtypes": _message(lambda: hard(x if first else x.double(), labels)),
-        "classes": _message(lambda: other(x, labels)),
-        "stray": _message(lambda: softmax(x, stray)),
-        "stray, unchecked": _message(lambda: unchecked(x, stray)),
-        "one class": _message(lambda: hard(x, same)),
-        "one class in a rank": _message(lambda: hard(x, same if first else labels)),
-        "double backward": _message(lambda: _penalty(softmax, labels)),
-        "of pairs": _message(lambda: _penalty(pairs, x, labels)),
-        "well": _message(lambda: softmax(x, labels)),
-    }
-
-
-def _penalty(module: nn.Module, *others: torch.Tensor) -> None:
-    x = torch.randn(2, 3, requires_grad=True)
-    loss = module(x, *others).loss
-    (grad,) = torch.autograd.grad(loss, x, create_graph=True)
-    grad.square().sum().backward()
-
-
-def _missing(_groups: Groups, _folder: Path) -> Any:
-    """Return what a process says if the other one does not call the loss."""
-    group = _group(2)
-    dist.barrier()
-    message = ""
-    if dist.get_rank() == 0:
-        with over(group, wait_seconds=0.5):
-            module = impls.implementation("softmax", "sharded").build(
-                num_classes=4, embedding_dim=3
-            )
-        message = _message(lambda: module(torch.randn(2, 3), torch.tensor([0, 1])))
-    dist.barrier()
-    return message
+    return of_head.elements, of_pairs.elements

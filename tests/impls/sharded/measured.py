@@ -1,5 +1,6 @@
 """One step of a sharded loss in each process, against the dense reference in one."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,10 +62,14 @@ def take_rank_step(case: ShardCase, group: dist.ProcessGroup) -> RankStep:
         own = [each.to(case.dtype) if each.is_floating_point() else each for each in own]
         leaves = _leaves(own)
         module.zero_grad()
-        with TrafficCounter() as traffic:
+        with TrafficCounter() as counter:
             out = module(*leaves)
             start = sum(sizes[:rank])
             out.loss.backward(_upstream(case, out.loss, start))
+    calls, given = Counter(), Counter()
+    for each in counter.traffic.collectives:
+        calls[each.kind] += 1
+        given[each.kind] += each.given_bytes
     trained = {n: p.grad for n, p in module.named_parameters() if p.requires_grad}
     gradients = {name: grad.to_local() for name, grad in trained.items()}
     return RankStep(
@@ -72,8 +77,8 @@ def take_rank_step(case: ShardCase, group: dist.ProcessGroup) -> RankStep:
         getattr(out, "correct", None),
         tuple(leaf.grad for leaf in leaves if leaf.requires_grad),
         gradients,
-        dict(traffic.calls),
-        dict(traffic.given_bytes),
+        dict(calls),
+        dict(given),
         all(map(torch.equal, own, leaves)),
     )
 
