@@ -1,5 +1,7 @@
 """``kernels``: what the compiler makes of the Triton kernels, without a GPU."""
 
+from importlib.util import find_spec
+
 import click
 
 from lossbench.bench.case.cases import DTYPES
@@ -34,10 +36,8 @@ def kernels(losses: tuple[str, ...], dtypes: tuple[str, ...], chip: str) -> None
     instructions that multiply matrices. Each is the largest over the losses, and over sizes that
     are multiples of 16 and sizes that are not. Nothing is run, so no GPU is needed.
     """
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        raise UsageError("kernels needs the package triton: pip install triton") from None
+    if find_spec("triton") is None:
+        raise UsageError("kernels needs the package triton: pip install triton")
     named = losses or tuple(LossName().names())
     with console(stderr=True).status("compiling"):
         rows = list(kernel_rows(named, dtypes, int(chip)))

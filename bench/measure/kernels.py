@@ -5,12 +5,13 @@ The counts are the same at every run of a build, so the gate needs no GPU.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
@@ -56,10 +57,37 @@ def measure_kernels(
     with launching.recorded() as launches:
         _step(cut_down(case), implementation)
     chip = max(c for c in ahead.SHARED_BYTES if c <= (capability or _capability_here()))
-    # A kernel of every block of classes is launched several times.
-    distinct = {launch.kernel.__name__: launch for launch in launches}
-    made = (ahead.compile_ahead(launch, chip) for launch in distinct.values())
-    return tuple(CompiledKernel(**asdict(each)) for each in made)
+    # A kernel of every block of classes is launched several times, with the same code.
+    distinct = {specialization(launch): launch for launch in launches}
+    by_name = dict[str, list[dict[str, Any]]]()
+    for launch in distinct.values():
+        made = asdict(ahead.compile_ahead(launch, chip))
+        by_name.setdefault(made["name"], []).append(made)
+    return tuple(CompiledKernel(**_largest(codes)) for codes in by_name.values())
+
+
+def specialization(launch: Any) -> tuple[object, ...]:
+    """Return what a kernel's code depends on: launches that share it share the code."""
+    constants = {each.name for each in launch.kernel.params if each.is_constexpr}
+    return launch.kernel.__name__, *(
+        value if name in constants else _kind(value) for name, value in launch.arguments.items()
+    )
+
+
+def _kind(value: Any) -> object:
+    if isinstance(value, Tensor):
+        return value.dtype
+    if isinstance(value, int):
+        return value == 1, value % ALIGNMENT == 0, abs(value) >= 2**31
+    return type(value)
+
+
+def _largest(codes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the figures of one kernel's codes: the largest of each, the text of the first."""
+    return {
+        name: max(code[name] for code in codes) if isinstance(first, int) else first
+        for name, first in codes[0].items()
+    }
 
 
 def chosen_configurations(
