@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,13 @@ def current_conditions() -> Conditions:
 class Usage:
     """Measures how many processors other processes keep busy, from its creation on."""
 
-    def __init__(self) -> None:
-        """Start to measure."""
+    def __init__(self, belonging: Iterable[int] = ()) -> None:
+        """Start to measure.
+
+        Args:
+            belonging: numbers of other processes that belong to what is measured.
+        """
+        self._belonging = [psutil.Process(number) for number in belonging]
         self._start = self._now()
 
     def elsewhere(self) -> float:
@@ -100,13 +105,13 @@ class Usage:
         wall, busy, own = (now - then for now, then in zip(self._now(), self._start, strict=True))
         return round(max(busy - own, 0.0) / wall, 2) if wall > 0 else 0.0
 
-    @staticmethod
-    def _now() -> tuple[float, float, float]:
+    def _now(self) -> tuple[float, float, float]:
         times = psutil.cpu_times()
         waiting = times.idle + getattr(times, "iowait", 0.0)
         # Linux counts a guest's time in the user's time as well.
         twice = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-        return time.perf_counter(), sum(times) - waiting - twice, time.process_time()
+        own = time.process_time() + sum(sum(each.cpu_times()[:2]) for each in self._belonging)
+        return time.perf_counter(), sum(times) - waiting - twice, own
 
 
 def _text(path: Path) -> str:

@@ -104,7 +104,7 @@ def whole_quantities(
     """
     out, gradients = result
     found = {f"out.{out._fields[0]}": part.whole_loss(out[0], batch)}
-    if "correct" in out._fields:
+    if getattr(out, "correct", None) is not None:
         found["out.correct"] = out.correct
     for (name, target), gradient in zip(targets.items(), gradients, strict=True):
         given = torch.zeros_like(target) if gradient is None else gradient

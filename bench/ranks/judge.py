@@ -146,7 +146,7 @@ def _sampled(
         pace.follow()
         return {}
     clocks = {name: LeadingClock(pace, number) for number, name in enumerate(calls)}
-    found = interleave_clocks(clocks, REFERENCE, sampling)
+    found = interleave_clocks(clocks, REFERENCE, sampling, belonging=pace.others)
     pace.end()
     return found
 

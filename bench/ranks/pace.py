@@ -4,6 +4,7 @@ Before each call the ranks wait for each other at a barrier, outside the timed r
 call is that of the rank that takes longest.
 """
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -14,11 +15,19 @@ from lossbench.impls.sharded.ranks import Ranks
 
 
 class Pace:
-    """The callables of one rank, which all ranks call at the same time."""
+    """The callables of one rank, which all ranks call at the same time.
+
+    Attributes:
+        others: numbers of the processes of the other ranks.
+    """
 
     def __init__(self, timed: Sequence[Timed], ranks: Ranks) -> None:
         """Take the callables, in the order that they have on every rank."""
         self._ranks = ranks
+        numbers = torch.zeros(ranks.count, dtype=torch.int64)
+        numbers[ranks.index] = os.getpid()
+        dist.all_reduce(numbers, group=ranks.group)
+        self.others = [number for number in numbers.tolist() if number != os.getpid()]
         self._clocks = [CpuClock(self._behind_barrier(each)) for each in timed]
 
     def _behind_barrier(self, timed: Timed) -> Timed:

@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lossbench.bench.machine.conditions import Usage
@@ -69,6 +69,7 @@ def interleave_clocks(
     sampling: Sampling,
     device: str = "cpu",
     between: Callable[[], None] = _nothing,
+    belonging: Sequence[int] = (),
 ) -> dict[str, Timing]:
     """Return the times of several callables, sampled in rounds of random order.
 
@@ -82,13 +83,14 @@ def interleave_clocks(
         sampling: rule to stop, and seed of the order.
         device: device of the callables, ``cpu`` or ``cuda``.
         between: function to run after each round; its time does not count towards the budget.
+        belonging: numbers of other processes that compute in the callables.
     """
     longest = sampling.budget_seconds / (ROUNDS_BEFORE_STOP * len(clocks))
     sizes = blocks(clocks, baseline, max(LONGEST_BLOCK_SECONDS, longest))
     taken = _Taken(baseline, sizes, {name: [] for name in clocks})
     order = list(clocks)
     shuffle = random.Random(sampling.seed).shuffle
-    elapsed, checks_at, usage = 0.0, ROUNDS_BEFORE_STOP, Usage()
+    elapsed, checks_at, usage = 0.0, ROUNDS_BEFORE_STOP, Usage(belonging)
     for rounds in range(1, 1_000_000):
         start = time.perf_counter()
         shuffle(order)

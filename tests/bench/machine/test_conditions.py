@@ -69,12 +69,14 @@ def test_this_processes_own_time_is_left_out(monkeypatch):
     assert Usage().elsewhere() == 1.0
 
 
-def test_another_process_is_seen():
+def test_another_process_is_seen_unless_it_belongs_to_what_is_measured():
     burner = subprocess.Popen([sys.executable, "-c", BURN])
     try:
-        usage = Usage()
+        usage, together = Usage(), Usage([burner.pid])
         time.sleep(1)
-        assert usage.elsewhere() > 0.3
+        elsewhere = usage.elsewhere()
+        assert elsewhere > 0.3
+        assert elsewhere - together.elsewhere() > 0.3
     finally:
         burner.kill()
         burner.wait()

@@ -46,6 +46,10 @@ def answer(_folder):
             for variant in VARIANTS
         },
         "peers": {name: judge_part(ranks, softmax, name) for name in PEERS},
+        "third parties": {
+            variant: judge_part(ranks, case_of("triplet_batch_hard"), variant)
+            for variant in ("pml", "otl")
+        },
         "times": sample_part(ranks, softmax, VARIANTS, SAMPLING, validate=True),
         "links": sample_collectives(ranks),
         "beside": sample_beside_imagined(ranks, softmax, ("sharded",), SAMPLING),
@@ -87,6 +91,16 @@ def test_the_traffic_is_that_of_the_formulas(answers):
         judged["softmax", "sharded"].given_bytes == facts + rows + labels + 3 * B * 4 + whole_rows
     )
     assert judged["softmax", "sharded"].calls == 6
+
+
+def test_a_variant_that_counts_no_correct_anchors_is_judged_by_its_loss(answers):
+    for variant, judgement in answers[0]["third parties"].items():
+        if judgement.status == "unsupported":
+            continue
+        assert judgement.status in ("passed", "departs"), f"{variant}: {judgement.reason}"
+        quantities = {part.quantity for part in judgement.agreement}
+        assert "out.loss" in quantities
+        assert "out.correct" not in quantities
 
 
 @pytest.mark.parametrize("peer", PEERS)
