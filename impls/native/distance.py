@@ -8,7 +8,7 @@ from torch import Tensor
 from lossbench.impls.catalogue import Distances
 from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.native.gradients import NativeFunction
-from lossbench.impls.native.operators import NATIVE, Native, wide
+from lossbench.impls.native.operators import NATIVE, Native, alike
 from lossbench.impls.registry import register
 
 
@@ -23,7 +23,7 @@ class _PairwiseModule(Native):
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return ``distances [M, N]``."""
-        return Distances(_NativePairwise.apply(*wide(a, b), self.rooted))
+        return Distances(_NativePairwise.apply(*alike(a, b), self.rooted))
 
 
 @register("pairwise_distance", "native", **NATIVE)
@@ -48,7 +48,7 @@ class VectorDistance(Native):
         """Return the one distance, 0-d."""
         if a.dim() != 2:
             a, b = a.reshape(1, -1), b.reshape(1, -1)
-        return Distances(_NativeVector.apply(*wide(a, b)))
+        return Distances(_NativeVector.apply(*alike(a, b)))
 
 
 class _NativePairwise(NativeFunction):

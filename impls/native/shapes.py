@@ -190,7 +190,7 @@ def _triplet(x: Tensor, for_x: bool) -> tuple[Tensor, Tensor, Tensor]:
 def _contrastive(
     x0: Tensor, x1: Tensor, _same: Tensor, _margin: float, _whole_batch: bool, for_x: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return x0.new_empty(()), _gradient(x0, for_x), _gradient(x1, for_x)
+    return x0.new_empty((), dtype=_wide(x0)), _gradient(x0, for_x), _gradient(x1, for_x)
 
 
 def _pairwise_backward(
@@ -218,12 +218,12 @@ FAKES: dict[str, Callable[..., Any]] = {
     "triplet_batch_hard": lambda x, _labels, _margin, for_x: _triplet(x, for_x),
     "triplet_weighted": lambda x, _labels, _epsilon, _shifted, for_x: _triplet(x, for_x),
     "contrastive": _contrastive,
-    "vector_distance": lambda a, _b: a.new_empty(()),
+    "vector_distance": lambda a, _b: a.new_empty((), dtype=_wide(a)),
     "vector_distance_backward": lambda _upstream, a, b, _d: (
         _gradient(a, True),
         _gradient(b, True),
     ),
-    "pairwise_distance": lambda a, b, _rooted: a.new_empty((a.size(0), b.size(0))),
+    "pairwise_distance": lambda a, b, _rooted: a.new_empty((a.size(0), b.size(0)), dtype=_wide(a)),
     "pairwise_distance_backward": _pairwise_backward,
     "softmax_center_with_gradients": _softmax_center_with_gradients,
 }

@@ -46,7 +46,7 @@ CrossEntropy asked(const Tensor& x, const Tensor& weight, const Tensor& labels,
 }
 
 Tensor empty_loss(const CrossEntropy& job, bool wide) {
-  const Dtype dtype = wide ? Dtype::float64 : Dtype::float32;
+  const Dtype dtype = computed_in(wide);
   if (job.options.reduction == Reduction::none) return empty({job.x.rows}, dtype);
   return empty({}, dtype);
 }
