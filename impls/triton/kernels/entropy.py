@@ -10,6 +10,7 @@ from lossbench.impls.triton.kernels.entropy_gradients import add_to_rows, finish
 from lossbench.impls.triton.kernels.entropy_scores import derive_scores
 from lossbench.impls.triton.kernels.entropy_terms import TERMS, find_targets, scale_columns
 from lossbench.impls.triton.kernels.launching import ROW_TILE, launch, sized
+from lossbench.impls.triton.kernels.tiles import is_far
 from lossbench.impls.triton.precision import product_precision
 
 # At most this many splits of the classes fill any chip; a split is a multiple of these classes.
@@ -106,7 +107,7 @@ def launch_sums(
     launch(
         sum_classes, lambda meta: (triton.cdiv(batch, meta["BLOCK_M"]), splits),
         x, weight, labels, terms, scales, class_weights, sums, batch, dim, classes, span,
-        SCALED=scales.size(1) > 0, SPREAD=class_weights is not None,
+        SCALED=scales.size(1) > 0, SPREAD=class_weights is not None, FAR=is_far(dim, classes),
         PRECISION=product_precision(_common(x, weight)),
     )  # fmt: skip
     return sums
@@ -165,7 +166,7 @@ def launch_backward(
     batch, (dim, classes) = x.size(0), weight.shape
     scaled, spread = scales.size(1) > 0, class_weights is not None
     width = min(_padded(classes), BLOCK_CLASSES)
-    common = _common(x, weight)
+    far, common = is_far(dim, classes), _common(x, weight)
     dtype, precision = _derivatives_as(common)
     derivatives = x.new_empty((batch, width), dtype=dtype)
     tiles = triton.cdiv(batch, ROW_TILE)
@@ -178,7 +179,8 @@ def launch_backward(
             derive_scores, lambda meta: (tiles, triton.cdiv(width, meta["BLOCK_N"])),
             x, weight, labels, terms, scales, class_weights, total, upstream, spread_upstream,
             derivatives, radial_sums, *block,
-            SCALED=scaled, SPREAD=spread, PRECISION=product_precision(common), BLOCK_M=ROW_TILE,
+            SCALED=scaled, SPREAD=spread, FAR=far,
+            PRECISION=product_precision(common), BLOCK_M=ROW_TILE,
         )  # fmt: skip
         if for_x:
             launch(
@@ -189,7 +191,7 @@ def launch_backward(
                     SLOTS,
                 ),
                 derivatives, weight, slots, *block,
-                _padded(triton.cdiv(width, SLOTS)), int(first == 0), PRECISION=precision,
+                _padded(triton.cdiv(width, SLOTS)), int(first == 0), FAR=far, PRECISION=precision,
             )  # fmt: skip
         if for_weight:
             launch(
@@ -199,7 +201,7 @@ def launch_backward(
                     triton.cdiv(width, meta["BLOCK_N"]),
                 ),
                 derivatives, x, weight, scales, radial_sums, grad_weight, *block, tiles,
-                SCALED=scaled, FAR=classes * ROW_TILE >= 2**31, PRECISION=precision,
+                SCALED=scaled, FAR=far, PRECISION=precision,
             )  # fmt: skip
     if not for_x:
         return x.new_empty(0), grad_weight
