@@ -56,15 +56,9 @@ def cross_entropy(
         multiple: the multiplicative margin.
     """
     batch, (dim, classes) = x.size(0), weight.shape
-    scaled, spread = columns != "free", class_weights is not None
+    spread = class_weights is not None
     terms = x.new_empty((TERMS, batch), dtype=torch.float32)
-    scales = x.new_empty((2, classes if scaled else 0), dtype=torch.float32)
-    if scaled:
-        grid = (triton.cdiv(classes, MANY),)
-        launch(
-            scale_columns, grid, weight, scales, dim, classes,
-            COLUMNS=columns, BLOCK_N=MANY, BLOCK_K=FEW,
-        )  # fmt: skip
+    scales = launch_scales(weight, columns)
     scale, cos_m, sin_m, lowest_cosine, drop, lambda_min, lambda_max = numbers
     launch(
         find_targets, (triton.cdiv(batch, FEW),), x, weight, labels, calls, terms,
@@ -73,25 +67,50 @@ def cross_entropy(
         LOWEST_COSINE=lowest_cosine, DROP=drop, MULTIPLE=multiple,
         LAMBDA_MIN=lambda_min, LAMBDA_MAX=lambda_max, BLOCK_M=FEW, BLOCK_K=MANY,
     )  # fmt: skip
+    sums = launch_sums(x, weight, labels, class_weights, terms, scales)
+    losses = x.new_empty(batch, dtype=torch.float32)
+    spreads = x.new_empty(batch if spread else 0, dtype=torch.float32)
+    total = class_weights.sum() if class_weights is not None else None
+    launch(
+        finish_losses, (triton.cdiv(batch, ROW_TILE),),
+        sums, labels, class_weights, total, terms, losses, spreads, batch, sums.size(0),
+        SPREAD=spread, BLOCK_M=ROW_TILE,
+    )  # fmt: skip
+    return losses, spreads, terms, scales
 
+
+def launch_scales(weight: Tensor, columns: str) -> Tensor:
+    """Return the terms of the columns, ``[2, C]``; ``[2, 0]`` where they are free."""
+    dim, classes = weight.shape
+    scales = weight.new_empty((2, 0 if columns == "free" else classes), dtype=torch.float32)
+    if columns != "free":
+        launch(
+            scale_columns, (triton.cdiv(classes, MANY),), weight, scales, dim, classes,
+            COLUMNS=columns, BLOCK_N=MANY, BLOCK_K=FEW,
+        )  # fmt: skip
+    return scales
+
+
+def launch_sums(
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    class_weights: Tensor | None,
+    terms: Tensor,
+    scales: Tensor,
+) -> Tensor:
+    """Return the sums of all splits of the classes, ``[splits, 3, B]``."""
+    batch, (dim, classes) = x.size(0), weight.shape
     span = SPLIT_CLASSES * triton.cdiv(classes, SPLIT_CLASSES * SPLITS)
     splits = triton.cdiv(classes, span)
     sums = x.new_empty((splits, 3, batch), dtype=torch.float32)
     launch(
         sum_classes, lambda meta: (triton.cdiv(batch, meta["BLOCK_M"]), splits),
         x, weight, labels, terms, scales, class_weights, sums, batch, dim, classes, span,
-        SCALED=scaled, SPREAD=spread, FAR=is_far(dim, classes),
+        SCALED=scales.size(1) > 0, SPREAD=class_weights is not None, FAR=is_far(dim, classes),
         PRECISION=product_precision(_common(x, weight)),
     )  # fmt: skip
-    losses = x.new_empty(batch, dtype=torch.float32)
-    spreads = x.new_empty(batch if spread else 0, dtype=torch.float32)
-    total = class_weights.sum() if class_weights is not None else None
-    launch(
-        finish_losses, (triton.cdiv(batch, ROW_TILE),),
-        sums, labels, class_weights, total, terms, losses, spreads, batch, splits,
-        SPREAD=spread, BLOCK_M=ROW_TILE,
-    )  # fmt: skip
-    return losses, spreads, terms, scales
+    return sums
 
 
 @triton_op("lossbench_triton::cross_entropy_backward", mutates_args=())
@@ -123,9 +142,29 @@ def cross_entropy_backward(
         for_x: whether the gradient of ``x`` is wanted.
         for_weight: whether the gradient of ``weight`` is wanted.
     """
+    total = class_weights.sum() if class_weights is not None else None
+    given = (upstream, spread_upstream, x, weight, labels, class_weights, total, terms, scales)
+    return launch_backward(*given, rows, for_x=for_x, for_weight=for_weight)
+
+
+def launch_backward(
+    upstream: Tensor,
+    spread_upstream: Tensor | None,
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    class_weights: Tensor | None,
+    total: Tensor | None,
+    terms: Tensor,
+    scales: Tensor,
+    rows: str,
+    *,
+    for_x: bool,
+    for_weight: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients; the arguments beside the total class weight are the operator's."""
     batch, (dim, classes) = x.size(0), weight.shape
     scaled, spread = scales.size(1) > 0, class_weights is not None
-    total = class_weights.sum() if class_weights is not None else None
     width = min(_padded(classes), BLOCK_CLASSES)
     far, common = is_far(dim, classes), _common(x, weight)
     dtype, precision = _derivatives_as(common)

@@ -132,6 +132,25 @@ def sum_classes(
 
 
 @triton.jit
+def add_splits(sums, rows, batch, splits, SPREAD: tl.constexpr, BLOCK_M: tl.constexpr):
+    """Return the highest score of some rows, the sum of the powers before it, and the spread."""
+    inside = rows < batch
+    highest = tl.full([BLOCK_M], LOWEST, tl.float32)
+    amount = tl.zeros([BLOCK_M], tl.float32)
+    spread = tl.zeros([BLOCK_M], tl.float32)
+    for split in range(splits):
+        line = sums + tl.cast(split, tl.int64) * 3 * batch + rows
+        one = tl.load(line, mask=inside, other=0.0)
+        top = tl.maximum(highest, one)
+        part = tl.load(line + batch, mask=inside, other=0.0)
+        amount = amount * tl.exp2(highest - top) + part * tl.exp2(one - top)
+        highest = top
+        if SPREAD:
+            spread += tl.load(line + 2 * batch, mask=inside, other=0.0)
+    return highest, amount, spread
+
+
+@triton.jit
 def finish_losses(
     sums,
     labels,
@@ -152,19 +171,7 @@ def finish_losses(
     """
     rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
     inside = rows < batch
-    highest = tl.full([BLOCK_M], LOWEST, tl.float32)
-    amount = tl.zeros([BLOCK_M], tl.float32)
-    spread = tl.zeros([BLOCK_M], tl.float32)
-    for split in range(splits):
-        line = sums + tl.cast(split, tl.int64) * 3 * batch + rows
-        one = tl.load(line, mask=inside, other=0.0)
-        top = tl.maximum(highest, one)
-        part = tl.load(line + batch, mask=inside, other=0.0)
-        amount = amount * tl.exp2(highest - top) + part * tl.exp2(one - top)
-        highest = top
-        if SPREAD:
-            spread += tl.load(line + 2 * batch, mask=inside, other=0.0)
-
+    highest, amount, spread = add_splits(sums, rows, batch, splits, SPREAD, BLOCK_M)
     target = load_term(terms, TARGET, rows, batch)
     # float64 keeps the digits of the difference of two large numbers.
     rest = tl.where(amount == 0, LOWEST, tl.log2(amount.to(tl.float64)))

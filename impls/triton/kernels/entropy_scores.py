@@ -112,7 +112,9 @@ def derive_scores(
     if SPREAD:
         weights = tl.load(class_weights + column, mask=column < last, other=0.0)
         pulls -= spread[:, None] * weights[None, :]
-        of_target = tl.load(class_weights + label, mask=rows < batch, other=0.0)
+        # A label of -1 is a class of another shard.
+        within = (rows < batch) & (label >= 0)
+        of_target = tl.load(class_weights + label, mask=within, other=0.0)
     target = pull_of_target(loss, spread, spreads, of_target, load_term(terms, MISS, rows, batch))
     target *= load_term(terms, SLOPE, rows, batch)
     is_target = column[None, :] == label[:, None]

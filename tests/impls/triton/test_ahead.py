@@ -99,6 +99,23 @@ def test_every_configuration_compiles(loss, dtype, capability, kind):
             assert compile_ahead(launch, capability, config).registers > 0
 
 
+def test_the_kernels_of_a_shard_fit_the_chip():
+    from lossbench.impls.families import family
+    from lossbench.impls.triton.kernels.ahead import compile_ahead
+    from lossbench.impls.triton.kernels.launching import recorded
+
+    rows, weight = torch.zeros(32, 16, requires_grad=True), torch.zeros(16, 64)
+    places, shares = torch.full((32,), -1), torch.zeros(64)
+    with recorded() as launches:
+        logs, _ = family("triton").shard_sums(rows, weight, places, "unit", shares)
+        logs.sum().backward()
+    names = [launch.kernel.__name__ for launch in launches]
+    assert {"sum_classes", "finish_sums", "derive_scores", "add_to_rows"} <= set(names)
+    # The others are those of a whole head.
+    made = compile_ahead(launches[names.index("finish_sums")], 90)
+    assert made.registers > 0 == made.stack_bytes
+
+
 def test_an_odd_size_of_the_key_has_the_default_of_odd_sizes():
     by_kind = {kind: launches_of("pairwise_distance", torch.float32, kind) for kind in KINDS}
     for kind, launches in by_kind.items():
