@@ -136,7 +136,7 @@ def all_pairs_backward(
     config(8, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=32),
     config(8, 3, BLOCK_M=128, BLOCK_N=64, BLOCK_K=32),
     small=config(4, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),
-    odd=config(8, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),
+    odd=config(8, 2, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),
     key=("dim", "PRECISION"),
 )
 @triton.jit

@@ -67,7 +67,7 @@ def score(products, terms, rows, batch, columns, column, last, SCALED: tl.conste
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=64),
     config(8, 3, BLOCK_M=128, BLOCK_N=256, BLOCK_K=64),
     small=config(4, 3, BLOCK_M=64, BLOCK_N=128, BLOCK_K=16),
-    odd=config(8, 3, BLOCK_M=128, BLOCK_N=64, BLOCK_K=16),
+    odd=config(8, 2, BLOCK_M=128, BLOCK_N=64, BLOCK_K=16),
     key=("dim", "classes", "PRECISION"),
 )
 @triton.jit

@@ -53,7 +53,7 @@ def pull_of_target(loss, spread, spreads, weight, miss):
     config(8, 3, BLOCK_N=128, BLOCK_K=64),
     config(8, 3, BLOCK_N=256, BLOCK_K=64),
     small=config(8, 3, BLOCK_N=64, BLOCK_K=32),
-    odd=config(8, 3, BLOCK_N=64, BLOCK_K=16),
+    odd=config(4, 2, BLOCK_N=32, BLOCK_K=16),
     key=("dim", "classes", "PRECISION"),
 )
 @triton.jit

@@ -18,7 +18,7 @@ CLAMPED_DISTANCE = tl.constexpr(formulas.CLAMPED_DISTANCE)
     config(4, 4, BLOCK_M=64, BLOCK_N=64, BLOCK_K=32),
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=32),
     small=config(4, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),
-    odd=config(8, 3, BLOCK_M=128, BLOCK_N=64, BLOCK_K=16),
+    odd=config(8, 2, BLOCK_M=128, BLOCK_N=64, BLOCK_K=16),
     key=("dim", "PRECISION"),
 )
 @triton.jit
@@ -75,7 +75,7 @@ def load_pairs(
     config(4, 4, BLOCK_M=64, BLOCK_N=64, BLOCK_K=32),
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=32),
     small=config(4, 2, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),
-    odd=config(8, 3, BLOCK_M=128, BLOCK_N=64, BLOCK_K=16),
+    odd=config(8, 2, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),
     key=("dim", "PRECISION"),
 )
 @triton.jit

@@ -35,8 +35,8 @@ FIRST = [
 # Odd sizes on the other chips: the losses whose kernels need the most registers, in float32.
 ODD = tuple(
     (loss, "float32", capability, "odd")
-    for loss in ("arcface", "triplet_weighted_unshifted", "pairwise_distance")
-    for capability in (80, 100)
+    for loss in ("arcface", "triplet_weighted", "pairwise_distance")
+    for capability in (80, 90, 100)
 )
 ALL = [
     pytest.param(
@@ -53,11 +53,11 @@ ALL = [
 ]
 
 
-def launches_of(loss, dtype, kind="even", variant="triton"):
-    """Return the launches of a step, of which none is run."""
+def launches_of(loss, dtype, kind="even", variant="triton", **changes):
+    """Return the launches of a step, of which none is run; changes are of the kind's sizes."""
     from lossbench.impls.triton.kernels.launching import recorded
 
-    sizes = KINDS[kind]
+    sizes = {**KINDS[kind], **changes}
     arguments = {"num_classes": sizes["classes"], "embedding_dim": sizes["dim"]}
     module = impls.implementation(loss, variant).build(
         validate=False, **(arguments if impls.loss(loss).has_classes else {})
@@ -86,6 +86,19 @@ def test_the_default_configuration_fits_the_chip(loss, variant, dtype, capabilit
         assert made.stack_bytes == 0, made
         assert made.shared_bytes <= SHARED_BYTES[capability], made
         assert (made.matrix_instructions > 0) == multiplies(launch), made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", KINDS["odd"])
+@pytest.mark.parametrize("loss", [*FAMILIES, "triplet_weighted"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("capability", [80, 90, 100])
+def test_a_single_odd_size_spills_nothing(size, loss, dtype, capability):
+    from lossbench.impls.triton.kernels.ahead import compile_ahead
+
+    for launch in launches_of(loss, getattr(torch, dtype), **{size: KINDS["odd"][size]}):
+        made = compile_ahead(launch, capability)
+        assert made.stack_bytes == 0, made
 
 
 @pytest.mark.slow
