@@ -13,7 +13,7 @@ from lossbench.bench.paths import ROOT
 from lossbench.bench.show.kernels import KINDS
 from tests.impls.triton.inputs import inputs_of
 
-pytest.importorskip("triton", reason="needs the package triton")
+triton = pytest.importorskip("triton", reason="needs the package triton")
 pytestmark = pytest.mark.triton
 
 # A loss of each family of kernels; the others launch the same ones, with other constants.
@@ -30,6 +30,8 @@ TARGETS = [
     *((dtype, 90, "odd") for dtype in DTYPES),
 ]
 FIRST = [target for target in TARGETS if target[0] != "float16"]
+# What a kernel spills is a matter of the compiler: these are bounds for this one alone.
+COUNTS_SPILLS = triton.__version__.startswith("3.9.")
 # The bytes that kernels spill on sm_90 if no size is a multiple of 16. They may only become fewer.
 SPILLED = {
     ("float32", "sum_classes"): 680,
@@ -86,7 +88,7 @@ def test_the_default_configuration_fits_the_chip(loss, variant, dtype, capabilit
     for launch in launches:
         made = compile_ahead(launch, capability)
         most = SPILLED.get((dtype, made.name), 0) if kind == "odd" else 0
-        assert made.stack_bytes <= most, made
+        assert made.stack_bytes <= most or not COUNTS_SPILLS, made
         assert made.shared_bytes <= SHARED_BYTES[capability], made
         assert (made.matrix_instructions > 0) == multiplies(launch), made
 
