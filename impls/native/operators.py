@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
+from lossbench.impls.families import NEEDS
 from lossbench.impls.native.build import library, problem
 from lossbench.impls.native.shapes import FAKES
 from lossbench.impls.precision import widened
 
 NAMESPACE = "lossbench_native"
 NATIVE: Mapping[str, Any] = {
-    "devices": ("cpu",),
+    **NEEDS["native"],
     "limits": DIFFERENTIABLE_ONCE,
     "problem": problem,
 }
@@ -58,12 +59,21 @@ class Native(nn.Module):
         return super().__new__(cls)
 
 
-def wide(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two inputs in one dtype, float32 or float64, for operators that take no other.
-
-    A gradient in half precision would underflow before it is multiplied by a large scale.
-    """
-    if a.dtype is b.dtype and a.dtype in (torch.float32, torch.float64):
+def alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two inputs in one dtype."""
+    if a.dtype is b.dtype:
         return a, b
-    dtype = widened(torch.promote_types(a.dtype, b.dtype))
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return a.to(dtype), b.to(dtype)
+
+
+def wide(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two inputs in one dtype, float32 or float64, for gradients made with the loss.
+
+    In half precision these would underflow before they are multiplied by a large scale.
+    """
+    a, b = alike(a, b)
+    if a.element_size() >= 4:
+        return a, b
+    dtype = widened(a.dtype)
     return a.to(dtype), b.to(dtype)

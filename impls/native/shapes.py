@@ -112,6 +112,34 @@ def _cross_entropy_with_gradients(
     )
 
 
+def _shard_sums(
+    rows: Tensor, weight: Tensor, _places: Tensor, shares: Tensor | None, columns: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    dtype, batch = _wide(rows, weight), rows.size(0)
+    wide = dtype == torch.float64
+    saved = cross_entropy_bytes(batch, weight.size(1), scaled=columns > 0, kept_tiles=0, wide=wide)
+    return (
+        rows.new_empty(batch, dtype=dtype),
+        rows.new_empty(0 if shares is None else batch, dtype=dtype),
+        rows.new_empty(saved, dtype=torch.uint8),
+    )
+
+
+def _shard_sums_backward(
+    _upstream: Tensor,
+    _spread_upstream: Tensor | None,
+    rows: Tensor,
+    weight: Tensor,
+    _places: Tensor,
+    _shares: Tensor | None,
+    _saved: Tensor,
+    _columns: int,
+    for_rows: bool,
+    for_weight: bool,
+) -> tuple[Tensor, Tensor]:
+    return _gradient(rows, for_rows), _gradient(weight, for_weight)
+
+
 def _centers(
     x: Tensor, centers: Tensor, _labels: Tensor, _factor: float, _rooted: bool, pair_weight: float
 ) -> tuple[Tensor, Tensor]:
@@ -190,7 +218,7 @@ def _triplet(x: Tensor, for_x: bool) -> tuple[Tensor, Tensor, Tensor]:
 def _contrastive(
     x0: Tensor, x1: Tensor, _same: Tensor, _margin: float, _whole_batch: bool, for_x: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return x0.new_empty(()), _gradient(x0, for_x), _gradient(x1, for_x)
+    return x0.new_empty((), dtype=_wide(x0)), _gradient(x0, for_x), _gradient(x1, for_x)
 
 
 def _pairwise_backward(
@@ -209,6 +237,8 @@ FAKES: dict[str, Callable[..., Any]] = {
     "cross_entropy": _cross_entropy,
     "cross_entropy_backward": _cross_entropy_backward,
     "cross_entropy_with_gradients": _cross_entropy_with_gradients,
+    "shard_sums": _shard_sums,
+    "shard_sums_backward": _shard_sums_backward,
     "centers": _centers,
     "centers_backward": _centers_backward,
     "centers_with_gradients": _centers_with_gradients,
@@ -218,12 +248,12 @@ FAKES: dict[str, Callable[..., Any]] = {
     "triplet_batch_hard": lambda x, _labels, _margin, for_x: _triplet(x, for_x),
     "triplet_weighted": lambda x, _labels, _epsilon, _shifted, for_x: _triplet(x, for_x),
     "contrastive": _contrastive,
-    "vector_distance": lambda a, _b: a.new_empty(()),
+    "vector_distance": lambda a, _b: a.new_empty((), dtype=_wide(a)),
     "vector_distance_backward": lambda _upstream, a, b, _d: (
         _gradient(a, True),
         _gradient(b, True),
     ),
-    "pairwise_distance": lambda a, b, _rooted: a.new_empty((a.size(0), b.size(0))),
+    "pairwise_distance": lambda a, b, _rooted: a.new_empty((a.size(0), b.size(0)), dtype=_wide(a)),
     "pairwise_distance_backward": _pairwise_backward,
     "softmax_center_with_gradients": _softmax_center_with_gradients,
 }

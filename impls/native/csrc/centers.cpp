@@ -38,7 +38,7 @@ std::tuple<Tensor, Tensor> centers(Tensor x, Tensor centers, Tensor labels, doub
                                    bool rooted, double pair_weight) {
   Centers job = asked(x, centers, labels, factor, rooted, pair_weight);
   const bool wide = is_wide(x, centers);
-  Tensor loss = empty({}, wide ? Dtype::float64 : Dtype::float32);
+  Tensor loss = empty({}, computed_in(wide));
   Tensor saved = bytes(LOSSBENCH_CALL(saved_bytes(job, wide)));
   const Tensor scratch = bytes(LOSSBENCH_CALL(forward_scratch(job, wide)));
   job.loss = loss.mutable_data_ptr(), job.saved = saved.mutable_data_ptr();
@@ -70,7 +70,7 @@ std::tuple<Tensor, Tensor, Tensor> centers_with_gradients(Tensor x, Tensor cente
                                                           bool for_centers) {
   Centers job = asked(x, centers, labels, factor, rooted, pair_weight);
   const bool wide = is_wide(x, centers);
-  Tensor loss = empty({}, wide ? Dtype::float64 : Dtype::float32);
+  Tensor loss = empty({}, computed_in(wide));
   Tensor grad_x = empty_gradient(x, for_x), grad_centers = empty_gradient(centers, for_centers);
   if (for_x) job.grad_x = output_of(grad_x);
   if (for_centers) job.grad_centers = output_of(grad_centers);
@@ -87,7 +87,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> softmax_center_with_gradients(
                                    std::nullopt, 0, reduction, for_x, for_weight);
   Centers job = asked(x, centers, labels, factor, rooted, 0);
   const bool wide = is_wide(x, weight, centers);
-  Tensor sum = empty({}, wide ? Dtype::float64 : Dtype::float32);
+  Tensor sum = empty({}, computed_in(wide));
   Tensor grad_centers = empty_gradient(centers, for_centers);
   if (for_x) job.grad_x = output_of(grad_x), job.adds = true;
   if (for_centers) job.grad_centers = output_of(grad_centers);
@@ -107,7 +107,7 @@ std::tuple<Tensor, Tensor, Tensor> all_pairs(Tensor x, Tensor centers, Tensor la
   job.labels = labels_of(labels, job.x.rows);
   check_labels(job.labels, job.x.rows, job.centers.rows);
   const bool wide = is_wide(x, centers);
-  const Dtype dtype = wide ? Dtype::float64 : Dtype::float32;
+  const Dtype dtype = computed_in(wide);
   const int64_t rows = dense ? job.centers.rows : job.x.rows;
   Tensor loss = empty({}, dtype);
   Tensor grad_x = for_x ? empty({job.x.rows, job.x.columns}, dtype) : empty({0}, dtype);

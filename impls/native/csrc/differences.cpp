@@ -12,8 +12,6 @@ Differences asked(const Tensor& a, const Tensor& b, PairLoss loss) {
   STD_TORCH_CHECK(a.dim() == 2 && b.dim() == 2 && job.a.rows == job.b.rows &&
                       job.a.columns == job.b.columns && job.a.dtype == job.b.dtype,
                   "lossbench: expected two matrices of one shape and dtype");
-  STD_TORCH_CHECK(job.a.dtype == Dtype::float32 || job.a.dtype == Dtype::float64,
-                  "lossbench: expected float32 or float64");
   return job;
 }
 
@@ -26,7 +24,7 @@ std::tuple<Tensor, Tensor, Tensor> contrastive(Tensor x0, Tensor x1, Tensor same
   STD_TORCH_CHECK(same.dim() == 1 && (job.same.columns == job.a.rows || job.same.columns == 1),
                   "lossbench: expected labels [B] or [1]");
   const bool wide = job.a.dtype == Dtype::float64;
-  const Tensor value = empty({}, job.a.dtype);
+  const Tensor value = empty({}, computed_in(wide));
   const Tensor grad_a = empty_gradient(x0, for_x), grad_b = empty_gradient(x1, for_x);
   const Tensor scratch = bytes(LOSSBENCH_CALL(differences_scratch(job, wide)));
   job.value = value.mutable_data_ptr(), job.scratch = scratch.mutable_data_ptr();
@@ -38,7 +36,7 @@ std::tuple<Tensor, Tensor, Tensor> contrastive(Tensor x0, Tensor x1, Tensor same
 Tensor vector_distance(Tensor a, Tensor b) {
   Differences job = asked(a, b, PairLoss::distance);
   const bool wide = job.a.dtype == Dtype::float64;
-  Tensor value = empty({}, job.a.dtype);
+  Tensor value = empty({}, computed_in(wide));
   const Tensor scratch = bytes(LOSSBENCH_CALL(differences_scratch(job, wide)));
   job.value = value.mutable_data_ptr(), job.scratch = scratch.mutable_data_ptr();
   LOSSBENCH_CALL(differences(job, wide));

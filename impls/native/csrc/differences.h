@@ -9,14 +9,15 @@ namespace lossbench {
 enum class PairLoss { each, whole_batch, distance };
 
 struct Differences {
-  Matrix a, b;  // [B, D] each, of the computation's dtype.
+  Matrix a, b;  // [B, D] each, of one dtype.
   PairLoss loss = PairLoss::each;
   // Of the contrastive losses: 1 for a similar pair, [1, B] or [1, 1].
   Matrix same;
   double margin = 0;
   // Of the distance's gradient: the upstream gradient, and the distance; else they are not read.
   double upstream = 1, distance = 0;
-  // Outputs, of the computation's dtype: the loss or distance, the gradients [B, D] or null.
+  // Outputs: the loss or distance, of the computation's dtype, and the gradients [B, D], of the
+  // inputs' dtype, or null.
   void* value = nullptr;
   void* grad_a = nullptr;
   void* grad_b = nullptr;

@@ -89,13 +89,15 @@ struct Pairs {
 
   void write(int64_t i, const T* a, const T* b, double factor) const {
     const T scale = static_cast<T>(factor);
-    T* to_a = static_cast<T*>(job.grad_a) + i * dim;
-    T* to_b = static_cast<T*>(job.grad_b) + i * dim;
+    visit(job.a.dtype, job.grad_a, [&](auto* gradient) {
+      auto* to_a = gradient + i * dim;
+      auto* to_b = static_cast<decltype(gradient)>(job.grad_b) + i * dim;
 #pragma GCC ivdep
-    for (int64_t d = 0; d < dim; ++d) {
-      const T part = scale * (a[d] - b[d]);
-      to_a[d] = part, to_b[d] = -part;
-    }
+      for (int64_t d = 0; d < dim; ++d) {
+        const T part = scale * (a[d] - b[d]);
+        narrow(part, to_a[d]), narrow(-part, to_b[d]);
+      }
+    });
   }
 
   void give(double value) const { *static_cast<T*>(job.value) = static_cast<T>(value); }

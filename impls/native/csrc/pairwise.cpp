@@ -12,8 +12,6 @@ Pairwise asked(const Tensor& a, const Tensor& b, bool rooted) {
   STD_TORCH_CHECK(
       a.dim() == 2 && b.dim() == 2 && job.a.columns == job.b.columns && job.a.dtype == job.b.dtype,
       "lossbench: expected two matrices [M, D] and [N, D] of one dtype");
-  STD_TORCH_CHECK(job.a.dtype == Dtype::float32 || job.a.dtype == Dtype::float64,
-                  "lossbench: expected float32 or float64");
   return job;
 }
 
@@ -22,7 +20,7 @@ Pairwise asked(const Tensor& a, const Tensor& b, bool rooted) {
 Tensor pairwise_distance(Tensor a, Tensor b, bool rooted) {
   Pairwise job = asked(a, b, rooted);
   const bool wide = job.a.dtype == Dtype::float64;
-  Tensor distances = empty({job.a.rows, job.b.rows}, job.a.dtype);
+  Tensor distances = empty({job.a.rows, job.b.rows}, computed_in(wide));
   const Tensor scratch = bytes(LOSSBENCH_CALL(pairwise_scratch(job, wide, false)));
   job.distances = distances.mutable_data_ptr(), job.scratch = scratch.mutable_data_ptr();
   LOSSBENCH_CALL(pairwise(job, wide));

@@ -7,12 +7,12 @@
 namespace lossbench {
 
 struct Pairwise {
-  Matrix a, b;         // [M, D] and [N, D], of the computation's dtype.
+  Matrix a, b;         // [M, D] and [N, D], of one dtype.
   bool rooted = true;  // Whether the distances are clamped and their roots are taken.
   // [M, N], of the computation's dtype: written in the forward pass, read in the backward pass.
   void* distances = nullptr;
   Matrix upstream;  // [M, N]
-  // Outputs: the gradients [M, D] and [N, D], or null.
+  // Outputs, of the inputs' dtype: the gradients [M, D] and [N, D], or null.
   void* grad_a = nullptr;
   void* grad_b = nullptr;
   void* scratch = nullptr;

@@ -83,13 +83,15 @@ struct Distances {
            [&](int64_t slot, int64_t begin, int64_t end) {
              const PullBuffers<T> mine(buffers + slot * PullBuffers<T>::size(dim), dim);
              for (int64_t p = begin; p < end; ++p)
-               pull_panel<T>(own, p, others, job.rooted ? 1 : 2, mine, static_cast<T*>(gradient),
-                             [&](int64_t q, T* to, T* totals) {
-                               tile(p, q, to);
-                               for (int64_t j = 0; j < others.lanes(q); ++j)
-                                 for (int64_t i = 0; i < PANEL<T>; ++i)
-                                   totals[i] += to[j * PANEL<T> + i];
-                             });
+               visit(job.a.dtype, gradient, [&](auto* rows) {
+                 pull_panel<T>(own, p, others, job.rooted ? 1 : 2, mine, rows,
+                               [&](int64_t q, T* to, T* totals) {
+                                 tile(p, q, to);
+                                 for (int64_t j = 0; j < others.lanes(q); ++j)
+                                   for (int64_t i = 0; i < PANEL<T>; ++i)
+                                     totals[i] += to[j * PANEL<T> + i];
+                               });
+               });
            });
   }
 

@@ -22,12 +22,13 @@ struct PullBuffers {
         rows(sums + dim * PANEL<T>) {}
 };
 
-// Writes `scale · Σ_j h_ij (x_i - y_j)` of the samples x of panel `p` to rows `gradient [B, D]`.
+// Writes `scale · Σ_j h_ij (x_i - y_j)` of the samples x of panel `p` to rows `gradient [B, D]`, of
+// any dtype.
 // `derive(q, to, totals)` writes h `[samples of panel q of the others][PANEL]` to `to`, and adds
 // its columns' sums to `totals [PANEL]`.
-template <class T, class F>
+template <class T, class G, class F>
 inline void pull_panel(const Panels<T>& own, int64_t p, const Panels<T>& others, T scale,
-                       const PullBuffers<T>& buffers, T* gradient, const F& derive) {
+                       const PullBuffers<T>& buffers, G* gradient, const F& derive) {
   alignas(64) T totals[PANEL<T>] = {};
   const int64_t dim = own.dim;
   if (others.count == 0)
@@ -48,8 +49,8 @@ inline void pull_panel(const Panels<T>& own, int64_t p, const Panels<T>& others,
     }
   transpose<T>(buffers.sums, PANEL<T>, dim, own.lanes(p) <= WIDTH<T> ? WIDTH<T> : PANEL<T>,
                buffers.rows, dim);
-  __builtin_memcpy(gradient + p * PANEL<T> * dim, buffers.rows,
-                   own.lanes(p) * dim * static_cast<int64_t>(sizeof(T)));
+  G* to = gradient + p * PANEL<T> * dim;
+  for (int64_t i = 0; i < own.lanes(p) * dim; ++i) narrow(buffers.rows[i], to[i]);
 }
 
 }  // namespace lossbench::LOSSBENCH_TARGET

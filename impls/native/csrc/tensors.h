@@ -46,6 +46,9 @@ inline bool is_wide(const Tensors&... tensors) {
   return ((dtype_of(tensors) == Dtype::float64) || ...);
 }
 
+// The dtype of a computation's results.
+inline Dtype computed_in(bool wide) { return wide ? Dtype::float64 : Dtype::float32; }
+
 // A contiguous tensor of up to two dimensions.
 inline Tensor empty(std::initializer_list<int64_t> sizes, int32_t type) {
   int64_t strides[2] = {1, 1};
@@ -96,9 +99,12 @@ inline Tensor empty_gradient(const Tensor& like, bool wanted) {
 
 // A number in float32 or float64.
 inline double number_of(const Tensor& tensor) {
+  const Dtype dtype = dtype_of(tensor);
+  STD_TORCH_CHECK(dtype == Dtype::float32 || dtype == Dtype::float64,
+                  "lossbench: expected a number in float32 or float64");
   const void* data = tensor.const_data_ptr();
-  return dtype_of(tensor) == Dtype::float64 ? *static_cast<const double*>(data)
-                                            : *static_cast<const float*>(data);
+  return dtype == Dtype::float64 ? *static_cast<const double*>(data)
+                                 : *static_cast<const float*>(data);
 }
 
 inline void check_labels(const Labels& labels, int64_t batch, int64_t classes,

@@ -162,13 +162,21 @@ def test_a_large_batch_never_has_all_its_distances(loss, extra_mib):
         assert saved_bytes(lambda: module(x, labels), x, labels)[0] == 0
 
 
-@pytest.mark.parametrize(("loss", "count"), [("contrastive", 2), ("vector_distance", 2)])
-def test_differences_have_no_memory_but_their_gradients(loss, count):
-    leaves, rest = inputs_of(loss, 1000, 128, dtype=torch.float32)
+@pytest.mark.parametrize(
+    ("loss", "dtype"),
+    [
+        ("contrastive", torch.float32),
+        ("vector_distance", torch.float32),
+        ("vector_distance", torch.bfloat16),
+        ("vector_distance", torch.float16),
+    ],
+)
+def test_differences_have_no_memory_but_their_gradients(loss, dtype):
+    leaves, rest = inputs_of(loss, 1000, 128, dtype=dtype)
     given = [leaf.requires_grad_() for leaf in leaves]
     module = impls.implementation(loss, "native").build()
     peak, _ = peak_bytes(lambda: torch.autograd.grad(module(*given, *rest)[0], given))
-    assert peak <= 1.05 * count * leaves[0].nbytes
+    assert peak <= 1.05 * sum(leaf.nbytes for leaf in leaves)
 
 
 @pytest.mark.parametrize("loss", PAIRWISE)
@@ -210,7 +218,8 @@ def samples(dtype):
     """Return every operator's name with arguments for it."""
     torch.manual_seed(0)
     x, other = torch.randn(2, 9, 7, dtype=dtype)
-    labels, one = torch.arange(9) % 3, torch.ones((), dtype=dtype)
+    labels = torch.arange(9) % 3
+    one = torch.ones((), dtype=torch.promote_types(dtype, torch.float32))
     distances = torch.ops.lossbench_native.pairwise_distance(x, other[:4], True)
     yield "triplet_batch_hard", (x, labels, 0.3, True)
     yield "triplet_weighted", (x, labels, 1e-6, False, False)
@@ -224,10 +233,11 @@ def samples(dtype):
     )
 
 
-# Half precision is widened before these operators.
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 def test_torch_s_own_checks_of_operators_pass(dtype):
-    pass_opcheck(samples(dtype))
+    # Half precision is widened before the operators that give gradients with the loss.
+    is_half = dtype.itemsize < 4
+    pass_opcheck(each for each in samples(dtype) if not is_half or "distance" in each[0])
 
 
 @pytest.mark.parametrize("target", ["plain", "avx2", "avx512"])
