@@ -125,12 +125,13 @@ PRESETS = {
             Sizes(("center",), (256, 65_536), (128, 512), (10_000,)),
             Sizes(("softmax", "arcface"), (16_384,), (128,), (10_000,)),
             Sizes(("softmax", "arcface"), (1024,), (512,), (100_000,), ("float32", "bfloat16")),
-            # The oracle has the logits and their gradients in float64, in the memory of the host:
-            # for a million classes it takes the smallest batch.
             Sizes(("arcface",), (256,), (128,), (1_000_000,), ("float32", "bfloat16")),
             Sizes(LINEAR, (65_536,), (128, 512), (100_000,)),
             Sizes(FAMILIES, (256,), classes=(1000,), compiled=True),
             Sizes(batch=(256,), classes=(10_000,)),
+            # On most hosts only an oracle in tiles has room for these, and it takes long.
+            Sizes(("triplet_batch_hard",), (65_536,), (128,), (1000,), ("float32", "bfloat16")),
+            Sizes(("arcface",), (4096,), (512,), (1_000_000,), ("bfloat16",)),
         ),
         budget_seconds=3.0,
     ),

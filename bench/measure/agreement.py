@@ -32,6 +32,7 @@ from lossbench.bench.case.draws import draw_of
 from lossbench.bench.case.workload import Outcome, Workload, mirrored
 from lossbench.bench.machine.guards import generators_untouched
 from lossbench.bench.measure.deviation import Errors, errors_of
+from lossbench.bench.measure.oracle import oracle_of
 from lossbench.bench.measure.overwriting import is_overwritten
 from lossbench.impls.registry import REFERENCE
 
@@ -99,6 +100,7 @@ class Expectation:
         exact: quantities of the reference in float64 on the CPU.
         plain: errors of the reference in the Case's dtype.
         own: errors that set the budget: the larger ones of two orders of summation.
+        left_out: outputs that the oracle does not compute, so that they are not compared.
     """
 
     draw: int
@@ -106,6 +108,7 @@ class Expectation:
     exact: Mapping[str, Tensor]
     plain: Mapping[str, Errors]
     own: Mapping[str, Errors]
+    left_out: tuple[str, ...] = ()
 
     def check(self, values: Mapping[str, Tensor]) -> tuple[Agreement, ...]:
         """Compare the quantities of an outcome with the exact ones, under the error budget.
@@ -117,7 +120,8 @@ class Expectation:
             ValueError: if the loss, a gradient or a state is missing, or the Loss has no such
                 quantity.
         """
-        return self.weigh(errors_against(self.exact, values, self.dtype))
+        compared = {name: v for name, v in values.items() if name not in self.left_out}
+        return self.weigh(errors_against(self.exact, compared, self.dtype))
 
     def weigh(self, errors: Mapping[str, Errors]) -> tuple[Agreement, ...]:
         """Return the errors beside their budgets, one entry per quantity."""
@@ -169,7 +173,7 @@ def expect(workload: Workload, reference: Reference = None) -> tuple[Expectation
         workload: workload of a Case, with any inputs and state.
         reference: reference class to compare with; by default the registry's.
     """
-    implementation, dtype = _implementation(workload.case, reference), workload.case.torch_dtype
+    implementation, dtype = reference_of(workload.case, reference), workload.case.torch_dtype
     exact = steps(workload.exact(), implementation)
     plain, turned = (
         tuple(
@@ -183,15 +187,17 @@ def expect(workload: Workload, reference: Reference = None) -> tuple[Expectation
     elif dtype != torch.float32 and not all(map(_tells, own)):
         scaled = _scaled_from_float32(workload, reference)
         own = tuple(e if _tells(e) else other for e, other in zip(own, scaled, strict=True))
+    left_out = tuple(f"out.{name}" for name in getattr(implementation, "leaves_out", ()))
     return tuple(
-        Expectation(draw, dtype, *found)
+        Expectation(draw, dtype, *found, left_out)
         for draw, found in enumerate(zip(exact, plain, own, strict=True))
     )
 
 
-def _implementation(case: Case, reference: Reference) -> impls.Implementation:
-    if reference is None:
-        return impls.implementation(case.loss, REFERENCE)
+def reference_of(case: Case, reference: Reference = None) -> impls.Implementation:
+    """Return what a Case is judged by: another catalogue's reference, or the oracle's choice."""
+    if reference is None or reference is impls.implementation(case.loss, REFERENCE).builder:
+        return oracle_of(case)
     # The type checker thinks that classes of modules are not hashable, so it needs a cast.
     entry = replace(impls.loss(case.loss), reference=cast(type[nn.Module], reference))
     return impls.Implementation(entry, REFERENCE, reference)
@@ -281,7 +287,7 @@ def measure_agreement(
         ValueError: if the loss, a gradient or a state is missing, or the Loss has no such quantity.
     """
     expected = expectations(case, reference)
-    if implementation.builder is _implementation(case, reference).builder:
+    if implementation.builder is reference_of(case, reference).builder:
         found = [each.weigh(each.plain) for each in expected]
     else:
         given = steps(workload_of(case), implementation)

@@ -13,7 +13,13 @@ from torch import nn
 from lossbench import impls
 from lossbench.bench.case.cases import Case
 from lossbench.bench.case.workload import Workload
-from lossbench.bench.measure.agreement import Agreement, Reference, measure_agreement, workload_of
+from lossbench.bench.measure.agreement import (
+    Agreement,
+    Reference,
+    measure_agreement,
+    reference_of,
+    workload_of,
+)
 from lossbench.bench.measure.conformance import Conformance, measure_conformance
 from lossbench.bench.measure.counters import Counters, measure_counters
 from lossbench.bench.measure.graphed import sample_graphs
@@ -27,6 +33,7 @@ from lossbench.bench.measure.overwriting import is_overwritten
 from lossbench.bench.measure.trial import sample_modules
 from lossbench.bench.timing.samples import Timing
 from lossbench.bench.timing.sampling import Sampling
+from lossbench.impls.registry import REFERENCE
 
 if TYPE_CHECKING:
     # Older commits have no such modules.
@@ -45,6 +52,8 @@ class Judgement:
             it is declared not equal to the loss; ``unsupported`` if it cannot run here.
         reason: cause of any status except ``passed``, in one line.
         agreement: errors against the float64 reference, one entry per quantity.
+        oracle: variant that was compared with in float64: the reference, or where that does not
+            fit into memory, one that is computed in tiles.
         memory: bytes of a step; ``None`` if it was refused or cannot run.
         counters: counts of the operators of a step; ``None`` if ``memory`` is ``None``.
         conformance: behaviour with degenerate inputs, if this was asked for; empty if it is
@@ -61,6 +70,7 @@ class Judgement:
     conformance: tuple[Conformance, ...] = ()
     kernels: tuple["CompiledKernel", ...] = ()
     traffic: "Traffic | None" = None
+    oracle: str = REFERENCE
 
 
 @dataclass(frozen=True)
@@ -135,17 +145,19 @@ def judge(
     # Memory comes first: what a process keeps is allocated in its first steps.
     memory = measure_memory(case, implementation)
     agreement = measure_agreement(case, implementation, reference) if compare else ()
+    oracle = reference_of(case, reference).variant
     # asv and the gate also measure the first commits, which had no attribute ``departs``.
     departs = getattr(implementation, "departs", "")
     wrong = "; ".join(str(part) for part in agreement if not part.passed)
     if wrong and not departs:
-        return Judgement("refused", wrong, agreement)
+        return Judgement("refused", wrong, agreement, oracle=oracle)
     return Judgement(
         "departs" if departs else "passed",
         departs,
         agreement,
         memory,
         measure_counters(case, implementation),
+        oracle=oracle,
     )
 
 

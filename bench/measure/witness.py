@@ -97,8 +97,10 @@ class Witness:
     def check(self, kept: Kept) -> None:
         """Compare kept results with the oracle."""
         exact = self.answers.exact(kept.content)
+        # An oracle that is computed in tiles leaves out what the reference returns.
+        compared = [name for name in kept.values if name in exact]
         self._errors.append(
-            {name: relative_error(value, exact[name]) for name, value in kept.values.items()}
+            {name: relative_error(kept.values[name], exact[name]) for name in compared}
         )
 
     def reason(self, usual: set[str]) -> str:

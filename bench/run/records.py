@@ -27,7 +27,7 @@ from lossbench.bench.timing.samples import Timing
 from lossbench.impls.compiled import is_compiled
 from lossbench.impls.cost import Phase
 from lossbench.impls.outside import Origin
-from lossbench.impls.registry import implementation
+from lossbench.impls.registry import REFERENCE, implementation
 from lossbench.impls.triton.usage import CompiledKernel
 
 RECORDS = "records.jsonl"
@@ -68,6 +68,8 @@ class Record:
         ungraphed: reason why such a run has none of them.
         traffic: collectives of a step on one rank, in a run with ``--ranks``; the memory is then
             that of the rank with the most, and the times are those of the slowest rank.
+        oracle: variant that was compared with in float64: the reference, or where that does not
+            fit into memory, one that is computed in tiles.
         made: time of the measurement, ISO 8601 in UTC.
         origin: file or module from outside lossbench that registered the variant; ``None`` for
             lossbench's own.
@@ -100,6 +102,7 @@ class Record:
     graphed: Timing | None = None
     ungraphed: str = ""
     traffic: Traffic | None = None
+    oracle: str = REFERENCE
     origin: Origin | None = None
     validated: bool = False
     schema: int = SCHEMA

@@ -7,7 +7,9 @@ import torch
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
+from lossbench.bench.measure.agreement import expectations
 from lossbench.bench.measure.judge import judge, judge_variant
+from lossbench.bench.measure.oracle import oracle_of
 
 CASE = Case("arcface", batch=12, dim=8, classes=5)
 FUSED = impls.implementation("arcface", "fused")
@@ -68,3 +70,41 @@ def test_the_run_also_learns_what_it_does_with_degenerate_inputs(variant):
     found = judge_variant(CASE, variant)
     assert found.status == "passed"
     assert found.conformance
+
+
+@pytest.fixture
+def no_room(monkeypatch):
+    """Leave no memory for the whole matrices of a reference."""
+
+    def forget():
+        oracle_of.cache_clear()
+        expectations.cache_clear()
+
+    monkeypatch.setattr("lossbench.bench.measure.oracle.available_memory", lambda: 1000)
+    forget()
+    yield
+    forget()
+
+
+@pytest.mark.usefixtures("no_room")
+@pytest.mark.parametrize("case", [Case("triplet_batch_hard", 40, 16, 4), CASE], ids=str)
+@pytest.mark.parametrize("variant", ["reference", "vectorized", "fused"])
+def test_tiles_are_compared_with_where_no_reference_fits_into_memory(case, variant):
+    found = judge(case, impls.implementation(case.loss, variant))
+    assert (found.status, found.oracle) == ("passed", "fused")
+    compared = {part.quantity for part in found.agreement}
+    assert {"out.loss", "grad.embeddings"} <= compared
+    assert "out.logits" not in compared
+
+
+@pytest.mark.usefixtures("no_room")
+def test_tiles_refuse_what_disagrees():
+    assert judge(CASE, WRONG).status == "refused"
+
+
+def test_the_reference_is_compared_with_where_it_fits():
+    assert judge(CASE, FUSED).oracle == "reference"
+    largest = Case("triplet_batch_hard", 65_536, 128, 1000)
+    assert oracle_of(largest, memory_bytes=2**39).variant == "fused"
+    assert oracle_of(largest, memory_bytes=2**40).variant == "reference"
+    assert oracle_of(Case("center", 65_536, 128, 1000), memory_bytes=1).variant == "reference"
