@@ -5,6 +5,7 @@ After every call, when its clock has stopped, a function can look at the result.
 """
 
 import gc
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,7 +106,10 @@ class CudaClock:
     waits for the CPU to launch them. Each call starts on an idle device with a cold second-level
     cache; clearing the cache gives the CPU a lead, which hides some gaps. Work on another stream
     does not delay the end event. So the clock waits for the whole device after the event, and adds
-    the wait to the time if it is longer than that for an idle device.
+    what the wait takes beyond that for an idle device, if it is more than as long again.
+
+    The wait for an idle device is a median: one that the host interrupts would hide as much work on
+    other streams in every later call.
     """
 
     def __init__(
@@ -118,7 +122,7 @@ class CudaClock:
         self._timed, self._now = timed, now
         self._device = device or _Cuda()
         self._device.synchronize()
-        self._idle_seconds = max(self._wait() for _ in range(EMPTY_WAITS))
+        self._idle_seconds = statistics.median(self._wait() for _ in range(EMPTY_WAITS))
 
     def block_seconds(self, calls: int) -> float:
         """Return the time of a number of calls together, in seconds, without clearing the cache."""
@@ -134,10 +138,10 @@ class CudaClock:
         result = self._timed.call()
         end.record()
         end.synchronize()
-        waited = self._wait()
+        late = self._wait() - self._idle_seconds
         self._timed.keep(result)
         milliseconds: float = start.elapsed_time(end)
-        return milliseconds / 1000 + (waited if waited > 2 * self._idle_seconds else 0.0)
+        return milliseconds / 1000 + (late if late > self._idle_seconds else 0.0)
 
     def _wait(self) -> float:
         """Wait until all streams are idle, and return the seconds."""

@@ -9,6 +9,7 @@ from lossbench.impls.catalogue import Distances
 from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.native.gradients import NativeFunction
 from lossbench.impls.native.operators import NATIVE, Native, alike
+from lossbench.impls.native.pairwise import native_distances
 from lossbench.impls.registry import register
 
 
@@ -23,7 +24,7 @@ class _PairwiseModule(Native):
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return ``distances [M, N]``."""
-        return Distances(_NativePairwise.apply(*alike(a, b), self.rooted))
+        return Distances(native_distances(a, b, rooted=self.rooted))
 
 
 @register("pairwise_distance", "native", **NATIVE)
@@ -49,26 +50,6 @@ class VectorDistance(Native):
         if a.dim() != 2:
             a, b = a.reshape(1, -1), b.reshape(1, -1)
         return Distances(_NativeVector.apply(*alike(a, b)))
-
-
-class _NativePairwise(NativeFunction):
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, rooted: bool) -> Tensor:
-        distances: Tensor = torch.ops.lossbench_native.pairwise_distance.default(a, b, rooted)
-        ctx.save_for_backward(a, b, distances if rooted else None)
-        ctx.rooted = rooted
-        return distances
-
-    @staticmethod
-    @differentiable_once
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        a, b, distances = ctx.saved_tensors
-        for_a, for_b = ctx.needs_input_grad[:2]
-        known = a if distances is None else distances
-        grad_a, grad_b = torch.ops.lossbench_native.pairwise_distance_backward.default(
-            upstream, a, b, known, ctx.rooted, for_a, for_b
-        )
-        return grad_a if for_a else None, grad_b if for_b else None, None
 
 
 class _NativeVector(NativeFunction):

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
+from lossbench.impls.families import NEEDS
 from lossbench.impls.native.build import library, problem
 from lossbench.impls.native.shapes import FAKES
 from lossbench.impls.precision import widened
 
 NAMESPACE = "lossbench_native"
 NATIVE: Mapping[str, Any] = {
-    "devices": ("cpu",),
+    **NEEDS["native"],
     "limits": DIFFERENTIABLE_ONCE,
     "problem": problem,
 }

@@ -112,6 +112,34 @@ def _cross_entropy_with_gradients(
     )
 
 
+def _shard_sums(
+    rows: Tensor, weight: Tensor, _places: Tensor, shares: Tensor | None, columns: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    dtype, batch = _wide(rows, weight), rows.size(0)
+    wide = dtype == torch.float64
+    saved = cross_entropy_bytes(batch, weight.size(1), scaled=columns > 0, kept_tiles=0, wide=wide)
+    return (
+        rows.new_empty(batch, dtype=dtype),
+        rows.new_empty(0 if shares is None else batch, dtype=dtype),
+        rows.new_empty(saved, dtype=torch.uint8),
+    )
+
+
+def _shard_sums_backward(
+    _upstream: Tensor,
+    _spread_upstream: Tensor | None,
+    rows: Tensor,
+    weight: Tensor,
+    _places: Tensor,
+    _shares: Tensor | None,
+    _saved: Tensor,
+    _columns: int,
+    for_rows: bool,
+    for_weight: bool,
+) -> tuple[Tensor, Tensor]:
+    return _gradient(rows, for_rows), _gradient(weight, for_weight)
+
+
 def _centers(
     x: Tensor, centers: Tensor, _labels: Tensor, _factor: float, _rooted: bool, pair_weight: float
 ) -> tuple[Tensor, Tensor]:
@@ -209,6 +237,8 @@ FAKES: dict[str, Callable[..., Any]] = {
     "cross_entropy": _cross_entropy,
     "cross_entropy_backward": _cross_entropy_backward,
     "cross_entropy_with_gradients": _cross_entropy_with_gradients,
+    "shard_sums": _shard_sums,
+    "shard_sums_backward": _shard_sums_backward,
     "centers": _centers,
     "centers_backward": _centers_backward,
     "centers_with_gradients": _centers_with_gradients,

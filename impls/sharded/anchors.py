@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from lossbench.impls.families import Family
 from lossbench.impls.formulas import LEAST_SQUARED_DISTANCE
 from lossbench.impls.sharded.collectives import total
 from lossbench.impls.sharded.meeting import JoinedBatch
@@ -20,14 +21,12 @@ def anchor_blocks(batch: JoinedBatch) -> Iterator[slice]:
         yield slice(start, min(start + rows, batch.stop))
 
 
-def squared_distances(rows: Tensor, block: slice) -> Tensor:
+def squared_distances(kernels: Family, rows: Tensor, block: slice) -> Tensor:
     """Return the squared distances of a block's anchors to all rows, ``[N, B]``, expanded.
 
     That of an anchor to itself would be a rounding error, so it is the least that is not clamped.
     """
-    anchors = rows[block]
-    squares = torch.linalg.vecdot(rows, rows)
-    squared = squares[block].unsqueeze(1) + squares - 2 * anchors @ rows.t()
+    squared = kernels.squared_distances(rows[block], rows)
     places = torch.arange(block.start, block.stop, device=rows.device).unsqueeze(1)
     itself = places == torch.arange(len(rows), device=rows.device)
     measured: Tensor = squared.masked_fill(itself, LEAST_SQUARED_DISTANCE)

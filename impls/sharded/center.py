@@ -8,7 +8,6 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits, LossOnly
 from lossbench.impls.moving import RatedCenters, RatedCentersAndWeights
-from lossbench.impls.registry import register
 from lossbench.impls.sharded.centers import ShardedCenters
 from lossbench.impls.sharded.collectives import total
 from lossbench.impls.sharded.cross_entropy import (
@@ -18,10 +17,11 @@ from lossbench.impls.sharded.cross_entropy import (
 )
 from lossbench.impls.sharded.limits import SHARDED
 from lossbench.impls.sharded.shards import own_shard
+from lossbench.impls.sharded.variants import register_sharded
 from lossbench.impls.state import CentersAndWeights, ClassCenters, IslandCenters
 
 
-@register("center_mse", "sharded", **SHARDED)
+@register_sharded("center_mse", **SHARDED)
 class CenterMse(ShardedCenters, ClassCenters):
     """The sum over the processes is divided by all elements of the joined batch."""
 
@@ -31,7 +31,7 @@ class CenterMse(ShardedCenters, ClassCenters):
         return LossOnly(total(self._own_square(samples), self.ranks) / samples.rows.numel())
 
 
-@register("center", "sharded", **SHARDED)
+@register_sharded("center", **SHARDED)
 class Center(ShardedCenters, RatedCenters):
     """Half of the sum over the processes."""
 
@@ -40,33 +40,35 @@ class Center(ShardedCenters, RatedCenters):
         return LossOnly(total(self._own_square(self._joined(embeddings, labels)), self.ranks) / 2)
 
 
-@register("softmax_center", "sharded", leaves_out=("logits",), **SHARDED)
+@register_sharded("softmax_center", leaves_out=("logits",), **SHARDED)
 class SoftmaxCenter(ShardedCenters, ShardedWeights, RatedCentersAndWeights):
     """The two sums, from one gather of the rows."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss of all processes' samples, and no logits."""
         samples = self._joined(embeddings, labels)
-        loss = sharded_cross_entropy(samples, self.weight, ShardRule(), self.options)
+        given = (samples, self.weight, ShardRule(), self.options, self.kernels)
+        loss = sharded_cross_entropy(*given)
         square = total(self._own_square(samples), self.ranks)
         return LossAndLogits(loss + self.center_weight / 2 * square, None)
 
 
-@register("softmax_center_unsquared", "sharded", leaves_out=("logits",), **SHARDED)
+@register_sharded("softmax_center_unsquared", leaves_out=("logits",), **SHARDED)
 class SoftmaxCenterUnsquared(ShardedCenters, ShardedWeights, CentersAndWeights):
     """One root over the squares of all processes."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss of all processes' samples, and no logits."""
         samples = self._joined(embeddings, labels)
-        loss = sharded_cross_entropy(samples, self.weight, ShardRule(), self.options)
+        given = (samples, self.weight, ShardRule(), self.options, self.kernels)
+        loss = sharded_cross_entropy(*given)
         square = total(self._own_square(samples), self.ranks)
         # Clamped, because the gradient of a root is NaN at 0.
         distance = square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
         return LossAndLogits(loss + self.center_weight / (2 * len(samples.rows)) * distance, None)
 
 
-@register("island", "sharded", **SHARDED)
+@register_sharded("island", **SHARDED)
 class Island(ShardedCenters, IslandCenters):
     """The sum of the unit centres is summed over the processes, ``[D]``.
 

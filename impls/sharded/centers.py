@@ -5,9 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lossbench.impls.class_rows import class_rows
-from lossbench.impls.precision import widened
 from lossbench.impls.recomputation import in_backward
+from lossbench.impls.sharded.rank_part import differences, square_sum
 from lossbench.impls.sharded.samples import JoinedSamples
 from lossbench.impls.sharded.shards import Sharded, own_places, own_shard
 
@@ -29,11 +28,12 @@ class ShardedCenters(Sharded):
         own = (places >= 0).nonzero().squeeze(1)
         rows, places = samples.rows.index_select(0, own), places.index_select(0, own)
         table = own_shard(self.centers.detach() if self.center_rate else self.centers)
-        diff = rows - class_rows(table, places).to(widened(table.dtype))
-        if self.center_rate and self.training and not in_backward():
-            rate = self.center_rate
-            move_centers(table, diff.detach(), places, lambda counts: rate / (1 + counts))
-        return diff.square().sum()
+        moves = bool(self.center_rate) and self.training and not in_backward()
+        square = square_sum(self.kernels, rows, table, places, moves=moves)
+        if moves:
+            rate, diff = self.center_rate, differences(rows.detach(), table, places)
+            move_centers(table, diff, places, lambda counts: rate / (1 + counts))
+        return square
 
     def _joined(self, embeddings: Tensor, labels: Tensor) -> JoinedSamples:
         return JoinedSamples.of(embeddings, labels, self._meet(embeddings))

@@ -1,14 +1,16 @@
 """The log-sum-exp of every sample over one shard of the classes, tile by tile."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.differentiable import differentiable_once
 from lossbench.impls.precision import without_autocast
 from lossbench.impls.products import add_product, product
+from lossbench.impls.scores import max_norm
 
 # The maximum number of a tile's scores and of its weights: 4 MiB in float32.
 TILE_ELEMENTS = 2**20
@@ -17,22 +19,34 @@ LEAST_TILE_WIDTH = 128
 Scaling = Callable[[Tensor], Tensor]
 
 
-def sums_over_shard(
-    rows: Tensor, weight: Tensor, places: Tensor, scaling: Scaling | None, spread: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return ``log Σ_c exp(z_ic)`` and ``Σ_c s_c z_ic``, ``[B]`` each, without the target's class.
+def unit_columns(columns: Tensor) -> Tensor:
+    """Return columns ``[D, T]`` of length 1."""
+    return F.normalize(columns, dim=0)
 
-    ``z`` are the products of the rows with the scaled columns. Only one tile of them exists at
-    once: the backward pass computes them again. A shard without classes gives ``-inf`` and 0.
+
+SCALINGS: Mapping[str, Scaling | None] = {
+    "free": None,
+    "unit": unit_columns,
+    "max_norm": max_norm,
+}
+"""The functions from columns ``[D, T]`` to scaled columns, by their names in ``COLUMNS``."""
+
+
+def tiled_sums(
+    rows: Tensor, weight: Tensor, places: Tensor, columns: str, spread: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return ``Family.shard_sums``, also of no class: ``-inf`` and 0.
+
+    Only one tile of the products exists at once: the backward pass computes them again.
 
     Args:
         rows: the rows of all samples, ``[B, D]``, in the dtype to compute in.
         weight: the shard's class weights, ``[D, C_r]``.
         places: the place of each sample's class in the shard, ``[B]``; -1 if it is elsewhere.
-        scaling: a function from columns ``[D, T]`` to scaled columns; ``None`` leaves them.
+        columns: the name of the rule that scales the columns.
         spread: the share ``s`` of each class in the second sum, ``[C_r]``; ``None`` for 0.
     """
-    inputs = (rows, weight, places, scaling, spread)
+    inputs = (rows, weight, places, SCALINGS[columns], spread)
     sums: tuple[Tensor, Tensor] = _ShardSums.apply(*inputs)  # type: ignore[no-untyped-call]
     return sums
 

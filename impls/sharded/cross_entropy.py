@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossbench.impls.catalogue import EntropyOptions, LossAndLogits
+from lossbench.impls.families import Family
 from lossbench.impls.formulas import soft_margin
 from lossbench.impls.precision import widened
-from lossbench.impls.sharded.class_sums import Scaling, sums_over_shard
 from lossbench.impls.sharded.collectives import merge, own_values
+from lossbench.impls.sharded.rank_part import sums_over_shard
 from lossbench.impls.sharded.samples import JoinedSamples
 from lossbench.impls.sharded.shards import Sharded, own_places, own_shard
 
@@ -26,11 +27,6 @@ from lossbench.impls.sharded.shards import Sharded, own_places, own_shard
 def unit_rows(embeddings: Tensor, scale: float = 1) -> Tensor:
     """Return ``s x_i / ‖x_i‖``, ``[B, D]``, in float32 or wider."""
     return scale * F.normalize(embeddings.to(widened(embeddings.dtype)))
-
-
-def unit_columns(columns: Tensor) -> Tensor:
-    """Return columns ``[D, T]`` of length 1."""
-    return F.normalize(columns, dim=0)
 
 
 def row_products(rows: Tensor, columns: Tensor) -> Tensor:
@@ -43,20 +39,23 @@ class ShardRule:
     """How a loss turns rows and class weights into logits.
 
     Attributes:
-        scaling: a function from columns ``[D, T]`` to those that the rows are multiplied with;
-            ``None`` leaves them.
+        columns: the name of the rule that scales the columns, one of ``COLUMNS``.
         target: a function from rows ``[N, D]`` and their targets' columns ``[N, D]``, in float64,
             to the targets' logits ``[N]``.
         gamma: the power of the focal factor ``(1 - p)^γ``, which has no gradient.
     """
 
-    scaling: Scaling | None = None
+    columns: str = "free"
     target: Callable[[Tensor, Tensor], Tensor] = row_products
     gamma: float = 0
 
 
 def sharded_cross_entropy(
-    samples: JoinedSamples, weight: Tensor, rule: ShardRule, options: EntropyOptions
+    samples: JoinedSamples,
+    weight: Tensor,
+    rule: ShardRule,
+    options: EntropyOptions,
+    kernels: Family,
 ) -> Tensor:
     """Return the loss of all processes' samples, the same in every process.
 
@@ -67,6 +66,7 @@ def sharded_cross_entropy(
         weight: the class weights ``[D, C]``, sharded.
         rule: the rule that makes the logits.
         options: the options of ``F.cross_entropy``.
+        kernels: the kernels for this process's shard.
     """
     rows, labels, batch = samples
     num_classes, ranks, shard = weight.size(1), batch.ranks, own_shard(weight)
@@ -75,7 +75,7 @@ def sharded_cross_entropy(
     places = own_places(options.targets(labels), num_classes, ranks)
     shares = _shares(options, num_classes, rows)
     spread = None if shares is None else shares[slice(*ranks.own_classes(num_classes))]
-    others, spreads = sums_over_shard(rows, shard, places, rule.scaling, spread)
+    others, spreads = sums_over_shard(kernels, rows, shard, places, rule.columns, spread)
     terms = [_targets(rows, shard, places, rule), spreads]
     others, joined = merge(others, torch.stack(terms[: 1 if spread is None else 2], 1), ranks)
     losses = _losses(others, joined, labels, shares, options)
@@ -153,4 +153,5 @@ class ShardedHead(ShardedWeights):
     def _cross_entropy(self, rows: Tensor, labels: Tensor, rule: ShardRule) -> LossAndLogits:
         batch = self._meet(rows)
         samples = JoinedSamples.of(rows, labels, batch)
-        return LossAndLogits(sharded_cross_entropy(samples, self.weight, rule, self.options), None)
+        given = (samples, self.weight, rule, self.options, self.kernels)
+        return LossAndLogits(sharded_cross_entropy(*given), None)

@@ -9,21 +9,20 @@ from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
 from lossbench.impls.formulas import LEAST_SQUARED_SINE, PRINTED_PI, cosine_of_multiple
-from lossbench.impls.registry import register
 from lossbench.impls.sharded.cross_entropy import (
     ShardedHead,
     ShardRule,
     row_products,
-    unit_columns,
     unit_rows,
 )
 from lossbench.impls.sharded.limits import SHARDED_HEAD
+from lossbench.impls.sharded.variants import register_sharded
 from lossbench.impls.state import ArcFaceWeights, SphereFaceWeights
 
 LEAST_LENGTH = 1e-12
 
 
-@register("sphereface", "sharded", **SHARDED_HEAD)
+@register_sharded("sphereface", **SHARDED_HEAD)
 class SphereFace(ShardedHead, SphereFaceWeights):
     """The target's cosine is replaced by its blend with ψ, times the embedding's length."""
 
@@ -37,7 +36,7 @@ class SphereFace(ShardedHead, SphereFaceWeights):
             cosine = (products / length.clamp(min=LEAST_LENGTH)).clamp(-1, 1)
             return length * (cosine + (self._psi(cosine) - cosine) * blend)
 
-        rule = ShardRule(unit_columns, target, self.gamma)
+        rule = ShardRule("unit", target, self.gamma)
         return self._cross_entropy(embeddings, labels, rule)
 
     def _psi(self, cosine: Tensor) -> Tensor:
@@ -47,22 +46,19 @@ class SphereFace(ShardedHead, SphereFaceWeights):
         return sign * cosine_of_multiple(cosine, self.margin) - 2 * k
 
 
-@register("arcface", "sharded", **SHARDED_HEAD)
+@register_sharded("arcface", **SHARDED_HEAD)
 class ArcFace(ShardedHead, ArcFaceWeights):
     """The target's cosine is replaced by ``cos(θ + m)``."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossAndLogits:
         """Return the loss of all processes' samples, and no logits."""
 
-        def scaled(columns: Tensor) -> Tensor:
-            return self.scale * unit_columns(columns)
-
         def target(rows: Tensor, columns: Tensor) -> Tensor:
-            cosine = row_products(rows, F.normalize(columns)).clamp(-1, 1)
-            return self.scale * self._with_margin(cosine)
+            cosine = row_products(rows, F.normalize(columns)) / (self.scale or 1)
+            return self.scale * self._with_margin(cosine.clamp(-1, 1))
 
-        rule = ShardRule(scaled, target)
-        return self._cross_entropy(unit_rows(embeddings), labels, rule)
+        rule = ShardRule("unit", target)
+        return self._cross_entropy(unit_rows(embeddings, self.scale), labels, rule)
 
     def _with_margin(self, cosine: Tensor) -> Tensor:
         """Return ``cos(θ + m)`` of the target cosines ``[N]``."""
@@ -70,7 +66,7 @@ class ArcFace(ShardedHead, ArcFaceWeights):
         return cosine * self.cos_m - sine * self.sin_m
 
 
-@register("arcface_guarded", "sharded", **SHARDED_HEAD)
+@register_sharded("arcface_guarded", **SHARDED_HEAD)
 class ArcFaceGuarded(ArcFace):
     """Beyond ``θ = π - m`` the target's cosine is lowered by a constant."""
 

@@ -1,16 +1,32 @@
 """Modules with their class parameters in shards, one shard a process."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lossbench.impls.families import Family, family
 from lossbench.impls.sharded.meeting import JoinedBatch, meet, tell_of_failure
 from lossbench.impls.sharded.ranks import Ranks, current_ranks
 
 NOT_COMPILED = "a sharded loss exchanges sizes at each call: compile the backbone alone"
 # The dimension of each parameter that counts the classes.
 CLASS_DIM = {"weight": 1, "centers": 0}
+
+_family: ContextVar[str] = ContextVar("family", default="fused")
+
+
+@contextmanager
+def computed_by(name: str) -> Iterator[None]:
+    """Build the sharded losses of the block so that a family of kernels computes a rank's part."""
+    token = _family.set(name)
+    try:
+        yield
+    finally:
+        _family.reset(token)
 
 
 class Sharded(nn.Module):
@@ -22,13 +38,18 @@ class Sharded(nn.Module):
 
     Attributes:
         ranks: the processes, each with a shard.
+        family: the name of the family of kernels that computes a rank's part.
     """
 
     ranks: Ranks
+    family: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ranks = current_ranks()
+        self.family = _family.get()
+        # Loaded before any call, in which the other processes would wait for a compiler.
+        family(self.family)
         self._has_met = False
         for name, parameter in list(self.named_parameters(recurse=False)):
             shard = shard_of(parameter.detach(), CLASS_DIM[name], self.ranks)
@@ -51,6 +72,11 @@ class Sharded(nn.Module):
                 device = given[0].device if given else torch.device("cpu")
                 tell_of_failure(self.ranks, device)
             raise
+
+    @property
+    def kernels(self) -> Family:
+        """The family of kernels that computes a rank's part."""
+        return family(self.family)
 
     def _meet(self, rows: Tensor) -> JoinedBatch:
         """Exchange the sizes of all batches, and check that all processes compute one loss."""

@@ -4,20 +4,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndLogits
-from lossbench.impls.registry import register
 from lossbench.impls.scores import max_norm
 from lossbench.impls.sharded.cross_entropy import (
     ShardedHead,
     ShardRule,
     row_products,
-    unit_columns,
     unit_rows,
 )
 from lossbench.impls.sharded.limits import SHARDED_HEAD
+from lossbench.impls.sharded.variants import register_sharded
 from lossbench.impls.state import ClassWeights, CosineWeights, MaxNormWeights
 
 
-@register("softmax", "sharded", **SHARDED_HEAD)
+@register_sharded("softmax", **SHARDED_HEAD)
 class Softmax(ShardedHead, ClassWeights):
     """The products are the logits."""
 
@@ -26,7 +25,7 @@ class Softmax(ShardedHead, ClassWeights):
         return self._cross_entropy(embeddings, labels, ShardRule())
 
 
-@register("modified_softmax", "sharded", **SHARDED_HEAD)
+@register_sharded("modified_softmax", **SHARDED_HEAD)
 class ModifiedSoftmax(ShardedHead, MaxNormWeights):
     """Each shard scales its columns, tile by tile."""
 
@@ -36,11 +35,11 @@ class ModifiedSoftmax(ShardedHead, MaxNormWeights):
         def target(rows: Tensor, columns: Tensor) -> Tensor:
             return row_products(rows, max_norm(columns.t()).t())
 
-        rule = ShardRule(max_norm, target)
+        rule = ShardRule("max_norm", target)
         return self._cross_entropy(embeddings, labels, rule)
 
 
-@register("normface", "sharded", **SHARDED_HEAD)
+@register_sharded("normface", **SHARDED_HEAD)
 class NormFace(ShardedHead, CosineWeights):
     """Each process scales its rows before they are gathered, and its columns tile by tile."""
 
@@ -50,5 +49,5 @@ class NormFace(ShardedHead, CosineWeights):
         def target(rows: Tensor, columns: Tensor) -> Tensor:
             return row_products(rows, F.normalize(columns))
 
-        rule = ShardRule(unit_columns, target)
+        rule = ShardRule("unit", target)
         return self._cross_entropy(unit_rows(embeddings, self.scale), labels, rule)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from lossbench.impls.catalogue import LossAndCorrect
+from lossbench.impls.families import Family
 from lossbench.impls.precision import without_autocast
-from lossbench.impls.registry import register
 from lossbench.impls.sharded.anchors import (
     anchor_blocks,
     mean_over_anchors,
@@ -14,12 +14,13 @@ from lossbench.impls.sharded.anchors import (
 from lossbench.impls.sharded.limits import SHARDED
 from lossbench.impls.sharded.samples import JoinedSamples
 from lossbench.impls.sharded.shards import Sharded
+from lossbench.impls.sharded.variants import register_sharded
 
 # The root of the document's 1e-12; a distance below it is clamped and has no gradient.
 LEAST_DISTANCE = 1e-6
 
 
-@register("triplet_batch_hard", "sharded", **SHARDED)
+@register_sharded("triplet_batch_hard", **SHARDED)
 class TripletBatchHard(Sharded):
     """Each process mines for its own anchors, without a gradient.
 
@@ -39,7 +40,7 @@ class TripletBatchHard(Sharded):
         samples.refuse_one_class()
         losses, correct = [], []
         for block in anchor_blocks(batch):
-            positive, negative = _hardest(samples, block)
+            positive, negative = _hardest(self.kernels, samples, block)
             furthest = _distances(samples.rows, block, positive)
             closest = _distances(samples.rows, block, negative)
             losses.append((furthest - closest + self.margin).relu().sum())
@@ -48,9 +49,9 @@ class TripletBatchHard(Sharded):
 
 
 @torch.no_grad()
-def _hardest(samples: JoinedSamples, block: slice) -> tuple[Tensor, Tensor]:
+def _hardest(kernels: Family, samples: JoinedSamples, block: slice) -> tuple[Tensor, Tensor]:
     """Return the places of each anchor's furthest positive and of its closest negative, ``[N]``."""
-    squared = squared_distances(samples.rows, block)
+    squared = squared_distances(kernels, samples.rows, block)
     same = samples.labels[block].unsqueeze(1) == samples.labels
     positive = torch.where(same, squared, -torch.inf).argmax(1)
     return positive, squared.masked_fill_(same, torch.inf).argmin(1)

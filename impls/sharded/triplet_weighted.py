@@ -9,7 +9,6 @@ from torch.utils.checkpoint import checkpoint
 from lossbench.impls.catalogue import LossAndCorrect
 from lossbench.impls.formulas import LEAST_SQUARED_DISTANCE, soft_margin, unit_rows
 from lossbench.impls.precision import without_autocast
-from lossbench.impls.registry import register
 from lossbench.impls.sharded.anchors import (
     anchor_blocks,
     mean_over_anchors,
@@ -18,6 +17,7 @@ from lossbench.impls.sharded.anchors import (
 from lossbench.impls.sharded.limits import SHARDED
 from lossbench.impls.sharded.samples import JoinedSamples
 from lossbench.impls.sharded.shards import Sharded
+from lossbench.impls.sharded.variants import register_sharded
 
 ADDED_TO_WEIGHTS = 1e-6
 
@@ -53,7 +53,7 @@ class _ShardedWeightedTriplet(Sharded):
 
     def _gap(self, rows: Tensor, labels: Tensor, block: slice) -> Tensor:
         """Return how much further the furthest is than the closest, for each anchor, ``[N]``."""
-        squared = squared_distances(rows, block)
+        squared = squared_distances(self.kernels, rows, block)
         distances = squared.clamp(min=LEAST_SQUARED_DISTANCE).sqrt()
         same = labels[block].unsqueeze(1) == labels
         furthest, closest = type(self).weigh(distances, same)
@@ -74,14 +74,14 @@ def _exact(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     return (positive * distances).sum(1), (negative * distances).sum(1)
 
 
-@register("triplet_weighted_unshifted", "sharded", **SHARDED)
+@register_sharded("triplet_weighted_unshifted", **SHARDED)
 class TripletWeightedUnshifted(_ShardedWeightedTriplet):
     """The document's weights, with 1e-6 in their sums and the negatives' unshifted."""
 
     weigh = staticmethod(_with_added)
 
 
-@register("triplet_weighted", "sharded", **SHARDED)
+@register_sharded("triplet_weighted", **SHARDED)
 class TripletWeighted(_ShardedWeightedTriplet):
     """Exact weights at any distance."""
 

@@ -5,15 +5,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import nn
 
 from lossbench.impls.differentiable import DIFFERENTIABLE_ONCE
+from lossbench.impls.families import NEEDS
 
 TRITON: Mapping[str, Any] = {
-    "requires": ("triton",),
-    "devices": ("cuda",),
-    "dtypes": (torch.float32, torch.bfloat16, torch.float16),
+    **NEEDS["triton"],
     "limits": DIFFERENTIABLE_ONCE,
 }
 """What every contender here registers with, if it has no more limits."""
@@ -40,7 +38,12 @@ class OnTriton(nn.Module):
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> "OnTriton":
         """Import the operators; a copy and an unpickled module come here too."""
-        # By this package's own name: the gate has copies of it under others.
-        for name in cls.operators:
-            importlib.import_module(f"{__package__}.kernels.{name}")
+        load_kernels(*cls.operators)
         return super().__new__(cls)
+
+
+def load_kernels(*operators: str) -> None:
+    """Import the modules of ``kernels`` that define some operators."""
+    # By this package's own name: the gate has copies of it under others.
+    for name in operators:
+        importlib.import_module(f"{__package__}.kernels.{name}")

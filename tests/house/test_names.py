@@ -6,12 +6,14 @@ from collections import defaultdict
 from lossbench import impls
 from tests.house.test_layering import ROOMS, ROOT, files
 
+REGISTER = ("register", "register_sharded")
+
 
 def registered_for(node):
     """Return the Loss of a class with ``@register("loss", ...)``; ``None`` for any other class."""
     for decorator in node.decorator_list:
         match decorator:
-            case ast.Call(ast.Name("register"), [ast.Constant(str() as loss), *_]):
+            case ast.Call(ast.Name(name), [ast.Constant(str() as loss), *_]) if name in REGISTER:
                 return loss
     return None
 

@@ -14,53 +14,62 @@ struct BatchHard : TripletPass<T> {
   using Pass::arena, Pass::job, Pass::samples, Pass::classes, Pass::batch, Pass::dim;
   using Pass::correct, Pass::gradient, Pass::halves, Pass::losses;
   using Pass::each_range, Pass::each_tile, Pass::read, Pass::write_outputs;
+  static constexpr int W = WIDTH<T>;
   Miner<T> miner;
   double* coefficients;  // [KINDS][B]
-  Partner<T>* chosen;    // [KINDS][B]
+  Hardest<T>* chosen;    // [B padded / WIDTH]
 
   explicit BatchHard(const Triplets& asked) : Pass(asked), miner(*this, arena) {
     coefficients = arena.template take<double>(KINDS * batch);
-    chosen = arena.template take<Partner<T>>(KINDS * batch);
+    chosen = arena.template take<Hardest<T>>(miner.vectors());
   }
 
   bool run() {
     if (!read()) return false;
-    each_tile([&](int64_t slot, const Tile& tile) { miner.mine(slot, tile); });
-    for_each(batch, 8.0 * batch * dim, [&](int64_t anchor) { choose(anchor); });
+    each_tile([&](int64_t, const Tile& tile) { miner.mine(tile); });
+    // Each number counts as 64 operations: the threads are awake by now.
+    for_each(miner.vectors(), 64.0 * batch * dim, [&](int64_t vector) {
+      chosen[vector] = miner.hardest(vector);
+      for (int64_t b = vector * W; b < lesser(vector * W + W, batch); ++b) choose(b);
+    });
     if (job.gradient != nullptr) differentiate();
     write_outputs();
     return true;
   }
 
-  // The partners of an anchor, its hinge, and its factors of the differences in the gradient.
+  const Least<T>& partners(int64_t anchor, int kind) const {
+    return chosen[anchor / W].kinds[kind];
+  }
+  T value(int64_t anchor, int kind) const { return partners(anchor, kind).value[anchor % W]; }
+  int64_t index(int64_t anchor, int kind) const { return partners(anchor, kind).index[anchor % W]; }
+  bool is_tied(int64_t anchor, int kind) const {
+    return partners(anchor, kind).second[anchor % W] == value(anchor, kind);
+  }
+
+  // An anchor's hinge, and its factors of the differences in the gradient.
   void choose(int64_t anchor) {
     double lengths[KINDS];
-    for (int kind = 0; kind < KINDS; ++kind) {
-      Partner<T>& partner = chosen[kind * batch + anchor];
-      partner = miner.partner(kind, anchor);
-      lengths[kind] =
-          __builtin_sqrt(squared_distance<T>(samples.row(anchor), samples.row(partner.index), dim));
-    }
+    for (int kind = 0; kind < KINDS; ++kind)
+      lengths[kind] = __builtin_sqrt(squared_distance<T>(
+          samples.row(anchor), samples.row(index(anchor, kind)), dim));
     const double furthest = lengths[0] > LEAST_DISTANCE ? lengths[0] : LEAST_DISTANCE;
     // Without a negative in the batch there is no loss.
-    const bool alone = !(chosen[batch + anchor].value < INFINITE<T>);
+    const bool alone = !(value(anchor, 1) < INFINITE<T>);
     const double least = lengths[1] > LEAST_DISTANCE ? lengths[1] : LEAST_DISTANCE;
     const double closest = alone ? __builtin_inf() : least;
     correct[anchor] = closest >= furthest;
     const double hinge = furthest - closest + job.margin;
     losses[anchor] = hinge > 0 ? hinge : 0;
     for (int kind = 0; kind < KINDS; ++kind) {
-      Partner<T>& partner = chosen[kind * batch + anchor];
       const bool flat = hinge < 0 || lengths[kind] <= CLAMPED_DISTANCE;
       const double sign = kind == 0 ? 1 : -1;
       double& coefficient = coefficients[kind * batch + anchor];
       coefficient = flat ? 0 : sign / (lengths[kind] * static_cast<double>(batch));
-      if (partner.tied && !flat) {
+      if (!flat && is_tied(anchor, kind)) {
         // The gradient of a maximum is shared by equals.
         int64_t equals = 0;
         each_equal(anchor, kind, [&](int64_t) { ++equals; });
         coefficient /= static_cast<double>(equals > 0 ? equals : 1);
-        partner.tied = equals > 1;
       }
     }
   }
@@ -68,7 +77,7 @@ struct BatchHard : TripletPass<T> {
   // Calls `f` with every partner of a kind that is as far as the chosen one.
   template <class F>
   void each_equal(int64_t anchor, int kind, const F& f) const {
-    const Partner<T>& partner = chosen[kind * batch + anchor];
+    const T wanted = value(anchor, kind);
     const int64_t q = anchor / PANEL<T>, lane = anchor % PANEL<T>;
     alignas(64) T products[PANEL<T>];
     for (int64_t p = 0; p < samples.count; ++p) {
@@ -77,7 +86,7 @@ struct BatchHard : TripletPass<T> {
         const int64_t other = p * PANEL<T> + i;
         const bool same = classes.ids[other] == classes.ids[anchor];
         const T distance = (halves[other] + halves[anchor]) - products[i];
-        if (same == (kind == 0) && (same ? -distance : distance) == partner.value) f(other);
+        if (same == (kind == 0) && (same ? -distance : distance) == wanted) f(other);
       }
     }
   }
@@ -91,16 +100,33 @@ struct BatchHard : TripletPass<T> {
   }
 
   void pull(int64_t anchor, int64_t from, int64_t count) {
+    const double pulled = coefficients[anchor], pushed = coefficients[batch + anchor];
+    if (pulled != 0 && pushed != 0 && !is_tied(anchor, 0) && !is_tied(anchor, 1))
+      return pull_both(anchor, from, count);
     for (int kind = 0; kind < KINDS; ++kind) {
-      const double coefficient = coefficients[kind * batch + anchor];
-      if (coefficient == 0) continue;
-      const Partner<T>& partner = chosen[kind * batch + anchor];
-      const T factor = static_cast<T>(coefficient);
-      if (partner.tied)
+      const T factor = static_cast<T>(coefficients[kind * batch + anchor]);
+      if (factor == 0) continue;
+      if (is_tied(anchor, kind))
         each_equal(anchor, kind,
                    [&](int64_t other) { pull_pair(anchor, other, factor, from, count); });
       else
-        pull_pair(anchor, partner.index, factor, from, count);
+        pull_pair(anchor, index(anchor, kind), factor, from, count);
+    }
+  }
+
+  // Both partners at once; they are of two classes, so that no row is there twice.
+  void pull_both(int64_t anchor, int64_t from, int64_t count) {
+    const int64_t far = index(anchor, 0), near = index(anchor, 1);
+    const T pulled = static_cast<T>(coefficients[anchor]);
+    const T pushed = static_cast<T>(coefficients[batch + anchor]);
+    const T *a = samples.row(anchor) + from, *b = samples.row(far) + from,
+            *c = samples.row(near) + from;
+    T *to_a = gradient + anchor * dim + from, *to_b = gradient + far * dim + from,
+      *to_c = gradient + near * dim + from;
+#pragma GCC ivdep
+    for (int64_t d = 0; d < count; ++d) {
+      const T first = pulled * (a[d] - b[d]), second = pushed * (a[d] - c[d]);
+      to_a[d] += first + second, to_b[d] -= first, to_c[d] -= second;
     }
   }
 

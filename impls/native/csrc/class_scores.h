@@ -86,7 +86,7 @@ inline void differentiate(const CrossEntropy& job, const Shares& shares, const T
       if (shares.smoothing != 0)
         value -= spread * static_cast<T>(shares.class_weight(tile.from + c));
       // A sample that is left out has no gradient, even if its scores are NaN.
-      value = factor == none ? none : value;
+      value = (factor == none) & (spread == none) ? none : value;
       store<T>(scores + at, value);
     }
   }

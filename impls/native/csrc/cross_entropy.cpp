@@ -57,6 +57,16 @@ void ask_for_gradients(CrossEntropy& job, const Tensor& grad_x, const Tensor& gr
   if (for_weight) job.grad_weight = output_of(grad_weight);
 }
 
+// The classes of a shard, with their shares in the weighted sums.
+CrossEntropy asked_of_shard(const Tensor& rows, const Tensor& weight, const Tensor& places,
+                            const OptionalTensor& shares, int64_t columns) {
+  const std::vector<double> head = {static_cast<double>(columns)};
+  CrossEntropy job = asked(rows, weight, places, shares, std::nullopt, head, -1,
+                           shares.has_value() ? 1 : 0, static_cast<int64_t>(Reduction::none));
+  job.of_shard = true;
+  return job;
+}
+
 }  // namespace
 
 std::tuple<Tensor, Tensor> cross_entropy(Tensor x, Tensor weight, Tensor labels,
@@ -115,6 +125,38 @@ std::tuple<Tensor, Tensor, Tensor> cross_entropy_with_gradients(
   job.rows_are_filled = true;
   LOSSBENCH_CALL(cross_entropy_backward(job, wide));
   return {loss, grad_x, grad_weight};
+}
+
+std::tuple<Tensor, Tensor, Tensor> shard_sums(Tensor rows, Tensor weight, Tensor places,
+                                              OptionalTensor shares, int64_t columns) {
+  CrossEntropy job = asked_of_shard(rows, weight, places, shares, columns);
+  const bool wide = is_wide(rows, weight);
+  Tensor logs = empty_loss(job, wide), saved = bytes(LOSSBENCH_CALL(saved_bytes(job, wide)));
+  Tensor spreads = empty({shares.has_value() ? job.x.rows : 0}, type_number(logs));
+  const Tensor scratch = bytes(LOSSBENCH_CALL(forward_scratch(job, wide)));
+  job.loss = logs.mutable_data_ptr(), job.saved = saved.mutable_data_ptr();
+  if (shares.has_value()) job.spreads = spreads.mutable_data_ptr();
+  job.scratch = scratch.mutable_data_ptr();
+  LOSSBENCH_CALL(cross_entropy_forward(job, wide));
+  return {logs, spreads, saved};
+}
+
+std::tuple<Tensor, Tensor> shard_sums_backward(Tensor upstream, OptionalTensor spread_upstream,
+                                               Tensor rows, Tensor weight, Tensor places,
+                                               OptionalTensor shares, Tensor saved,
+                                               int64_t columns, bool for_rows, bool for_weight) {
+  CrossEntropy job = asked_of_shard(rows, weight, places, shares, columns);
+  const bool wide = is_wide(rows, weight);
+  job.upstream = matrix_of(upstream);
+  if (spread_upstream.has_value()) job.spread_upstream = matrix_of(*spread_upstream);
+  Tensor grad_rows = empty_gradient(rows, for_rows);
+  Tensor grad_weight = empty_gradient(weight, for_weight);
+  ask_for_gradients(job, grad_rows, grad_weight, for_rows, for_weight);
+  const Tensor scratch = bytes(LOSSBENCH_CALL(backward_scratch(job, wide)));
+  // The kernels only read what was saved.
+  job.saved = saved.mutable_data_ptr(), job.scratch = scratch.mutable_data_ptr();
+  LOSSBENCH_CALL(cross_entropy_backward(job, wide));
+  return {grad_rows, grad_weight};
 }
 
 }  // namespace lossbench

@@ -44,11 +44,19 @@ struct CrossEntropy {
   EntropyOptions options;
   // The number of class tiles that keep their powers between the passes.
   int64_t kept_tiles = 0;
-  // The upstream gradient: one number, or [B] without a reduction.
+  // Whether the classes are a shard of all: the outputs are then the log-sum-exp of each sample over
+  // the shard's classes but its target, and the sum of their logits times the classes' weights. A
+  // label of -1 is a class of another shard.
+  bool of_shard = false;
+  // The upstream gradient: one number, or [B] without a reduction; of a shard, of the log-sum-exp.
   Matrix upstream;
+  // The upstream gradient of a shard's weighted sums, [B]; no data without class weights.
+  Matrix spread_upstream;
   // Outputs, of the computation's dtype: the loss or losses, and what the backward pass reads.
   void* loss = nullptr;
   void* saved = nullptr;
+  // The weighted sums of a shard, [B]; no data without class weights.
+  void* spreads = nullptr;
   // Outputs of the inputs' dtypes; no data where none is wanted.
   MutableMatrix grad_x, grad_weight;
   void* scratch = nullptr;

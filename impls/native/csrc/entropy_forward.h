@@ -46,7 +46,7 @@ struct EntropyForward {
       }
     });
     for (int64_t p = 0; p < rows.panels; ++p) finish(shares, p);
-    reduce(shares);
+    if (!job.of_shard) reduce(shares);
   }
 
   void scale_all() {
@@ -94,6 +94,7 @@ struct EntropyForward {
       if (shares.smoothing == 0) continue;
       for (int64_t lane = 0; lane < PANEL<T>; ++lane) sums.weighted[lane] += weighted[at + lane];
     }
+    if (job.of_shard) return finish_panel_of_shard<T>(job, rows, p, sums, memory.terms);
     finish_panel<T>(job, rows, shares, p, targets + p * PANEL<T>, sums, memory.terms,
                     losses + p * PANEL<T>);
   }

@@ -17,6 +17,13 @@ STABLE_TORCH_LIBRARY(lossbench_native, m) {
       "float label_smoothing, int reduction, bool for_x, bool for_weight) "
       "-> (Tensor loss, Tensor grad_x, Tensor grad_weight)");
   m.def(
+      "shard_sums(Tensor rows, Tensor weight, Tensor places, Tensor? shares, int columns) "
+      "-> (Tensor logs, Tensor spreads, Tensor saved)");
+  m.def(
+      "shard_sums_backward(Tensor upstream, Tensor? spread_upstream, Tensor rows, Tensor weight, "
+      "Tensor places, Tensor? shares, Tensor saved, int columns, bool for_rows, bool for_weight) "
+      "-> (Tensor grad_rows, Tensor grad_weight)");
+  m.def(
       "centers(Tensor x, Tensor centers, Tensor labels, float factor, bool rooted, "
       "float pair_weight) -> (Tensor loss, Tensor saved)");
   m.def(
@@ -61,6 +68,8 @@ STABLE_TORCH_LIBRARY_IMPL(lossbench_native, CPU, m) {
   m.impl("cross_entropy", TORCH_BOX(&lossbench::cross_entropy));
   m.impl("cross_entropy_backward", TORCH_BOX(&lossbench::cross_entropy_backward));
   m.impl("cross_entropy_with_gradients", TORCH_BOX(&lossbench::cross_entropy_with_gradients));
+  m.impl("shard_sums", TORCH_BOX(&lossbench::shard_sums));
+  m.impl("shard_sums_backward", TORCH_BOX(&lossbench::shard_sums_backward));
   m.impl("centers", TORCH_BOX(&lossbench::centers));
   m.impl("centers_backward", TORCH_BOX(&lossbench::centers_backward));
   m.impl("centers_with_gradients", TORCH_BOX(&lossbench::centers_with_gradients));

@@ -23,6 +23,15 @@ std::tuple<Tensor, Tensor, Tensor> cross_entropy_with_gradients(
     std::vector<double> head, std::optional<int64_t> ignore_index, double smoothing,
     int64_t reduction, bool for_x, bool for_weight);
 
+// The sums over a shard of the classes; `impls/families.py` says which.
+std::tuple<Tensor, Tensor, Tensor> shard_sums(Tensor rows, Tensor weight, Tensor places,
+                                              OptionalTensor shares, int64_t columns);
+
+std::tuple<Tensor, Tensor> shard_sums_backward(Tensor upstream, OptionalTensor spread_upstream,
+                                               Tensor rows, Tensor weight, Tensor places,
+                                               OptionalTensor shares, Tensor saved,
+                                               int64_t columns, bool for_rows, bool for_weight);
+
 std::tuple<Tensor, Tensor> centers(Tensor x, Tensor centers, Tensor labels, double factor,
                                    bool rooted, double pair_weight);
 

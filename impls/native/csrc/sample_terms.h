@@ -123,6 +123,23 @@ inline void finish_panel(const CrossEntropy& job, const ScaledRows<T>& rows, con
   }
 }
 
+// Writes the sums of a panel over a shard, and the terms of its gradient.
+template <class T>
+inline void finish_panel_of_shard(const CrossEntropy& job, const ScaledRows<T>& rows, int64_t p,
+                                  const PanelSums<T>& sums, SampleTerms<T>& terms) {
+  alignas(64) double logs[PANEL<T>];
+  for (int64_t lane = 0; lane < PANEL<T>; lane += WIDTH<double>)
+    store<double>(logs + lane, load<double>(sums.top + lane) +
+                                   log<double>(load<double>(sums.amount + lane)));
+  for (int64_t lane = 0; lane < rows.lanes(p); ++lane) {
+    const int64_t b = p * PANEL<T> + lane;
+    static_cast<T*>(job.loss)[b] = static_cast<T>(logs[lane]);
+    if (job.spreads != nullptr) static_cast<T*>(job.spreads)[b] = static_cast<T>(sums.weighted[lane]);
+    terms.top[b] = static_cast<T>(sums.top[lane]);
+    terms.inverse[b] = static_cast<T>(1 / sums.amount[lane]);
+  }
+}
+
 // The factors of a panel's gradient: by the powers of the others, by the classes' weights, and the
 // derivative by the target's product; and by the embedding's length.
 template <class T>
@@ -135,7 +152,14 @@ struct PanelFactors {
     for (int64_t lane = 0; lane < PANEL<T>; ++lane) {
       const int64_t b = p * PANEL<T> + lane;
       power[lane] = spread[lane] = target[lane] = stretch[lane] = 0;
-      if (b >= job.x.rows || !shares.kept(b)) continue;
+      if (b >= job.x.rows) continue;
+      if (job.of_shard) {
+        power[lane] = static_cast<T>(shares.upstream(b) * terms.inverse[b]);
+        if (job.spread_upstream.data != nullptr)
+          spread[lane] = static_cast<T>(-number(job.spread_upstream, b));
+        continue;
+      }
+      if (!shares.kept(b)) continue;
       const double share = shares.upstream(b) * terms.focus[b] * per_norm;
       const double weight = shares.class_weight(job.labels[b]);
       const double own = (1 - shares.smoothing) * weight, miss = terms.miss[b];

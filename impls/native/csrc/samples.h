@@ -38,14 +38,6 @@ inline void store_integers(Integer<T>* to, Ints<T> value) {
   __builtin_memcpy(to, &value, sizeof(value));
 }
 
-// 0, 1, 2, ...
-template <class T>
-inline Ints<T> lane_numbers() {
-  static constexpr Integer<T> numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  static_assert(WIDTH<T> <= 16, "a vector has more lanes");
-  return load_integers<T>(numbers);
-}
-
 template <class T>
 constexpr T INFINITE = static_cast<T>(__builtin_inf());
 

@@ -37,9 +37,12 @@ struct TripletPass {
 
   // Reads the batch; false if a distance overflows.
   bool read() {
-    for_each(samples.count, 4.0 * batch * dim, [&](int64_t p) {
-      samples.fill(p);
-      fill_halves<T>(samples, p, halves);
+    // On as many threads as compare the pairs: what one has read alone, the others would fetch.
+    spread(slots, samples.count, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        samples.fill(p);
+        fill_halves<T>(samples, p, halves);
+      }
     });
     if (!all_finite<T>(samples, halves)) return false;
     classes.fill(job.labels);

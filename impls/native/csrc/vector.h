@@ -59,6 +59,11 @@ inline Vec<T> larger(Vec<T> a, Vec<T> b) {
 }
 
 template <class T>
+inline Vec<T> smaller(Vec<T> a, Vec<T> b) {
+  return b < a ? b : a;
+}
+
+template <class T>
 inline T sum_of(Vec<T> v) {
   // In halves, as the error of a sum grows with its depth.
   T parts[WIDTH<T>];
@@ -72,8 +77,13 @@ inline T sum_of(Vec<T> v) {
 inline Vec<double> load_wide(const double* from) { return load<double>(from); }
 
 inline Vec<double> load_wide(const float* from) {
+#if defined(__AVX512F__)
+  // One instruction; GCC converts a vector of this width in halves, and joins them.
+  return Vec<double>{from[0], from[1], from[2], from[3], from[4], from[5], from[6], from[7]};
+#else
   typedef float Half __attribute__((vector_size(VECTOR_BYTES / 2), aligned(4), may_alias));
   return __builtin_convertvector(*reinterpret_cast<const Half*>(from), Vec<double>);
+#endif
 }
 
 // The scalar product, summed in double.

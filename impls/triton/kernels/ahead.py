@@ -12,7 +12,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from lossbench.impls.triton.kernels.launching import Launch
+from lossbench.impls.triton.kernels.launching import ALIGNMENT, Launch
 from lossbench.impls.triton.usage import CompiledKernel
 
 # The bytes of shared memory that a program may use, by compute capability.
@@ -28,8 +28,6 @@ POINTERS = {
     torch.int32: "*i32",
     torch.bool: "*i1",
 }
-# Whether an address or a number is a multiple of this decides how wide its loads are.
-ALIGNMENT = 16
 
 
 def compile_ahead(

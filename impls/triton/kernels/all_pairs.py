@@ -17,7 +17,9 @@ from lossbench.impls.triton.kernels.class_sums import SortedClasses, launch_sums
 from lossbench.impls.triton.kernels.differences import NUMBERS, sum_all
 from lossbench.impls.triton.kernels.distances import measure_squares
 from lossbench.impls.triton.kernels.launching import config, launch, sized, tuned
-from lossbench.impls.triton.kernels.pairwise import launch_halves, launch_pulls
+from lossbench.impls.triton.kernels.pairwise import launch_pulls
+from lossbench.impls.triton.kernels.rows import launch_halves
+from lossbench.impls.triton.kernels.tiles import is_far, tile_of
 from lossbench.impls.triton.precision import NOISE, product_precision
 
 ADDED_SQUARE = tl.constexpr(formulas.ADDED_SQUARE)
@@ -58,7 +60,7 @@ def all_pairs(
         sum_distances, lambda meta: (triton.cdiv(batch, meta["BLOCK_M"]), splits),
         x, table, *halves, squares, own, counts, parts, pulls if keep else None,
         own_pulls, batch, size, dim, span,
-        FEW=dim <= FEW_FEATURES, NOISE=NOISE[precision], PRECISION=precision,
+        FEW=dim <= FEW_FEATURES, FAR=is_far(dim, size), NOISE=NOISE[precision], PRECISION=precision,
     )  # fmt: skip
     loss = x.new_empty((), dtype=torch.float32)
     launch(halve_mean, (1,), parts, loss, parts.numel(), batch, BLOCK=NUMBERS)
@@ -113,27 +115,28 @@ def all_pairs_backward(
         for_x: whether the gradient of ``x`` is wanted.
         for_centers: whether the gradient of the centres is wanted.
     """
-    size, dim = table.shape
+    dim = table.size(1)
     grad_x = torch.empty_like(x) if for_x else x.new_empty(0)
     if for_x:
         rest = torch.empty_like(x, dtype=torch.float32)
         launch_multiples(x, table, own, own_pulls, None, rest)
-        launch_pulls(x, table, pulls, grad_x, (size, 1), upstream=upstream, others=rest)
+        launch_pulls(x, table, pulls, grad_x, upstream=upstream, others=rest)
     if not for_centers:
         return grad_x, table.new_empty(0)
     rest = torch.zeros_like(table, dtype=torch.float32)
     ordered = SortedClasses(ranks, order, stops)
     launch_sums(x, table, ordered, own_pulls, None, rest, by_class=True)
     grad_table = torch.empty_like(table)
-    launch_pulls(table, x, pulls, grad_table, (1, size), upstream=upstream, others=rest)
+    launch_pulls(table, x, pulls, grad_table, transposed=True, upstream=upstream, others=rest)
     # Rows beyond the distinct labels are 0, so that no order of addition changes a sum.
     return grad_x, table.new_zeros((classes, dim)).index_add_(0, distinct, grad_table)
 
 
 @tuned(
+    config(8, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=32),
     config(8, 3, BLOCK_M=128, BLOCK_N=64, BLOCK_K=32),
-    config(4, 4, BLOCK_M=64, BLOCK_N=64, BLOCK_K=32),
     small=config(4, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),
+    odd=config(8, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),
     key=("dim", "PRECISION"),
 )
 @triton.jit
@@ -153,6 +156,7 @@ def sum_distances(
     dim,
     span,
     FEW: tl.constexpr,
+    FAR: tl.constexpr,
     NOISE: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -164,7 +168,8 @@ def sum_distances(
     Writes ``pulls [B, K]`` if they are kept, 0 for a row's own centre; that is added by the first
     span, by ``own_squares``, and its pull goes to ``own_pulls [B]``.
     """
-    rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    row = tl.program_id(0).to(tl.int64) * BLOCK_M
+    rows = row + tl.arange(0, BLOCK_M)
     split = tl.program_id(1).to(tl.int64)
     inside = rows < batch
     own_column = tl.load(own + rows, mask=inside, other=-1)
@@ -180,8 +185,8 @@ def sum_distances(
         column = first + tl.arange(0, BLOCK_N)
         within = column < last
         squares = measure_squares(
-            x, table, x_halves, table_halves, rows, column, batch, last, dim,
-            False, FEW, NOISE, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
+            x, table, x_halves, table_halves, row, first, batch, last, dim,
+            False, FEW, FAR, NOISE, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
         )  # fmt: skip
         distance = tl.sqrt(squares + ADDED_SQUARE)
         count = tl.load(counts + column, mask=within, other=0).to(tl.float32)
@@ -189,9 +194,8 @@ def sum_distances(
         weight = tl.where(is_own, 0.0, count[None, :])
         total += tl.sum(weight * distance, 1)
         if pulls is not None:
-            at = rows[:, None] * size + column[None, :]
-            mask = inside[:, None] & within[None, :]
-            tl.store(pulls + at, weight / (2 * distance * batch), mask=mask)
+            at, mask = tile_of(pulls, row, first, batch, last, size, FAR, BLOCK_M, BLOCK_N)
+            tl.store(at, weight / (2 * distance * batch), mask=mask)
     tl.store(parts + split * batch + rows, total, mask=inside)
 
 

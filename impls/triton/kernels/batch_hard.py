@@ -7,7 +7,8 @@ from torch.library import triton_op
 
 from lossbench.impls.triton.kernels.launching import launch, sized
 from lossbench.impls.triton.kernels.mining import measure_partners, mine, pull_rows
-from lossbench.impls.triton.kernels.rows import ANCHORS, halve_squares, reduce_anchors
+from lossbench.impls.triton.kernels.rows import ANCHORS, launch_halves, reduce_anchors
+from lossbench.impls.triton.kernels.tiles import is_far
 from lossbench.impls.triton.precision import mining_precision
 
 # A batch is mined in at most this many spans of columns, since tiles of rows alone do not fill a
@@ -29,15 +30,15 @@ def batch_hard(x: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor
     batch, dim = x.shape
     precision = mining_precision(x.dtype)
     rows = (triton.cdiv(batch, FEW),)
-    halves = x.new_empty(batch, dtype=torch.float32)
-    launch(halve_squares, rows, x, halves, batch, dim, precision, BLOCK_M=FEW, BLOCK_K=MANY)
+    halves = launch_halves(x, precision)
     span = SPAN_COLUMNS * triton.cdiv(batch, SPAN_COLUMNS * SPANS)
     splits = triton.cdiv(batch, span)
     scores = x.new_empty((splits, 2, batch), dtype=torch.float32)
     found = x.new_empty((splits, 2, batch), dtype=torch.int32)
     launch(
         mine, lambda meta: (triton.cdiv(batch, meta["BLOCK_M"]), splits),
-        x, labels, halves, scores, found, batch, dim, span, PRECISION=precision,
+        x, labels, halves, scores, found, batch, dim, span,
+        FAR=is_far(dim), PRECISION=precision,
     )  # fmt: skip
     partners = x.new_empty((2, batch), dtype=torch.int32)
     pulls = x.new_empty((2, batch), dtype=torch.float32)

@@ -103,12 +103,14 @@ def sum_samples(
     label = tl.load(classes + place).to(tl.int64)
     before = tl.load(classes + place - 1, mask=place > 0, other=-1).to(tl.int64)
     is_first = before != label
-    stop = tl.where(is_first, tl.load(stops + place), place)
+    # A place in the batch is 32 bits wide, as the number of a program is.
+    begin = tl.program_id(0)
+    stop = tl.where(is_first, tl.load(stops + place).to(tl.int32), begin)
     center = tl.zeros([BLOCK_K], tl.float32)
     if centers is not None:
         center = tl.load(centers + label * dim + feature, mask=inside, other=0.0).to(tl.float32)
     total = tl.zeros([BLOCK_K], tl.float32)
-    for start in range(place, stop, BLOCK_E):
+    for start in range(begin, stop, BLOCK_E):
         entry = start + tl.arange(0, BLOCK_E)
         within = entry < stop
         rows = tl.load(order + entry, mask=within, other=0).to(tl.int64)

@@ -10,6 +10,7 @@ from lossbench.impls.triton.kernels.entropy_gradients import add_to_rows, finish
 from lossbench.impls.triton.kernels.entropy_scores import derive_scores
 from lossbench.impls.triton.kernels.entropy_terms import TERMS, find_targets, scale_columns
 from lossbench.impls.triton.kernels.launching import ROW_TILE, launch, sized
+from lossbench.impls.triton.kernels.tiles import is_far
 from lossbench.impls.triton.precision import product_precision
 
 # At most this many splits of the classes fill any chip; a split is a multiple of these classes.
@@ -55,15 +56,9 @@ def cross_entropy(
         multiple: the multiplicative margin.
     """
     batch, (dim, classes) = x.size(0), weight.shape
-    scaled, spread = columns != "free", class_weights is not None
+    spread = class_weights is not None
     terms = x.new_empty((TERMS, batch), dtype=torch.float32)
-    scales = x.new_empty((2, classes if scaled else 0), dtype=torch.float32)
-    if scaled:
-        grid = (triton.cdiv(classes, MANY),)
-        launch(
-            scale_columns, grid, weight, scales, dim, classes,
-            COLUMNS=columns, BLOCK_N=MANY, BLOCK_K=FEW,
-        )  # fmt: skip
+    scales = launch_scales(weight, columns)
     scale, cos_m, sin_m, lowest_cosine, drop, lambda_min, lambda_max = numbers
     launch(
         find_targets, (triton.cdiv(batch, FEW),), x, weight, labels, calls, terms,
@@ -72,24 +67,50 @@ def cross_entropy(
         LOWEST_COSINE=lowest_cosine, DROP=drop, MULTIPLE=multiple,
         LAMBDA_MIN=lambda_min, LAMBDA_MAX=lambda_max, BLOCK_M=FEW, BLOCK_K=MANY,
     )  # fmt: skip
+    sums = launch_sums(x, weight, labels, class_weights, terms, scales)
+    losses = x.new_empty(batch, dtype=torch.float32)
+    spreads = x.new_empty(batch if spread else 0, dtype=torch.float32)
+    total = class_weights.sum() if class_weights is not None else None
+    launch(
+        finish_losses, (triton.cdiv(batch, ROW_TILE),),
+        sums, labels, class_weights, total, terms, losses, spreads, batch, sums.size(0),
+        SPREAD=spread, BLOCK_M=ROW_TILE,
+    )  # fmt: skip
+    return losses, spreads, terms, scales
 
+
+def launch_scales(weight: Tensor, columns: str) -> Tensor:
+    """Return the terms of the columns, ``[2, C]``; ``[2, 0]`` where they are free."""
+    dim, classes = weight.shape
+    scales = weight.new_empty((2, 0 if columns == "free" else classes), dtype=torch.float32)
+    if columns != "free":
+        launch(
+            scale_columns, (triton.cdiv(classes, MANY),), weight, scales, dim, classes,
+            COLUMNS=columns, BLOCK_N=MANY, BLOCK_K=FEW,
+        )  # fmt: skip
+    return scales
+
+
+def launch_sums(
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    class_weights: Tensor | None,
+    terms: Tensor,
+    scales: Tensor,
+) -> Tensor:
+    """Return the sums of all splits of the classes, ``[splits, 3, B]``."""
+    batch, (dim, classes) = x.size(0), weight.shape
     span = SPLIT_CLASSES * triton.cdiv(classes, SPLIT_CLASSES * SPLITS)
     splits = triton.cdiv(classes, span)
     sums = x.new_empty((splits, 3, batch), dtype=torch.float32)
     launch(
         sum_classes, lambda meta: (triton.cdiv(batch, meta["BLOCK_M"]), splits),
         x, weight, labels, terms, scales, class_weights, sums, batch, dim, classes, span,
-        SCALED=scaled, SPREAD=spread, PRECISION=product_precision(_common(x, weight)),
+        SCALED=scales.size(1) > 0, SPREAD=class_weights is not None, FAR=is_far(dim, classes),
+        PRECISION=product_precision(_common(x, weight)),
     )  # fmt: skip
-    losses = x.new_empty(batch, dtype=torch.float32)
-    spreads = x.new_empty(batch if spread else 0, dtype=torch.float32)
-    total = class_weights.sum() if class_weights is not None else None
-    launch(
-        finish_losses, (triton.cdiv(batch, ROW_TILE),),
-        sums, labels, class_weights, total, terms, losses, spreads, batch, splits,
-        SPREAD=spread, BLOCK_M=ROW_TILE,
-    )  # fmt: skip
-    return losses, spreads, terms, scales
+    return sums
 
 
 @triton_op("lossbench_triton::cross_entropy_backward", mutates_args=())
@@ -121,11 +142,31 @@ def cross_entropy_backward(
         for_x: whether the gradient of ``x`` is wanted.
         for_weight: whether the gradient of ``weight`` is wanted.
     """
+    total = class_weights.sum() if class_weights is not None else None
+    given = (upstream, spread_upstream, x, weight, labels, class_weights, total, terms, scales)
+    return launch_backward(*given, rows, for_x=for_x, for_weight=for_weight)
+
+
+def launch_backward(
+    upstream: Tensor,
+    spread_upstream: Tensor | None,
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    class_weights: Tensor | None,
+    total: Tensor | None,
+    terms: Tensor,
+    scales: Tensor,
+    rows: str,
+    *,
+    for_x: bool,
+    for_weight: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients; the arguments beside the total class weight are the operator's."""
     batch, (dim, classes) = x.size(0), weight.shape
     scaled, spread = scales.size(1) > 0, class_weights is not None
-    total = class_weights.sum() if class_weights is not None else None
     width = min(_padded(classes), BLOCK_CLASSES)
-    common = _common(x, weight)
+    far, common = is_far(dim, classes), _common(x, weight)
     dtype, precision = _derivatives_as(common)
     derivatives = x.new_empty((batch, width), dtype=dtype)
     tiles = triton.cdiv(batch, ROW_TILE)
@@ -138,7 +179,8 @@ def cross_entropy_backward(
             derive_scores, lambda meta: (tiles, triton.cdiv(width, meta["BLOCK_N"])),
             x, weight, labels, terms, scales, class_weights, total, upstream, spread_upstream,
             derivatives, radial_sums, *block,
-            SCALED=scaled, SPREAD=spread, PRECISION=product_precision(common), BLOCK_M=ROW_TILE,
+            SCALED=scaled, SPREAD=spread, FAR=far,
+            PRECISION=product_precision(common), BLOCK_M=ROW_TILE,
         )  # fmt: skip
         if for_x:
             launch(
@@ -149,7 +191,7 @@ def cross_entropy_backward(
                     SLOTS,
                 ),
                 derivatives, weight, slots, *block,
-                _padded(triton.cdiv(width, SLOTS)), int(first == 0), PRECISION=precision,
+                _padded(triton.cdiv(width, SLOTS)), int(first == 0), FAR=far, PRECISION=precision,
             )  # fmt: skip
         if for_weight:
             launch(
@@ -159,7 +201,7 @@ def cross_entropy_backward(
                     triton.cdiv(width, meta["BLOCK_N"]),
                 ),
                 derivatives, x, weight, scales, radial_sums, grad_weight, *block, tiles,
-                SCALED=scaled, FAR=classes * ROW_TILE >= 2**31, PRECISION=precision,
+                SCALED=scaled, FAR=far, PRECISION=precision,
             )  # fmt: skip
     if not for_x:
         return x.new_empty(0), grad_weight

@@ -16,6 +16,7 @@ from lossbench.impls.triton.kernels.entropy_terms import (
 )
 from lossbench.impls.triton.kernels.launching import config, tuned
 from lossbench.impls.triton.kernels.products import add_product
+from lossbench.impls.triton.kernels.tiles import load_tile
 
 # Below any score, and finite, so that the difference of two of them is no NaN.
 LOWEST = tl.constexpr(-3.0e38)
@@ -25,34 +26,29 @@ LOWEST = tl.constexpr(-3.0e38)
 def multiply(
     x,
     weight,
-    rows,
-    columns,
+    row,
+    column,
     last,
     batch,
     dim,
     classes,
+    FAR: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Return the products of some rows of ``x [B, D]`` and columns of ``weight [D, C]``.
+    """Return the products of ``x [B, D]`` from a row on and ``weight [D, C]`` from a column on.
 
     Columns from ``last`` on are not read. Two inputs of different dtypes are multiplied in float32.
     """
     products = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
-    feature = tl.arange(0, BLOCK_K)
-    row_at = x + rows[:, None] * dim + feature[None, :]
-    column_at = weight + feature[:, None].to(tl.int64) * classes + columns[None, :]
     for start in range(0, dim, BLOCK_K):
-        within = start + feature < dim
-        row = tl.load(row_at, mask=(rows < batch)[:, None] & within[None, :], other=0.0)
-        column = tl.load(column_at, mask=within[:, None] & (columns < last)[None, :], other=0.0)
-        if row.dtype != column.dtype:
-            row, column = row.to(tl.float32), column.to(tl.float32)
-        products = add_product(products, row, column, PRECISION)
-        row_at += BLOCK_K
-        column_at += BLOCK_K * tl.cast(classes, tl.int64)
+        rows = load_tile(x, row, start, batch, dim, dim, FAR, BLOCK_M, BLOCK_K)
+        columns = load_tile(weight, start, column, dim, last, classes, FAR, BLOCK_K, BLOCK_N)
+        if rows.dtype != columns.dtype:
+            rows, columns = rows.to(tl.float32), columns.to(tl.float32)
+        products = add_product(products, rows, columns, PRECISION)
     return products
 
 
@@ -71,6 +67,7 @@ def score(products, terms, rows, batch, columns, column, last, SCALED: tl.conste
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=64),
     config(8, 3, BLOCK_M=128, BLOCK_N=256, BLOCK_K=64),
     small=config(4, 3, BLOCK_M=64, BLOCK_N=128, BLOCK_K=16),
+    odd=config(8, 3, BLOCK_M=128, BLOCK_N=64, BLOCK_K=16),
     key=("dim", "classes", "PRECISION"),
 )
 @triton.jit
@@ -88,6 +85,7 @@ def sum_classes(
     span,
     SCALED: tl.constexpr,
     SPREAD: tl.constexpr,
+    FAR: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -99,7 +97,8 @@ def sum_classes(
     ``sums [splits, 3, B]`` gets the highest score, the sum of ``2^(score - highest)`` and, if
     SPREAD, the sum of the scores times their class weights.
     """
-    rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    row = tl.program_id(0).to(tl.int64) * BLOCK_M
+    rows = row + tl.arange(0, BLOCK_M)
     split = tl.program_id(1).to(tl.int64)
     inside = rows < batch
     label = tl.load(labels + rows, mask=inside, other=0).to(tl.int64)
@@ -110,10 +109,13 @@ def sum_classes(
     for first in range(split * span, last, BLOCK_N):
         column = first + tl.arange(0, BLOCK_N).to(tl.int64)
         products = multiply(
-            x, weight, rows, column, last, batch, dim, classes, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K
-        )
+            x, weight, row, first, last, batch, dim, classes,
+            FAR, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
+        )  # fmt: skip
         scores = score(products, terms, rows, batch, columns, column, last, SCALED)
-        others = (column < last)[None, :] & (column[None, :] != label[:, None])
+        place = tl.arange(0, BLOCK_N)
+        own = (label - first).to(tl.int32)
+        others = (column < last)[None, :] & (place[None, :] != own[:, None])
         if SPREAD:
             weights = tl.load(class_weights + column, mask=column < last, other=0.0)
             spread += tl.sum(tl.where(others, scores, 0.0) * weights[None, :], 1)
@@ -127,6 +129,25 @@ def sum_classes(
     tl.store(line + batch, amount, mask=inside)
     if SPREAD:
         tl.store(line + 2 * batch, spread, mask=inside)
+
+
+@triton.jit
+def add_splits(sums, rows, batch, splits, SPREAD: tl.constexpr, BLOCK_M: tl.constexpr):
+    """Return the highest score of some rows, the sum of the powers before it, and the spread."""
+    inside = rows < batch
+    highest = tl.full([BLOCK_M], LOWEST, tl.float32)
+    amount = tl.zeros([BLOCK_M], tl.float32)
+    spread = tl.zeros([BLOCK_M], tl.float32)
+    for split in range(splits):
+        line = sums + tl.cast(split, tl.int64) * 3 * batch + rows
+        one = tl.load(line, mask=inside, other=0.0)
+        top = tl.maximum(highest, one)
+        part = tl.load(line + batch, mask=inside, other=0.0)
+        amount = amount * tl.exp2(highest - top) + part * tl.exp2(one - top)
+        highest = top
+        if SPREAD:
+            spread += tl.load(line + 2 * batch, mask=inside, other=0.0)
+    return highest, amount, spread
 
 
 @triton.jit
@@ -150,19 +171,7 @@ def finish_losses(
     """
     rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
     inside = rows < batch
-    highest = tl.full([BLOCK_M], LOWEST, tl.float32)
-    amount = tl.zeros([BLOCK_M], tl.float32)
-    spread = tl.zeros([BLOCK_M], tl.float32)
-    for split in range(splits):
-        line = sums + tl.cast(split, tl.int64) * 3 * batch + rows
-        one = tl.load(line, mask=inside, other=0.0)
-        top = tl.maximum(highest, one)
-        part = tl.load(line + batch, mask=inside, other=0.0)
-        amount = amount * tl.exp2(highest - top) + part * tl.exp2(one - top)
-        highest = top
-        if SPREAD:
-            spread += tl.load(line + 2 * batch, mask=inside, other=0.0)
-
+    highest, amount, spread = add_splits(sums, rows, batch, splits, SPREAD, BLOCK_M)
     target = load_term(terms, TARGET, rows, batch)
     # float64 keeps the digits of the difference of two large numbers.
     rest = tl.where(amount == 0, LOWEST, tl.log2(amount.to(tl.float64)))

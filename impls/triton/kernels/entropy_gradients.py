@@ -12,12 +12,14 @@ from lossbench.impls.triton.kernels.entropy_scores import load_upstreams, pull_o
 from lossbench.impls.triton.kernels.entropy_terms import BEND, MISS, RADIAL, load_term
 from lossbench.impls.triton.kernels.launching import config, tuned
 from lossbench.impls.triton.kernels.products import add_product
+from lossbench.impls.triton.kernels.tiles import load_tile, tile_of
 
 in_tiles = tuned(
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=32),
     config(4, 4, BLOCK_M=64, BLOCK_N=128, BLOCK_K=32),
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=64),
     small=config(4, 3, BLOCK_M=64, BLOCK_N=128, BLOCK_K=16),
+    odd=config(8, 3, BLOCK_M=128, BLOCK_N=64, BLOCK_K=16),
     key=("dim", "classes", "PRECISION"),
 )
 
@@ -36,6 +38,7 @@ def add_to_rows(
     width,
     share,
     is_first,
+    FAR: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -48,25 +51,20 @@ def add_to_rows(
     harmless for the first block alone; and since no other argument of the key changes between
     blocks, it is the first that tunes.
     """
-    rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
-    feature = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    row, corner = tl.program_id(0).to(tl.int64) * BLOCK_M, tl.program_id(1) * BLOCK_N
     slot = tl.program_id(2).to(tl.int64)
-    step = tl.arange(0, BLOCK_K)
     start = slot * share
     stop = tl.minimum(start + share, last - first)
-    pulls_at = derivatives + rows[:, None] * width + (start + step)[None, :]
-    columns_at = weight + feature[:, None].to(tl.int64) * classes + (first + start + step)[None, :]
     gradient = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
     for place in range(start, stop, BLOCK_K):
-        within = (place + step < stop)[None, :]
-        pulls = tl.load(pulls_at, mask=(rows < batch)[:, None] & within, other=0.0)
-        columns = tl.load(columns_at, mask=(feature < dim)[:, None] & within, other=0.0)
+        pulls = load_tile(derivatives, row, place, batch, stop, width, FAR, BLOCK_M, BLOCK_K)
+        columns = load_tile(
+            weight, corner, first + place, dim, first + stop, classes, FAR, BLOCK_N, BLOCK_K
+        )
         columns = tl.trans(columns.to(pulls.dtype))
         gradient = add_product(gradient, pulls, columns, PRECISION)
-        pulls_at += BLOCK_K
-        columns_at += BLOCK_K
-    inside = (rows < batch)[:, None] & (feature < dim)[None, :]
-    at = slots + (slot * batch + rows)[:, None] * dim + feature[None, :]
+    own = slots + slot * batch * dim
+    at, inside = tile_of(own, row, corner, batch, dim, dim, FAR, BLOCK_M, BLOCK_N)
     if is_first == 0:
         gradient += tl.load(at, mask=inside, other=0.0)
     tl.store(at, gradient, mask=inside)
@@ -95,33 +93,17 @@ def write_weight(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """Write a block's columns of the weight's ``gradient [D, C]``.
-
-    FAR says that two elements of a tile may be 2³¹ elements apart. Otherwise their distances from
-    its corner are 32 bits wide, which halves the registers that they take.
-    """
-    feature = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    place = tl.program_id(1).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-    step = tl.arange(0, BLOCK_K).to(tl.int64)
-    pulls_at = derivatives + step[:, None] * width + place[None, :]
-    rows_at = x + step[:, None] * dim + feature[None, :]
+    """Write a block's columns of the weight's ``gradient [D, C]``."""
+    top, left = tl.program_id(0) * BLOCK_M, tl.program_id(1).to(tl.int64) * BLOCK_N
+    place = left + tl.arange(0, BLOCK_N)
     product = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
     for start in range(0, batch, BLOCK_K):
-        within = (start + step < batch)[:, None]
-        pulls = tl.load(pulls_at, mask=within & (place < width)[None, :], other=0.0)
-        rows = tl.load(rows_at, mask=within & (feature < dim)[None, :], other=0.0)
+        pulls = load_tile(derivatives, start, left, batch, width, width, FAR, BLOCK_K, BLOCK_N)
+        rows = load_tile(x, start, top, batch, dim, dim, FAR, BLOCK_K, BLOCK_M)
         rows = tl.trans(rows.to(pulls.dtype))
         product = add_product(product, rows, pulls, PRECISION)
-        pulls_at += BLOCK_K * tl.cast(width, tl.int64)
-        rows_at += BLOCK_K * tl.cast(dim, tl.int64)
     column = first + place
-    inside = (feature < dim)[:, None] & (column < last)[None, :]
-    corner = tl.program_id(0).to(tl.int64) * BLOCK_M * classes + first
-    corner += tl.program_id(1).to(tl.int64) * BLOCK_N
-    down = tl.arange(0, BLOCK_M)[:, None]
-    if FAR:
-        down = down.to(tl.int64)
-    at = down * classes + tl.arange(0, BLOCK_N)[None, :]
+    corner = first + left
     if SCALED:
         along = tl.zeros([BLOCK_N], tl.float32)
         for tile in range(tiles):
@@ -129,9 +111,10 @@ def write_weight(
             along += tl.load(at_tile, mask=place < width, other=0.0)
         scale = tl.load(columns + column, mask=column < last, other=0.0)
         radial = tl.load(columns + classes + column, mask=column < last, other=0.0)
-        whole = tl.load(weight + corner + at, mask=inside, other=0.0).to(tl.float32)
-        product -= whole * (scale * scale * radial * along)[None, :]
-    tl.store(gradient + corner + at, product, mask=inside)
+        whole = load_tile(weight, top, corner, dim, last, classes, FAR, BLOCK_M, BLOCK_N)
+        product -= whole.to(tl.float32) * (scale * scale * radial * along)[None, :]
+    at, inside = tile_of(gradient, top, corner, dim, last, classes, FAR, BLOCK_M, BLOCK_N)
+    tl.store(at, product, mask=inside)
 
 
 @triton.jit

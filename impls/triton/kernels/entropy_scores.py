@@ -53,6 +53,7 @@ def pull_of_target(loss, spread, spreads, weight, miss):
     config(8, 3, BLOCK_N=128, BLOCK_K=64),
     config(8, 3, BLOCK_N=256, BLOCK_K=64),
     small=config(8, 3, BLOCK_N=64, BLOCK_K=32),
+    odd=config(8, 3, BLOCK_N=64, BLOCK_K=16),
     key=("dim", "classes", "PRECISION"),
 )
 @triton.jit
@@ -76,6 +77,7 @@ def derive_scores(
     width,
     SCALED: tl.constexpr,
     SPREAD: tl.constexpr,
+    FAR: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -88,11 +90,13 @@ def derive_scores(
     """
     tile = tl.program_id(0).to(tl.int64)
     rows = tile * BLOCK_M + tl.arange(0, BLOCK_M)
-    place = tl.program_id(1).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
+    corner = tl.program_id(1).to(tl.int64) * BLOCK_N
+    place = corner + tl.arange(0, BLOCK_N)
     column = first + place
     products = multiply(
-        x, weight, rows, column, last, batch, dim, classes, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K
-    )
+        x, weight, tile * BLOCK_M, first + corner, last, batch, dim, classes,
+        FAR, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
+    )  # fmt: skip
     scale = load_term(terms, FACTOR, rows, batch)[:, None]
     if SCALED:
         scale = scale * tl.load(columns + column, mask=column < last, other=0.0)[None, :]
@@ -108,7 +112,9 @@ def derive_scores(
     if SPREAD:
         weights = tl.load(class_weights + column, mask=column < last, other=0.0)
         pulls -= spread[:, None] * weights[None, :]
-        of_target = tl.load(class_weights + label, mask=rows < batch, other=0.0)
+        # A label of -1 is a class of another shard.
+        within = (rows < batch) & (label >= 0)
+        of_target = tl.load(class_weights + label, mask=within, other=0.0)
     target = pull_of_target(loss, spread, spreads, of_target, load_term(terms, MISS, rows, batch))
     target *= load_term(terms, SLOPE, rows, batch)
     is_target = column[None, :] == label[:, None]

@@ -13,6 +13,8 @@ from torch.library import wrap_triton
 INTERPRETED: bool = triton.knobs.runtime.interpret
 """Whether kernels run in Triton's interpreter, on the CPU."""
 
+# Whether an address or a number is a multiple of this decides how wide its loads are.
+ALIGNMENT = 16
 # The compute capability from which a product's operands stay in shared memory.
 HOPPER = 90
 
@@ -34,23 +36,27 @@ def config(warps: int, stages: int, **blocks: int) -> triton.Config:
 
 
 def tuned(
-    *configs: triton.Config, small: triton.Config, key: Sequence[str]
+    *configs: triton.Config, small: triton.Config, odd: triton.Config, key: Sequence[str]
 ) -> Callable[[Any], Any]:
     """Decorate a kernel that chooses the fastest of a few configurations at its first launch.
 
     Args:
         *configs: the configurations, the default from Hopper on first.
         small: the default before Hopper, where operands of a product need registers.
+        odd: the default on any chip if a size of the key is no multiple of ``ALIGNMENT``. Each
+            element of such a row is loaded by an instruction of its own, with an address in
+            registers, so that only smaller tiles fit into these.
         key: the arguments that a choice depends on, beside the dtypes. The batch is none of them:
             a last batch of another size must not tune again.
     """
-    choices = [*configs, small]
+    choices = [*configs, odd, small]
     if INTERPRETED:
         choices = [triton.Config(dict.fromkeys(small.kwargs, 16))]
     decorate = triton.autotune(configs=choices, key=list(key))
 
     def decorated(kernel: Any) -> Any:
         _tuned.append(decorate(kernel))
+        _tuned[-1].odd = odd
         return _tuned[-1]
 
     return decorated
@@ -64,14 +70,18 @@ class Launch:
         kernel: the kernel.
         arguments: all its arguments by name, except those that its configuration gives.
         configs: its configurations: the default from Hopper on first, that before Hopper last.
+        odd: the default if its sizes are odd; ``None`` if they are not.
     """
 
     kernel: Any
     arguments: Mapping[str, Any]
     configs: tuple[triton.Config, ...]
+    odd: triton.Config | None = None
 
     def default(self, capability: int) -> triton.Config:
         """Return the default configuration for a compute capability, 90 for sm_90."""
+        if self.odd is not None:
+            return self.odd
         return self.configs[0 if capability >= HOPPER else -1]
 
 
@@ -113,7 +123,14 @@ def _launch_of(kernel: Any, args: tuple[Any, ...], constants: dict[str, Any]) ->
     inner = kernel.fn if configs else kernel
     arguments = {**dict(zip(inner.arg_names, args, strict=False)), **constants}
     options = {name: arguments.pop(name) for name in ("num_warps",) if name in arguments}
-    return Launch(inner, arguments, configs or (triton.Config({}, num_stages=2, **options),))
+    sizes = [arguments[name] for name in getattr(kernel, "keys", ())]
+    odd = any(isinstance(size, int) and size % ALIGNMENT for size in sizes)
+    return Launch(
+        inner,
+        arguments,
+        configs or (triton.Config({}, num_stages=2, **options),),
+        kernel.odd if odd else None,
+    )
 
 
 def _device_of(tensor: torch.Tensor) -> contextlib.AbstractContextManager[Any]:

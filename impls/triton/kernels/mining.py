@@ -25,6 +25,7 @@ INFINITY = tl.constexpr(float("inf"))
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=64),
     config(8, 3, BLOCK_M=128, BLOCK_N=256, BLOCK_K=64),
     small=config(4, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),
+    odd=config(8, 3, BLOCK_M=128, BLOCK_N=64, BLOCK_K=16),
     key=("dim", "PRECISION"),
 )
 @triton.jit
@@ -37,6 +38,7 @@ def mine(
     batch,
     dim,
     span,
+    FAR: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -47,7 +49,8 @@ def mine(
     Of equal scores the first column counts. Without any, the score is infinite, and the partner is
     the row itself.
     """
-    rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    row = tl.program_id(0).to(tl.int64) * BLOCK_M
+    rows = row + tl.arange(0, BLOCK_M)
     split = tl.program_id(1).to(tl.int64)
     inside = rows < batch
     label = tl.load(labels + rows, mask=inside, other=0)
@@ -59,10 +62,9 @@ def mine(
         column = first + tl.arange(0, BLOCK_N)
         products = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
         for start in range(0, dim, BLOCK_K):
-            feature = start + tl.arange(0, BLOCK_K)
-            row = load_rows(x, rows, feature, batch, dim, PRECISION)
-            other = load_rows(x, column, feature, last, dim, PRECISION)
-            products = add_product(products, row, tl.trans(other), PRECISION)
+            one = load_rows(x, row, start, batch, dim, FAR, PRECISION, BLOCK_M, BLOCK_K)
+            other = load_rows(x, first, start, last, dim, FAR, PRECISION, BLOCK_N, BLOCK_K)
+            products = add_product(products, one, tl.trans(other), PRECISION)
         score = tl.load(halves + column, mask=column < last, other=0.0)[None, :] - products
         within = (column < last)[None, :]
         same = label[:, None] == tl.load(labels + column, mask=column < last, other=0)[None, :]

@@ -8,10 +8,9 @@ from torch.library import triton_op
 from lossbench.impls.precision import FEW_FEATURES
 from lossbench.impls.triton.kernels.launching import launch
 from lossbench.impls.triton.kernels.pairwise_tiles import measure_all, pull_side
-from lossbench.impls.triton.kernels.rows import halve_squares
+from lossbench.impls.triton.kernels.rows import launch_halves
+from lossbench.impls.triton.kernels.tiles import is_far
 from lossbench.impls.triton.precision import NOISE, product_precision
-
-FEW, MANY = 16, 64
 
 
 @triton_op("lossbench_triton::pairwise", mutates_args=())
@@ -33,17 +32,10 @@ def pairwise(a: Tensor, b: Tensor, rooted: bool) -> Tensor:
             triton.cdiv(b.size(0), meta["BLOCK_N"]),
         ),
         a, b, *halves, distances, a.size(0), b.size(0), a.size(1),
-        ROOTED=rooted, FEW=a.size(1) <= FEW_FEATURES, NOISE=NOISE[precision], PRECISION=precision,
+        ROOTED=rooted, FEW=a.size(1) <= FEW_FEATURES, FAR=is_far(a.size(1), b.size(0)),
+        NOISE=NOISE[precision], PRECISION=precision,
     )  # fmt: skip
     return distances
-
-
-def launch_halves(x: Tensor, precision: str) -> Tensor:
-    """Return half the squares of the rows' lengths, ``[B]``."""
-    halves = x.new_empty(x.size(0), dtype=torch.float32)
-    grid = (triton.cdiv(x.size(0), FEW),)
-    launch(halve_squares, grid, x, halves, *x.shape, precision, BLOCK_M=FEW, BLOCK_K=MANY)
-    return halves
 
 
 @triton_op("lossbench_triton::pairwise_backward", mutates_args=())
@@ -69,11 +61,9 @@ def pairwise_backward(
     grad_b = torch.empty_like(b) if for_b else b.new_empty(0)
     factor = 2.0 if distances is None else 1.0
     if for_a:
-        strides = b.size(0), 1
-        launch_pulls(a, b, upstream, grad_a, strides, distances=distances, factor=factor)
+        launch_pulls(a, b, upstream, grad_a, distances=distances, factor=factor)
     if for_b:
-        strides = 1, b.size(0)
-        launch_pulls(b, a, upstream, grad_b, strides, distances=distances, factor=factor)
+        launch_pulls(b, a, upstream, grad_b, transposed=True, distances=distances, factor=factor)
     return grad_a, grad_b
 
 
@@ -82,8 +72,8 @@ def launch_pulls(
     b: Tensor,
     weights: Tensor,
     gradient: Tensor,
-    strides: tuple[int, int],
     *,
+    transposed: bool = False,
     distances: Tensor | None = None,
     upstream: Tensor | None = None,
     others: Tensor | None = None,
@@ -95,7 +85,8 @@ def launch_pulls(
     launch(
         pull_side,
         lambda meta: (triton.cdiv(rows, meta["BLOCK_M"]), triton.cdiv(dim, meta["BLOCK_N"])),
-        a, b, weights, distances, upstream, others, gradient, rows, b.size(0), dim, *strides,
+        a, b, weights, distances, upstream, others, gradient, rows, b.size(0), dim,
         # The pulls are float32, and a TF32 factor holds every digit of half precision.
-        FACTOR=factor, PRECISION=precision if a.dtype == torch.float32 else "tf32",
+        FACTOR=factor, TRANSPOSED=transposed, FAR=is_far(dim, rows, b.size(0)),
+        PRECISION=precision if a.dtype == torch.float32 else "tf32",
     )  # fmt: skip

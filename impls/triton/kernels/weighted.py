@@ -7,7 +7,8 @@ from torch.library import triton_op
 
 from lossbench.impls.precision import FEW_FEATURES
 from lossbench.impls.triton.kernels.launching import ROW_TILE, launch, sized
-from lossbench.impls.triton.kernels.rows import ANCHORS, halve_squares, reduce_anchors
+from lossbench.impls.triton.kernels.rows import ANCHORS, launch_halves, reduce_anchors
+from lossbench.impls.triton.kernels.tiles import is_far
 from lossbench.impls.triton.kernels.weighting import LINES, SUMS, finish_anchors, sum_weights
 from lossbench.impls.triton.kernels.weighting_gradient import add_slots, pull_pairs
 from lossbench.impls.triton.precision import NOISE, product_precision
@@ -17,7 +18,6 @@ SPANS = sized(16, interpreted=3)
 SPAN_COLUMNS = sized(128, interpreted=16)
 # The parts of the sum that the gradient is.
 SLOTS = 4
-FEW, MANY = 16, 64
 ELEMENTS = 1024
 
 
@@ -37,9 +37,7 @@ def weighted(
     """
     batch, dim = x.shape
     precision = product_precision(x.dtype)
-    halves = x.new_empty(batch, dtype=torch.float32)
-    grid = (triton.cdiv(batch, FEW),)
-    launch(halve_squares, grid, x, halves, batch, dim, precision, BLOCK_M=FEW, BLOCK_K=MANY)
+    halves = launch_halves(x, precision)
     span = SPAN_COLUMNS * triton.cdiv(batch, SPAN_COLUMNS * SPANS)
     splits = triton.cdiv(batch, span)
     sums = x.new_empty((splits, SUMS, batch), dtype=torch.float32)
@@ -47,7 +45,8 @@ def weighted(
     launch(
         sum_weights, lambda meta: (triton.cdiv(batch, meta["BLOCK_M"]), splits),
         x, labels, halves, sums, found, batch, dim, span,
-        SHIFTED=shifted, FEW=dim <= FEW_FEATURES, NOISE=NOISE[precision], PRECISION=precision,
+        SHIFTED=shifted, FEW=dim <= FEW_FEATURES, FAR=is_far(dim),
+        NOISE=NOISE[precision], PRECISION=precision,
     )  # fmt: skip
     anchors = x.new_empty((LINES, batch), dtype=torch.float32)
     furthest = x.new_empty(batch, dtype=torch.int32)
@@ -96,7 +95,8 @@ def weighted_backward(
             SLOTS,
         ),
         x, labels, halves, anchors, furthest, slots, batch, dim, triton.cdiv(batch, SLOTS),
-        EPSILON=epsilon, FEW=dim <= FEW_FEATURES, NOISE=NOISE[precision], PRECISION=precision,
+        EPSILON=epsilon, FEW=dim <= FEW_FEATURES, FAR=is_far(dim),
+        NOISE=NOISE[precision], PRECISION=precision,
         # The derivatives are float32, and a TF32 factor holds every digit of half precision.
         PULL_PRECISION=precision if x.dtype == torch.float32 else "tf32",
     )  # fmt: skip

@@ -31,6 +31,7 @@ LOWEST = tl.constexpr(-3.0e38)
     config(4, 4, BLOCK_M=64, BLOCK_N=64, BLOCK_K=32),
     config(8, 3, BLOCK_M=128, BLOCK_N=128, BLOCK_K=32),
     small=config(4, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=16),
+    odd=config(8, 3, BLOCK_M=128, BLOCK_N=64, BLOCK_K=16),
     key=("dim", "PRECISION"),
 )
 @triton.jit
@@ -45,6 +46,7 @@ def sum_weights(
     span,
     SHIFTED: tl.constexpr,
     FEW: tl.constexpr,
+    FAR: tl.constexpr,
     NOISE: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -56,7 +58,8 @@ def sum_weights(
     ``found [splits, B]`` gets the furthest positive: its distance is the shift of the positives.
     The negatives are shifted by the closest if SHIFTED.
     """
-    rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    row = tl.program_id(0).to(tl.int64) * BLOCK_M
+    rows = row + tl.arange(0, BLOCK_M)
     split = tl.program_id(1).to(tl.int64)
     inside = rows < batch
     label = tl.load(labels + rows, mask=inside, other=0)
@@ -68,8 +71,8 @@ def sum_weights(
     for first in range(split * span, last, BLOCK_N):
         column = first + tl.arange(0, BLOCK_N)
         distance = measure_tile(
-            x, halves, rows, column, last, batch, dim,
-            FEW, NOISE, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
+            x, halves, row, first, last, batch, dim,
+            FEW, FAR, NOISE, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
         )  # fmt: skip
         within = (column < last)[None, :]
         same = label[:, None] == tl.load(labels + column, mask=column < last, other=0)[None, :]

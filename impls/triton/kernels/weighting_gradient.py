@@ -8,6 +8,7 @@ from lossbench.impls.triton.kernels.distances import measure_tile
 from lossbench.impls.triton.kernels.launching import config, tuned
 from lossbench.impls.triton.kernels.products import add_product
 from lossbench.impls.triton.kernels.rows import load_rows
+from lossbench.impls.triton.kernels.tiles import load_tile, tile_of
 from lossbench.impls.triton.kernels.weighting import (
     BOTTOM,
     CLOSEST,
@@ -64,10 +65,11 @@ def derive_distances(
 
 
 @tuned(
-    config(4, 2, BLOCK_M=64, BLOCK_N=32, BLOCK_K=32, BLOCK_D=128),
+    config(8, 2, BLOCK_M=64, BLOCK_N=32, BLOCK_K=32, BLOCK_D=128),
     config(8, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=32, BLOCK_D=128),
     config(8, 2, BLOCK_M=128, BLOCK_N=64, BLOCK_K=32, BLOCK_D=128),
     small=config(4, 2, BLOCK_M=32, BLOCK_N=32, BLOCK_K=16, BLOCK_D=64),
+    odd=config(8, 2, BLOCK_M=64, BLOCK_N=32, BLOCK_K=16, BLOCK_D=64),
     key=("dim", "PRECISION"),
 )
 @triton.jit
@@ -83,6 +85,7 @@ def pull_pairs(
     share,
     EPSILON: tl.constexpr,
     FEW: tl.constexpr,
+    FAR: tl.constexpr,
     NOISE: tl.constexpr,
     PRECISION: tl.constexpr,
     PULL_PRECISION: tl.constexpr,
@@ -96,8 +99,8 @@ def pull_pairs(
     With ``H`` the derivatives by the distances of a pair from both sides, over the distance, it is
     ``Σ_j H_ij (x_i - x_j)``. A tile of H is computed again for each ``BLOCK_D`` features.
     """
-    rows = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
-    feature = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+    row, corner = tl.program_id(0).to(tl.int64) * BLOCK_M, tl.program_id(1) * BLOCK_D
+    rows = row + tl.arange(0, BLOCK_M)
     slot = tl.program_id(2).to(tl.int64)
     label = tl.load(labels + rows, mask=rows < batch, other=0)
     partner = tl.load(furthest + rows, mask=rows < batch, other=0)
@@ -107,8 +110,8 @@ def pull_pairs(
     for first in range(slot * share, last, BLOCK_N):
         column = first + tl.arange(0, BLOCK_N)
         distance = measure_tile(
-            x, halves, rows, column, last, batch, dim,
-            FEW, NOISE, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
+            x, halves, row, first, last, batch, dim,
+            FEW, FAR, NOISE, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
         )  # fmt: skip
         inside = column < last
         same = label[:, None] == tl.load(labels + column, mask=inside, other=0)[None, :]
@@ -118,14 +121,13 @@ def pull_pairs(
         both += derive_distances(distance, same, theirs, anchors, column, batch, last, EPSILON, 0)
         kept = (distance > CLAMPED_DISTANCE) & inside[None, :]
         both = tl.where(kept, both / distance, 0.0)
-        others = load_rows(x, column, feature, last, dim, PRECISION).to(tl.float32)
-        pulled = add_product(pulled, both, others, PULL_PRECISION)
+        others = load_rows(x, first, corner, last, dim, FAR, PRECISION, BLOCK_N, BLOCK_D)
+        pulled = add_product(pulled, both, others.to(tl.float32), PULL_PRECISION)
         total += tl.sum(both, 1)
-    mask = (rows < batch)[:, None] & (feature < dim)[None, :]
-    at = rows[:, None] * dim + feature[None, :]
-    here = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
-    size = tl.cast(batch, tl.int64) * dim
-    tl.store(slots + slot * size + at, here * total[:, None] - pulled, mask=mask)
+    here = load_tile(x, row, corner, batch, dim, dim, FAR, BLOCK_M, BLOCK_D).to(tl.float32)
+    own = slots + slot * batch * dim
+    at, inside = tile_of(own, row, corner, batch, dim, dim, FAR, BLOCK_M, BLOCK_D)
+    tl.store(at, here * total[:, None] - pulled, mask=inside)
 
 
 @triton.jit

@@ -104,6 +104,34 @@ def test_work_on_another_stream_counts():
     assert seconds_of(call) == pytest.approx(3e-3, rel=0.05)
 
 
+def test_an_interrupted_empty_wait_hides_no_later_work_on_another_stream():
+    class Interrupted(Device):
+        waits = 0
+
+        def synchronize(self):
+            super().synchronize()
+            self.waits += 1
+            # The third of the empty waits takes a thousand times as long.
+            self.now += 4e-3 if self.waits == 4 else 0.0
+
+    device = Interrupted()
+    timed = Timed(lambda: device.launch(1e-3, "side"))
+    clock = CudaClock(timed, device, lambda: device.now)
+    assert clock.block_seconds(10) / 10 == pytest.approx(1e-3, rel=0.05)
+
+
+def test_waits_that_vary_on_an_idle_device_add_nothing():
+    class Jittery(Device):
+        def synchronize(self):
+            super().synchronize()
+            self.now += 0.8 * self.WAIT * (int(self.now * 1e9) % 2)
+
+    device = Jittery()
+    timed = Timed(lambda: device.launch(1e-3))
+    clock = CudaClock(timed, device, lambda: device.now)
+    assert clock.block_seconds(10) / 10 == pytest.approx(1e-3)
+
+
 def test_work_on_both_streams_at_once_counts_once():
     def call(device):
         device.launch(1e-3, "side")

@@ -14,17 +14,17 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from lossbench import impls
 from lossbench.bench.paths import ROOT
 from lossbench.impls.sharded import over
-from tests.impls.sharded.cases import CASES, DIM, WORLDS, ShardCase
+from tests.impls.sharded.cases import CASES, DIM, LOSSES, WORLDS, ShardCase
 from tests.impls.sharded.faults import FAULTS
 from tests.impls.sharded.groups import Groups, is_in, new_group
 from tests.impls.sharded.measured import take_rank_step
 from tests.impls.sharded.refusals import missing, refusals
+from tests.impls.sharded.sizes import bytes_of_step, largest
 from tests.makers.ranks import run_ranks
 
 PAGE = ROOT / "docs" / "sharded.md"
@@ -49,7 +49,8 @@ def _answer(folder: Path) -> dict[str, Any]:
         "loops": _loops,
         "page": _page,
         "half": _half,
-        "largest": _largest,
+        "largest": largest,
+        "bytes": bytes_of_step,
         "refusals": refusals,
         # Last, because the group is of no use after it.
         "missing": missing,
@@ -87,9 +88,7 @@ def _conventions(groups: Groups, _folder: Path) -> Any:
     if not is_in(2):
         return None
     found = {}
-    for case in CASES:
-        if case.title != "plain":
-            continue
+    for case in map(ShardCase, LOSSES):
         x, *rest = _own(case)
         for how in ("mean", "sum"):
             with over(groups[2], row_gradient=how):
@@ -192,7 +191,7 @@ def _logits(groups: Groups, _folder: Path) -> Any:
     if not is_in(2):
         return None
     found = {}
-    for case in (case for case in CASES if case.title == "plain"):
+    for case in map(ShardCase, LOSSES):
         with over(groups[2]):
             module, reference = case.build("sharded"), case.build("reference")
         if hasattr(reference, "logits"):
@@ -235,37 +234,3 @@ def _half(groups: Groups, _folder: Path) -> Any:
     scaler.step(optimizer)
     found["skipped"] = torch.equal(_whole(module)["weight"], before)
     return found
-
-
-class LargestResult(TorchDispatchMode):
-    """Record the largest number of elements of a result in the block."""
-
-    def __init__(self):
-        super().__init__()
-        self.elements = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if any(each.__name__ == "DTensor" for each in types):
-            # It comes again with the local tensors.
-            return NotImplemented
-        result = func(*args, **(kwargs or {}))
-        if isinstance(result, torch.Tensor):
-            self.elements = max(self.elements, result.numel())
-        return result
-
-
-def _largest(groups: Groups, _folder: Path) -> Any:
-    """Return the largest number of elements at once, of 64 samples and 40,000 classes."""
-    if not is_in(2):
-        return None
-    with over(groups[2]):
-        head = impls.implementation("softmax", "sharded")
-        module = head.build(num_classes=40_000, embedding_dim=8)
-        pairs = impls.implementation("triplet_weighted", "sharded").build()
-    x, labels = torch.randn(32, 8, requires_grad=True), torch.arange(32)
-    with LargestResult() as of_head:
-        module(x, labels).loss.backward()
-    many, classes = torch.randn(1024, 4, requires_grad=True), torch.arange(1024) % 7
-    with LargestResult() as of_pairs:
-        pairs(many, classes).loss.backward()
-    return of_head.elements, of_pairs.elements

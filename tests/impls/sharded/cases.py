@@ -1,7 +1,7 @@
 """What is asked of the sharded losses on 1, 2, 3 and 4 processes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,17 @@ COSINES = ("normface", "arcface", "arcface_guarded")
 TRIPLETS = ("triplet_batch_hard", "triplet_weighted_unshifted", "triplet_weighted")
 PAIRS = ("contrastive", "contrastive_whole_batch")
 LOSSES = (*HEADS, *CENTERS, *TRIPLETS, *PAIRS)
+NATIVE_LOSSES = tuple(loss for loss in LOSSES if loss != "center_all_pairs")
+OF_KERNELS = (
+    "plain",
+    "large inputs",
+    "in float32",
+    "a shard without classes",
+    "targets in the first shard only",
+    "smoothing, class weights, an ignored label",
+    "logits times 1000",
+    "centres with a rate",
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,7 @@ class ShardCase:
         factor: the upstream gradient.
         first: the sizes of a batch that the module computes before; empty for none.
         dtype: the dtype of inputs and parameters.
+        variant: the variant that is compared with the reference.
     """
 
     loss: str
@@ -51,15 +63,19 @@ class ShardCase:
     factor: float = 1
     first: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float64
+    variant: str = "sharded"
 
     def __str__(self) -> str:
-        """Return the loss and the title."""
-        return f"{self.loss}: {self.title}"
+        """Return the loss, the title, and the variant if it is another than ``sharded``."""
+        kernels = self.variant.removeprefix("sharded").replace("_", " by ")
+        return f"{self.loss}{kernels}: {self.title}"
 
     @property
     def worlds(self) -> tuple[int, ...]:
         """The numbers of processes that it is asked of: all for the plain case, else 2 and 4."""
-        return WORLDS if self.title == "plain" else WORLDS[1::2]
+        if self.title == "plain":
+            return WORLDS
+        return WORLDS[1::2] if self.variant == "sharded" else (3,)
 
     @property
     def built_with(self) -> dict[str, Any]:
@@ -125,7 +141,16 @@ def _of_head(loss: str) -> list[ShardCase]:
     ]
 
 
-CASES = [
+def _by_native(cases: Sequence[ShardCase]) -> list[ShardCase]:
+    """Return the cases that depend on the kernels, for the native ones."""
+    return [
+        replace(case, variant="sharded_native")
+        for case in cases
+        if case.loss in NATIVE_LOSSES and case.title in OF_KERNELS
+    ]
+
+
+_CASES = [
     *(ShardCase(loss) for loss in LOSSES),
     *(case for loss in LOSSES for case in _others(loss)),
     *(case for loss in (*HEADS, *CENTERS) for case in _of_classes(loss)),
@@ -137,3 +162,4 @@ CASES = [
     *(ShardCase(loss, "near pairs", magnitude=0.1) for loss in PAIRS),
     *(ShardCase(loss, "unit rows", {"normalize": True}) for loss in TRIPLETS[1:]),
 ]
+CASES = [*_CASES, *_by_native(_CASES)]

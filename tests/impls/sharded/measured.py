@@ -56,7 +56,7 @@ def take_rank_step(case: ShardCase, group: dist.ProcessGroup) -> RankStep:
     """Take a step in this process, with the other processes of a group."""
     world, rank = dist.get_world_size(group), dist.get_rank(group)
     with over(group):
-        module = case.build("sharded").to(case.dtype)
+        module = case.build(case.variant).to(case.dtype)
     for sizes in (case.first, case.sizes) if case.first else (case.sizes,):
         own = [each.split(sizes[:world])[rank] for each in case.batch(sizes[:world])]
         own = [each.to(case.dtype) if each.is_floating_point() else each for each in own]

@@ -9,17 +9,18 @@ from typing import Any
 import torch
 
 from tests.impls.sharded.asked import FAULTY_RANKS, ask_ranks
-from tests.impls.sharded.cases import CASES, LOSSES, WORLDS, ShardCase
+from tests.impls.sharded.cases import CASES, WORLDS, ShardCase
 from tests.impls.sharded.faults import FAULTS
 from tests.impls.sharded.measured import complaints, errors
 
 
 def oracle_table(ranks: Sequence[dict[str, Any]], cases: Sequence[ShardCase] = CASES) -> str:
     """Return the largest relative error over some cases, as a table in Markdown."""
-    head = ["loss", *(f"{world} ranks" for world in WORLDS)]
+    head = ["loss", "variant", *(f"{world} ranks" for world in WORLDS)]
     lines = [head, ["---"] * len(head)]
-    for loss in LOSSES:
-        of_loss = [case for case in cases if case.loss == loss]
+    compared = dict.fromkeys((case.loss, case.variant) for case in cases)
+    for loss, variant in compared:
+        of_loss = [case for case in cases if (case.loss, case.variant) == (loss, variant)]
         largest = (
             max(
                 max(errors(case, _steps(ranks, str(case), world)).values())
@@ -28,7 +29,7 @@ def oracle_table(ranks: Sequence[dict[str, Any]], cases: Sequence[ShardCase] = C
             )
             for world in WORLDS
         )
-        lines.append([loss, *(f"{error:.1e}" for error in largest)])
+        lines.append([loss, variant, *(f"{error:.1e}" for error in largest)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -13,7 +13,14 @@ from lossbench import impls
 from lossbench.bench.paths import ROOT
 from lossbench.impls.sharded import over
 from tests.impls.sharded.asked import FAULTY_RANKS, _backbone
-from tests.impls.sharded.cases import CASES, HEADS, LOSSES, WORLDS, ShardCase
+from tests.impls.sharded.cases import (
+    CASES,
+    HEADS,
+    LOSSES,
+    NATIVE_LOSSES,
+    WORLDS,
+    ShardCase,
+)
 from tests.impls.sharded.faults import FAULTS
 from tests.impls.sharded.measured import LARGEST_ERROR, complaints
 from tests.impls.sharded.table import oracle_table
@@ -32,20 +39,23 @@ def test_loss_gradients_and_traffic_are_those_of_the_dense_reference(ranks, loss
 
 
 def test_every_loss_with_a_sharded_variant_is_asked():
-    registered = [
-        loss.name
-        for loss in impls.losses()
-        if "sharded" in {i.variant for i in impls.implementations(loss.name)}
-    ]
-    assert sorted(registered) == sorted(LOSSES)
+    for variant, losses in {"sharded": LOSSES, "sharded_native": NATIVE_LOSSES}.items():
+        registered = [
+            loss.name
+            for loss in impls.losses()
+            if variant in {i.variant for i in impls.implementations(loss.name)}
+        ]
+        assert sorted(registered) == sorted(losses)
 
 
 def test_the_oracle_table_has_every_loss_and_number_of_ranks(ranks):
     plain = [case for case in CASES if case.title == "plain"]
     _, *lines = oracle_table(ranks, plain).splitlines()
-    assert [line.split("|")[1].strip() for line in lines[1:]] == list(LOSSES)
-    largest = [float(cell) for line in lines[1:] for cell in line.split("|")[2:-1]]
-    assert len(largest) == len(LOSSES) * len(WORLDS)
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[1:]]
+    assert [loss for loss, variant, *_ in cells if variant == "sharded"] == list(LOSSES)
+    assert [loss for loss, variant, *_ in cells if variant != "sharded"] == list(NATIVE_LOSSES)
+    largest = [float(error) for line in cells for error in line[2:]]
+    assert len(largest) == len(LOSSES + NATIVE_LOSSES) * len(WORLDS)
     assert 0 < max(largest) < LARGEST_ERROR[torch.float64]
 
 
@@ -131,6 +141,12 @@ def test_no_tensor_is_as_large_as_the_logits_or_the_distances(ranks):
     head, pairs = ranks[0]["largest"]
     assert head <= 2**20 < 64 * 20_000
     assert pairs <= 2**19 < 1024 * 2048
+
+
+@pytest.mark.parametrize("variant", ["sharded", "sharded_native"])
+def test_a_step_takes_less_than_half_of_the_logits_bytes(ranks, variant):
+    for rank in range(2):
+        assert ranks[rank]["bytes"][variant] < 4 * 512 * 20_000 / 2
 
 
 def test_bad_inputs_of_one_rank_are_refused_by_all_in_one_line(ranks):
