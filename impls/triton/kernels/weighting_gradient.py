@@ -65,6 +65,7 @@ def derive_distances(
 
 
 @tuned(
+    config(8, 2, BLOCK_M=64, BLOCK_N=32, BLOCK_K=32, BLOCK_D=64),
     config(8, 2, BLOCK_M=64, BLOCK_N=32, BLOCK_K=32, BLOCK_D=128),
     config(8, 3, BLOCK_M=64, BLOCK_N=64, BLOCK_K=32, BLOCK_D=128),
     config(8, 2, BLOCK_M=128, BLOCK_N=64, BLOCK_K=32, BLOCK_D=128),
