@@ -19,6 +19,7 @@ TORCH = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 GROUPS = PROJECT["dependency-groups"]
 HARNESS = ("bench", "third-party")
+TESTED = (*HARNESS, "profile", "cluster", "test")
 # The newest patch of every release of torch from the oldest that the metadata admits.
 TORCH_VERSIONS = ("2.11.0", "2.12.1", "2.13.0", "2.14.1")
 
@@ -58,7 +59,20 @@ def command(session: nox.Session, name: str, *arguments: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole test suite, with one process per core; arguments after -- go to pytest."""
-    install(session, *HARNESS, "profile", "cluster", "test")
+    install(session, *TESTED)
+    run_tests(session)
+
+
+@nox.session(name="tests-on", default=False)
+@nox.parametrize("torch", TORCH_VERSIONS)
+def tests_on(session: nox.Session, torch: str) -> None:
+    """Run the whole test suite on every torch from the oldest to the newest that is supported."""
+    install_torch(session, torch, *TESTED)
+    run_tests(session)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Build the native operators and run the test suite."""
     native(session)
     # Each process imports torch and takes some 600 MB; -n 0 after -- runs all tests in one. Tests
     # that start processes take much longer, so an idle process takes over from a busy one.

@@ -99,10 +99,15 @@ def words_table(*columns: str) -> Table:
 
 
 def spread(interval: Interval) -> str:
-    """Return a speed-up with its interval: ``3.21x [3.18, 3.25]``."""
+    """Return a speed-up with its interval, to three digits: ``3.21x [3.18, 3.25]``."""
     figures = (interval.median, interval.low, interval.high)
-    median, low, high = (f"{x:.0f}" if x >= 1000 else f"{x:.3g}" for x in figures)
+    median, low, high = (_three_digits(x) for x in figures)
     return f"{median}x [{low}, {high}]"
+
+
+def _three_digits(value: float) -> str:
+    short = f"{value:.3g}"
+    return f"{float(short):.0f}" if value >= 1000 else short
 
 
 def rounded(value: float) -> str:

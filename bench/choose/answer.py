@@ -15,7 +15,7 @@ from lossbench.bench.choose.changes import Alternative, Change, alternatives, ch
 from lossbench.bench.choose.ranking import Lead, Ranking, RunnerUp, rank
 from lossbench.bench.choose.request import Request
 from lossbench.bench.choose.sources import Host, NotMeasured, Pool
-from lossbench.bench.format import binary
+from lossbench.bench.format import binary, counted
 from lossbench.bench.machine.quotas import total_memory
 from lossbench.bench.stamped import KEPT
 from lossbench.impls.outside import origin_of
@@ -172,6 +172,9 @@ def _source(pool: Pool) -> Source:
 def _doubts(host: Host, device: str, here: Host) -> Iterator[str]:
     if device == "cuda" and not torch.cuda.is_available():
         yield "there is no CUDA device here: this is the answer for the records' machine"
+    elif host.is_like(replace(here, threads=host.threads)) and host.threads != here.threads:
+        there = counted(host.threads, "thread")
+        yield f"measured with {there}: torch has {here.threads} here; --measure measures so"
     elif not host.is_like(here):
         yield f"of another machine: this is {here}; --measure measures here"
     elif host.torch != here.torch:

@@ -10,7 +10,7 @@ from lossbench.bench.cli.kinds import FiniteRange
 from lossbench.bench.cli.options import with_option
 from lossbench.bench.cli.output import asked_form, form_options, print_rows
 from lossbench.bench.compare.comparison import KINDS, MARGIN, Comparison, compare
-from lossbench.bench.compare.table import as_plain, changes_table
+from lossbench.bench.compare.table import as_plain, changes_table, verdict_line
 from lossbench.bench.errors import UsageError
 from lossbench.bench.format import console, narrow_width
 from lossbench.bench.frame import load
@@ -104,9 +104,13 @@ def compare_runs(
         rows = ({"second": d["second"], **change} for d in documents for change in d["changes"])
         print_rows(_joined(rows), documents if len(documents) > 1 else documents[0])
     else:
+        out, width = console(), narrow_width()
+        if len(compared) > 1:
+            for name, found in compared.items():
+                out.print(verdict_line(found, (first, name), width), soft_wrap=True)
+            out.print()
         for name, found in compared.items():
-            shown = changes_table(found, (first, name), narrow_width())
-            console().print(shown, soft_wrap=True)
+            out.print(changes_table(found, (first, name), width), soft_wrap=True)
         if failing:
             click.echo(f"failed on: {', '.join(failing)}", err=True)
     return 1 if failing else 0

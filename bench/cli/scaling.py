@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from rich.text import Text
 
 from lossbench.bench.case.cases import Case
+from lossbench.bench.cli.gate import telling
 from lossbench.bench.cli.kinds import Bytes
 from lossbench.bench.cli.options import (
     budget_option,
@@ -104,8 +105,8 @@ def scaling(
     memory = _enough(memory or free_memory(centre.device))
     out, worker, fresh = console(), Worker(threads), Worker(threads)
     try:
-        with console(stderr=True).status(loss) as status:
-            sweeper = Sweeper(worker, Sampling(budget), timeout, status.update)
+        with telling() as tell:
+            sweeper = Sweeper(worker, Sampling(budget), timeout, tell)
             found = [sweeper.along(axis, sweeps[axis], name) for axis in sweeps for name in names]
             largest = [
                 find_largest(sweeper, fresh, centre, scaling, memory)

@@ -38,6 +38,14 @@ def verdict(found: Comparison) -> str:
     return f"{changes or 'nothing changed'}, of {both} in both{''.join(alone)}{times}"
 
 
+def verdict_line(found: Comparison, names: tuple[str, str], width: int | None = None) -> Text:
+    """Return the names of the second and the first measurement, and the verdict."""
+    head = f"{names[1]} against {names[0]}"
+    line = Text(folded(f"{head}: {verdict(found)}", width))
+    line.stylize("bold", 0, len(head))
+    return line
+
+
 def changes_table(found: Comparison, names: tuple[str, str], width: int | None = None) -> Group:
     """Return the verdict, one table per kind of change, and the share of intervals that overlap.
 
@@ -47,8 +55,7 @@ def changes_table(found: Comparison, names: tuple[str, str], width: int | None =
         width: number of characters that a line may have; ``None`` for no limit. A narrow table
             shows the case and the variant in one column.
     """
-    first = Text.assemble((f"{names[1]} against {names[0]}", "bold"), f": {verdict(found)}")
-    blocks: list[RenderableType] = [first, ""]
+    blocks: list[RenderableType] = [verdict_line(found, names, width), ""]
     for kind, words in KINDS.items():
         rows = found.cells[found.cells[kind]]
         if len(rows):

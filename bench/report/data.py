@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +39,22 @@ class Evidence:
         conformance: results on degenerate inputs, by label, then by Loss and variant.
         environments: environments of the records, by label.
         training: training matrices found beside the runs, by the name of their folder.
-        settings: answers of ``choose`` from the records of all runs together.
+        answering: records of all runs that answers can rest on.
+        here: this machine, to put the answers from its records before others; ``None`` to put the
+            newest first.
     """
 
     frame: "pd.DataFrame"
     conformance: dict[str, dict[tuple[str, str], Inputs]]
     environments: dict[str, list[Environment]]
     training: dict[str, TrainingMatrix]
-    settings: list[Setting]
+    answering: list[Record]
+    here: Host | None
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """The answers of ``choose`` from the records of all runs together."""
+        return settings_of(self.answering, self.here)
 
     @property
     def labels(self) -> list[str]:
@@ -94,7 +103,8 @@ def load_evidence(paths: Sequence[Path], here: Host | None = None) -> Evidence:
         {label_of[key]: inputs for key, inputs in seen.conformance.items()},
         {label_of[key]: environments for key, environments in seen.environments.items()},
         _training(paths),
-        settings_of(seen.answering, here),
+        seen.answering,
+        here,
     )
 
 

@@ -39,9 +39,7 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
         ],
     )
     marked = frame[["variant", *dict.fromkeys(mark.column for mark in OF_THE_VARIANT)]]
-    frame = frame.assign(
-        name=[row["variant"] + signs(row, OF_THE_VARIANT) for row in marked.to_dict("records")]
-    )
+    frame = frame.assign(name=[_marked(*row) for row in marked.itertuples(index=False)])
     frame = without_duplicates(frame, ["label", *CASE_COLUMNS, "variant"])
     labels = {label: rank for rank, label in enumerate(frame["label"].unique())}
     rows = zip(frame["label"], _cases(frame), frame["variant"], strict=True)
@@ -53,6 +51,12 @@ def ordered(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.assign(
         case=frame.groupby(["label", *CASE_COLUMNS], sort=False, dropna=False).ngroup()
     )
+
+
+def _marked(variant: str, *values: object) -> str:
+    """Return a variant with its signs, from the values of the columns of its marks."""
+    columns = dict.fromkeys(mark.column for mark in OF_THE_VARIANT)
+    return variant + signs(dict(zip(columns, values, strict=True)), OF_THE_VARIANT)
 
 
 def _cases(frame: "pd.DataFrame") -> list[Case]:

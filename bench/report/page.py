@@ -8,7 +8,7 @@ from lossbench import impls
 from lossbench.bench.choose.text import OTHERS
 from lossbench.bench.compat.table import known_table
 from lossbench.bench.machine.environment import Environment
-from lossbench.bench.marks import marks_of
+from lossbench.bench.marks import MARKS, marks_of
 from lossbench.bench.measure.degenerate import DEGENERATE
 from lossbench.bench.metrics import SHOWN
 from lossbench.bench.report import findings, legend
@@ -73,7 +73,7 @@ def render(evidence: Evidence) -> str:
         "outside": _few(findings.outside(frame), names),
         "degenerate": DEGENERATE,
         "legend": legend,
-        "marked": marks_of(frame.to_dict("records")),
+        "marked": marks_of(_values_of_marks(frame)),
         "metrics": SHOWN,
     }
     return templates().get_template("page.html.j2").render(shown)
@@ -85,6 +85,13 @@ def _few(frame: "pd.DataFrame", losses: list[str]) -> list[dict[str, Any]]:
         frame = frame.groupby("loss", sort=False).head(MOST_ROWS // len(losses))
     plain = frame.astype(object)
     rows: list[dict[Any, Any]] = plain.where(plain.notna(), None).to_dict("records")
+    return rows
+
+
+def _values_of_marks(frame: "pd.DataFrame") -> list[dict[Any, Any]]:
+    """Return all combinations of values that marks depend on, each once."""
+    columns = list(dict.fromkeys(mark.column for mark in MARKS))
+    rows: list[dict[Any, Any]] = frame[columns].drop_duplicates().to_dict("records")
     return rows
 
 

@@ -37,11 +37,11 @@ def releases_of(frame: "pd.DataFrame") -> Releases | None:
         return None
     found = found.assign(release=found["torch"].map(release_of)).sort_values("made", kind="stable")
     found = found.drop_duplicates([*CASE, "release"], keep="last")
+    found = found[found.duplicated(CASE, keep=False)]
     rows = []
     for key, group in found.groupby(CASE, sort=False, dropna=False):
-        if len(group) > 1:
-            cells = {row["release"]: row for row in group.to_dict("records")}
-            rows.append((dict(zip(CASE, key, strict=True)), cells))
+        cells = {row["release"]: row for row in group.to_dict("records")}
+        rows.append((dict(zip(CASE, key, strict=True)), cells))
     releases = sorted({release for _, cells in rows for release in cells})
     return (
         Releases(

@@ -2,21 +2,31 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from lossbench.bench.choose.sources import Host
+from lossbench.bench.collector import paused_collector
 from lossbench.bench.errors import UsageError, writing
 from lossbench.bench.machine.environment import current_environment
+from lossbench.bench.machine.process import CONTEXT
 from lossbench.bench.report.data import load_evidence
-from lossbench.bench.report.gallery import draw
+from lossbench.bench.report.gallery import Plot, draw
 from lossbench.bench.report.page import render
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PAGE, CELLS, PLOTS = "index.html", "cells.csv", "plots"
+MANY_ROWS = 20_000
 MARK = '<meta name="generator" content="lossbench">'
 
 
+@paused_collector()
 def write_report(runs: Sequence[Path], folder: Path) -> Path:
     """Write the report of runs to a folder: the page, the plots, and a file of all cells.
 
@@ -40,19 +50,33 @@ def write_report(runs: Sequence[Path], folder: Path) -> Path:
     with writing(folder):
         # Drawing the plots takes long, so a folder that cannot be made is reported before that.
         folder.mkdir(parents=True, exist_ok=True)
-    plots = draw(evidence.frame)
+    plots = _start_drawing(evidence.frame)
     with writing(folder), TemporaryDirectory(dir=folder, prefix=".half-") as name:
         half = Path(name)
-        (half / PLOTS).mkdir()
-        for plot in plots:
-            (half / PLOTS / f"{plot.name}.svg").write_text(plot.svg)
-            (half / PLOTS / f"{plot.name}.png").write_bytes(plot.png)
         evidence.frame.drop(columns=["label", "case", "name"]).to_csv(half / CELLS, index=False)
         (half / PAGE).write_text(render(evidence))
+        (half / PLOTS).mkdir()
+        for plot in plots():
+            (half / PLOTS / f"{plot.name}.svg").write_text(plot.svg)
+            (half / PLOTS / f"{plot.name}.png").write_bytes(plot.png)
         shutil.rmtree(folder / PLOTS, ignore_errors=True)
         for part in (PLOTS, CELLS, PAGE):
             os.replace(half / part, folder / part)
     return folder / PAGE
+
+
+def _start_drawing(frame: "pd.DataFrame") -> Callable[[], list[Plot]]:
+    """Return the function that returns the plots of a frame.
+
+    The plots of a large frame are drawn meanwhile by another process; of a small one they take less
+    time than its start.
+    """
+    if len(frame) < MANY_ROWS:
+        return partial(draw, frame)
+    pool = ProcessPoolExecutor(1, CONTEXT)
+    drawing = pool.submit(draw, frame)
+    pool.shutdown(wait=False)
+    return drawing.result
 
 
 def _refuse_other(folder: Path) -> None:

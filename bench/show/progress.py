@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from lossbench.bench.case.cases import Case
 from lossbench.bench.format import console
@@ -15,6 +16,9 @@ from lossbench.bench.run.plan import RunPlan
 from lossbench.bench.run.reading import read_records
 from lossbench.bench.run.records import RECORDS, Record
 from lossbench.bench.sweep.orders import SweepWatcher
+
+WIDE = 120
+"""The width of a terminal from which a description of usual length fits."""
 
 
 @contextmanager
@@ -32,14 +36,15 @@ def watching(plan: RunPlan, folder: Path) -> Iterator[SweepWatcher]:
 
 def progress_bar(out: Console, counted: str) -> Progress:
     """Return a progress bar that counts things of the given name, and vanishes at the end."""
+    # On a narrow terminal the description is shortened, not the count and the time left.
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn(f"{counted}, left"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=out, transient=True)
+    return Progress(*columns, console=out, transient=True, expand=out.width < WIDE)
 
 
 class Bar:

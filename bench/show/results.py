@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lossbench.bench.format import binary, folded, removed_note, rounded
+from lossbench.bench.format import binary, counted, folded, removed_note, rounded
 from lossbench.bench.frame.runs import record_row
 from lossbench.bench.machine.conditions import BUSY_ELSEWHERE
 from lossbench.bench.marks import OF_THE_VARIANT, SHARED_COMPILE, marks_of, signs
@@ -114,8 +114,9 @@ def _notes(record: Record) -> Iterable[str]:
         done, sign = record.compilation, signs(record_row(record), [SHARED_COMPILE])
         yield (
             f"compiled in {done.compile_seconds:.3g} s{sign}{' from the cache' * done.cached}"
-            f"{_warm(done, record.warm_compilation)}, {done.graphs} graphs, "
-            f"{done.graph_breaks} breaks; {done.recompiles} recompilations for batches of "
+            f"{_warm(done, record.warm_compilation)}, {counted(done.graphs, 'graph')}, "
+            f"{counted(done.graph_breaks, 'break')}; "
+            f"{counted(done.recompiles, 'recompilation')} for batches of "
             f"{', '.join(map(str, done.sweep))}"
         )
     if record.traffic:

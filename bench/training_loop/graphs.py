@@ -1,8 +1,8 @@
 """Graphs: whole models compiled and exported, functional calls, second derivatives."""
 
 import io
-from collections.abc import Mapping
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ def _exported(trainee: Trainee) -> None:
     sizes = tuple({0: Dim(name, min=1)} for name in names)
     file = io.BytesIO()
     # It prints the whole graph where it fails.
-    with redirect_stderr(io.StringIO()):
+    with redirect_stderr(io.StringIO()), _no_hooks_left():
         torch.export.save(torch.export.export(module, given, dynamic_shapes=sizes), file)
     file.seek(0)
     exported = torch.export.load(file).module()
@@ -62,6 +62,21 @@ def _exported(trainee: Trainee) -> None:
         fresh = trainee.head().to(trainee.dtype)
         exported.load_state_dict(fresh.state_dict())
         check_same({"loss": exported(*inputs)[0]}, {"loss": fresh(*inputs)[0]})
+
+
+@contextmanager
+def _no_hooks_left() -> Iterator[None]:
+    """Remove the hook that a failed export leaves: under it no module that sets a buffer compiles.
+
+    torch removes it itself from 2.13 on.
+    """
+    hooks = torch.nn.modules.module._global_buffer_registration_hooks
+    before = set(hooks)
+    try:
+        yield
+    finally:
+        for left in set(hooks) - before:
+            del hooks[left]
 
 
 def _functional(trainee: Trainee) -> None:

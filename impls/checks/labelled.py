@@ -27,7 +27,8 @@ class LabelledCheck(InputCheck):
         """Return whether the inputs are plain tensors, with int64 labels, and fit."""
         batch, dim = embeddings.shape
         return (
-            PLAIN.issuperset((type(embeddings), type(labels)))
+            type(embeddings) in PLAIN
+            and type(labels) in PLAIN
             and embeddings.is_floating_point()
             and labels.dtype is torch.int64
             and labels.shape == (batch,)

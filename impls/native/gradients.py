@@ -31,6 +31,9 @@ class NativeFunction(torch.autograd.Function):
         return cls._apply_alone(*inputs)
 
 
+# Whether the backward pass that runs keeps what was saved for it.
+_keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph
+
 # Up to this number of elements the gradients are computed with the loss: a second operator would
 # cost more than they do.
 FEW_ELEMENTS = 2**16
@@ -55,11 +58,6 @@ def is_half(*tensors: Tensor) -> bool:
 
 def scaled(upstream: Tensor, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
     """Return gradients times an upstream gradient; themselves if it is 1 and they are used once."""
-    if not is_compiling() and _used_once() and upstream.item() == 1:
+    if not is_compiling() and not _keeps_graph() and upstream.item() == 1:
         return gradients
     return tuple(None if each is None else (each * upstream).to(each.dtype) for each in gradients)
-
-
-def _used_once() -> bool:
-    """Return whether this backward pass frees what was saved for it."""
-    return not torch._C._autograd._get_current_graph_task_keep_graph()

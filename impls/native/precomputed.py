@@ -52,6 +52,8 @@ class _TripletWithGradient(NativeFunction):
         # x is saved so that a second derivative by it raises an error.
         ctx.save_for_backward(gradient, x)
         ctx.mark_non_differentiable(correct)
+        # Else the backward pass makes a zero for the gradient of `correct`.
+        ctx.set_materialize_grads(False)
         return loss, correct
 
     @staticmethod

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 import lossbench.impls.fused.cross_entropy.class_tiles as class_tiles
 import lossbench.impls.fused.cross_entropy.logsumexp as logsumexp
 import lossbench.impls.products as products
 from lossbench import impls
+from lossbench.bench.machine.profiler import new_profiler
 from tests.makers.bytes_of_calls import peak_bytes, saved_bytes
 
 MIB = 2**20
@@ -205,7 +205,7 @@ def test_a_frozen_weight_is_never_given_room():
 @pytest.mark.skipif(not products.HAS_ONEDNN, reason="needs oneDNN")
 def test_the_products_of_every_tile_are_onednns(loss):
     module, (embeddings, labels) = build(loss, 20_000, 128), inputs(64, 20_000, 128)
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    with new_profiler() as profiler:
         step(module, embeddings, labels)
     names = [event.name for event in profiler.events()]
     tiles = -(-20_000 // (class_tiles.TILE_ELEMENTS // 128))

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
+from lossbench.bench.machine.profiler import new_profiler
 from lossbench.impls import products
 
 
@@ -33,7 +33,7 @@ def test_a_compiled_product_is_onednns_too_at_any_size():
     compiled = torch.compile(products.product, backend="eager", fullgraph=True, dynamic=True)
     a, b, bias = torch.randn(96, 200), torch.randn(200, 512), torch.randn(512)
     for rows in (96, 95):
-        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        with new_profiler() as profiler:
             result = compiled(a[:rows].contiguous(), b, bias)
         assert "mkldnn::_linear_pointwise" in {event.name for event in profiler.events()}
         torch.testing.assert_close(result, products.product(a, b, bias)[:rows])

@@ -132,8 +132,10 @@ struct Pass {
       for (int64_t d = 0; d < dim; ++d) to[d] -= slope * (x[d] - own[d]);
     }
     if (writes_in_place()) return;
-    for (int64_t c = 0; c < classes; ++c)
-      write_row<T>(job.grad_centers, c, 0, dim, grad + c * dim);
+    spread(writers, classes, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c)
+        write_row<T>(job.grad_centers, c, 0, dim, grad + c * dim);
+    });
   }
 
   static int64_t smallest(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -12,6 +12,8 @@ struct Tile {
   int64_t from, count;
   TileOfWeight<T> weight;
   const T* scales;
+  const Pair* pairs = nullptr;  // Those that are asked for.
+  int64_t pair_stride = 0;
 
   // Where a sample's target is among the scores, or null.
   T* find(const Labels& labels, int64_t b, int64_t lane, T* scores) const {
@@ -21,9 +23,23 @@ struct Tile {
 };
 
 template <class T>
-inline void score(const ScaledRows<T>& rows, const Tile<T>& tile, int64_t p, T* scores) {
+inline void multiply_factors(const ScaledRows<T>& rows, const Tile<T>& tile, int64_t p, T* to) {
+  if constexpr (HAS_PAIRS<T>)
+    if (rows.paired) {
+      multiply<T>(tile.count, rows.lanes(p), ByColumns<Pair>{tile.pairs, tile.pair_stride},
+                  rows.pair_panel(p), pairs_of(rows.dim), to);
+      if (rows.head.rows == Rows::given) return;
+      for (int64_t i = 0; i < tile.count * PANEL<T>; i += WIDTH<T>)
+        store<T>(to + i, load<T>(to + i) * load<T>(rows.factors + p * PANEL<T> + i % PANEL<T>));
+      return;
+    }
   multiply<T>(tile.count, rows.lanes(p), ByColumns<T>{tile.weight.data, tile.weight.stride},
-              rows.panel(p), rows.dim, scores);
+              rows.panel(p), rows.dim, to);
+}
+
+template <class T>
+inline void score(const ScaledRows<T>& rows, const Tile<T>& tile, int64_t p, T* scores) {
+  multiply_factors<T>(rows, tile, p, scores);
   if (tile.scales == nullptr) return;
   for (int64_t i = 0; i < tile.count * PANEL<T>; i += WIDTH<T>)
     store<T>(scores + i, load<T>(scores + i) * tile.scales[i / PANEL<T>]);

@@ -110,7 +110,11 @@ inline void write_row(const MutableMatrix& m, int64_t row, int64_t from, int64_t
                       const T* values) {
   visit(m.dtype, m.data, [&](auto data) {
     auto* target = data + row * m.row_stride + from * m.column_stride;
-    for (int64_t i = 0; i < count; ++i) narrow(values[i], target[i * m.column_stride]);
+    if (m.column_stride == 1) {
+      for (int64_t i = 0; i < count; ++i) narrow(values[i], target[i]);
+    } else {
+      for (int64_t i = 0; i < count; ++i) narrow(values[i], target[i * m.column_stride]);
+    }
   });
 }
 

@@ -11,22 +11,29 @@ struct EntropyBackward {
   const CrossEntropy& job;
   EntropyMemory<T> memory;
   Arena arena;
+  // Else only those turned.
+  bool needs_rows;
   ScaledRows<T> rows;
+  int64_t slots;
   RowGradient<T> grad_rows;
-  int64_t tiles_at_once, slots;
+  int64_t tiles_at_once;
   T *derivatives, *buffers;
   T* columns;
+  TurnedRows<T> turned;
 
   explicit EntropyBackward(const CrossEntropy& asked)
       : job(asked),
         memory(asked),
         arena(asked.scratch),
-        rows(asked, arena),
-        grad_rows(asked, rows, arena) {
+        needs_rows(!memory.paired || asked.head.rows != Rows::given ||
+                   asked.kept_tiles < memory.tiles),
+        rows(asked, arena, needs_rows),
+        slots(slots_for(memory.tiles * rows.panels,
+                        4.0 * memory.batch * memory.dim * memory.classes)),
+        grad_rows(asked, rows, slots, arena),
+        turned(rows, needs_rows, job.grad_weight.data != nullptr, arena) {
     const int64_t area = padded(memory.batch) * TILE, once = DERIVATIVES / area;
     tiles_at_once = smaller(memory.tiles, once > 1 ? once : 1);
-    slots = slots_for(memory.tiles * rows.panels,
-                      4.0 * memory.batch * memory.dim * memory.classes);
     derivatives = arena.take<T>(padded(memory.batch) *
                                 smaller(tiles_at_once * TILE, memory.classes));
     buffers = arena.take<T>(slots * memory.buffer_size());
@@ -36,21 +43,27 @@ struct EntropyBackward {
   }
 
   void run() {
-    if (!job.rows_are_filled) rows.fill();
+    if (needs_rows && !job.rows_are_filled) rows.fill();
+    if (job.grad_weight.data != nullptr) turned.fill();
     const Shares shares(job);
     for (int64_t first = 0; first < memory.tiles; first += tiles_at_once) {
       const int64_t last = smaller(first + tiles_at_once, memory.tiles);
-      each_task(first, last, rows.panels, [&](const Tile<T>& tile, int64_t slot, int64_t index,
-                                              int64_t p) {
-        (void)slot;
-        differentiate_panel(shares, tile, index, p, place(first, index, p));
-      });
+      const Use use = last <= job.kept_tiles ? Use::nothing : Use::scores;
+      each_task(first, (last - first) * rows.panels, rows.panels, use,
+                [&](const Tile<T>& tile, int64_t, int64_t index, int64_t p) {
+                  differentiate_panel(shares, tile, index, p, place(first, index, p));
+                });
       if (job.grad_weight.data != nullptr) add_columns(first, last);
-      if (job.grad_x.data != nullptr) add_rows(first, last);
+      if (job.grad_x.data != nullptr) add_rows(shares, first, last);
     }
-    if (job.grad_x.data == nullptr) return;
-    for (int64_t p = 0; p < rows.panels; ++p)
-      grad_rows.write(p, PanelFactors<T>(job, shares, memory.terms, p).stretch);
+    if (job.grad_x.data == nullptr || grad_rows.is_single) return;
+    spread(smaller(slots, rows.panels), rows.panels, [&](int64_t slot, int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) write_rows(shares, p, slot);
+    });
+  }
+
+  void write_rows(const Shares& shares, int64_t p, int64_t slot) {
+    grad_rows.write(p, PanelFactors<T>(job, shares, memory.terms, p).stretch, slot);
   }
 
   T* place(int64_t first, int64_t index, int64_t p) const {
@@ -58,16 +71,16 @@ struct EntropyBackward {
            p * PANEL<T> * memory.width(index);
   }
 
+  // Calls `f` for tasks, `parts` for each tile from the first on.
   template <class F>
-  void each_task(int64_t first, int64_t last, int64_t parts, const F& f) {
-    const int64_t tasks = (last - first) * parts;
+  void each_task(int64_t first, int64_t tasks, int64_t parts, Use use, const F& f) {
     spread(smaller(slots, tasks), tasks, [&](int64_t slot, int64_t begin, int64_t end) {
       int64_t current = -1;
       Tile<T> tile{};
       for (int64_t task = begin; task < end; ++task) {
         const int64_t index = first + task / parts;
         if (index != current)
-          tile = memory.tile(current = index, buffers + slot * memory.buffer_size());
+          tile = memory.tile(current = index, buffers + slot * memory.buffer_size(), use);
         f(tile, slot, index, task % parts);
       }
     });
@@ -84,24 +97,25 @@ struct EntropyBackward {
   }
 
   void add_columns(int64_t first, int64_t last) {
-    constexpr int64_t parts = TILE / PANEL<T>;
-    each_task(first, last, parts,
+    const int64_t classes = smaller(last * TILE, memory.classes) - first * TILE;
+    each_task(first, (classes + PANEL<T> - 1) / PANEL<T>, TILE / PANEL<T>, Use::nothing,
               [&](const Tile<T>& tile, int64_t slot, int64_t index, int64_t part) {
-                if (part * PANEL<T> >= tile.count) return;
-                write_columns<T>(job, rows, tile, part * PANEL<T>, place(first, index, 0),
+                write_columns<T>(job, turned, tile, part * PANEL<T>, place(first, index, 0),
                                  columns + slot * column_scratch<T>(memory.batch, memory.dim));
               });
   }
 
   // In the tiles' order for each panel.
-  void add_rows(int64_t first, int64_t last) {
+  void add_rows(const Shares& shares, int64_t first, int64_t last) {
     spread(smaller(slots, rows.panels), rows.panels,
            [&](int64_t slot, int64_t begin, int64_t end) {
              for (int64_t index = first; index < last; ++index) {
                const Tile<T> tile =
-                   memory.tile(index, buffers + slot * memory.buffer_size());
-               for (int64_t p = begin; p < end; ++p)
-                 grad_rows.add(p, tile, place(first, index, p));
+                   memory.tile(index, buffers + slot * memory.buffer_size(), Use::rows);
+               for (int64_t p = begin; p < end; ++p) {
+                 grad_rows.add(p, tile, place(first, index, p), slot);
+                 if (grad_rows.is_single) write_rows(shares, p, slot);
+               }
              }
            });
   }

@@ -40,7 +40,7 @@ struct EntropyForward {
       Tile<T> tile{};
       for (int64_t task = begin; task < end; ++task) {
         const int64_t index = task / rows.panels, p = task % rows.panels;
-        if (index != current) tile = memory.tile(current = index, buffer);
+        if (index != current) tile = memory.tile(current = index, buffer, Use::scores);
         T* kept = memory.kept_powers(index, p);
         sum(shares, tile, index, p, kept != nullptr ? kept : scores + slot * TILE * PANEL<T>);
       }
@@ -53,7 +53,7 @@ struct EntropyForward {
     spread(slots_for(memory.tiles, 4.0 * memory.dim * memory.classes), memory.tiles,
            [&](int64_t slot, int64_t begin, int64_t end) {
              for (int64_t index = begin; index < end; ++index)
-               memory.tile(index, buffers + slot * memory.buffer_size(), true);
+               memory.tile(index, buffers + slot * memory.buffer_size(), Use::scales);
            });
   }
 

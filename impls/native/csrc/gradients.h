@@ -2,6 +2,7 @@
 #pragma once
 
 #include "class_scores.h"
+#include "turned_rows.h"
 
 namespace lossbench::LOSSBENCH_TARGET {
 
@@ -16,57 +17,84 @@ struct RowGradient {
   const CrossEntropy& job;
   const ScaledRows<T>& rows;
   int64_t size;
-  T *sums, *row;
+  // Whether a panel's sums are whole after one tile: then each slot has those of one panel.
+  bool is_single;
+  T *sums, *turned;
+  Pair* paired;
 
-  RowGradient(const CrossEntropy& asked, const ScaledRows<T>& scaled, Arena& arena)
-      : job(asked), rows(scaled) {
+  RowGradient(const CrossEntropy& asked, const ScaledRows<T>& scaled, int64_t slots, Arena& arena)
+      : job(asked), rows(scaled), is_single(asked.weight.columns <= TILE) {
     const bool wanted = job.grad_x.data != nullptr;
     size = wanted ? rows.dim * PANEL<T> : 0;
-    sums = arena.take<T>(rows.panels * size);
-    row = arena.take<T>(rows.dim);
+    sums = arena.take<T>((is_single ? slots : rows.panels) * size);
+    turned = arena.take<T>(writes_in_place() || writes_pairs() ? 0 : slots * size);
+    paired = arena.take<Pair>(wanted && rows.paired ? slots * TILE / 2 * PANEL<T> : 0);
   }
 
-  void add(int64_t p, const Tile<T>& tile, const T* derivatives) {
+  bool writes_in_place() const { return job.grad_x.dtype == DTYPE<T>; }
+  bool writes_pairs() const { return rows.paired && rows.dim % 2 == 0; }
+  T* sums_of(int64_t p, int64_t slot) const { return sums + (is_single ? slot : p) * size; }
+
+  void add(int64_t p, const Tile<T>& tile, const T* derivatives, int64_t slot) {
+    T* to = sums_of(p, slot);
+    const Store mode = tile.from == 0 ? Store::set : Store::add;
+    if constexpr (HAS_PAIRS<T>)
+      if (rows.paired) {
+        Pair* pairs = paired + slot * TILE / 2 * PANEL<T>;
+        const int64_t depth = pairs_of(tile.count);
+        pair_rows(derivatives, tile.count, pairs);
+        return multiply<T>(rows.dim, rows.lanes(p), ByRows<Pair>{tile.pairs, tile.pair_stride},
+                           pairs, depth, to, mode);
+      }
     multiply<T>(rows.dim, rows.lanes(p), ByRows<T>{tile.weight.data, tile.weight.stride},
-                derivatives, tile.count, sums + p * size,
-                tile.from == 0 ? Store::set : Store::add);
+                derivatives, tile.count, to, mode);
   }
 
   // Turns the scaled rows' gradient into the embeddings'.
-  void write(int64_t p, const T* stretch) {
-    alignas(64) T along[PANEL<T>] = {};
-    T* sum = sums + p * size;
-    if (job.head.rows != Rows::given)
-      for (int64_t v = 0; v < PANEL<T>; v += WIDTH<T>) {
-        Vec<T> total = {};
-        for (int64_t i = v; i < size; i += PANEL<T>)
-          total += load<T>(sum + i) * load<T>(rows.panel(p) + i);
-        store<T>(along + v, total);
-      }
-    combine(p, along, stretch);
+  void write(int64_t p, const T* stretch, int64_t slot) {
+    T* sum = sums_of(p, slot);
+    if (job.head.rows != Rows::given) combine(p, stretch, sum);
     const int64_t count = rows.lanes(p), first = p * PANEL<T>;
-    if (job.grad_x.dtype == DTYPE<T>) {
-      T* out = static_cast<T*>(job.grad_x.data) + first * rows.dim;
-      return transpose<T>(sum, PANEL<T>, rows.dim, count, out, rows.dim);
-    }
-    for (int64_t lane = 0; lane < count; ++lane) {
-      for (int64_t d = 0; d < rows.dim; ++d) row[d] = sum[d * PANEL<T> + lane];
-      write_row<T>(job.grad_x, first + lane, 0, rows.dim, row);
-    }
+    if constexpr (HAS_PAIRS<T>)
+      if (writes_pairs()) {
+        Pair* pairs = reinterpret_cast<Pair*>(sum);
+        pair_rows(sum, rows.dim, pairs);
+        return transpose<Pair>(pairs, PANEL<T>, rows.dim / 2, count,
+                               static_cast<Pair*>(job.grad_x.data) + first * rows.dim / 2,
+                               rows.dim / 2);
+      }
+    T* out = writes_in_place() ? static_cast<T*>(job.grad_x.data) + first * rows.dim
+                               : turned + slot * size;
+    transpose<T>(sum, PANEL<T>, rows.dim, count, out, rows.dim);
+    for (int64_t lane = 0; lane < count && !writes_in_place(); ++lane)
+      write_row<T>(job.grad_x, first + lane, 0, rows.dim, out + lane * rows.dim);
   }
 
  private:
   // Overwrites a panel's sums by the embeddings' gradient, still transposed.
-  void combine(int64_t p, const T* along, const T* stretch) {
-    if (job.head.rows == Rows::given) return;
-    alignas(64) T bends[PANEL<T>] = {};
+  void combine(int64_t p, const T* stretch, T* sum) {
+    alignas(64) T along[PANEL<T>], bends[PANEL<T>] = {};
+    const T* factors = rows.factors + p * PANEL<T>;
+    for (int64_t v = 0; v < PANEL<T>; v += WIDTH<T>) {
+      Vec<T> total = {};
+      for (int64_t d = 0; d < rows.dim; ++d)
+        total += load<T>(sum + d * PANEL<T> + v) * scaled(p, d, v);
+      store<T>(along + v, total);
+    }
     for (int64_t lane = 0; lane < rows.lanes(p); ++lane)
       bends[lane] = bend(p * PANEL<T> + lane, along[lane], stretch[lane]);
-    T* sum = sums + p * size;
-    const T *scaled = rows.panel(p), *factors = rows.factors + p * PANEL<T>;
-    for (int64_t i = 0; i < size; i += WIDTH<T>)
-      store<T>(sum + i, load<T>(sum + i) * load<T>(factors + i % PANEL<T>) +
-                            load<T>(scaled + i) * load<T>(bends + i % PANEL<T>));
+    for (int64_t d = 0; d < rows.dim; ++d)
+      for (int64_t v = 0; v < PANEL<T>; v += WIDTH<T>) {
+        T* at = sum + d * PANEL<T> + v;
+        const Vec<T> row = scaled(p, d, v);
+        store<T>(at, load<T>(at) * load<T>(factors + v) + row * load<T>(bends + v));
+      }
+  }
+
+  // The numbers of scaled rows.
+  Vec<T> scaled(int64_t p, int64_t d, int64_t v) const {
+    const Vec<T> numbers = rows.numbers(p, d, v);
+    return rows.paired ? numbers * load<T>(rows.factors + p * PANEL<T> + v) : numbers;
   }
 
   // What is added of the scaled row itself.
@@ -88,9 +116,10 @@ struct RowGradient {
   }
 };
 
+// `turned` and `sums` of a panel of columns; panels of rows are whole.
 template <class T>
 inline int64_t column_scratch(int64_t batch, int64_t dim) {
-  return (batch + dim) * PANEL<T>;
+  return (padded(batch) + dim) * PANEL<T>;
 }
 
 // Removes from scaled columns' gradients, `sums [D][PANEL]`, what points along the columns.
@@ -122,18 +151,19 @@ inline void remove_radial(Columns columns, const Tile<T>& tile, int64_t dim, int
 
 // Writes the weight's gradient for the classes `from : from + PANEL` of a tile.
 template <class T>
-inline void write_columns(const CrossEntropy& job, const ScaledRows<T>& rows, const Tile<T>& tile,
-                          int64_t from, const T* derivatives, T* scratch) {
-  const int64_t lanes = smaller(PANEL<T>, tile.count - from);
-  T *turned = scratch, *sums = scratch + rows.batch * PANEL<T>;
-  for (int64_t p = 0; p < rows.panels; ++p)
-    transpose<T>(derivatives + p * PANEL<T> * tile.count + from * PANEL<T>, PANEL<T>, lanes,
-                 rows.lanes(p), turned + p * PANEL<T> * PANEL<T>, PANEL<T>);
-  multiply<T>(rows.dim, lanes, ByPanels<T>{rows.scaled, rows.dim * PANEL<T>}, turned, rows.batch,
-              sums);
-  if (tile.scales != nullptr) remove_radial<T>(job.head.columns, tile, rows.dim, from, lanes, sums);
+inline void write_columns(const CrossEntropy& job, const TurnedRows<T>& turned,
+                          const Tile<T>& tile, int64_t from, const T* derivatives, T* scratch) {
+  const int64_t lanes = smaller(PANEL<T>, tile.count - from), dim = turned.rows.dim;
+  T* sums = scratch + padded(turned.rows.batch) * PANEL<T>;
+  turned.multiply_by(derivatives + from * PANEL<T>, tile.count, lanes, scratch, sums);
+  if (tile.scales != nullptr) remove_radial<T>(job.head.columns, tile, dim, from, lanes, sums);
+  if constexpr (HAS_PAIRS<T>)
+    if (turned.rows.paired)
+      return round_rows(sums, dim, lanes, nullptr,
+                        static_cast<BFloat16*>(job.grad_weight.data) + tile.from + from,
+                        job.grad_weight.row_stride);
   visit(job.grad_weight.dtype, job.grad_weight.data, [&](auto grad) {
-    for (int64_t d = 0; d < rows.dim; ++d) {
+    for (int64_t d = 0; d < dim; ++d) {
       auto* to = grad + d * job.grad_weight.row_stride + tile.from + from;
       for (int64_t lane = 0; lane < lanes; ++lane) narrow(sums[d * PANEL<T> + lane], to[lane]);
     }

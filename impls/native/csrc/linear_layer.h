@@ -3,8 +3,8 @@
 
 #include "arena.h"
 #include "margins.h"
+#include "pairs.h"
 #include "parallel.h"
-#include "products.h"
 #include "transpose.h"
 
 namespace lossbench::LOSSBENCH_TARGET {
@@ -20,57 +20,104 @@ inline bool in_place(const Matrix& m) {
   return m.dtype == DTYPE<T> && m.column_stride == 1;
 }
 
-// The embeddings times a factor, `panels [B / PANEL][D][PANEL]`: lanes are samples.
+// The embeddings times a factor, `panels [B / PANEL][D][PANEL]`: lanes are samples. In pairs along
+// D they are as given, `[B / PANEL][D / 2][PANEL]`: products take the factor.
 template <class T>
 struct ScaledRows {
   const Matrix& x;
   const Head& head;
-  int64_t batch, dim, panels;
-  T* scaled;
+  int64_t batch, dim, panels, slots;
+  bool paired;
+  T* scaled;        // Unless paired.
+  Pair* pairs;      // If paired.
   double* lengths;  // [B padded]; without a scale, none.
   T* factors;       // [B padded]; without a scale, none.
 
-  ScaledRows(const CrossEntropy& job, Arena& arena)
-      : x(job.x), head(job.head), batch(x.rows), dim(x.columns) {
+  // Pairs are kept where they are `needed`.
+  ScaledRows(const CrossEntropy& job, Arena& arena, bool needed = true)
+      : x(job.x), head(job.head), batch(x.rows), dim(x.columns), paired(takes_pairs<T>(job)) {
     panels = (batch + PANEL<T> - 1) / PANEL<T>;
-    scaled = arena.take<T>(panels * dim * PANEL<T>);
+    slots = slots_for(panels, 2.0 * batch * dim * job.weight.columns);
+    scaled = arena.take<T>(paired ? 0 : panels * dim * PANEL<T>);
+    pairs = arena.take<Pair>(paired && needed ? panels * pairs_of(dim) * PANEL<T> : 0);
     lengths = arena.take<double>(panels * PANEL<T>);
     factors = arena.take<T>(panels * PANEL<T>);
-    buffer_ = arena.take<T>(in_place<T>(x) ? 0 : PANEL<T> * dim);
+    copied_ = arena.take<T>(paired || in_place<T>(x) ? 0 : slots * PANEL<T> * dim);
+    const bool copies_pairs = paired && !pairs_in_place(x);
+    paired_ = arena.take<Pair>(copies_pairs ? slots * PANEL<T> * pairs_of(dim) : 0);
   }
 
   const T* panel(int64_t p) const { return scaled + p * dim * PANEL<T>; }
+  Pair* pair_panel(int64_t p) const { return pairs + p * pairs_of(dim) * PANEL<T>; }
   int64_t lanes(int64_t p) const { return smaller(PANEL<T>, batch - p * PANEL<T>); }
 
+  // The numbers `d` of a panel's samples from lane `v` on, before factors if paired.
+  Vec<T> numbers(int64_t p, int64_t d, int64_t v) const {
+    if constexpr (HAS_PAIRS<T>)
+      if (paired) return half_of(load<Pair>(pair_panel(p) + d / 2 * PANEL<T> + v), d % 2 != 0);
+    return load<T>(panel(p) + d * PANEL<T> + v);
+  }
+
   void fill() {
-    for (int64_t p = 0; p < panels; ++p) {
-      T* to = scaled + p * dim * PANEL<T>;
-      const int64_t count = lanes(p), first = p * PANEL<T>;
-      if (in_place<T>(x)) {
-        const T* rows = static_cast<const T*>(x.data) + first * x.row_stride;
-        transpose<T>(rows, x.row_stride, count, dim, to, PANEL<T>);
-      } else {
-        for (int64_t i = 0; i < count; ++i) read_row<T>(x, first + i, 0, dim, buffer_ + i * dim);
-        transpose<T>(buffer_, dim, count, dim, to, PANEL<T>);
+    spread(slots, panels, [&](int64_t slot, int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        if (paired) fill_pairs(p, slot, pair_panel(p));
+        else fill_panel(p, copied_ + slot * PANEL<T> * dim);
+        if (head.rows != Rows::given) scale(p);
       }
-      for (int64_t d = 0; d < dim && count < PANEL<T>; ++d)
-        for (int64_t lane = count; lane < PANEL<T>; ++lane) to[d * PANEL<T> + lane] = 0;
-      if (head.rows != Rows::given) scale(first, to);
+    });
+  }
+
+  // Writes the pairs of a panel.
+  void fill_pairs(int64_t p, int64_t slot, Pair* to) const {
+    const int64_t count = lanes(p), depth = pairs_of(dim), first = p * PANEL<T>;
+    if (pairs_in_place(x)) {
+      const Pair* given = static_cast<const Pair*>(x.data) + first * x.row_stride / 2;
+      transpose<Pair>(given, x.row_stride / 2, count, depth, to, PANEL<T>);
+    } else {
+      Pair* copied = paired_ + slot * PANEL<T> * depth;
+      for (int64_t i = 0; i < count; ++i)
+        pair_along_row(x, first + i, 0, dim, copied + i * depth);
+      transpose<Pair>(copied, depth, count, depth, to, PANEL<T>);
     }
+    clear_lanes(to, depth, count);
   }
 
  private:
-  // Scales a panel, and keeps its lengths and factors.
-  void scale(int64_t first, T* to) {
+  void fill_panel(int64_t p, T* copied) {
+    T* to = scaled + p * dim * PANEL<T>;
+    const int64_t count = lanes(p), first = p * PANEL<T>;
+    if (in_place<T>(x)) {
+      const T* rows = static_cast<const T*>(x.data) + first * x.row_stride;
+      transpose<T>(rows, x.row_stride, count, dim, to, PANEL<T>);
+    } else {
+      for (int64_t i = 0; i < count; ++i) read_row<T>(x, first + i, 0, dim, copied + i * dim);
+      transpose<T>(copied, dim, count, dim, to, PANEL<T>);
+    }
+    clear_lanes(to, dim, count);
+  }
+
+  template <class Number>
+  static void clear_lanes(Number* to, int64_t rows, int64_t lanes) {
+    for (int64_t i = 0; i < rows && lanes < PANEL<T>; ++i)
+      for (int64_t lane = lanes; lane < PANEL<T>; ++lane) to[i * PANEL<T> + lane] = 0;
+  }
+
+  // Keeps a panel's lengths and factors, and scales it unless it is paired.
+  void scale(int64_t p) {
     constexpr int W = WIDTH<double>, VECTORS = PANEL<T> / W;
+    const int64_t first = p * PANEL<T>;
     alignas(64) double squares[PANEL<T>];
+    alignas(64) T row[PANEL<T>];
     Vec<double> sums[VECTORS] = {};
-    for (int64_t d = 0; d < dim; ++d)
+    for (int64_t d = 0; d < dim; ++d) {
+      for (int64_t v = 0; v < PANEL<T>; v += WIDTH<T>) store<T>(row + v, numbers(p, d, v));
 #pragma GCC unroll 4
       for (int v = 0; v < VECTORS; ++v) {
-        const Vec<double> value = load_wide(to + d * PANEL<T> + v * W);
+        const Vec<double> value = load_wide(row + v * W);
         sums[v] += value * value;
       }
+    }
     for (int v = 0; v < VECTORS; ++v) store<double>(squares + v * W, sums[v]);
     for (int lane = 0; lane < PANEL<T>; ++lane) {
       const double length = __builtin_sqrt(squares[lane]);
@@ -79,24 +126,32 @@ struct ScaledRows {
       factors[first + lane] =
           static_cast<T>((head.rows == Rows::scaled ? head.scale : length) / held);
     }
+    if (paired) return;
+    T* to = scaled + p * dim * PANEL<T>;
     for (int64_t i = 0; i < dim * PANEL<T>; i += WIDTH<T>)
       store<T>(to + i, load<T>(to + i) * load<T>(factors + first + i % PANEL<T>));
   }
 
-  T* buffer_;
+  T* copied_;
+  Pair* paired_;
 };
 
-// A tile of the weight's columns as rows of T: in place, or copied to a buffer.
+// A tile of the weight's columns as rows of T: in place, copied to a buffer, or still bfloat16.
 template <class T>
 struct TileOfWeight {
   const T* data;
   int64_t stride;
   int64_t end;  // The elements from `data` on that may be read.
+  // To be widened, from this column on, if it is not null.
+  const Matrix* matrix = nullptr;
+  int64_t first = 0;
 
   // A panel of numbers of row `d` from column `from` on. Those beyond `lanes` are of other columns;
   // where the matrix ends before them, they are 0, in the buffer.
   const T* panel(int64_t d, int64_t from, int64_t lanes, T* buffer) const {
     const int64_t start = d * stride + from;
+    if constexpr (HAS_PAIRS<T>)
+      if (matrix != nullptr) return widen_panel(*matrix, d, first + from, lanes, buffer);
     if (start + PANEL<T> <= end) return data + start;
     for (int64_t lane = 0; lane < PANEL<T>; ++lane)
       buffer[lane] = lane < lanes ? data[start + lane] : 0;

@@ -11,7 +11,9 @@ Target widest() {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  return avx2 && avx512 ? Target::avx512 : avx2 ? Target::avx2 : Target::plain;
+  if (!avx2) return Target::plain;
+  if (!avx512) return Target::avx2;
+  return __builtin_cpu_supports("avx512bf16") ? Target::avx512bf16 : Target::avx512;
 #else
   return Target::plain;
 #endif
@@ -21,9 +23,12 @@ Target chosen() {
   const Target best = widest();
   const char* wanted = std::getenv("LOSSBENCH_NATIVE_TARGET");
   if (wanted == nullptr) return best;
-  if (std::strcmp(wanted, "plain") == 0) return Target::plain;
-  if (std::strcmp(wanted, "avx2") == 0 && best != Target::plain) return Target::avx2;
-  return best;
+  const auto narrower = [&](const char* name, Target named) {
+    return std::strcmp(wanted, name) == 0 && named < best;
+  };
+  if (narrower("plain", Target::plain)) return Target::plain;
+  if (narrower("avx2", Target::avx2)) return Target::avx2;
+  return narrower("avx512", Target::avx512) ? Target::avx512 : best;
 }
 
 }  // namespace

@@ -11,10 +11,12 @@
 
 namespace lossbench {
 
-enum class Target { plain, avx2, avx512 };
+// In order: each has what those before it have.
+enum class Target { plain, avx2, avx512, avx512bf16 };
 
 // The widest target that this processor has; LOSSBENCH_NATIVE_TARGET in the environment, `plain`,
-// `avx2` or `avx512`, takes a narrower one.
+// `avx2` or `avx512`, takes a narrower one. The kernels of `avx512` serve `avx512bf16` too; they
+// ask for it where they multiply bfloat16.
 Target target();
 
 }  // namespace lossbench
@@ -27,7 +29,7 @@ Target target();
   namespace avx2 { __VA_ARGS__; }          \
   namespace avx512 { __VA_ARGS__; }
 #define LOSSBENCH_CALL(...)                                          \
-  (target() == Target::avx512 ? avx512::__VA_ARGS__                  \
+  (target() >= Target::avx512 ? avx512::__VA_ARGS__                  \
    : target() == Target::avx2 ? avx2::__VA_ARGS__                    \
                               : plain::__VA_ARGS__)
 #else

@@ -14,7 +14,7 @@ from lossbench.bench.choose.sources import (
 )
 from lossbench.bench.choose.text import answer_text
 from lossbench.bench.errors import UsageError
-from lossbench.bench.format import plain_text
+from lossbench.bench.format import counted, plain_text
 from lossbench.bench.run.records import RECORDS
 from tests.makers.choices import CROSSING, HERE, ISLAND, THREE, ask, elsewhere, full, seen
 from tests.makers.records import ENVIRONMENT
@@ -47,6 +47,14 @@ def test_another_machines_answer_is_given_and_told(changes):
     assert found.best.variant == "fused"
     lines = plain_text(answer_text(found)).splitlines()
     assert "of another machine: this is " in lines[2]
+
+
+def test_another_number_of_threads_is_not_called_another_machine():
+    found = ask(THREE, here=replace(HERE, threads=HERE.threads + 1))
+    here = f"torch has {HERE.threads + 1} here"
+    assert found.doubts == (
+        f"measured with {counted(HERE.threads, 'thread')}: {here}; --measure measures so",
+    )
 
 
 def test_a_size_that_no_machine_holds_is_told_and_not_offered_to_be_measured():

@@ -168,23 +168,25 @@ def test_the_table_shows_what_changed_and_how_many_intervals_overlap(runs, capsy
     first = runs("a", timed("vectorized", 0.5), timed("fused", 0.5), timed("pml", 1))
     second = runs("b", timed("vectorized", 0.5), timed("fused", 0.9), timed("otl", 1))
     assert main(["compare", str(first), str(second)]) == 0
-    first_line, *rest = capsys.readouterr().out.splitlines()
-    text = " ".join(" ".join(rest).split())
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.split("\n\n")[0].splitlines()[1:])) <= 80
+    text = " ".join(printed.split())
     assert "slower, 1: the speed-up fell" in text
     assert "the intervals of 1 of 2 cells overlap: 50.0%" in text
-    assert first_line.endswith(
-        "a: 1 slower, of 2 cells in both; 1 cell only in the first; 1 cell only in the second"
-    )
+    counts = "1 slower, of 2 cells in both; 1 cell only in the first; 1 cell only in the second"
+    assert text.startswith(f"{second} against {first}: {counts} ")
 
 
-def test_several_runs_are_each_compared_with_the_first(runs, capsys):
+def test_several_runs_are_each_compared_with_the_first(runs, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
     names = [str(runs(n, timed("fused", f))) for n, f in (("a", 0.5), ("b", 0.9), ("c", 0.2))]
     assert main(["compare", *names]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if " against " in line]
-    assert [line.rpartition(": ")[2] for line in lines] == [
-        "1 slower, of 1 cell in both",
-        "1 faster, of 1 cell in both",
-    ]
+    printed = capsys.readouterr().out.splitlines()
+    verdicts = ["1 slower, of 1 cell in both", "1 faster, of 1 cell in both"]
+    # All verdicts come first, and each again above its changes.
+    assert [line.rpartition(": ")[2] for line in printed[:2]] == verdicts
+    lines = [line for line in printed if " against " in line]
+    assert [line.rpartition(": ")[2] for line in lines] == 2 * verdicts
     assert main(["compare", *names, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [each["second"] for each in found] == names[1:]

@@ -40,7 +40,7 @@ def results(tmp_path_factory):
     if not (ROOT / ".git").exists():
         pytest.skip("asv records the commit of a clone")
     run("lossbench.bench.suites.machine", "here", cwd=ROOT)
-    chosen = r"eager\.softmax\.track_.*'(reference|torch|liger)', .*'cpu', 64\)"
+    chosen = r"eager\.softmax\.track_.*'(reference|fused|liger)', .*'cpu', 64\)"
     run(
         "asv", "run", "--machine", "here", "-E", f"existing:{sys.executable}", "-b", chosen,
         "--set-commit-hash", "HEAD", "-a", "rounds=1",
@@ -52,7 +52,7 @@ def test_a_run_of_asv_loads_as_rows(results):
     frame = lossbench.load(results).set_index("variant")
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
     # liger is skipped, because it is not installed or takes no CPU tensors.
-    assert set(frame.index) == {"reference", "torch"}
+    assert set(frame.index) == {"reference", "fused"}
     assert set(frame.source) == {"asv"}
     assert set(frame.machine) == {"here"}
     assert frame.cpu.notna().all()
@@ -68,7 +68,7 @@ def test_a_run_of_asv_loads_as_rows(results):
     assert (frame[["step_peak_bytes", "saved_bytes"]] > 0).all(axis=None)
     assert (frame.error < 1e-5).all()
     assert frame.verdict["reference"] == "reference"
-    assert frame.step_speedup["torch"] > 0
+    assert frame.step_speedup["fused"] > 0
     assert frame.step_speedup.isna()["reference"]
 
 

@@ -36,7 +36,8 @@ def test_a_library_that_is_worse_is_found_out():
     pytest.importorskip("pytorch_metric_learning")
     found = {p.input: p for p in measure_conformance("arcface_guarded", "pml", "cpu")}
     assert found["cosine 1"].grade == "worse"
-    assert found["cosine 1"].given == "not finite: grad.embeddings, grad.weight"
+    # Where the cosine rounds to 1 the gradient is not finite, and where it rounds to less, wrong.
+    assert "grad.weight" in found["cosine 1"].reason
 
 
 def result(loss, gradient=0.0):

@@ -44,3 +44,11 @@ def test_the_bar_of_a_sweep_has_a_line_for_each_busy_worker():
         bar.measuring("one", None)
         bar.measuring("two", None)
         assert task.description == "no worker is busy"
+
+
+def test_a_narrow_terminal_shortens_the_description_and_not_the_count():
+    narrow = Console(file=StringIO(), width=80, force_terminal=True)
+    progress = progress_bar(narrow, "cells")
+    progress.add_task("center 64x64, C=10, cpu, gaussian: checking vectorized", total=232)
+    Console(file=(text := StringIO()), width=80).print(progress.get_renderable())
+    assert "0/232 cells, left" in text.getvalue()

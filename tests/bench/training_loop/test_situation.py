@@ -83,6 +83,13 @@ def test_a_limit_excuses_a_refusal_and_no_wrong_value():
     assert stale.reason.startswith("has a limit that it does not need: refused: a trial")
 
 
+def test_a_failed_export_leaves_no_hook_under_which_other_modules_do_not_compile():
+    hooks = torch.nn.modules.module._global_buffer_registration_hooks
+    before = dict(hooks)
+    assert find(EXPORT, Trainee("sphereface", "reference")).fitness == "limit"
+    assert hooks == before
+
+
 def test_a_limit_of_another_situation_excuses_nothing():
     fused = Trainee("arcface", "fused")
     assert fused.limit("double-backward")

@@ -42,6 +42,8 @@ def strided(tensor, how):
         return tensor.t().contiguous().t()
     if how == "sliced":
         return torch.stack([tensor, tensor + 1], dim=2)[:, :, 0]
+    if how == "shifted":
+        return torch.cat([tensor[:, :1], tensor], dim=1)[:, 1:]
     return tensor
 
 
@@ -149,6 +151,7 @@ def test_every_target_that_this_processor_has_is_right(target):
     code = (
         "import torch\n"
         "from tests.makers.native import is_close\n"
+        "from tests.impls.native import test_bfloat16\n"
         "from tests.impls.native.test_operators import LOSSES, run\n"
         "torch.manual_seed(0)\n"
         "x, labels = torch.randn(70, 33), torch.randint(0, 300, (70,))\n"
@@ -157,5 +160,7 @@ def test_every_target_that_this_processor_has_is_right(target):
         "        found = run(loss, 'native', x, labels, 300, dtype)\n"
         "        exact = run(loss, 'reference', x, labels, 300, torch.float64)\n"
         "        is_close(found, exact, rtol)\n"
+        "for loss in test_bfloat16.LOSSES:\n"
+        "    test_bfloat16.check(loss, x.bfloat16(), labels, 300)\n"
     )
     run_for_target(target, code)

@@ -21,9 +21,8 @@ SECONDS = 300
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda path: path.stem.removeprefix("check_"))
 def test_kernels_agree_with_the_oracle_in_the_interpreter(family):
-    # numpy warns where a program divides by zero in an element that it then drops, and where the
-    # interpreter of Triton 3.6 takes an array of one element for a number.
-    warnings = ("-W", "ignore::RuntimeWarning", "-W", "ignore:Conversion of:DeprecationWarning")
+    # numpy warns where a program divides by zero in an element that it then drops.
+    warnings = ("-W", "ignore::RuntimeWarning")
     options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", *warnings)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", str(family), *options],

@@ -18,7 +18,12 @@ def _patched_once():
     """
     from triton.runtime import interpreter
 
-    patched = set()
+    patch_tensor, patched = interpreter._patch_lang_tensor, set()
+
+    def patch_scalars(tensor, scope):
+        """Let an array of one element be a number, which NumPy from 2.4 on refuses Triton 3.6."""
+        patch_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.squeeze()))
 
     def call(function, *args, **kwargs):
         module = function.fn.__module__
@@ -29,4 +34,5 @@ def _patched_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interpreter.InterpretedFunction, "__call__", call)
+        patch.setattr(interpreter, "_patch_lang_tensor", patch_scalars)
         yield
