@@ -112,7 +112,7 @@ def sanitize(session: nox.Session) -> None:
         # Python and torch keep memory until they end.
         "ASAN_OPTIONS": "detect_leaks=0",
     }
-    names = ("operators", "moves", "pairs", "math")
+    names = ("bfloat16", "math", "moves", "operators", "pairs", "shards")
     tests = [f"tests/impls/native/test_{name}.py" for name in names]
     # Built here: a compiler under the sanitizer would be checked too.
     session.run("python", "-c", BUILD, env={"LOSSBENCH_NATIVE_FLAGS": flags})
