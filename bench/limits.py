@@ -28,6 +28,9 @@ SITUATION_SECONDS = 120.0
 TRAINING_SECONDS = 3600.0
 """One training in `train`."""
 
+DRAWING_SECONDS = 600.0
+"""The plots of one report, where a worker draws them."""
+
 # A multiple of the budget also covers warm-up, set-up, and calls that are longer than the budget.
 SAMPLING_FACTOR = 10
 

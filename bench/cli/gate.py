@@ -1,14 +1,11 @@
 """``gate``: compare one commit with another, for CI."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from lossbench.bench.cli.figures import check_file
 from lossbench.bench.cli.options import (
@@ -21,13 +18,14 @@ from lossbench.bench.cli.options import (
 )
 from lossbench.bench.errors import writing
 from lossbench.bench.format import console
-from lossbench.bench.gate.hold import Tell, hold_gate
+from lossbench.bench.gate.hold import hold_gate
 from lossbench.bench.gate.markdown import gate_markdown
 from lossbench.bench.gate.plan import COUNTED, TIMED, GatePlan
 from lossbench.bench.gate.sides import chosen_outside, copy_commits, copy_outside
 from lossbench.bench.gate.table import gate_table
 from lossbench.bench.paths import check_checkout
 from lossbench.bench.run.plan import choose_device
+from lossbench.bench.show.progress import telling
 from lossbench.impls.outside import loaded
 
 
@@ -174,14 +172,3 @@ def files_outside() -> list[Path]:
         if not origin.is_file:
             click.echo(f"warning: left out: {origin}; the gate takes files only", err=True)
     return [Path(origin.source) for origin in loaded() if origin.is_file]
-
-
-@contextmanager
-def telling() -> Iterator[Tell]:
-    """Show progress: only the latest line on a terminal, every line elsewhere."""
-    out = console(stderr=True)
-    if not out.is_terminal:
-        yield lambda text: out.print(text, markup=False, highlight=False, soft_wrap=True)
-        return
-    with out.status("starting") as status:
-        yield lambda text: status.update(escape(text))

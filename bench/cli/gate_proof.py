@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from lossbench.bench.cli.figures import finish, make_folder, out_option
-from lossbench.bench.cli.gate import gate_budget_option, gate_threads_option, margin_option, telling
+from lossbench.bench.cli.gate import gate_budget_option, gate_threads_option, margin_option
 from lossbench.bench.cli.options import device_option, machine_option
 from lossbench.bench.gate.plan import GatePlan
 from lossbench.bench.gate.proof import FEWEST_RUNS, hold_proof
 from lossbench.bench.gate.table import proof_table
 from lossbench.bench.run.plan import choose_device
+from lossbench.bench.show.progress import telling
 
 
 @click.command("gate-proof")

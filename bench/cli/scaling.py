@@ -9,7 +9,6 @@ from pydantic.dataclasses import dataclass
 from rich.text import Text
 
 from lossbench.bench.case.cases import Case
-from lossbench.bench.cli.gate import telling
 from lossbench.bench.cli.kinds import Bytes
 from lossbench.bench.cli.options import (
     budget_option,
@@ -33,6 +32,7 @@ from lossbench.bench.scaling.largest import LargestBatch, find_largest, free_mem
 from lossbench.bench.scaling.laws import FEWEST_POINTS, Scaling, axes_of, sweep
 from lossbench.bench.scaling.sweep import Sweeper
 from lossbench.bench.scaling.table import exponent_tables, largest_table, notes
+from lossbench.bench.show.progress import telling
 from lossbench.bench.timing.sampling import Sampling
 
 # The tensors of the smallest step take less, but no worker can run one in it.

@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 from lossbench.bench.choose.sources import Host
 from lossbench.bench.collector import paused_collector
 from lossbench.bench.errors import UsageError, writing
+from lossbench.bench.limits import DRAWING_SECONDS
 from lossbench.bench.machine.environment import current_environment
-from lossbench.bench.machine.process import CONTEXT
+from lossbench.bench.machine.worker import Lost, Worker
 from lossbench.bench.report.data import load_evidence
 from lossbench.bench.report.gallery import Plot, draw
 from lossbench.bench.report.page import render
@@ -42,7 +44,7 @@ def write_report(runs: Sequence[Path], folder: Path) -> Path:
 
     Raises:
         UsageError: if the runs hold nothing to read, if the folder holds something other than a
-            report, or if it cannot be written.
+            report, if it cannot be written, or if the plots cannot be drawn.
     """
     _refuse_other(folder)
     # CUDA's records stand beside the CPU's; those of this machine come first on either device.
@@ -50,8 +52,11 @@ def write_report(runs: Sequence[Path], folder: Path) -> Path:
     with writing(folder):
         # Drawing the plots takes long, so a folder that cannot be made is reported before that.
         folder.mkdir(parents=True, exist_ok=True)
-    plots = _start_drawing(evidence.frame)
-    with writing(folder), TemporaryDirectory(dir=folder, prefix=".half-") as name:
+    with (
+        writing(folder),
+        TemporaryDirectory(dir=folder, prefix=".half-") as name,
+        _drawing(evidence.frame) as plots,
+    ):
         half = Path(name)
         evidence.frame.drop(columns=["label", "case", "name"]).to_csv(half / CELLS, index=False)
         (half / PAGE).write_text(render(evidence))
@@ -65,18 +70,22 @@ def write_report(runs: Sequence[Path], folder: Path) -> Path:
     return folder / PAGE
 
 
-def _start_drawing(frame: "pd.DataFrame") -> Callable[[], list[Plot]]:
-    """Return the function that returns the plots of a frame.
+@contextmanager
+def _drawing(frame: "pd.DataFrame") -> Iterator[Callable[[], list[Plot]]]:
+    """Yield the function that returns the plots of a frame.
 
     The plots of a large frame are drawn meanwhile by another process; of a small one they take less
     time than its start.
     """
     if len(frame) < MANY_ROWS:
-        return partial(draw, frame)
-    pool = ProcessPoolExecutor(1, CONTEXT)
-    drawing = pool.submit(draw, frame)
-    pool.shutdown(wait=False)
-    return drawing.result
+        yield partial(draw, frame)
+        return
+    # If the block raises, the worker is ended first, so that the thread waits for nothing.
+    with ThreadPoolExecutor(1) as pool, closing(Worker(1)) as worker:
+        try:
+            yield pool.submit(worker.ask, DRAWING_SECONDS, draw, frame).result
+        except Lost as lost:
+            raise UsageError(f"the plots could not be drawn: {lost}") from lost
 
 
 def _refuse_other(folder: Path) -> None:

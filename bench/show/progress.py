@@ -1,7 +1,7 @@
-"""Show the progress of a run: a bar on a terminal, lines elsewhere."""
+"""Show the progress of a run or a check: a bar or one line on a terminal, lines elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,17 @@ def watching(plan: RunPlan, folder: Path) -> Iterator[SweepWatcher]:
         return
     with progress_bar(out, "cells") as progress:
         yield Bar(progress, len(cells), len(cells & seen))
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """Show progress: only the latest line on a terminal, every line elsewhere."""
+    out = console(stderr=True)
+    if not out.is_terminal:
+        yield lambda text: out.print(text, markup=False, highlight=False, soft_wrap=True)
+        return
+    with out.status("starting") as status:
+        yield lambda text: status.update(escape(text))
 
 
 def progress_bar(out: Console, counted: str) -> Progress:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lossbench.bench.cli import main
+from lossbench.bench.errors import UsageError
 from lossbench.bench.paths import ROOT
 from lossbench.bench.report import data, write_report
 from lossbench.bench.report.readme import columns_part, renew, renewed
@@ -34,6 +35,23 @@ def test_ctrl_c_leaves_the_report_that_was_there(runs, tmp_path, monkeypatch):
         write_report(runs, tmp_path)
     assert (tmp_path / "index.html").read_text() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv", "index.html", "plots"]
+
+
+def test_plots_that_a_worker_draws_are_those_of_this_process(runs, tmp_path, monkeypatch):
+    write_report(runs[:1], tmp_path / "here")
+    monkeypatch.setattr("lossbench.bench.report.write.MANY_ROWS", 0)
+    write_report(runs[:1], tmp_path / "there")
+    here, there = (sorted((tmp_path / name / "plots").iterdir()) for name in ("here", "there"))
+    assert [path.name for path in here] == [path.name for path in there] != []
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(here, there, strict=True))
+
+
+def test_a_worker_that_cannot_draw_is_told_and_writes_no_report(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("lossbench.bench.report.write.MANY_ROWS", 0)
+    monkeypatch.setattr("lossbench.bench.report.write.draw", json.loads)
+    with pytest.raises(UsageError, match="the plots could not be drawn: "):
+        write_report(runs[:1], tmp_path / "report")
+    assert not list((tmp_path / "report").iterdir())
 
 
 def test_a_page_of_others_is_not_written_over(runs, tmp_path, capsys):

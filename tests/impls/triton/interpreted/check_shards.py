@@ -89,6 +89,8 @@ def _head(_folder: Path):
 
 
 def test_a_head_of_two_ranks_is_that_of_one():
+    if reason := impls.implementation("arcface", "sharded_triton").outdated():
+        pytest.skip(reason)
     first, second = run_ranks(2, _head, 120)
     torch.manual_seed(5)
     reference = impls.implementation("arcface", "reference")
