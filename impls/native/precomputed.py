@@ -58,5 +58,7 @@ class _TripletWithGradient(NativeFunction):
 
     @staticmethod
     @differentiable_once
-    def backward(ctx: Any, upstream: Tensor, _correct: None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, upstream: Tensor | None, _correct: None) -> tuple[Tensor | None, ...]:
+        if upstream is None:
+            return (None,) * 5
         return (*scaled(upstream, ctx.saved_tensors[0]), None, None, None, None)

@@ -27,6 +27,19 @@ def run_for_target(target, code):
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=300)
 
 
+def is_equal_by_threads(compute):
+    """Assert that a function returns the same tensors, to the bit, with 1, 2 and 4 threads."""
+    results, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            results.append(compute())
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
 def is_close(found, exact, rtol):
     """Assert that tensors differ from the exact ones by a share of the largest element at most."""
     for a, b in zip(found, exact, strict=True):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lossbench import impls
 from lossbench.impls.native import cross_entropy
 from tests.impls.native.test_operators import labels_of, quiet, strided
-from tests.makers.native import is_close
+from tests.makers.native import is_close, is_equal_by_threads
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -71,16 +71,7 @@ def test_powers_that_are_not_kept_are_computed_again(loss, monkeypatch):
 def test_the_number_of_threads_changes_no_bit(loss, batch, dim, classes):
     torch.manual_seed(0)
     x, labels = torch.randn(batch, dim).bfloat16(), torch.randint(0, classes, (batch,))
-    results = []
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 4):
-            torch.set_num_threads(threads)
-            results.append(run(loss, "native", x, labels, classes, torch.bfloat16))
-    finally:
-        torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    is_equal_by_threads(lambda: run(loss, "native", x, labels, classes, torch.bfloat16))
 
 
 def test_a_sample_that_is_left_out_adds_nothing():

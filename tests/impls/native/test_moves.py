@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lossbench import impls
+from tests.makers.native import is_equal_by_threads
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -59,17 +60,13 @@ def test_without_a_momentum_centers_without_samples_keep_their_bits():
 def test_the_number_of_threads_changes_no_bit_of_a_move(momentum):
     torch.manual_seed(0)
     start, x, labels = torch.randn(900, 700), torch.randn(2000, 700), torch.randint(0, 900, (2000,))
-    results, before = [], torch.get_num_threads()
-    try:
-        for threads in (1, 2, 4):
-            torch.set_num_threads(threads)
-            centers = start.clone()
-            move(centers, x, labels, momentum, 0.5, 1, True)
-            results.append(centers)
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(results[0], results[1])
-    assert torch.equal(results[0], results[2])
+
+    def moved_copy():
+        centers = start.clone()
+        move(centers, x, labels, momentum, 0.5, 1, True)
+        return [centers]
+
+    is_equal_by_threads(moved_copy)
 
 
 def test_a_label_out_of_range_moves_nothing():

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lossbench import impls
-from tests.makers.native import pass_opcheck, run_for_target
+from tests.makers.native import is_equal_by_threads, pass_opcheck, run_for_target
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -84,16 +84,7 @@ def test_every_size_gives_the_reference_s_values(loss, batch, dim, classes, patt
 def test_the_number_of_threads_changes_no_bit(loss, batch, classes):
     torch.manual_seed(0)
     x, labels = torch.randn(batch, 96), torch.randint(0, classes, (batch,))
-    results = []
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 4):
-            torch.set_num_threads(threads)
-            results.append(run(loss, "native", x, labels, classes, torch.float32))
-    finally:
-        torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    is_equal_by_threads(lambda: run(loss, "native", x, labels, classes, torch.float32))
 
 
 @pytest.mark.parametrize("label", [-1, 5, 2**40])

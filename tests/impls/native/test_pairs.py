@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lossbench import impls
 from tests.makers.bytes_of_calls import peak_bytes, saved_bytes
-from tests.makers.native import pass_opcheck, run_for_target
+from tests.makers.native import is_equal_by_threads, pass_opcheck, run_for_target
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -92,16 +92,7 @@ def test_every_size_gives_the_reference_s_values(loss, batch, dim, pattern, layo
 def test_the_number_of_threads_changes_no_bit(loss, batch):
     torch.manual_seed(0)
     leaves, rest = inputs_of(loss, batch, 48)
-    results = []
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 4):
-            torch.set_num_threads(threads)
-            results.append(run(loss, "native", leaves, rest, torch.float32))
-    finally:
-        torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    is_equal_by_threads(lambda: run(loss, "native", leaves, rest, torch.float32))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -187,6 +178,26 @@ def test_pairwise_distances_have_no_copy_of_their_result(loss):
     result = 1000 * 500 * 4
     peak, _ = peak_bytes(lambda: torch.autograd.grad(module(*given)[0].sum(), given))
     assert peak <= 1.6 * result
+
+
+class Stopped(torch.autograd.Function):
+    """A function whose backward pass gives no gradient."""
+
+    @staticmethod
+    def forward(_ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_ctx, _upstream):
+        return None
+
+
+@pytest.mark.parametrize("loss", TRIPLETS)
+def test_a_loss_without_an_upstream_gradient_gives_none(loss):
+    x, labels = torch.randn(6, 4, requires_grad=True), torch.arange(6) % 2
+    out = impls.implementation(loss, "native").build()(x, labels)
+    Stopped.apply(out.loss).backward()
+    assert x.grad is None or not x.grad.any()
 
 
 @pytest.mark.parametrize("loss", TRIPLETS)

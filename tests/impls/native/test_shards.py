@@ -8,7 +8,7 @@ import torch
 from lossbench.bench.measure.memory import footprints
 from lossbench.impls.families import COLUMNS, family
 from lossbench.impls.precision import widened
-from tests.makers.native import pass_opcheck
+from tests.makers.native import is_equal_by_threads, pass_opcheck
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 # Of the largest element; gradients of a shard in half precision are rounded once.
@@ -66,6 +66,20 @@ def test_the_sums_and_gradients_are_those_of_the_tiles(dtype, columns, spread, f
         # Scores in the thousands lose three digits.
         limit = CLOSE[one.dtype] * factor * float(other.abs().max())
         assert float((one - other).abs().max()) <= limit
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_number_of_threads_changes_no_bit(dtype):
+    torch.manual_seed(0)
+    rows, weight = torch.randn(300, 48), torch.randn(48, 700).to(dtype)
+    places, shares = torch.randint(-1, 700, (300,)), torch.rand(700)
+
+    def step_of_a_shard():
+        leaves = rows.clone().requires_grad_(), weight.clone().requires_grad_()
+        sums = family("native").shard_sums(*leaves, places, "unit", shares)
+        return [*sums, *torch.autograd.grad(sums[0].sum() + 2 * sums[1].sum(), leaves)]
+
+    is_equal_by_threads(step_of_a_shard)
 
 
 def test_a_sum_without_an_upstream_still_gives_the_shares_their_gradient():
