@@ -6,9 +6,29 @@ import sys
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from lossbench.bench.paths import ROOT
 from lossbench.impls.native import build
+
+quiet = settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    # An emulated processor draws slowly.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def strided(tensor, how):
+    """Return equal numbers in another layout."""
+    if how == "transposed":
+        return tensor.t().contiguous().t()
+    if how == "sliced":
+        return torch.stack([tensor, tensor + 1], dim=-1)[..., 0]
+    if how == "shifted":
+        return torch.cat([tensor[:, :1], tensor], dim=1)[:, 1:]
+    return tensor
 
 
 def pass_opcheck(samples):

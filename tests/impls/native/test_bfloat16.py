@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from lossbench import impls
 from lossbench.impls.native import cross_entropy
-from tests.impls.native.test_operators import labels_of, quiet, strided
-from tests.makers.native import is_close, is_equal_by_threads
+from tests.impls.native.test_operators import labels_of
+from tests.makers.native import is_close, is_equal_by_threads, quiet, strided
 
 pytestmark = pytest.mark.usefixtures("loaded")
 

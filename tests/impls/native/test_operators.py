@@ -2,11 +2,17 @@
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lossbench import impls
-from tests.makers.native import is_equal_by_threads, pass_opcheck, run_for_target
+from tests.makers.native import (
+    is_equal_by_threads,
+    pass_opcheck,
+    quiet,
+    run_for_target,
+    strided,
+)
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -20,12 +26,6 @@ LOSSES = [
     and "num_classes" in loss.arguments
 ]
 PATTERNS = ("random", "first", "last", "distinct")
-quiet = settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 
 
 def labels_of(pattern, batch, classes):
@@ -34,17 +34,6 @@ def labels_of(pattern, batch, classes):
     if pattern == "distinct":
         return torch.arange(batch) % classes
     return torch.full((batch,), 0 if pattern == "first" else classes - 1)
-
-
-def strided(tensor, how):
-    """Return equal numbers in another layout."""
-    if how == "transposed":
-        return tensor.t().contiguous().t()
-    if how == "sliced":
-        return torch.stack([tensor, tensor + 1], dim=2)[:, :, 0]
-    if how == "shifted":
-        return torch.cat([tensor[:, :1], tensor], dim=1)[:, 1:]
-    return tensor
 
 
 def run(loss, variant, x, labels, classes, dtype, factor=1.5):

@@ -2,12 +2,18 @@
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lossbench import impls
 from tests.makers.bytes_of_calls import peak_bytes, saved_bytes
-from tests.makers.native import is_equal_by_threads, pass_opcheck, run_for_target
+from tests.makers.native import (
+    is_equal_by_threads,
+    pass_opcheck,
+    quiet,
+    run_for_target,
+    strided,
+)
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -20,12 +26,6 @@ PAIRWISE = ("pairwise_distance", "pairwise_squared_distance")
 LOSSES = (*TRIPLETS, *CONTRASTIVE, *PAIRWISE, "vector_distance")
 PATTERNS = ("random", "singletons", "one other", "sorted")
 LAYOUTS = ("plain", "transposed", "sliced")
-quiet = settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 
 
 def labels_of(pattern, batch):
@@ -37,15 +37,6 @@ def labels_of(pattern, batch):
     labels = torch.randint(0, max(2, batch // 4), (batch,))
     labels[:2] = torch.tensor([1, 0])
     return labels.sort().values if pattern == "sorted" else labels * 2**33
-
-
-def strided(tensor, how):
-    """Return equal numbers in another layout."""
-    if how == "transposed":
-        return tensor.t().contiguous().t()
-    if how == "sliced":
-        return torch.stack([tensor, tensor + 1], dim=-1)[..., 0]
-    return tensor
 
 
 def inputs_of(loss, batch, dim, pattern="random", dtype=torch.float64):
