@@ -22,6 +22,8 @@ START_SECONDS = 180.0
 CLOSING_SECONDS = 5.0
 # Time between two checks that the process is alive: a child of it may keep its pipes open.
 LOOK_SECONDS = 1.0
+# Time between two checks that a killed process has ended.
+KILLED_SECONDS = 0.001
 # A fresh interpreter, not a fork: torch's threads and CUDA do not survive a fork.
 CONTEXT = multiprocessing.get_context("spawn")
 # The environment variable that marks a worker and all processes that it starts.
@@ -137,8 +139,21 @@ def _ending(code: int | None) -> str:
 
 
 def _end_marked(mark: str) -> None:
-    """Kill the processes with a mark in their environment, which a worker left behind."""
+    """End the processes with a mark in their environment, which a worker left behind."""
+    left = []
     for process in psutil.process_iter(["environ"]):
         if (process.info["environ"] or {}).get(MARK) == mark:
             with suppress(psutil.Error):
                 process.kill()
+                left.append(process)
+    # A killed process runs on until the system gets to it, and would take part in what follows.
+    until = time.monotonic() + CLOSING_SECONDS
+    while any(map(_runs, left)) and time.monotonic() < until:
+        time.sleep(KILLED_SECONDS)
+
+
+def _runs(process: psutil.Process) -> bool:
+    # Where nobody collects it, a process that has ended stays in the table as a zombie.
+    with suppress(psutil.Error):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
