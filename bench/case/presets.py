@@ -1,12 +1,15 @@
 """Grids of sizes, and the presets: named sets of grids for ``--preset quick``, ``full``, ..."""
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DIGITS_DIM, Case
+from lossbench.bench.errors import UsageError
 from lossbench.bench.timing.samples import FEWEST_PROCESSES
+
+SIZE_AXES = ("batch", "dim", "classes")
 
 
 @dataclass(frozen=True)
@@ -151,3 +154,40 @@ PRESETS = {
         budget_seconds=2.0,
     ),
 }
+
+
+def preset_grids(
+    preset: str, losses: Sequence[str], sizes: Mapping[str, Sequence[int]]
+) -> list[Sizes]:
+    """Return the grids of a preset, narrowed to some losses and sizes.
+
+    Args:
+        preset: name of the preset.
+        losses: names of the losses to keep; empty for all.
+        sizes: values to keep, by the name of their axis.
+
+    Raises:
+        UsageError: if the preset has none of the losses, or lacks one of the sizes for them.
+    """
+    grids = PRESETS[preset].grids
+    if losses:
+        kept = (tuple(n for n in losses if n in (grid.losses or losses)) for grid in grids)
+        pairs = zip(grids, kept, strict=True)
+        grids = tuple(replace(grid, losses=names) for grid, names in pairs if names)
+    if not grids:
+        named = dict.fromkeys(name for grid in PRESETS[preset].grids for name in grid.losses)
+        raise UsageError(
+            f"preset {preset} has no size for {', '.join(losses)}; it has sizes for: "
+            f"{', '.join(named)}"
+        )
+    for axis, values in sizes.items():
+        there = sorted({value for grid in grids for value in getattr(grid, axis)})
+        if missing := sorted(set(values).difference(there)):
+            raise UsageError(
+                f"preset {preset} has no size with {axis} {', '.join(map(str, missing))}; here it "
+                f"has: {', '.join(map(str, there))}. Without a preset any size is measured"
+            )
+        narrowed = (tuple(v for v in getattr(grid, axis) if v in values) for grid in grids)
+        cut = zip(grids, narrowed, strict=True)
+        grids = tuple(replace(grid, **{axis: found}) for grid, found in cut if found)
+    return list(grids)

@@ -170,6 +170,7 @@ def run_cases(
     A case is a loss at one size, dtype and kind of data. The options for these can be given several
     times; all combinations are measured. Without them the preset `quick` is measured. With some of
     them but no preset, the others are batch 64, dim 128, 10 classes, float32 and Gaussian noise.
+    With a preset, sizes choose among its sizes; a dtype or kind of data replaces its own.
     `lossbench results --help` explains the columns of the printed table.
     """
     if resume is not None:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from lossbench import impls
 from lossbench.bench.case.cases import Case
-from lossbench.bench.case.presets import PRESETS, Sizes
+from lossbench.bench.case.presets import SIZE_AXES, Sizes, preset_grids
 from lossbench.bench.errors import UsageError, unknown_name
 from lossbench.bench.files import write_whole
 from lossbench.bench.machine.quotas import allowed_processors
@@ -170,20 +170,20 @@ def choose_tasks(
         variants: names of the variants to measure, in addition to the reference; empty for all
             that run on the device.
         device: ``cpu`` or ``cuda``.
-        given: values for axes of the grids, which replace the preset's, by the name of the axis.
+        given: values for axes of the grids, by the name of the axis. Sizes choose among those of
+            the preset; a dtype or kind of data replaces the preset's.
         compiled: whether to measure ``+compile`` variants; ``None`` to do as the preset says.
         ranks: number of processes that compute each loss together.
 
     Raises:
-        UsageError: if a size is impossible, the preset has none of the losses, or no chosen loss
-            has one of the named variants.
+        UsageError: if a size is impossible, the preset has none of the losses or none of the sizes
+            for them, or no chosen loss has one of the named variants.
     """
+    sizes = {axis: given[axis] for axis in SIZE_AXES if axis in given}
+    grids = preset_grids(preset, losses, sizes) if preset else [Sizes(losses, **sizes)]
     tasks: dict[Case, tuple[str, ...]] = {}
-    for grid in PRESETS[preset].grids if preset else (Sizes(),):
-        kept = tuple(name for name in losses if not grid.losses or name in grid.losses)
-        if losses and not kept:
-            continue
-        changes: dict[str, Any] = {**given, "losses": kept or grid.losses}
+    for grid in grids:
+        changes = {axis: values for axis, values in given.items() if axis not in SIZE_AXES}
         if "dtype" in given:
             # Tensors must have a given dtype, so the grid's autocast is off unless given too.
             changes.setdefault("autocast", False)
@@ -193,12 +193,6 @@ def choose_tasks(
         for each in changed.cases(device):
             case = replace(each, ranks=ranks).checked()
             tasks.setdefault(case, choose_variants(case, variants, compiled=changed.compiled))
-    if not tasks:
-        there = dict.fromkeys(name for grid in PRESETS[preset or ""].grids for name in grid.losses)
-        raise UsageError(
-            f"preset {preset} has no size for {', '.join(losses)}; it has sizes for: "
-            f"{', '.join(there)}"
-        )
     check_variants(list(dict.fromkeys(case.loss for case in tasks)), variants)
     return tuple(tasks.items())
 

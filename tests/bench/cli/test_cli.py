@@ -151,8 +151,16 @@ def test_without_a_size_quick_is_measured_and_with_one_a_plain_case():
 
 
 def test_a_preset_is_narrowed_by_what_is_given():
-    tasks = choose_tasks("full", ("island",), (), "cpu", {"batch": (5,)})
-    assert {(case.loss, case.batch) for case, _ in tasks} == {("island", 5)}
+    tasks = choose_tasks("full", ("island",), (), "cpu", {"batch": (1024,)})
+    assert {str(case) for case, _ in tasks} == {"1024x128, C=1000, cpu, gaussian"}
+    # The grids of one size keep what they have beside it.
+    given = {"batch": (256,), "classes": (10,), "dtype": ("float64",)}
+    tasks = choose_tasks("full", ("softmax", "island"), (), "cpu", given)
+    assert {(case.loss, case.dim, case.dtype, case.data) for case, _ in tasks} == {
+        ("softmax", 512, "float64", "gaussian"),
+        ("island", 512, "float64", "gaussian"),
+        ("softmax", 128, "float64", "clustered"),
+    }
 
 
 def test_variants_are_narrowed_and_the_reference_stays():

@@ -79,6 +79,7 @@ def test_json_and_csv_exclude_each_other(refused):
         (["count", "island", "--variant", "otl"], "no variant 'otl' of island; there are: refe"),
         (["agreement", "island", "--variant", "otl"], "no variant 'otl' of island"),
         (["run", "--preset", "large", "--loss", "softmax"], "preset large has no size for softmax"),
+        (["run", "--preset", "quick", "--batch", "7"], "no size with batch 7; here it has: 128."),
         (["scaling", "island", "--memory", "1"], "expected 1 MiB or more for a step, got 1 B"),
     ],
 )
