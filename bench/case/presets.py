@@ -1,8 +1,9 @@
 """Grids of sizes, and the presets: named sets of grids for ``--preset quick``, ``full``, ..."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lossbench import impls
 from lossbench.bench.case.cases import AUTOCAST_DTYPES, DIGITS_DIM, Case
@@ -172,8 +173,7 @@ def preset_grids(
     grids = PRESETS[preset].grids
     if losses:
         kept = (tuple(n for n in losses if n in (grid.losses or losses)) for grid in grids)
-        pairs = zip(grids, kept, strict=True)
-        grids = tuple(replace(grid, losses=names) for grid, names in pairs if names)
+        grids = _with_axis(grids, "losses", kept)
     if not grids:
         named = dict.fromkeys(name for grid in PRESETS[preset].grids for name in grid.losses)
         raise UsageError(
@@ -187,7 +187,15 @@ def preset_grids(
                 f"preset {preset} has no size with {axis} {', '.join(map(str, missing))}; here it "
                 f"has: {', '.join(map(str, there))}. Without a preset any size is measured"
             )
-        narrowed = (tuple(v for v in getattr(grid, axis) if v in values) for grid in grids)
-        cut = zip(grids, narrowed, strict=True)
-        grids = tuple(replace(grid, **{axis: found}) for grid, found in cut if found)
+        kept = (tuple(v for v in getattr(grid, axis) if v in values) for grid in grids)
+        grids = _with_axis(grids, axis, kept)
     return list(grids)
+
+
+def _with_axis(
+    grids: Iterable[Sizes], axis: str, values: Iterable[tuple[Any, ...]]
+) -> tuple[Sizes, ...]:
+    """Return grids with other values on one axis, without those left with none."""
+    changed: list[dict[str, Any]] = [{axis: each} for each in values]
+    pairs = zip(grids, changed, strict=True)
+    return tuple(replace(grid, **change) for grid, change in pairs if change[axis])
