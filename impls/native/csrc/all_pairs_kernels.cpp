@@ -159,18 +159,28 @@ struct Pairs {
     T* grad = static_cast<T*>(job.grad_centers);
     const int64_t count = (job.dense ? job.centers.rows : batch) * dim;
     for (int64_t i = 0; i < count; ++i) grad[i] = 0;
-    spread(slots, distinct.count, [&](int64_t slot, int64_t begin, int64_t end) {
+    spread(slots, (distinct.count + 3) / 4, [&](int64_t slot, int64_t begin, int64_t end) {
       T* out = rows + slot * 4 * stride;
-      for (int64_t u = begin; u < end; ++u) {
-        const auto factor = [&](int64_t, int64_t b) {
-          return -weights[(b / PANEL<T> * distinct.count + u) * PANEL<T> + b % PANEL<T>];
-        };
-        for (int64_t d = 0; d < stride; d += PANEL<T>)
-          pull_block<1, T>(factor, x + d, stride, batch, centers + u * stride + d, out + d);
-        const int64_t first = distinct.first[u];
-        put(grad + (job.dense ? job.labels[first] : first) * dim, out);
+      for (int64_t u = 4 * begin; u < smaller(4 * end, distinct.count); u += 4) {
+        if (u + 4 <= distinct.count) pull_some<4>(u, grad, out);
+        else
+          for (int64_t last = u; last < distinct.count; ++last) pull_some<1>(last, grad, out);
       }
     });
+  }
+
+  // The gradients of `ROWS` centres from `u` on.
+  template <int ROWS>
+  void pull_some(int64_t u, T* grad, T* out) const {
+    const auto factor = [&](int64_t i, int64_t b) {
+      return -weights[(b / PANEL<T> * distinct.count + u + i) * PANEL<T> + b % PANEL<T>];
+    };
+    for (int64_t d = 0; d < stride; d += PANEL<T>)
+      pull_block<ROWS, T>(factor, x + d, stride, batch, centers + u * stride + d, out + d);
+    for (int64_t i = 0; i < ROWS; ++i) {
+      const int64_t first = distinct.first[u + i];
+      put(grad + (job.dense ? job.labels[first] : first) * dim, out + i * stride);
+    }
   }
 };
 
