@@ -196,6 +196,16 @@ def test_the_limits_of_memory_at_which_another_wins_are_told():
     assert (5000, "vectorized+compile") in [(c.at, c.variant) for c in limited]
 
 
+def test_no_limit_between_two_peaks_that_read_the_same_is_told():
+    records = [
+        seen("reference", 1e-3, ARC, peak=2**21),
+        seen("vectorized", 5e-4, ARC, peak=2**20),
+        seen("fused", 2e-4, ARC, peak=2**20 + 999),
+    ]
+    found = [c.text for c in ask(records, ARC).changes if c.what == "max_memory"]
+    assert found == ["with less than 1 MiB: no variant"]
+
+
 def test_the_steps_that_pay_for_compiling_are_told():
     (few,) = [c for c in ask(HEADS, ARC, compiled=True).changes if c.what == "steps"]
     assert (few.variant, few.at) == ("fused", pytest.approx(60_000, rel=0.02))
