@@ -15,6 +15,7 @@ DTYPES = {
     "float16": torch.float16,
 }
 AUTOCAST_DTYPES = ("bfloat16", "float16")
+SIZE_AXES = ("batch", "dim", "classes")
 DATA_KINDS = ("gaussian", "clustered", "digits")
 # The largest of the integers that torch and the frame count with.
 LARGEST_SIZE = 2**63 - 1
@@ -61,7 +62,7 @@ class Case:
 
     def __post_init__(self) -> None:
         """Check the sizes and the dtype."""
-        for name in ("batch", "dim", "classes", "ranks"):
+        for name in (*SIZE_AXES, "ranks"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
             if getattr(self, name) > LARGEST_SIZE:

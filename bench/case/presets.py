@@ -10,8 +10,6 @@ from lossbench.bench.case.cases import AUTOCAST_DTYPES, DIGITS_DIM, Case
 from lossbench.bench.errors import UsageError
 from lossbench.bench.timing.samples import FEWEST_PROCESSES
 
-SIZE_AXES = ("batch", "dim", "classes")
-
 
 @dataclass(frozen=True)
 class Sizes:

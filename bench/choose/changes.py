@@ -82,10 +82,11 @@ def _memory_limits(pool: Pool, request: Request, best: Candidate) -> Iterator[Ch
     """Yield the memory limits at which another variant wins, the nearest first."""
     smaller: Candidate | None = best
     while smaller is not None:
-        below, told = smaller.step_peak_bytes, binary(smaller.told_peak_bytes)
+        told = binary(smaller.told_peak_bytes)
         # Nobody sets a limit between two peaks that read the same.
         while smaller is not None and binary(smaller.told_peak_bytes) == told:
-            smaller = _winner(pool, replace(request, max_memory=smaller.step_peak_bytes - 1))
+            below = smaller.step_peak_bytes
+            smaller = _winner(pool, replace(request, max_memory=below - 1))
         text = f"`{smaller.variant}`" if smaller else "no variant"
         variant = smaller.variant if smaller else ""
         yield Change("max_memory", below, variant, f"with less than {told}: {text}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from lossbench.bench.case.cases import Case
+from lossbench.bench.case.cases import SIZE_AXES, Case
 from lossbench.bench.choose.text import (
     alternative_line,
     memory_text,
@@ -69,7 +69,7 @@ def _or_nothing(words: Callable[[Any], object]) -> Callable[[Any], object]:
 
 def _address(case: Case) -> str:
     """Return the address, after the ``#``, at which the page shows the answer of a Case."""
-    sizes = {name: getattr(case, name) for name in ("batch", "dim", "classes")}
+    sizes = {name: getattr(case, name) for name in SIZE_AXES}
     kind = {"loss": case.loss, "dtype": case.precision, "device": case.device}
     return urlencode({**kind, "data": case.data, **sizes})
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lossbench.bench.case.cases import Case
+from lossbench.bench.case.cases import SIZE_AXES, Case
 from lossbench.bench.choose.answer import Answer, answer
 from lossbench.bench.choose.request import Request
 from lossbench.bench.choose.sources import pools_of
@@ -51,7 +51,7 @@ def choose_part(records: Iterable[Record], loss: str, size: Size) -> str:
     pools = pools_of(records, case)
     if not pools:
         raise UsageError(f"no record of {loss} in float32 on the CPU")
-    options = " ".join(f"--{name} {getattr(case, name)}" for name in ("batch", "dim", "classes"))
+    options = " ".join(f"--{name} {getattr(case, name)}" for name in SIZE_AXES)
     # From the records alone: this machine, which may be another one, is not told apart.
     printed = plain_text(answer_text(answer(pools, Request(case))))
     shown = printed.partition("\nwhat would change it\n")[0]

@@ -11,8 +11,8 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, RootMode
 from pydantic.dataclasses import dataclass
 
 from lossbench import impls
-from lossbench.bench.case.cases import Case
-from lossbench.bench.case.presets import SIZE_AXES, Sizes, preset_grids
+from lossbench.bench.case.cases import SIZE_AXES, Case
+from lossbench.bench.case.presets import Sizes, preset_grids
 from lossbench.bench.errors import UsageError, unknown_name
 from lossbench.bench.files import write_whole
 from lossbench.bench.machine.quotas import allowed_processors

@@ -17,7 +17,7 @@ import pytest
 import torch
 from pytest_benchmark.logger import PytestBenchmarkWarning
 
-from lossbench.bench.case.cases import DTYPES, Case
+from lossbench.bench.case.cases import DTYPES, SIZE_AXES, Case
 from lossbench.bench.case.presets import PRESETS
 from lossbench.bench.errors import UsageError
 from lossbench.bench.limits import VARIANT_SECONDS
@@ -28,7 +28,7 @@ from lossbench.bench.run.session import Session
 from lossbench.impls.registry import REFERENCE
 from tests.perf.baseline import Baseline, add_options
 
-AXES = ("batch", "dim", "classes", "dtype")
+AXES = (*SIZE_AXES, "dtype")
 # What differs from one session to the next on one machine; pytest-benchmark warns of the rest.
 VARYING = ("commit", "dirty", "changes", "conditions")
 # Before tests/conftest.py sets what the other tests compute with.
@@ -42,7 +42,7 @@ BASELINE = pytest.StashKey[Baseline]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lossbench", "lossbench: what tests/perf measures")
     group.addoption("--preset", choices=list(PRESETS), help="a named set of cases")
-    for name in ("batch", "dim", "classes"):
+    for name in SIZE_AXES:
         group.addoption(
             f"--{name}", type=_count, action="append", help="may be given several times"
         )

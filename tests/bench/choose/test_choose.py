@@ -202,8 +202,8 @@ def test_no_limit_between_two_peaks_that_read_the_same_is_told():
         seen("vectorized", 5e-4, ARC, peak=2**20),
         seen("fused", 2e-4, ARC, peak=2**20 + 999),
     ]
-    found = [c.text for c in ask(records, ARC).changes if c.what == "max_memory"]
-    assert found == ["with less than 1 MiB: no variant"]
+    (found,) = [c for c in ask(records, ARC).changes if c.what == "max_memory"]
+    assert (found.at, found.text) == (2**20, "with less than 1 MiB: no variant")
 
 
 def test_the_steps_that_pay_for_compiling_are_told():
