@@ -24,7 +24,9 @@ class _PairwiseModule(Native):
 
     def forward(self, a: Tensor, b: Tensor) -> Distances:
         """Return ``distances [M, N]``."""
-        return Distances(native_distances(a, b, rooted=self.rooted))
+        # Roots stay wide, as the backward pass divides by them.
+        distances = native_distances(a, b, rooted=self.rooted, rounded=not self.rooted)
+        return Distances(distances)
 
 
 @register("pairwise_distance", "native", **NATIVE)

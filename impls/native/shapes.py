@@ -253,7 +253,9 @@ FAKES: dict[str, Callable[..., Any]] = {
         _gradient(a, True),
         _gradient(b, True),
     ),
-    "pairwise_distance": lambda a, b, _rooted: a.new_empty((a.size(0), b.size(0)), dtype=_wide(a)),
+    "pairwise_distance": lambda a, b, _rooted, rounded: a.new_empty(
+        (a.size(0), b.size(0)), dtype=a.dtype if rounded else _wide(a)
+    ),
     "pairwise_distance_backward": _pairwise_backward,
     "softmax_center_with_gradients": _softmax_center_with_gradients,
 }

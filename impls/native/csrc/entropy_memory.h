@@ -27,7 +27,7 @@ struct EntropyMemory {
         dim(asked.x.columns),
         classes(asked.weight.columns),
         tiles((classes + TILE - 1) / TILE),
-        paired(takes_pairs<T>(asked)),
+        paired(takes_pairs<T>(asked.x, asked.weight)),
         saved(asked.saved),
         terms(batch, saved) {
     scales = job.head.columns == Columns::given ? nullptr : saved.take<T>(classes);

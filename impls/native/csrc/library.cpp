@@ -58,7 +58,7 @@ STABLE_TORCH_LIBRARY(lossbench_native, m) {
   m.def(
       "vector_distance_backward(Tensor upstream, Tensor a, Tensor b, Tensor distance) "
       "-> (Tensor grad_a, Tensor grad_b)");
-  m.def("pairwise_distance(Tensor a, Tensor b, bool rooted) -> Tensor");
+  m.def("pairwise_distance(Tensor a, Tensor b, bool rooted, bool rounded) -> Tensor");
   m.def(
       "pairwise_distance_backward(Tensor upstream, Tensor a, Tensor b, Tensor distances, "
       "bool rooted, bool for_a, bool for_b) -> (Tensor grad_a, Tensor grad_b)");

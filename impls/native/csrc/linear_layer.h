@@ -5,7 +5,6 @@
 #include "margins.h"
 #include "pairs.h"
 #include "parallel.h"
-#include "transpose.h"
 
 namespace lossbench::LOSSBENCH_TARGET {
 
@@ -35,7 +34,11 @@ struct ScaledRows {
 
   // Pairs are kept where they are `needed`.
   ScaledRows(const CrossEntropy& job, Arena& arena, bool needed = true)
-      : x(job.x), head(job.head), batch(x.rows), dim(x.columns), paired(takes_pairs<T>(job)) {
+      : x(job.x),
+        head(job.head),
+        batch(x.rows),
+        dim(x.columns),
+        paired(takes_pairs<T>(x, job.weight)) {
     panels = (batch + PANEL<T> - 1) / PANEL<T>;
     slots = slots_for(panels, 2.0 * batch * dim * job.weight.columns);
     scaled = arena.take<T>(paired ? 0 : panels * dim * PANEL<T>);
@@ -70,17 +73,7 @@ struct ScaledRows {
 
   // Writes the pairs of a panel.
   void fill_pairs(int64_t p, int64_t slot, Pair* to) const {
-    const int64_t count = lanes(p), depth = pairs_of(dim), first = p * PANEL<T>;
-    if (pairs_in_place(x)) {
-      const Pair* given = static_cast<const Pair*>(x.data) + first * x.row_stride / 2;
-      transpose<Pair>(given, x.row_stride / 2, count, depth, to, PANEL<T>);
-    } else {
-      Pair* copied = paired_ + slot * PANEL<T> * depth;
-      for (int64_t i = 0; i < count; ++i)
-        pair_along_row(x, first + i, 0, dim, copied + i * depth);
-      transpose<Pair>(copied, depth, count, depth, to, PANEL<T>);
-    }
-    clear_lanes(to, depth, count);
+    pair_panel_of(x, p * PANEL<T>, lanes(p), paired_ + slot * PANEL<T> * pairs_of(dim), to);
   }
 
  private:
@@ -94,13 +87,7 @@ struct ScaledRows {
       for (int64_t i = 0; i < count; ++i) read_row<T>(x, first + i, 0, dim, copied + i * dim);
       transpose<T>(copied, dim, count, dim, to, PANEL<T>);
     }
-    clear_lanes(to, dim, count);
-  }
-
-  template <class Number>
-  static void clear_lanes(Number* to, int64_t rows, int64_t lanes) {
-    for (int64_t i = 0; i < rows && lanes < PANEL<T>; ++i)
-      for (int64_t lane = lanes; lane < PANEL<T>; ++lane) to[i * PANEL<T> + lane] = 0;
+    clear_lanes<T>(to, dim, count);
   }
 
   // Keeps a panel's lengths and factors, and scales it unless it is paired.

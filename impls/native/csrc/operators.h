@@ -73,7 +73,8 @@ Tensor vector_distance(Tensor a, Tensor b);
 std::tuple<Tensor, Tensor> vector_distance_backward(Tensor upstream, Tensor a, Tensor b,
                                                     Tensor distance);
 
-Tensor pairwise_distance(Tensor a, Tensor b, bool rooted);
+// Squared distances may be rounded to the inputs' dtype; others are of the computation's.
+Tensor pairwise_distance(Tensor a, Tensor b, bool rooted, bool rounded);
 
 // Without a root the distances are not read, and may be any tensor.
 std::tuple<Tensor, Tensor> pairwise_distance_backward(Tensor upstream, Tensor a, Tensor b,

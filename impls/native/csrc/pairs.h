@@ -4,9 +4,10 @@
 // the last pair ends with 0. A panel of K numbers is `[K / 2][PANEL]` pairs.
 #pragma once
 
-#include "cross_entropy.h"
 #include "convert.h"
 #include "products.h"
+#include "target.h"
+#include "transpose.h"
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -34,10 +35,10 @@ template <class T>
 constexpr bool HAS_PAIRS = false;
 #endif
 
-// Whether both factors of the logits are exact in bfloat16, and this processor multiplies it.
+// Whether two factors are exact in bfloat16, and this processor multiplies it.
 template <class T>
-inline bool takes_pairs(const CrossEntropy& job) {
-  return HAS_PAIRS<T> && job.x.dtype == Dtype::bfloat16 && job.weight.dtype == Dtype::bfloat16 &&
+inline bool takes_pairs(const Matrix& left, const Matrix& right) {
+  return HAS_PAIRS<T> && left.dtype == Dtype::bfloat16 && right.dtype == Dtype::bfloat16 &&
          target() == Target::avx512bf16;
 }
 
@@ -116,6 +117,21 @@ inline bool pairs_in_place(const Matrix& m) {
          reinterpret_cast<uint64_t>(m.data) % sizeof(Pair) == 0;
 }
 
+// Writes rows of a bfloat16 matrix, from `first` on, as a panel `[D / 2][PANEL]`; the lanes beyond
+// them are 0. `copied` takes a panel of pairs where they are not in place.
+inline void pair_panel_of(const Matrix& m, int64_t first, int64_t rows, Pair* copied, Pair* to) {
+  const int64_t depth = pairs_of(m.columns);
+  if (pairs_in_place(m)) {
+    const Pair* given = static_cast<const Pair*>(m.data) + first * m.row_stride / 2;
+    transpose<Pair>(given, m.row_stride / 2, rows, depth, to, PANEL<Pair>);
+  } else {
+    for (int64_t i = 0; i < rows; ++i)
+      pair_along_row(m, first + i, 0, m.columns, copied + i * depth);
+    transpose<Pair>(copied, depth, rows, depth, to, PANEL<Pair>);
+  }
+  clear_lanes<Pair>(to, depth, rows);
+}
+
 #if defined(__AVX512F__)
 #define LOSSBENCH_BF16 __attribute__((target("avx512bf16")))
 
@@ -170,7 +186,6 @@ LOSSBENCH_BF16 inline void round_rows(const float* from, int64_t rows, int64_t l
                                (__m256i)_mm512_cvtneps_pbh((__m512)value));
     }
 }
-#undef LOSSBENCH_BF16
 #endif
 
 }  // namespace lossbench::LOSSBENCH_TARGET

@@ -17,10 +17,12 @@ Pairwise asked(const Tensor& a, const Tensor& b, bool rooted) {
 
 }  // namespace
 
-Tensor pairwise_distance(Tensor a, Tensor b, bool rooted) {
+Tensor pairwise_distance(Tensor a, Tensor b, bool rooted, bool rounded) {
+  STD_TORCH_CHECK(!(rooted && rounded), "lossbench: the backward pass reads distances unrounded");
   Pairwise job = asked(a, b, rooted);
   const bool wide = job.a.dtype == Dtype::float64;
-  Tensor distances = empty({job.a.rows, job.b.rows}, computed_in(wide));
+  job.dtype = rounded ? job.a.dtype : computed_in(wide);
+  Tensor distances = empty({job.a.rows, job.b.rows}, job.dtype);
   const Tensor scratch = bytes(LOSSBENCH_CALL(pairwise_scratch(job, wide, false)));
   job.distances = distances.mutable_data_ptr(), job.scratch = scratch.mutable_data_ptr();
   LOSSBENCH_CALL(pairwise(job, wide));

@@ -9,8 +9,10 @@ namespace lossbench {
 struct Pairwise {
   Matrix a, b;         // [M, D] and [N, D], of one dtype.
   bool rooted = true;  // Whether the distances are clamped and their roots are taken.
-  // [M, N], of the computation's dtype: written in the forward pass, read in the backward pass.
+  // [M, N]: written in the forward pass. The backward pass reads them if they are rooted, and then
+  // they are of the computation's dtype.
   void* distances = nullptr;
+  Dtype dtype = Dtype::float32;
   Matrix upstream;  // [M, N]
   // Outputs, of the inputs' dtype: the gradients [M, D] and [N, D], or null.
   void* grad_a = nullptr;

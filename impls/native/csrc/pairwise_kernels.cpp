@@ -2,7 +2,7 @@
 #include "pairwise.h"
 
 #include "math.h"
-#include "pulls.h"
+#include "pair_panels.h"
 #include "triplets.h"
 
 namespace lossbench::LOSSBENCH_TARGET {
@@ -11,18 +11,25 @@ namespace {
 // So many panels of rows stay in the second-level cache while those of the other matrix pass.
 constexpr int64_t PANELS_IN_BAND = 4;
 
-template <class T>
+// `Rows` are `Panels<T>` or `PairPanels`.
+template <class T, class Rows>
 struct Distances {
   const Pairwise& job;
   Arena arena;
-  Panels<T> a, b;
+  Rows a, b;
   int64_t dim, slots;
   double operations;
   T *halves_a, *halves_b;  // [M padded] and [N padded], of the forward pass.
   T* buffers;              // [slots], of the backward pass.
 
-  Distances(const Pairwise& asked, bool backward)
-      : job(asked), arena(asked.scratch), a(asked.a, arena), b(asked.b, arena), dim(a.dim) {
+  // The rows take memory first, and `use` if they are pairs.
+  template <class... Use>
+  Distances(const Pairwise& asked, bool backward, Use... use)
+      : job(asked),
+        arena(asked.scratch),
+        a(asked.a, use..., arena),
+        b(asked.b, use..., arena),
+        dim(a.dim) {
     operations = 2.0 * a.batch * b.batch * dim;
     slots = slots_for(a.count > b.count ? a.count : b.count, operations);
     halves_a = arena.take<T>(backward ? 0 : a.padded());
@@ -30,10 +37,10 @@ struct Distances {
     buffers = arena.take<T>(backward ? slots * PullBuffers<T>::size(dim) : 0);
   }
 
-  void fill(const Panels<T>& panels, T* halves) {
-    for_each(panels.count, 4.0 * panels.batch * dim, [&](int64_t p) {
-      panels.fill(p);
-      if (halves != nullptr) fill_halves<T>(panels, p, halves);
+  void fill(const Rows& rows, T* halves) {
+    for_each(rows.count, 4.0 * rows.batch * dim, [&](int64_t p) {
+      rows.fill(p);
+      if (halves != nullptr) fill_halves(rows, p, halves);
     });
   }
 
@@ -50,7 +57,7 @@ struct Distances {
   // The rows of panel `q` of a, and of panel `p` of b.
   void measure(int64_t q, int64_t p) const {
     alignas(64) T tile[PANEL<T> * PANEL<T>];
-    multiply_panels<T>(a, q, 0, a.lanes(q), b, p, tile);
+    multiply_panels(a, q, 0, a.lanes(q), b, p, tile);
     const Vec<T> least = splat<T>(static_cast<T>(LEAST_DISTANCE * LEAST_DISTANCE));
     for (int64_t i = 0; i < a.lanes(q); ++i) {
       T* row = tile + i * PANEL<T>;
@@ -60,13 +67,9 @@ struct Distances {
         const Vec<T> square = half + half;
         store<T>(row + v * WIDTH<T>, job.rooted ? root<T>(larger<T>(square, least)) : square);
       }
-      __builtin_memcpy(distance(q * PANEL<T> + i, p * PANEL<T>), row,
-                       b.lanes(p) * static_cast<int64_t>(sizeof(T)));
+      write_row<T>({job.distances, b.batch, 1, job.dtype}, q * PANEL<T> + i, p * PANEL<T>,
+                   b.lanes(p), row);
     }
-  }
-
-  T* distance(int64_t i, int64_t j) const {
-    return static_cast<T*>(job.distances) + i * b.batch + j;
   }
 
   void differentiate() {
@@ -78,21 +81,25 @@ struct Distances {
   }
 
   template <class F>
-  void pull(const Panels<T>& own, const Panels<T>& others, void* gradient, const F& tile) {
+  void pull(const Rows& own, const Rows& others, void* gradient, const F& tile) {
     spread(slots < own.count ? slots : own.count, own.count,
            [&](int64_t slot, int64_t begin, int64_t end) {
              const PullBuffers<T> mine(buffers + slot * PullBuffers<T>::size(dim), dim);
              for (int64_t p = begin; p < end; ++p)
                visit(job.a.dtype, gradient, [&](auto* rows) {
-                 pull_panel<T>(own, p, others, job.rooted ? 1 : 2, mine, rows,
-                               [&](int64_t q, T* to, T* totals) {
-                                 tile(p, q, to);
-                                 for (int64_t j = 0; j < others.lanes(q); ++j)
-                                   for (int64_t i = 0; i < PANEL<T>; ++i)
-                                     totals[i] += to[j * PANEL<T> + i];
-                               });
+                 pull_panel(own, p, others, static_cast<T>(job.rooted ? 1 : 2), mine, rows,
+                            [&](int64_t q, T* to, auto... totals) {
+                              tile(p, q, to);
+                              (add_rows(to, others.lanes(q), totals), ...);
+                            });
                });
            });
+  }
+
+  // Adds rows of a panel to `totals [PANEL]`.
+  static void add_rows(const T* rows, int64_t count, T* totals) {
+    for (int64_t j = 0; j < count; ++j)
+      for (int64_t i = 0; i < PANEL<T>; ++i) totals[i] += rows[j * PANEL<T> + i];
   }
 
   // The derivatives by the distances over the distances, of rows of panel `q` of a to panel `p` of
@@ -102,10 +109,12 @@ struct Distances {
     for (int64_t i = 0; i < a.lanes(q); ++i) {
       T* row = to + i * PANEL<T>;
       read_row<T>(job.upstream, q * PANEL<T> + i, p * PANEL<T>, b.lanes(p), row);
-      const T* d = distance(q * PANEL<T> + i, p * PANEL<T>);
-      if (job.rooted)
+      if (job.rooted) {
+        const T* rows = static_cast<const T*>(job.distances);
+        const T* d = rows + (q * PANEL<T> + i) * b.batch + p * PANEL<T>;
         for (int64_t j = 0; j < b.lanes(p); ++j)
           row[j] = d[j] <= clamped ? static_cast<T>(0) : row[j] / d[j];
+      }
       for (int64_t j = b.lanes(p); j < PANEL<T>; ++j) row[j] = 0;
     }
   }
@@ -119,17 +128,29 @@ struct Distances {
   }
 };
 
+// Calls `f` with the distances that a job asks for.
+template <class F>
+auto with_distances(const Pairwise& job, bool wide, bool backward, const F& f) {
+  if (wide) return f(Distances<double, Panels<double>>(job, backward));
+#if defined(__AVX512F__)
+  if (takes_pairs<float>(job.a, job.b)) {
+    const Paired use = backward ? Paired::to_pull : Paired::to_compare;
+    return f(Distances<float, PairPanels>(job, backward, use));
+  }
+#endif
+  return f(Distances<float, Panels<float>>(job, backward));
+}
+
 }  // namespace
 
 int64_t pairwise_scratch(const Pairwise& job, bool wide, bool backward) {
-  return wide ? Distances<double>(job, backward).arena.used()
-              : Distances<float>(job, backward).arena.used();
+  return with_distances(job, wide, backward, [](auto&& pass) { return pass.arena.used(); });
 }
 void pairwise(const Pairwise& job, bool wide) {
-  wide ? Distances<double>(job, false).run() : Distances<float>(job, false).run();
+  with_distances(job, wide, false, [](auto&& pass) { pass.run(); });
 }
 void pairwise_backward(const Pairwise& job, bool wide) {
-  wide ? Distances<double>(job, true).differentiate() : Distances<float>(job, true).differentiate();
+  with_distances(job, wide, true, [](auto&& pass) { pass.differentiate(); });
 }
 
 }  // namespace lossbench::LOSSBENCH_TARGET

@@ -21,6 +21,13 @@ constexpr int BLOCK_ROWS = 4;
 template <class T>
 constexpr int PANEL = 2 * WIDTH<T>;
 
+// Sets the lanes of a panel from `lanes` on to 0.
+template <class T>
+inline void clear_lanes(T* panel, int64_t depth, int64_t lanes) {
+  for (int64_t k = 0; k < depth && lanes < PANEL<T>; ++k)
+    for (int64_t lane = lanes; lane < PANEL<T>; ++lane) panel[k * PANEL<T> + lane] = 0;
+}
+
 // The left factors: element (i, k) of a matrix by columns, by rows, and in panels of k.
 template <class T>
 struct ByColumns {

@@ -161,12 +161,19 @@ def test_differences_have_no_memory_but_their_gradients(loss, dtype):
     assert peak <= 1.05 * sum(leaf.nbytes for leaf in leaves)
 
 
-@pytest.mark.parametrize("loss", PAIRWISE)
-def test_pairwise_distances_have_no_copy_of_their_result(loss):
-    leaves, _ = inputs_of(loss, 1000, 32, dtype=torch.float32)
+@pytest.mark.parametrize(
+    ("loss", "dtype"),
+    [
+        *((loss, torch.float32) for loss in PAIRWISE),
+        # Roots are kept in float32 for the backward pass.
+        ("pairwise_squared_distance", torch.bfloat16),
+    ],
+)
+def test_pairwise_distances_have_no_copy_of_their_result(loss, dtype):
+    leaves, _ = inputs_of(loss, 1000, 32, dtype=dtype)
     given = [leaf.requires_grad_() for leaf in leaves]
     module = impls.implementation(loss, "native").build()
-    result = 1000 * 500 * 4
+    result = 1000 * 500 * dtype.itemsize
     peak, _ = peak_bytes(lambda: torch.autograd.grad(module(*given)[0].sum(), given))
     assert peak <= 1.6 * result
 
@@ -222,13 +229,14 @@ def samples(dtype):
     x, other = torch.randn(2, 9, 7, dtype=dtype)
     labels = torch.arange(9) % 3
     one = torch.ones((), dtype=torch.promote_types(dtype, torch.float32))
-    distances = torch.ops.lossbench_native.pairwise_distance(x, other[:4], True)
+    distances = torch.ops.lossbench_native.pairwise_distance(x, other[:4], True, False)
     yield "triplet_batch_hard", (x, labels, 0.3, True)
     yield "triplet_weighted", (x, labels, 1e-6, False, False)
     yield "contrastive", (x, other, torch.ones(9, dtype=dtype), 1.2, False, True)
     yield "vector_distance", (x, other)
     yield "vector_distance_backward", (one, x, other, one)
-    yield "pairwise_distance", (x, other[:4], False)
+    yield "pairwise_distance", (x, other[:4], False, False)
+    yield "pairwise_distance", (x, other[:4], False, True)
     yield (
         "pairwise_distance_backward",
         (distances, x, other[:4], distances, True, True, False),
