@@ -14,6 +14,9 @@ namespace {
 // Parts of the sum over centres: their number does not depend on that of threads.
 constexpr int64_t PARTS = 64;
 
+// A number that is written to memory takes the time of so many operations.
+constexpr double OPERATIONS_PER_WRITE = 8;
+
 template <class T>
 struct Pass {
   const Centers& job;
@@ -24,7 +27,8 @@ struct Pass {
   T* inverse_length;  // 1 / ‖c_j‖, [C]; with pairs.
   double *squares, *part_sums;
   int64_t slots;
-  T *rows, *wide_grad;
+  T* rows;
+  int64_t *first, *next;  // The first sample of each class [C], the next of its class [B], or -1.
 
   Pass(const Centers& asked, bool backward)
       : job(asked),
@@ -39,15 +43,16 @@ struct Pass {
     inverse_length = saved.take<T>(has_pairs() ? classes : 0);
     squares = arena.take<double>(backward ? 0 : batch);
     part_sums = arena.take<double>(has_pairs() && !backward ? parts * dim : 0);
-    const double operations = 4.0 * (batch + (has_pairs() ? classes : 0)) * dim;
+    double operations = 4.0 * (batch + (has_pairs() ? classes : 0)) * dim;
+    const bool writes_centers = backward && job.grad_centers.data != nullptr;
+    if (writes_centers) operations += OPERATIONS_PER_WRITE * classes * dim;
     slots = slots_for(batch + classes, operations);
     rows = arena.take<T>(slots * 3 * dim);
-    const bool copies = backward && job.grad_centers.data != nullptr && !writes_in_place();
-    wide_grad = arena.take<T>(copies ? classes * dim : 0);
+    first = arena.take<int64_t>(writes_centers ? classes : 0);
+    next = arena.take<int64_t>(writes_centers ? batch : 0);
   }
 
   bool has_pairs() const { return job.pair_weight != 0; }
-  bool writes_in_place() const { return job.grad_centers.dtype == DTYPE<T>; }
   T* row(int64_t slot, int64_t which) const { return rows + (3 * slot + which) * dim; }
   const T* sample(int64_t b, int64_t slot) const { return row_of<T>(job.x, b, row(slot, 0)); }
   const T* center(int64_t c, int64_t slot) const { return row_of<T>(job.centers, c, row(slot, 1)); }
@@ -118,33 +123,38 @@ struct Pass {
   }
 
   void write_centers(T slope, double upstream) {
-    T* grad = writes_in_place() ? static_cast<T*>(job.grad_centers.data) : wide_grad;
-    const T pull = static_cast<T>(job.pair_weight * upstream);
-    // Zeros need no scratch rows, and their memory may be new: one thread would wait for each page.
-    const int64_t writers = slots_for(classes, 1.0 * classes * dim);
-    spread(has_pairs() ? smallest(writers, slots) : writers, classes, [&](int64_t slot, int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c) write_pairs(slot, c, pull, grad + c * dim);
-    });
-    // In the samples' order for each number.
-    for (int64_t b = 0; b < batch; ++b) {
-      const T *x = sample(b, 0), *own = center(job.labels[b], 0);
-      T* to = grad + job.labels[b] * dim;
-      for (int64_t d = 0; d < dim; ++d) to[d] -= slope * (x[d] - own[d]);
+    for (int64_t c = 0; c < classes; ++c) first[c] = -1;
+    for (int64_t b = batch - 1; b >= 0; --b) {
+      const int64_t c = job.labels[b];
+      next[b] = first[c], first[c] = b;
     }
-    if (writes_in_place()) return;
-    spread(writers, classes, [&](int64_t, int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c)
-        write_row<T>(job.grad_centers, c, 0, dim, grad + c * dim);
+    const T pull = static_cast<T>(job.pair_weight * upstream);
+    spread(slots, classes, [&](int64_t slot, int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) write_center(slot, c, slope, pull);
     });
   }
 
-  static int64_t smallest(int64_t a, int64_t b) { return a < b ? a : b; }
+  // Each row is written once, its samples in their order.
+  void write_center(int64_t slot, int64_t c, T slope, T pull) {
+    if (!has_pairs() && first[c] < 0) return clear_row(job.grad_centers, c);
+    T* to = row(slot, 2);
+    if (has_pairs()) write_pairs(slot, c, pull, to);
+    else for (int64_t d = 0; d < dim; ++d) to[d] = 0;
+    const T* own = center(c, slot);
+    for (int64_t b = first[c]; b >= 0; b = next[b]) {
+      const T* x = sample(b, slot);
+      for (int64_t d = 0; d < dim; ++d) to[d] -= slope * (x[d] - own[d]);
+    }
+    write_row<T>(job.grad_centers, c, 0, dim, to);
+  }
+
+  void clear_row(const MutableMatrix& m, int64_t c) const {
+    visit(m.dtype, m.data, [&](auto data) {
+      __builtin_memset(data + c * m.row_stride, 0, static_cast<uint64_t>(dim) * sizeof(*data));
+    });
+  }
 
   void write_pairs(int64_t slot, int64_t c, T pull, T* to) {
-    if (!has_pairs()) {
-      for (int64_t d = 0; d < dim; ++d) to[d] = 0;
-      return;
-    }
     const T* values = center(c, slot);
     const double product = product_with<T>(unit_sum, values, dim);
     const T inverse = inverse_length[c], along = static_cast<T>(product) * inverse * inverse;
