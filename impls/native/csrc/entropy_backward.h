@@ -6,6 +6,10 @@
 
 namespace lossbench::LOSSBENCH_TARGET {
 
+// Where the columns are one panel, the sums over the batch are in parts of at least so many panels
+// of rows, so that several threads compute them.
+constexpr int64_t PANELS_OF_PART = 4, MOST_PARTS = 16;
+
 template <class T>
 struct EntropyBackward {
   const CrossEntropy& job;
@@ -18,8 +22,11 @@ struct EntropyBackward {
   RowGradient<T> grad_rows;
   int64_t tiles_at_once;
   T *derivatives, *buffers;
-  T* columns;
   TurnedRows<T> turned;
+  // Of the sums over the batch for the columns' gradient: one, or several if the columns are one
+  // panel.
+  int64_t parts, panels_of_part;
+  T *turned_columns, *column_sums;
 
   explicit EntropyBackward(const CrossEntropy& asked)
       : job(asked),
@@ -31,16 +38,21 @@ struct EntropyBackward {
         slots(slots_for(memory.tiles * rows.panels,
                         4.0 * memory.batch * memory.dim * memory.classes)),
         grad_rows(asked, rows, slots, arena),
-        turned(rows, needs_rows, job.grad_weight.data != nullptr, arena) {
+        turned(rows, needs_rows, memory.classes, job.grad_weight.data != nullptr, arena) {
     const int64_t area = padded(memory.batch) * TILE, once = DERIVATIVES / area;
     tiles_at_once = smaller(memory.tiles, once > 1 ? once : 1);
     derivatives = arena.take<T>(padded(memory.batch) *
                                 smaller(tiles_at_once * TILE, memory.classes));
     buffers = arena.take<T>(slots * memory.buffer_size());
-    columns = arena.take<T>(job.grad_weight.data == nullptr
-                                ? 0
-                                : slots * column_scratch<T>(memory.batch, memory.dim));
+    const bool wanted = job.grad_weight.data != nullptr;
+    const int64_t fitting = smaller(rows.panels / PANELS_OF_PART, MOST_PARTS);
+    parts = turned.is_single && fitting > 1 ? fitting : 1;
+    panels_of_part = (rows.panels + parts - 1) / parts;
+    turned_columns = arena.take<T>(wanted ? slots * panels_of_part * PANEL<T> * PANEL<T> : 0);
+    column_sums = arena.take<T>(wanted ? (parts > 1 ? parts : slots) * sums_size() : 0);
   }
+
+  int64_t sums_size() const { return memory.dim * PANEL<T>; }
 
   void run() {
     if (needs_rows && !job.rows_are_filled) rows.fill();
@@ -97,12 +109,37 @@ struct EntropyBackward {
   }
 
   void add_columns(int64_t first, int64_t last) {
+    if (parts > 1) return add_columns_in_parts();
     const int64_t classes = smaller(last * TILE, memory.classes) - first * TILE;
     each_task(first, (classes + PANEL<T> - 1) / PANEL<T>, TILE / PANEL<T>, Use::nothing,
               [&](const Tile<T>& tile, int64_t slot, int64_t index, int64_t part) {
-                write_columns<T>(job, turned, tile, part * PANEL<T>, place(first, index, 0),
-                                 columns + slot * column_scratch<T>(memory.batch, memory.dim));
+                T* sums = column_sums + slot * sums_size();
+                multiply_columns(0, rows.panels, slot, tile, part * PANEL<T>,
+                                 place(first, index, 0), sums);
+                write_columns<T>(job, rows, tile, part * PANEL<T>, sums);
               });
+  }
+
+  // The parts are added in their order, whatever the number of threads.
+  void add_columns_in_parts() {
+    const Tile<T> tile = memory.tile(0, buffers, Use::nothing);
+    spread(smaller(rows.slots, parts), parts, [&](int64_t slot, int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part)
+        multiply_columns(part * rows.panels / parts, (part + 1) * rows.panels / parts, slot, tile,
+                         0, derivatives, column_sums + part * sums_size());
+    });
+    for (int64_t part = 1; part < parts; ++part) {
+      const T* sums = column_sums + part * sums_size();
+      for (int64_t i = 0; i < sums_size(); ++i) column_sums[i] += sums[i];
+    }
+    write_columns<T>(job, rows, tile, 0, column_sums);
+  }
+
+  void multiply_columns(int64_t begin, int64_t end, int64_t slot, const Tile<T>& tile, int64_t from,
+                        const T* of_tile, T* sums) const {
+    turned.multiply_by(begin, end, slot, of_tile + from * PANEL<T>, tile.count,
+                       smaller(PANEL<T>, tile.count - from),
+                       turned_columns + slot * panels_of_part * PANEL<T> * PANEL<T>, sums);
   }
 
   // In the tiles' order for each panel.

@@ -26,7 +26,8 @@ struct EntropyForward {
     targets = arena.take<T>(padded(memory.batch));
     weighted = arena.take<double>(job.options.smoothing == 0 ? 0 : per_tile);
     losses = arena.take<double>(padded(memory.batch));
-    scores = arena.take<T>(slots * TILE * PANEL<T>);
+    const bool keeps_all = job.kept_tiles >= memory.tiles;
+    scores = arena.take<T>(keeps_all ? 0 : slots * memory.width(0) * PANEL<T>);
     buffers = arena.take<T>(slots * memory.buffer_size());
   }
 
@@ -42,7 +43,8 @@ struct EntropyForward {
         const int64_t index = task / rows.panels, p = task % rows.panels;
         if (index != current) tile = memory.tile(current = index, buffer, Use::scores);
         T* kept = memory.kept_powers(index, p);
-        sum(shares, tile, index, p, kept != nullptr ? kept : scores + slot * TILE * PANEL<T>);
+        if (kept == nullptr) kept = scores + slot * memory.width(0) * PANEL<T>;
+        sum(shares, tile, index, p, kept);
       }
     });
     for (int64_t p = 0; p < rows.panels; ++p) finish(shares, p);

@@ -55,8 +55,10 @@ struct EntropyMemory {
     return {from, count, weight, scales_of(from)};
   }
   int64_t buffer_size() const {
-    if (paired) return pairs_of(dim) * TILE;
-    return tiles_in_place<T>(job.weight) ? 0 : dim * TILE;
+    const int64_t count = width(0), along_d = pairs_of(dim) * count;
+    if (!paired) return tiles_in_place<T>(job.weight) ? 0 : dim * count;
+    const int64_t along_classes = dim * pairs_of(count);
+    return along_d > along_classes ? along_d : along_classes;
   }
 
  private:

@@ -16,7 +16,7 @@ template <class T>
 struct RowGradient {
   const CrossEntropy& job;
   const ScaledRows<T>& rows;
-  int64_t size;
+  int64_t size, paired_size;
   // Whether a panel's sums are whole after one tile: then each slot has those of one panel.
   bool is_single;
   T *sums, *turned;
@@ -26,9 +26,11 @@ struct RowGradient {
       : job(asked), rows(scaled), is_single(asked.weight.columns <= TILE) {
     const bool wanted = job.grad_x.data != nullptr;
     size = wanted ? rows.dim * PANEL<T> : 0;
+    const int64_t pairs = pairs_of(smaller(TILE, job.weight.columns));
+    paired_size = wanted && rows.paired ? pairs * PANEL<T> : 0;
     sums = arena.take<T>((is_single ? slots : rows.panels) * size);
     turned = arena.take<T>(writes_in_place() || writes_pairs() ? 0 : slots * size);
-    paired = arena.take<Pair>(wanted && rows.paired ? slots * TILE / 2 * PANEL<T> : 0);
+    paired = arena.take<Pair>(slots * paired_size);
   }
 
   bool writes_in_place() const { return job.grad_x.dtype == DTYPE<T>; }
@@ -40,7 +42,7 @@ struct RowGradient {
     const Store mode = tile.from == 0 ? Store::set : Store::add;
     if constexpr (HAS_PAIRS<T>)
       if (rows.paired) {
-        Pair* pairs = paired + slot * TILE / 2 * PANEL<T>;
+        Pair* pairs = paired + slot * paired_size;
         const int64_t depth = pairs_of(tile.count);
         pair_rows(derivatives, tile.count, pairs);
         return multiply<T>(rows.dim, rows.lanes(p), ByRows<Pair>{tile.pairs, tile.pair_stride},
@@ -116,12 +118,6 @@ struct RowGradient {
   }
 };
 
-// `turned` and `sums` of a panel of columns; panels of rows are whole.
-template <class T>
-inline int64_t column_scratch(int64_t batch, int64_t dim) {
-  return (padded(batch) + dim) * PANEL<T>;
-}
-
 // Removes from scaled columns' gradients, `sums [D][PANEL]`, what points along the columns.
 template <class T>
 inline void remove_radial(Columns columns, const Tile<T>& tile, int64_t dim, int64_t from,
@@ -149,16 +145,15 @@ inline void remove_radial(Columns columns, const Tile<T>& tile, int64_t dim, int
   }
 }
 
-// Writes the weight's gradient for the classes `from : from + PANEL` of a tile.
+// Writes the weight's gradient for the classes `from : from + PANEL` of a tile from the scaled
+// columns' gradient, `sums [D][PANEL]`.
 template <class T>
-inline void write_columns(const CrossEntropy& job, const TurnedRows<T>& turned,
-                          const Tile<T>& tile, int64_t from, const T* derivatives, T* scratch) {
-  const int64_t lanes = smaller(PANEL<T>, tile.count - from), dim = turned.rows.dim;
-  T* sums = scratch + padded(turned.rows.batch) * PANEL<T>;
-  turned.multiply_by(derivatives + from * PANEL<T>, tile.count, lanes, scratch, sums);
+inline void write_columns(const CrossEntropy& job, const ScaledRows<T>& rows, const Tile<T>& tile,
+                          int64_t from, T* sums) {
+  const int64_t lanes = smaller(PANEL<T>, tile.count - from), dim = rows.dim;
   if (tile.scales != nullptr) remove_radial<T>(job.head.columns, tile, dim, from, lanes, sums);
   if constexpr (HAS_PAIRS<T>)
-    if (turned.rows.paired)
+    if (rows.paired)
       return round_rows(sums, dim, lanes, nullptr,
                         static_cast<BFloat16*>(job.grad_weight.data) + tile.from + from,
                         job.grad_weight.row_stride);

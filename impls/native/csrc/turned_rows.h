@@ -11,13 +11,14 @@ template <class T>
 struct TurnedRows {
   const ScaledRows<T>& rows;
   bool rows_are_filled;
+  bool is_single;  // Whether the columns are one panel: then each slot turns a panel of rows.
   Pair* pairs;
   Pair* panel;  // A panel of rows for each slot, where the rows are not filled.
 
-  TurnedRows(const ScaledRows<T>& scaled, bool filled, bool wanted, Arena& arena)
-      : rows(scaled), rows_are_filled(filled) {
+  TurnedRows(const ScaledRows<T>& scaled, bool filled, int64_t classes, bool wanted, Arena& arena)
+      : rows(scaled), rows_are_filled(filled), is_single(classes <= PANEL<T>) {
     const bool used = wanted && rows.paired;
-    pairs = arena.take<Pair>(used ? rows.panels * panel_size() : 0);
+    pairs = arena.take<Pair>(used ? (is_single ? rows.slots : rows.panels) * panel_size() : 0);
     panel = arena.take<Pair>(used && !filled ? rows.slots * pairs_of(rows.dim) * PANEL<T> : 0);
   }
 
@@ -25,34 +26,46 @@ struct TurnedRows {
 
   void fill() {
     if constexpr (HAS_PAIRS<T>)
-      if (rows.paired)
+      if (rows.paired && !is_single)
         spread(rows.slots, rows.panels, [&](int64_t slot, int64_t begin, int64_t end) {
-          for (int64_t p = begin; p < end; ++p) fill_panel(p, slot);
+          for (int64_t p = begin; p < end; ++p) fill_panel(p, slot, pairs + p * panel_size());
         });
   }
 
-  // Sets `sums [D][PANEL]` to the rows times the derivatives of `lanes` classes,
-  // `[panel][count][PANEL]`; `turned` takes `column_scratch` numbers.
-  void multiply_by(const T* derivatives, int64_t count, int64_t lanes, T* turned, T* sums) const {
+  // Sets `sums [D][PANEL]` to some panels of rows times the derivatives of `lanes` classes,
+  // `[panel][count][PANEL]`; `turned` takes a square for each panel.
+  void multiply_by(int64_t first, int64_t last, int64_t slot, const T* derivatives, int64_t count,
+                   int64_t lanes, T* turned, T* sums) const {
+    const int64_t batch = smaller(last * PANEL<T>, rows.batch) - first * PANEL<T>;
     if constexpr (HAS_PAIRS<T>)
       if (rows.paired) {
         Pair* paired = reinterpret_cast<Pair*>(turned);
-        for (int64_t p = 0; p < rows.panels; ++p)
-          pair_panel(p, derivatives + p * PANEL<T> * count, lanes, paired + p * SQUARE / 2);
-        return multiply<T>(rows.dim, lanes, ByPanels<Pair, PANEL<T> / 2>{pairs, panel_size()},
-                           paired, pairs_of(rows.batch), sums);
+        for (int64_t p = first; p < last; ++p)
+          pair_panel(p, derivatives + p * PANEL<T> * count, lanes,
+                     paired + (p - first) * SQUARE / 2);
+        if (!is_single)
+          return multiply<T>(rows.dim, lanes, left(pairs), paired, pairs_of(batch), sums);
+        Pair* mine = pairs + slot * panel_size();
+        for (int64_t p = first; p < last; ++p) {
+          fill_panel(p, slot, mine);
+          multiply<T>(rows.dim, lanes, left(mine), paired + (p - first) * SQUARE / 2,
+                      pairs_of(rows.lanes(p)), sums, p == first ? Store::set : Store::add);
+        }
+        return;
       }
-    for (int64_t p = 0; p < rows.panels; ++p)
+    for (int64_t p = first; p < last; ++p)
       transpose<T>(derivatives + p * PANEL<T> * count, PANEL<T>, lanes, rows.lanes(p),
-                   turned + p * SQUARE, PANEL<T>);
-    multiply<T>(rows.dim, lanes, ByPanels<T>{rows.scaled, rows.dim * PANEL<T>}, turned, rows.batch,
+                   turned + (p - first) * SQUARE, PANEL<T>);
+    multiply<T>(rows.dim, lanes, ByPanels<T>{rows.panel(first), rows.dim * PANEL<T>}, turned, batch,
                 sums);
   }
 
  private:
   static constexpr int64_t SQUARE = PANEL<T> * PANEL<T>;
 
-  void fill_panel(int64_t p, int64_t slot) {
+  ByPanels<Pair, PANEL<T> / 2> left(const Pair* from) const { return {from, panel_size()}; }
+
+  void fill_panel(int64_t p, int64_t slot, Pair* turned) const {
     const Pair* from = rows.pair_panel(p);
     if (!rows_are_filled) {
       Pair* to = panel + slot * pairs_of(rows.dim) * PANEL<T>;
@@ -62,8 +75,7 @@ struct TurnedRows {
     for (int64_t d = 0; d < rows.dim; ++d)
       for (int64_t v = 0; v < PANEL<T>; v += WIDTH<T>) {
         const Vec<Pair> both = load<Pair>(from + d / 2 * PANEL<T> + v);
-        store_low_halves(pairs + p * panel_size() + (d * PANEL<T> + v) / 2,
-                         d % 2 == 0 ? both : both >> 16);
+        store_low_halves(turned + (d * PANEL<T> + v) / 2, d % 2 == 0 ? both : both >> 16);
       }
   }
 

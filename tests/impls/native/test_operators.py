@@ -16,7 +16,7 @@ from tests.makers.native import (
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
-BATCHES = (1, 2, 15, 16, 17, 63, 64, 65)
+BATCHES = (1, 2, 15, 16, 17, 63, 64, 65, 300)
 SIZES = (1, 2, 3, 15, 16, 17, 63, 64, 65, 257, 600)
 LOSSES = [
     loss.name
@@ -69,7 +69,7 @@ def test_every_size_gives_the_reference_s_values(loss, batch, dim, classes, patt
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize(("batch", "classes"), [(64, 10), (300, 700)])
+@pytest.mark.parametrize(("batch", "classes"), [(64, 10), (300, 700), (900, 10)])
 def test_the_number_of_threads_changes_no_bit(loss, batch, classes):
     torch.manual_seed(0)
     x, labels = torch.randn(batch, 96), torch.randint(0, classes, (batch,))
