@@ -63,6 +63,15 @@ inline Vec<T> smaller(Vec<T> a, Vec<T> b) {
   return b < a ? b : a;
 }
 
+// Whether a comparison holds for any lane.
+template <class T>
+inline bool any(Ints<T> holds) {
+  int64_t parts[VECTOR_BYTES / 8], all = 0;
+  __builtin_memcpy(parts, &holds, sizeof(parts));
+  for (int64_t part : parts) all |= part;
+  return all != 0;
+}
+
 template <class T>
 inline T sum_of(Vec<T> v) {
   // In halves, as the error of a sum grows with its depth.

@@ -114,11 +114,16 @@ struct Weighted : TripletPass<T> {
       const int64_t b = q * PANEL<T> + i, offset = i * PANEL<T> + v * WIDTH<T>;
       const Vec<T> d = load<T>(from + offset);
       const Ints<T> same = classes.same(b, p, v);
-      const Vec<T> own = exp<T>(same ? d - far : near - d) * (same ? far_weight : near_weight);
-      const Vec<T> other = exp<T>(same ? d - terms.far[b] : terms.near[b] - d) *
-                           (same ? splat<T>(terms.far_weight[b]) : splat<T>(terms.near_weight[b]));
-      const Vec<T> pull = same ? own * (d - furthest) + other * (d - (terms.furthest[b] - 1))
-                               : own * (d - closest) + other * (d - (terms.closest[b] + 1));
+      // Most vectors have negatives only, whose powers are equal unless they are shifted.
+      const Vec<T> power = exp<T>(near - d);
+      const Vec<T> powers_of_b = job.shifted ? exp<T>(terms.near[b] - d) : power;
+      Vec<T> pull = power * near_weight * (d - closest) +
+                    powers_of_b * terms.near_weight[b] * (d - (terms.closest[b] + 1));
+      if (any<T>(same)) {
+        const Vec<T> own = exp<T>(d - far) * far_weight * (d - furthest);
+        const Vec<T> of_b = exp<T>(d - terms.far[b]) * terms.far_weight[b];
+        pull = same ? own + of_b * (d - (terms.furthest[b] - 1)) : pull;
+      }
       const Vec<T> h = d > clamped ? pull / d : zero;
       store<T>(to + offset, h);
       total += h;
