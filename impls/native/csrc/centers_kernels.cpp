@@ -137,15 +137,21 @@ struct Pass {
   // Each row is written once, its samples in their order.
   void write_center(int64_t slot, int64_t c, T slope, T pull) {
     if (!has_pairs() && first[c] < 0) return clear_row(job.grad_centers, c);
-    T* to = row(slot, 2);
+    const MutableMatrix& grad = job.grad_centers;
+    const bool in_place = grad.dtype == DTYPE<T>;
+    T* to = in_place ? static_cast<T*>(grad.data) + c * grad.row_stride : row(slot, 2);
     if (has_pairs()) write_pairs(slot, c, pull, to);
     else for (int64_t d = 0; d < dim; ++d) to[d] = 0;
+    if (first[c] >= 0) subtract_samples(slot, c, slope, to);
+    if (!in_place) write_row<T>(grad, c, 0, dim, to);
+  }
+
+  void subtract_samples(int64_t slot, int64_t c, T slope, T* to) {
     const T* own = center(c, slot);
     for (int64_t b = first[c]; b >= 0; b = next[b]) {
       const T* x = sample(b, slot);
       for (int64_t d = 0; d < dim; ++d) to[d] -= slope * (x[d] - own[d]);
     }
-    write_row<T>(job.grad_centers, c, 0, dim, to);
   }
 
   void clear_row(const MutableMatrix& m, int64_t c) const {
