@@ -4,24 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionMeta
 from torch.compiler import is_compiling
 
 from lossbench.impls.tracing import is_exporting
 
 
-class _Direct(FunctionMeta):
-    """Let the node of a Function call its ``backward`` itself.
-
-    torch's own ``apply`` of a node looks for another name of that function at every call.
-    """
-
-    def __init__(self, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> None:
-        super().__init__(name, bases, attributes)  # type: ignore[no-untyped-call]
-        self._backward_cls.apply = self.backward  # type: ignore[attr-defined]
-
-
-class NativeFunction(torch.autograd.Function, metaclass=_Direct):
+class NativeFunction(torch.autograd.Function):
     """A base class of Functions that are called in three quarters of the usual time.
 
     torch's own ``apply`` looks at its arguments for functorch, in Python, also where that is not
