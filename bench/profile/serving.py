@@ -1,6 +1,7 @@
 """Serve profiles in TensorBoard with the profiler's plugin, on this machine only."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -59,6 +60,8 @@ def serve(folder: Path, port: int) -> NoReturn:
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    # A background shell starts it with the signal ignored, and TensorBoard would have no end.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     arguments = [
         f"--logdir={folder}",
         f"--host={SERVED_HOST}",

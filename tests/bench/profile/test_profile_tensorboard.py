@@ -128,9 +128,14 @@ def test_tensorboard_listens_on_this_machine_alone(server):
     assert listening == [serving.SERVED_HOST]
 
 
-def test_ctrl_c_ends_tensorboard_quietly(tmp_path):
+@pytest.mark.parametrize("inherited", [signal.default_int_handler, signal.SIG_IGN])
+def test_ctrl_c_ends_tensorboard_quietly(tmp_path, inherited):
     output, port = tmp_path / "output", free_port()
-    process = started(tmp_path, port, output)
+    before = signal.signal(signal.SIGINT, inherited)
+    try:
+        process = started(tmp_path, port, output)
+    finally:
+        signal.signal(signal.SIGINT, before)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     assert [line for line in output.read_text().splitlines() if "TensorFlow" not in line] == [
