@@ -114,16 +114,16 @@ struct Weighted : TripletPass<T> {
       const int64_t b = q * PANEL<T> + i, offset = i * PANEL<T> + v * WIDTH<T>;
       const Vec<T> d = load<T>(from + offset);
       const Ints<T> same = classes.same(b, p, v);
-      // Most vectors have negatives only, whose powers are equal unless they are shifted.
-      const Vec<T> power = exp<T>(near - d);
-      const Vec<T> powers_of_b = job.shifted ? exp<T>(terms.near[b] - d) : power;
-      Vec<T> pull = power * near_weight * (d - closest) +
-                    powers_of_b * terms.near_weight[b] * (d - (terms.closest[b] + 1));
-      if (any<T>(same)) {
-        const Vec<T> own = exp<T>(d - far) * far_weight * (d - furthest);
-        const Vec<T> of_b = exp<T>(d - terms.far[b]) * terms.far_weight[b];
-        pull = same ? own + of_b * (d - (terms.furthest[b] - 1)) : pull;
-      }
+      const Vec<T> own = exp<T>(same ? d - far : near - d);
+      // Both anchors have the same power of a negative, unless it is shifted.
+      const Vec<T> other = job.shifted || any<T>(same)
+                               ? exp<T>(same ? d - terms.far[b] : terms.near[b] - d)
+                               : own;
+      const Vec<T> of_own = own * (same ? far_weight : near_weight);
+      const Vec<T> of_b =
+          other * (same ? splat<T>(terms.far_weight[b]) : splat<T>(terms.near_weight[b]));
+      const Vec<T> pull = same ? of_own * (d - furthest) + of_b * (d - (terms.furthest[b] - 1))
+                               : of_own * (d - closest) + of_b * (d - (terms.closest[b] + 1));
       const Vec<T> h = d > clamped ? pull / d : zero;
       store<T>(to + offset, h);
       total += h;
